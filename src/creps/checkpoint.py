@@ -1,0 +1,138 @@
+"""Models and checkpoints: safetensors and JSON, no pickle, nothing half-written.
+
+A model is a folder that needs nothing else::
+
+    plan.json               schema version, preparation, generator, patch, provenance, hash of the weights
+    generator.safetensors   the generator's parameters and buffers
+
+A checkpoint of a run is such a model with the state of the training beside it, see
+`creps.training.state`.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from creps.errors import ModelError
+from creps.io.atomic import write_json
+from creps.networks.generator import Generator
+from creps.provenance import sha256_file
+from creps.settings import GeneratorSettings, InferenceSettings, PreparationSettings
+
+__all__ = ["PLAN", "WEIGHTS", "Plan", "build_generator", "load_model", "load_tensors", "save_model", "save_tensors"]
+
+PLAN = "plan.json"
+WEIGHTS = "generator.safetensors"
+SCHEMA_VERSION = 1
+
+
+class Plan(BaseModel):
+    """Everything but the weights that is needed to use a generator, readable by a person."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    preparation: PreparationSettings
+    generator: GeneratorSettings
+    patch_size: tuple[int, int, int]
+    """Training patch (D, H, W) in voxels, also that of the inference."""
+    inference: InferenceSettings
+    """Defaults of the synthesis; each can be overridden when it runs."""
+    weights_sha256: str = ""
+    training: dict[str, Any] = {}
+    """How it was trained: steps, cohort, loss, perceptual weights."""
+    provenance: dict[str, Any] = {}
+
+
+def build_generator(settings: GeneratorSettings) -> Generator:
+    """A generator with freshly initialised weights."""
+    return Generator(**settings.model_dump())
+
+
+def save_model(folder: Path, tensors: dict[str, torch.Tensor], plan: Plan) -> Plan:
+    """Write weights and plan into an existing folder (wrap it in `atomic_folder`).
+
+    Returns:
+        The plan with the weights' hash.
+    """
+    save_tensors(folder / WEIGHTS, tensors)
+    plan = plan.model_copy(update={"weights_sha256": sha256_file(folder / WEIGHTS)})
+    write_json(folder / PLAN, plan.model_dump(mode="json"))
+    return plan
+
+
+def load_model(folder: Path | str) -> tuple[Plan, Generator]:
+    """Load a model folder, a checkpoint, or the model inside a run's folder.
+
+    Returns:
+        The plan, and the generator in evaluation mode on the CPU.
+
+    Raises:
+        ModelError: not a model, another schema version, or weights that do not fit the plan.
+    """
+    folder = _model_folder(Path(folder))
+    plan = _read_plan(folder / PLAN)
+    weights = folder / WEIGHTS
+    if not weights.is_file():
+        raise ModelError(f"{folder} has a plan but no {WEIGHTS}.", "Copy the whole model folder.")
+    if sha256_file(weights) != plan.weights_sha256:
+        raise ModelError(
+            f"{weights} is not the file its plan was written with (SHA-256 differs).", "Copy the model folder again."
+        )
+    generator = build_generator(plan.generator)
+    try:
+        generator.load_state_dict(load_tensors(weights))
+    except RuntimeError as error:
+        raise ModelError(
+            f"{weights} does not fit the generator of its plan.", "Copy the model folder again."
+        ) from error
+    return plan, generator.eval()
+
+
+def save_tensors(path: Path, tensors: dict[str, torch.Tensor]) -> None:
+    """Write named tensors as safetensors, contiguous and on the CPU."""
+    save_file({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}, str(path))
+
+
+def load_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """Read named tensors from safetensors.
+
+    Raises:
+        ModelError: the file is missing or damaged.
+    """
+    try:
+        tensors: dict[str, torch.Tensor] = load_file(str(path))
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{path} cannot be read as safetensors ({error}).", "Copy the file again.") from error
+    return tensors
+
+
+def _model_folder(folder: Path) -> Path:
+    for candidate in (folder, folder / "model"):
+        if (candidate / PLAN).is_file():
+            return candidate
+    if not folder.is_dir():
+        raise ModelError(f"{folder} is not a folder.", "Give the model folder that 'creps train' wrote.")
+    raise ModelError(f"{folder} is not a model (it has no {PLAN}).", "Give the model folder that 'creps train' wrote.")
+
+
+def _read_plan(path: Path) -> Plan:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(content, dict) and content.get("schema_version") != SCHEMA_VERSION:
+            raise ModelError(
+                f"{path} has schema version {content.get('schema_version')}, this creps reads {SCHEMA_VERSION}.",
+                "Use the version of creps that wrote it.",
+            )
+        return Plan.model_validate(content)
+    except (OSError, ValueError, ValidationError) as error:
+        raise ModelError(
+            f"{path} is damaged ({' '.join(str(error).split())[:200]}).", "Copy the model folder again."
+        ) from error

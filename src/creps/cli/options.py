@@ -1,0 +1,128 @@
+"""Options that the verbs share; those for settings are made from the settings tree."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import click
+import yaml
+
+from creps.errors import SettingsError
+
+__all__ = ["SettingsCommand", "chosen_overrides", "progress_bar", "set_up_logging"]
+
+
+class SettingsCommand(click.Command):
+    """A command with an option for every field of some sections of the settings tree.
+
+    The options are made when the command is asked for them, so that listing the verbs needs neither
+    pydantic nor the tree. ``--training.batch-size`` and ``--training.batch_size`` are the same.
+
+    Args:
+        sections: Sections of the tree; their fields become options.
+    """
+
+    def __init__(self, *args: Any, sections: Sequence[str] = (), **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.sections = tuple(sections)
+        self._setting_options: dict[str, list[click.Option]] | None = None
+
+    def setting_options(self) -> dict[str, list[click.Option]]:
+        """The options by section, made once."""
+        if self._setting_options is None:
+            from creps.settings import leaf_fields
+
+            made: dict[str, list[click.Option]] = {section: [] for section in self.sections}
+            for section, name, field in leaf_fields():
+                if section in made:
+                    made[section].append(_option(section, name, field.description or "", field.default))
+            self._setting_options = made
+        return self._setting_options
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """The command's own parameters and those of the settings."""
+        params: list[click.Parameter] = [*super().get_params(ctx)]
+        return params + [option for options in self.setting_options().values() for option in options]
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Help: own options first, then a group for each section."""
+        own = [p.get_help_record(ctx) for p in super().get_params(ctx)]
+        with formatter.section("Options"):
+            formatter.write_dl([record for record in own if record is not None])
+        for section, options in self.setting_options().items():
+            with formatter.section(f"Settings: {section}"):
+                records = [option.get_help_record(ctx) for option in options]
+                formatter.write_dl([record for record in records if record is not None])
+
+
+def _option(section: str, name: str, doc: str, default: object) -> click.Option:
+    names = list(dict.fromkeys([f"--{section}.{name.replace('_', '-')}", f"--{section}.{name}"]))
+    shown = "none" if default is None else ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
+    return click.Option(
+        [f"{section}__{name}", *names],
+        metavar="VALUE",
+        default=None,
+        help=f"{doc} [brain preset: {shown}]",
+        expose_value=False,
+        callback=_remember,
+    )
+
+
+def _remember(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+    if value is None or param.name is None:
+        return
+    key = param.name.replace("__", ".", 1)
+    ctx.ensure_object(dict).setdefault("overrides", {})[key] = _parsed(key, value)
+
+
+def _parsed(key: str, value: str) -> Any:
+    """A value as YAML reads it; commas make a list."""
+    try:
+        parsed = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise SettingsError(
+            f"The value of --{key} cannot be read: {value!r}.", "Write a number, a word or 1,2,3."
+        ) from error
+    if isinstance(parsed, str) and "," in parsed:
+        return [yaml.safe_load(part) for part in parsed.split(",")]
+    return None if parsed == "none" else parsed
+
+
+def chosen_overrides(ctx: click.Context) -> dict[str, Any]:
+    """Settings given as options: ``{"training.steps": 100}``."""
+    overrides: dict[str, Any] = ctx.ensure_object(dict).get("overrides", {})
+    return overrides
+
+
+def set_up_logging(quiet: bool, verbose: bool) -> None:
+    """Messages of creps go to standard error, a line each."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", datefmt="%H:%M:%S"))
+    logger = logging.getLogger("creps")
+    logger.handlers[:] = [handler]
+    logger.propagate = False
+    logger.setLevel(logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO)
+    for name in ("lightning.fabric", "lightning", "lightning.pytorch"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def progress_bar(quiet: bool, label: str) -> Callable[[int, int, str], None] | None:
+    """A progress callback: a bar on a terminal, nothing when quiet or when piped."""
+    stream = click.get_text_stream("stderr")
+    if quiet or not stream.isatty():
+        return None
+    bar: Any = None
+
+    def advance(done: int, total: int, name: str = "") -> None:
+        nonlocal bar
+        if bar is None:
+            bar = click.progressbar(length=total, label=label, file=stream, item_show_func=lambda item: item)
+            bar.__enter__()
+        bar.update(done - bar.pos, name)
+        if done >= total:
+            bar.render_finish()
+            bar = None
+
+    return advance

@@ -1,0 +1,151 @@
+"""A prepared cohort: arrays in network units on the model's grid, and the manifest that lists them.
+
+A cohort is a folder::
+
+    manifest.json            what is in it, from which files, prepared how
+    mr/<case>.npy            (D, H, W) float32, network units [0, 2]
+    ct/<case>.npy            (D, H, W) float32, network units [-1, 3]
+    mr/<case>.body.npy       (D, H, W) bool, body mask (for CT likewise)
+
+Plain ``.npy`` files are memory-mapped: a patch costs the pages it touches, not the volume.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from creps.errors import CohortError
+from creps.io.atomic import write_json
+from creps.settings import PreparationSettings, Settings
+
+__all__ = ["MANIFEST", "Case", "Cohort", "Manifest", "Modality", "Split", "load_cohort"]
+
+Modality = Literal["mr", "ct"]
+Split = Literal["train", "validation"]
+Box = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+
+MANIFEST = "manifest.json"
+SCHEMA_VERSION = 1
+
+
+class Case(BaseModel):
+    """One volume of a cohort."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    case: str
+    """Name, unique within its modality."""
+    patient: str
+    """Patient the volume belongs to; a patient is in one split only."""
+    modality: Modality
+    split: Split
+    shape: tuple[int, int, int]
+    """(D, H, W) of the prepared array."""
+    body: Box
+    """Box around the body, ((first, end), ...) along D, H, W."""
+    mr_divisor: Annotated[float, Field(gt=0)] | None = None
+    """What the MR's values were divided by."""
+    source: str
+    """File it was prepared from, relative to the folder that was given."""
+    source_sha256: str
+
+
+class Manifest(BaseModel):
+    """What a cohort holds and how it was prepared."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    preset: str
+    """Preset that the preparation started from."""
+    preparation: PreparationSettings
+    cases: tuple[Case, ...]
+    provenance: dict[str, Any]
+
+
+class Cohort:
+    """A prepared cohort on disk.
+
+    Args:
+        folder: The cohort's folder.
+        manifest: Its manifest.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        self.folder = folder
+        self.manifest = manifest
+
+    def settings(self) -> Settings:
+        """Default settings with this cohort's preset and preparation."""
+        return Settings(preset=self.manifest.preset, preparation=self.manifest.preparation)
+
+    def cases(self, modality: Modality, split: Split) -> tuple[Case, ...]:
+        """The cases of a modality and split, in the manifest's order."""
+        return tuple(c for c in self.manifest.cases if c.modality == modality and c.split == split)
+
+    def array(self, case: Case) -> npt.NDArray[np.float32]:
+        """(D, H, W) in network units, memory-mapped, read-only.
+
+        Raises:
+            CohortError: the file is missing, damaged or not what the manifest says.
+        """
+        array = self._open(case, "npy")
+        if array.dtype != np.float32:
+            raise self._broken(case, f"holds {array.dtype}")
+        return array
+
+    def body(self, case: Case) -> npt.NDArray[np.bool_]:
+        """(D, H, W) body mask, memory-mapped, read-only."""
+        return np.asarray(self._open(case, "body.npy"), dtype=np.bool_)
+
+    def save_manifest(self) -> None:
+        """Write the manifest; a folder without one is no cohort."""
+        write_json(self.folder / MANIFEST, self.manifest.model_dump(mode="json"))
+
+    def _open(self, case: Case, ending: str) -> npt.NDArray[Any]:
+        path = self.folder / case.modality / f"{case.case}.{ending}"
+        try:
+            array: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise self._broken(case, f"cannot be opened at {path}") from error
+        if array.shape != case.shape:
+            raise self._broken(case, f"has shape {array.shape}, the manifest says {case.shape}")
+        return array
+
+    def _broken(self, case: Case, what: str) -> CohortError:
+        return CohortError(
+            f"{case.modality.upper()} case '{case.case}' of cohort {self.folder} {what}.",
+            "Run 'creps prepare' again.",
+        )
+
+
+def load_cohort(folder: Path | str) -> Cohort:
+    """Open a prepared cohort.
+
+    Raises:
+        CohortError: not a cohort, or written by another schema version.
+    """
+    folder = Path(folder)
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise CohortError(
+            f"{folder} is not a prepared cohort (it has no {MANIFEST}).", "Make one with 'creps prepare'."
+        )
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(content, dict) and content.get("schema_version") != SCHEMA_VERSION:
+            raise CohortError(
+                f"{path} has schema version {content.get('schema_version')}, this creps reads {SCHEMA_VERSION}.",
+                "Prepare the cohort again with this version.",
+            )
+        return Cohort(folder, Manifest.model_validate(content))
+    except (ValueError, ValidationError) as error:
+        raise CohortError(
+            f"{path} is damaged ({' '.join(str(error).split())[:200]}).", "Run 'creps prepare' again."
+        ) from error

@@ -1,0 +1,182 @@
+"""Where patches lie: pure index arithmetic, the same for training and for inference.
+
+The half-stride grid and its coverage follow Hémon et al. 2023, section 2.2, Training and Inference:
+patches overlap by half, every voxel of the original volume is seen at least twice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+
+import numpy as np
+import numpy.typing as npt
+
+from creps.volume import Array
+
+__all__ = ["CoveringGrid", "PatchLocation", "Triple", "covering_grid", "half_overlap", "read_patch"]
+
+Triple = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class PatchLocation:
+    """A box of voxels: where it starts and how large it is. It may reach beyond its volume.
+
+    Attributes:
+        index: First voxel (D, H, W).
+        size: Voxels along (D, H, W).
+    """
+
+    index: Triple
+    size: Triple
+
+    @property
+    def slices(self) -> tuple[slice, slice, slice]:
+        """The box as slices; valid only inside the volume."""
+        d, h, w = (slice(i, i + n) for i, n in zip(self.index, self.size, strict=True))
+        return d, h, w
+
+
+@dataclass(frozen=True)
+class CoveringGrid:
+    """Overlapping patches over a zero-padded volume.
+
+    Attributes:
+        shape: The original volume (D, H, W).
+        patch_size: One patch (D, H, W).
+        stride: From one patch to the next.
+        counts: Patches along each axis.
+        pad_before: Zeros in front of the original volume.
+    """
+
+    shape: Triple
+    patch_size: Triple
+    stride: Triple
+    counts: Triple
+    pad_before: Triple
+
+    @property
+    def padded_shape(self) -> Triple:
+        """Shape of the padded volume, covered exactly by the patches."""
+        return _triple(p + (c - 1) * s for p, c, s in zip(self.patch_size, self.counts, self.stride, strict=True))
+
+    @property
+    def original(self) -> PatchLocation:
+        """Where the original volume lies in the padded one."""
+        return PatchLocation(self.pad_before, self.shape)
+
+    @cached_property
+    def locations(self) -> tuple[PatchLocation, ...]:
+        """Every patch in the padded volume, depth slowest."""
+        grid = product(*(range(0, c * s, s) for c, s in zip(self.counts, self.stride, strict=True)))
+        return tuple(PatchLocation(index, self.patch_size) for index in grid)
+
+    @cached_property
+    def axis_coverage(self) -> tuple[npt.NDArray[np.int64], ...]:
+        """For each axis the number of patches over each position of the padded volume."""
+        result = []
+        for size, count, stride, length in zip(
+            self.patch_size, self.counts, self.stride, self.padded_shape, strict=True
+        ):
+            along = np.zeros(length, dtype=np.int64)
+            for i in range(count):
+                along[i * stride : i * stride + size] += 1
+            result.append(along)
+        return tuple(result)
+
+    @property
+    def coverage(self) -> tuple[int, int]:
+        """Fewest and most patches over a voxel of the original volume."""
+        parts = [a[s] for a, s in zip(self.axis_coverage, self.original.slices, strict=True)]
+        return int(np.prod([p.min() for p in parts])), int(np.prod([p.max() for p in parts]))
+
+    def padded(self, array: Array) -> Array:
+        """The original volume's array with zeros around it (zero is background in MR)."""
+        after = [p - b - n for p, b, n in zip(self.padded_shape, self.pad_before, self.shape, strict=True)]
+        return np.pad(array, list(zip(self.pad_before, after, strict=True)))
+
+
+def half_overlap(patch_size: Triple) -> Triple:
+    """The paper's overlap in voxels: half a patch, rounded up."""
+    return _triple(p - max(1, p // 2) for p in patch_size)
+
+
+def covering_grid(
+    shape: Triple, patch_size: Triple, patch_overlap: Triple | None = None, min_coverage: int = 2
+) -> CoveringGrid:
+    """The smallest grid of patches that sees every voxel of a volume at least `min_coverage` times.
+
+    Padding is centred. Along one axis patches cover the first and last part of the padded volume
+    less often than its middle; where the coverage asks for it, the grid grows by whole strides
+    along the axes where that costs the fewest patches.
+
+    Args:
+        shape: Volume (D, H, W).
+        patch_size: Patch (D, H, W).
+        patch_overlap: Overlap of neighbours (D, H, W) in voxels; default: half a patch.
+        min_coverage: Fewest predictions for any voxel of the volume.
+
+    Raises:
+        ValueError: the overlap does not fit the patch, or is too small for `min_coverage`.
+    """
+    overlap = half_overlap(patch_size) if patch_overlap is None else patch_overlap
+    if any(not 0 <= o < p for o, p in zip(overlap, patch_size, strict=True)):
+        raise ValueError(f"patch overlap {overlap} must lie in [0, patch size {patch_size})")
+    options = [_axis_options(*axis) for axis in zip(shape, patch_size, overlap, strict=True)]
+    candidates = [
+        (int(np.prod([count for count, _ in choice])), choice)
+        for choice in product(*options)
+        if np.prod([covered for _, covered in choice]) >= min_coverage
+    ]
+    if not candidates:
+        raise ValueError(
+            f"patches of {patch_size} with an overlap of {overlap} cannot cover every voxel {min_coverage} times"
+        )
+    _, best = min(candidates, key=lambda candidate: candidate[0])
+    counts = _triple(count for count, _ in best)
+    stride = _triple(p - o for p, o in zip(patch_size, overlap, strict=True))
+    padded = (p + (c - 1) * s for p, c, s in zip(patch_size, counts, stride, strict=True))
+    before = _triple((total - n) // 2 for total, n in zip(padded, shape, strict=True))
+    return CoveringGrid(shape, patch_size, stride, counts, before)
+
+
+def read_patch(array: npt.NDArray[np.float32], location: PatchLocation, fill: float) -> Array:
+    """Copy a patch out of a (D, H, W) array; `fill` where it reaches beyond the array's edge."""
+    inside, target = [], []
+    for index, size, length in zip(location.index, location.size, array.shape, strict=True):
+        first, last = max(index, 0), min(index + size, length)
+        inside.append(slice(first, max(first, last)))
+        target.append(slice(first - index, max(first, last) - index))
+    values = array[tuple(inside)]
+    if values.shape == location.size:
+        return np.array(values, dtype=np.float32)
+    patch = np.full(location.size, fill, dtype=np.float32)
+    patch[tuple(target)] = values
+    return patch
+
+
+def _axis_options(length: int, size: int, overlap: int) -> list[tuple[int, int]]:
+    """(patches, least coverage of the original) along one axis: the smallest grid for each coverage."""
+    stride = size - overlap
+    options: list[tuple[int, int]] = []
+    count = max(1, -(-(length - size) // stride) + 1)
+    most = -(-size // stride)
+    while not options or options[-1][1] < most:
+        total = size + (count - 1) * stride
+        before = (total - length) // 2
+        starts = np.arange(count) * stride
+        positions = np.arange(before, before + length)[:, None]
+        covered = int(((starts <= positions) & (positions < starts + size)).sum(axis=1).min())
+        if not options or covered > options[-1][1]:
+            options.append((count, covered))
+        if total > length + 2 * (size + stride):
+            break
+        count += 1
+    return options
+
+
+def _triple(values: object) -> Triple:
+    a, b, c = (int(v) for v in values)  # type: ignore[attr-defined]
+    return a, b, c

@@ -1,0 +1,197 @@
+"""``creps demo``: the main job on the embedded cohort, with known truth and two honest baselines."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from skimage.exposure import match_histograms
+
+from creps.api import load
+from creps.data.cohort import Cohort
+from creps.errors import OutputExistsError
+from creps.figures import BONE_WINDOW_HU, Panel, comparison_figure, mr_window
+from creps.io.atomic import atomic_file, write_json
+from creps.io.itk import read_volume, write_volume
+from creps.metrics.image import mean_absolute_error_hu, mean_error_hu
+from creps.metrics.segmentation import bone_dice
+from creps.phantom import write_cohort
+from creps.pipeline.prepare import prepare
+from creps.pipeline.train import train
+from creps.preprocessing.intensity import network_to_hu
+from creps.preprocessing.mask import Mask
+from creps.provenance import NOTICE, provenance
+from creps.settings import load_settings
+from creps.volume import Array, Volume
+
+__all__ = ["DemoResult", "run_demo"]
+
+log = logging.getLogger(__name__)
+
+RECIPES = {"demo": "demo recipe", "demo-paper": "paper's recipe"}
+"""Preset → what tables and pictures call it."""
+
+MR_PATIENTS, CT_PATIENTS, TEST_PATIENTS = 12, 12, 4
+PHANTOM_SPACING_MM = 2.0
+SHIPPED_MODEL = "demo_model"
+PICTURED = 2
+
+
+@dataclass(frozen=True)
+class Patient:
+    """A held-out phantom with its truth."""
+
+    name: str
+    mr: Volume
+    ct: Volume
+    ct_noise_free: Volume
+    body: Mask
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What the demo found.
+
+    Attributes:
+        scores: Method → mean over the test patients of MAE, bias and bone Dice in the body.
+        picture: The comparison of MR, sCTs and true CT.
+    """
+
+    scores: dict[str, dict[str, float]]
+    picture: Path
+
+
+def run_demo(
+    folder: Path,
+    *,
+    seed: int = 0,
+    overrides: dict[str, Any] | None = None,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> DemoResult:
+    """Write the phantom cohort, train both recipes, synthesize held-out phantoms, score, draw.
+
+    Args:
+        folder: Where everything goes; must not exist.
+        seed: Seed of the phantoms.
+        overrides: Settings to change in both recipes, such as ``{"training.steps": 10}``.
+        progress: Called with (done, all, name) while phantoms are written and prepared.
+
+    Raises:
+        CrepsError: `folder` is there already, or a setting is wrong.
+    """
+    if folder.exists():
+        raise OutputExistsError(f"{folder} is already there.", "Name another folder, or delete this one first.")
+    recipes = {preset: load_settings(preset, overrides=overrides) for preset in RECIPES}
+    log.info("writing %d phantom patients with known truth", MR_PATIENTS + CT_PATIENTS + TEST_PATIENTS)
+    write_cohort(
+        folder / "phantom",
+        mr_patients=MR_PATIENTS,
+        ct_patients=CT_PATIENTS,
+        test_patients=TEST_PATIENTS,
+        seed=seed,
+        spacing_mm=PHANTOM_SPACING_MM,
+        progress=progress,
+    )
+    training_folder = folder / "phantom" / "train"
+    log.info("preparing %d MR and %d CT of different patients", MR_PATIENTS, CT_PATIENTS)
+    cohort = prepare(training_folder, training_folder, folder / "cohort", recipes["demo"], progress)
+    models = {}
+    for preset, settings in recipes.items():
+        log.info("training the %s (preset %s)", RECIPES[preset], preset)
+        started = time.perf_counter()
+        models[RECIPES[preset]] = train(cohort, folder / "runs" / preset, settings)
+        log.info("trained in %.0f s", time.perf_counter() - started)
+    shipped = shipped_model()
+    if shipped is not None:
+        models["shipped model"] = shipped
+    patients = _test_patients(folder / "phantom" / "test")
+    scts = {name: _synthesize_all(model, patients, folder / "sct", name) for name, model in models.items()}
+    results = {**_baselines(patients, cohort), **scts}
+    scores = {name: _mean_scores(patients, arrays) for name, arrays in results.items()}
+    _write_results(folder, scores)
+    return DemoResult(scores, _draw(folder, patients, scts))
+
+
+def shipped_model() -> Path | None:
+    """The small demo model that comes with creps, trained longer by the same command."""
+    path = Path(str(resources.files("creps") / SHIPPED_MODEL))
+    return path if path.is_dir() else None
+
+
+def score_table(scores: dict[str, dict[str, float]]) -> str:
+    """The scores as a table of text."""
+    lines = [f"{'in the body, against the noise-free truth':<42}{'MAE (HU)':>10}{'bias (HU)':>11}{'bone Dice':>11}"]
+    lines += [
+        f"{name:<42}{row['mae_hu']:>10.1f}{row['bias_hu']:>11.1f}{row['bone_dice']:>11.3f}"
+        for name, row in scores.items()
+    ]
+    return "\n".join(lines)
+
+
+def _test_patients(folder: Path) -> list[Patient]:
+    patients = []
+    for case in sorted(path for path in folder.iterdir() if path.is_dir()):
+        mr, ct, clean, mask = (read_volume(case / f"{name}.nii.gz") for name in ("mr", "ct", "ct_noise_free", "mask"))
+        patients.append(Patient(case.name, mr, ct, clean, mask.array > 0))
+    return patients
+
+
+def _synthesize_all(model_folder: Path, patients: list[Patient], folder: Path, method: str) -> list[Array]:
+    model = load(model_folder)
+    arrays = []
+    for patient in patients:
+        result = model.synthesize(patient.mr)
+        path = folder / method.replace(" ", "_").replace("'", "") / f"{patient.name}_sct.nii.gz"
+        write_volume(result.sct, path, integer=True)
+        write_json(path.with_name(f"{patient.name}_sct.json"), result.record)
+        arrays.append(result.sct.array)
+    return arrays
+
+
+def _baselines(patients: list[Patient], cohort: Cohort) -> dict[str, list[Array]]:
+    """What no network is needed for: water everywhere, and the MR with the CTs' histogram."""
+    cts = [(cohort.array(case), cohort.body(case)) for case in cohort.cases("ct", "train")]
+    values = network_to_hu(np.concatenate([array[body] for array, body in cts]))
+    matched = []
+    for patient in patients:
+        array = np.full(patient.mr.shape, -1000, dtype=np.float32)
+        array[patient.body] = match_histograms(patient.mr.array[patient.body], values)
+        matched.append(array)
+    return {"constant water": [np.zeros(p.mr.shape, np.float32) for p in patients], "histogram-matched MR": matched}
+
+
+def _mean_scores(patients: list[Patient], arrays: list[Array]) -> dict[str, float]:
+    rows = [
+        {
+            "mae_hu": mean_absolute_error_hu(patient.ct_noise_free.array, array, patient.body),
+            "mae_noisy_hu": mean_absolute_error_hu(patient.ct.array, array, patient.body),
+            "bias_hu": mean_error_hu(patient.ct_noise_free.array, array, patient.body),
+            "bone_dice": bone_dice(patient.ct_noise_free.array, array, patient.body),
+        }
+        for patient, array in zip(patients, arrays, strict=True)
+    ]
+    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+
+
+def _write_results(folder: Path, scores: dict[str, dict[str, float]]) -> None:
+    write_json(folder / "scores.json", {**provenance(), "test_patients": TEST_PATIENTS, "scores": scores})
+    with atomic_file(folder / "scores.txt") as path:
+        path.write_text(f"{NOTICE}\n\n{score_table(scores)}\n", encoding="utf-8")
+
+
+def _draw(folder: Path, patients: list[Patient], scts: dict[str, list[Array]]) -> Path:
+    rows = []
+    for i, patient in enumerate(patients[:PICTURED]):
+        panels = [Panel(patient.mr, "MR (input)", mr_window(patient.mr))]
+        panels += [Panel(patient.mr.with_array(a[i]), f"sCT, {name}", BONE_WINDOW_HU) for name, a in scts.items()]
+        panels.append(Panel(patient.ct, "true CT (never seen)", BONE_WINDOW_HU))
+        rows.append(panels)
+    path = folder / "demo.png"
+    comparison_figure(path, rows, "Held-out digital phantoms, trained without pairs")
+    return path

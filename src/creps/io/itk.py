@@ -1,0 +1,187 @@
+"""NIfTI, MetaImage and NRRD through SimpleITK."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from creps.errors import InputError
+from creps.io.atomic import atomic_file
+from creps.volume import Volume
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
+
+__all__ = ["SUFFIXES", "is_volume_file", "read_volume", "stem", "suffix", "write_volume"]
+
+SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".nhdr")
+"""File endings that are read and written."""
+
+MAX_VOXELS = 2**31
+"""A header that claims more voxels than this is taken to be broken."""
+
+
+def is_volume_file(path: Path) -> bool:
+    """Whether the name ends as one of the formats read here."""
+    return suffix(path) != "" and not path.name.startswith(".")
+
+
+def suffix(path: Path) -> str:
+    """The format's ending of a file name (``.nii.gz`` is one), or an empty string."""
+    name = path.name.lower()
+    return next((ending for ending in SUFFIXES if name.endswith(ending)), "")
+
+
+def stem(path: Path) -> str:
+    """The file name without its format's ending."""
+    return path.name[: len(path.name) - len(suffix(path))] if suffix(path) else path.name
+
+
+def read_volume(path: Path | str) -> Volume:
+    """Read a scalar 3-D volume.
+
+    Args:
+        path: A NIfTI, MetaImage or NRRD file.
+
+    Returns:
+        The volume, values as stored (rescaled where the format says so), float32.
+
+    Raises:
+        InputError: the file is missing, not readable, not 3-D, has several components, a broken
+            geometry, values that are not finite, or fewer than two voxels along an axis.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"{path} does not exist.", "Check the path.")
+    if path.is_dir():
+        raise InputError(f"{path} is a folder, not a volume file.", "Name the file inside it.")
+    if suffix(path) == "":
+        raise InputError(f"{path} has no known ending.", f"creps reads {', '.join(SUFFIXES)}.")
+    return _to_volume(_read_image(path), path)
+
+
+def write_volume(volume: Volume, path: Path | str, *, integer: bool = False) -> None:
+    """Write a volume, whole or not at all.
+
+    Args:
+        volume: What to write.
+        path: Where; the ending selects the format.
+        integer: Round to int16 (HU, labels) instead of float32.
+
+    Raises:
+        InputError: the ending is not one of `SUFFIXES`, or the file cannot be written.
+    """
+    import SimpleITK as sitk
+
+    path = Path(path)
+    if suffix(path) == "":
+        raise InputError(f"{path} has no known ending.", f"creps writes {', '.join(SUFFIXES)}.")
+    array = np.rint(volume.array).clip(-32768, 32767).astype(np.int16) if integer else volume.array
+    image = sitk.GetImageFromArray(array)
+    image.SetSpacing(volume.spacing_mm[::-1])
+    image.SetOrigin(volume.origin_mm)
+    image.SetDirection(volume.direction[:, ::-1].flatten().tolist())
+    try:
+        if suffix(path) in (".mhd", ".nhdr"):  # header and data file: two names, no single rename
+            path.parent.mkdir(parents=True, exist_ok=True)
+            sitk.WriteImage(image, str(path), useCompression=True)
+        else:
+            with atomic_file(path) as temporary:
+                sitk.WriteImage(image, str(temporary), useCompression=True)
+    except (RuntimeError, OSError) as error:
+        raise InputError(
+            f"{path} cannot be written ({_reason(error)}).", "Check that the folder is writable and not full."
+        ) from error
+
+
+@contextmanager
+def _quiet_itk() -> Iterator[None]:
+    """Keep ITK's own warnings off the terminal: what matters is raised by this module."""
+    import SimpleITK as sitk
+
+    before = sitk.ProcessObject.GetGlobalWarningDisplay()
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    try:
+        yield
+    finally:
+        sitk.ProcessObject.SetGlobalWarningDisplay(before)
+
+
+def _read_image(path: Path) -> sitk.Image:
+    import SimpleITK as sitk
+
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        with _quiet_itk():
+            reader.ReadImageInformation()
+            _check_header(reader, path)
+            return reader.Execute()
+    except RuntimeError as error:
+        if "orthonormal" in str(error).lower():
+            raise InputError(
+                f"{path} has a sheared or mirrored orientation matrix, which is not a scanner's grid.",
+                "Resample it to an orthogonal grid first.",
+            ) from error
+        raise InputError(
+            f"{path} cannot be read as an image ({_reason(error)}).", "It may be truncated: copy or convert it again."
+        ) from error
+
+
+def _check_header(reader: sitk.ImageFileReader, path: Path) -> None:
+    size, spacing = reader.GetSize(), reader.GetSpacing()
+    dimension = len(size)
+    while dimension > 3 and size[dimension - 1] == 1:
+        dimension -= 1
+    if dimension != 3:
+        raise InputError(
+            f"{path} has {dimension} dimensions (size {' x '.join(map(str, size))}), not 3.",
+            "Give one 3-D volume per file: split a time series or echoes first.",
+        )
+    if reader.GetNumberOfComponents() != 1:
+        raise InputError(
+            f"{path} has {reader.GetNumberOfComponents()} values per voxel, not 1.",
+            "Give a scalar image, not colour or a vector field.",
+        )
+    if min(size[:3]) < 2:
+        raise InputError(
+            f"{path} has size {' x '.join(map(str, size[:3]))}: a single slice is not a volume.",
+            "Give the whole stack of slices.",
+        )
+    if int(np.prod([int(n) for n in size])) > MAX_VOXELS:
+        raise InputError(
+            f"{path} claims {' x '.join(map(str, size))} voxels.", "Its header is probably broken: convert it again."
+        )
+    if not all(np.isfinite(s) and s > 1e-6 for s in spacing[:3]):
+        raise InputError(
+            f"{path} has a voxel spacing of {' x '.join(f'{s:g}' for s in spacing[:3])} mm.",
+            "Spacing must be positive: correct the header.",
+        )
+
+
+def _to_volume(image: sitk.Image, path: Path) -> Volume:
+    import SimpleITK as sitk
+
+    while image.GetDimension() > 3:
+        image = image[(slice(None),) * (image.GetDimension() - 1) + (0,)]
+    array = sitk.GetArrayFromImage(image).astype(np.float32)
+    if not np.isfinite(array).all():
+        count = int(array.size - np.isfinite(array).sum())
+        raise InputError(
+            f"{path} has {count} voxels that are NaN or infinite.", "Replace them (0 in MR, -1000 in CT) first."
+        )
+    direction = np.asarray(image.GetDirection(), dtype=np.float64).reshape(3, 3)[:, ::-1]
+    spacing, origin = image.GetSpacing(), image.GetOrigin()
+    try:
+        return Volume(array, (spacing[2], spacing[1], spacing[0]), (origin[0], origin[1], origin[2]), direction)
+    except ValueError as error:
+        raise InputError(f"{path} has a broken geometry: {error}.", "Correct the header.") from error
+
+
+def _reason(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1].removeprefix("sitk::ERROR: ").rstrip(".") if lines else type(error).__name__

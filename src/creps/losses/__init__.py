@@ -1,0 +1,1 @@
+"""Loss terms: the CREPs style loss and the adversarial objectives."""

@@ -1,0 +1,1 @@
+"""Image metrics: plain functions on arrays."""

@@ -1,0 +1,1 @@
+"""Plain `nn.Module`s: the generator, the PatchGAN and the frozen perceptual backbone."""

@@ -1,0 +1,222 @@
+"""The frozen perceptual network: ImageNet features of axial slices (section 2.2, eqs. 1-2).
+
+Weights come from torchvision's cache or download, from a file, or are random when asked for by name.
+They never silently become something else: what was loaded is in `Backbone.weights`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors.torch import load_file
+from torch import nn
+from torch.nn import functional
+from torchvision import models
+from torchvision.models.feature_extraction import create_feature_extractor
+
+from creps.errors import ModelError, SettingsError
+from creps.provenance import sha256_file
+
+__all__ = ["DEFAULT_LAYERS", "Backbone", "BackboneName", "BackboneWeights"]
+
+BackboneName = Literal["convnext_tiny", "vgg16"]
+
+DEFAULT_LAYERS: dict[BackboneName, tuple[str, ...]] = {
+    "convnext_tiny": ("features.5.0.block.5", "features.7.0.block.5"),
+    "vgg16": ("features.3", "features.8", "features.15", "features.22"),
+}
+"""ConvNeXt: first block of stages 3 and 4, after the second point-wise layer, before layer scale.
+VGG16: relu1_2, relu2_2, relu3_3, relu4_3 (Johnson et al. 2016)."""
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+OFFICIAL: dict[BackboneName, tuple[Any, str]] = {
+    "convnext_tiny": (models.ConvNeXt_Tiny_Weights.IMAGENET1K_V1, "983f1562"),
+    "vgg16": (models.VGG16_Weights.IMAGENET1K_V1, "397923af"),
+}
+"""torchvision's ImageNet weights and the first digits of their SHA-256."""
+
+_CHANNELS_LAST = re.compile(r"features\.\d+\.\d+\.block\.[2-5]")
+"""Nodes inside a ConvNeXt block that put channels last."""
+
+
+@dataclass(frozen=True)
+class BackboneWeights:
+    """What a backbone was loaded with.
+
+    Attributes:
+        backbone: Its name.
+        source: ``imagenet``, ``file`` or ``random``.
+        official: Whether they are torchvision's ImageNet weights, by their hash.
+        sha256: Hash of the file; None for random weights.
+        file: Name of the file.
+    """
+
+    backbone: BackboneName
+    source: Literal["imagenet", "file", "random"]
+    official: bool
+    sha256: str | None = None
+    file: str | None = None
+
+    @property
+    def trained(self) -> bool:
+        """Whether these are trained weights rather than random ones."""
+        return self.source != "random"
+
+    def describe(self) -> str:
+        """One phrase for logs and records."""
+        if self.source == "random":
+            return f"{self.backbone} with RANDOM, untrained weights (asked for by name; not the paper's loss)"
+        kind = "torchvision's ImageNet weights" if self.official else "weights of unknown training"
+        return f"{self.backbone} with {kind} from {self.file} (SHA-256 {(self.sha256 or '')[:12]})"
+
+    def record(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {**asdict(self), "description": self.describe()}
+
+
+class Backbone(nn.Module):
+    """Features of grey images, frozen, always in evaluation mode.
+
+    Args:
+        name: ``convnext_tiny`` (the paper) or ``vgg16``.
+        weights: ``imagenet``, ``random`` or the path of a .pth or .safetensors file.
+        layers: Feature nodes by torchvision's names; default `DEFAULT_LAYERS`.
+        image_size: Images are resized to this many pixels a side; None keeps their size.
+        sha256: Hash (or its first digits) that a weights file must have.
+        seed: Seed of random weights.
+
+    Raises:
+        ModelError: weights missing, damaged, of another network or with another hash.
+        SettingsError: an unknown feature node.
+    """
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(
+        self,
+        name: BackboneName = "convnext_tiny",
+        weights: str = "imagenet",
+        layers: Sequence[str] | None = None,
+        image_size: int | None = 224,
+        sha256: str | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.layers = tuple(layers or DEFAULT_LAYERS[name])
+        self.image_size = image_size
+        with torch.random.fork_rng(devices=[]):  # seeded, and the run's own random state untouched
+            torch.manual_seed(seed)
+            network: nn.Module = getattr(models, name)(weights=None)
+        self.weights = _load_weights(network, name, weights, sha256)
+        try:
+            self.network = create_feature_extractor(network.eval(), list(self.layers))
+        except ValueError as error:
+            raise SettingsError(
+                f"{name} has no feature node among {', '.join(self.layers)} ({error}).",
+                "Name nodes as torchvision's get_graph_node_names lists them.",
+            ) from error
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
+        self.requires_grad_(False)
+        self.eval()
+
+    def train(self, mode: bool = True) -> Backbone:
+        """Stay in evaluation mode: stochastic depth and dropout are never wanted here."""
+        del mode
+        return super().train(False)
+
+    def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """Features of grey images.
+
+        Args:
+            images: (N, 1, H, W), grey in [0, 1] (values outside are not cut off).
+
+        Returns:
+            For each layer (N, C, h, w).
+        """
+        x = (images - self.mean) / self.std  # replicates grey to three channels
+        if self.image_size is not None:
+            x = functional.interpolate(x, size=(self.image_size, self.image_size), mode="bilinear", align_corners=False)
+        features = self.network(x.contiguous(memory_format=torch.channels_last))
+        return [
+            features[layer].permute(0, 3, 1, 2) if _CHANNELS_LAST.fullmatch(layer) else features[layer]
+            for layer in self.layers
+        ]
+
+
+def _load_weights(network: nn.Module, name: BackboneName, weights: str, sha256: str | None) -> BackboneWeights:
+    if weights == "random":
+        return BackboneWeights(name, "random", official=False)
+    path = _official_file(name) if weights == "imagenet" else Path(weights).expanduser()
+    if not path.is_file():
+        raise ModelError(
+            f"Weights file {path} for {name} does not exist.",
+            "Give 'imagenet', 'random' or the path of a .pth or .safetensors file.",
+        )
+    digest, prefix = sha256_file(path), OFFICIAL[name][1]
+    official = digest.startswith(prefix)
+    if weights == "imagenet" and not official:
+        raise ModelError(
+            f"{path} is not torchvision's file: its SHA-256 starts with {digest[:8]}, not {prefix}.",
+            "Delete it, so that it is downloaded again.",
+        )
+    if sha256 is not None and not digest.startswith(sha256.lower()):
+        raise ModelError(
+            f"{path} has SHA-256 {digest}, the settings ask for {sha256}.", "Get the right file, or correct the hash."
+        )
+    _load_state(network, _read_state(path), path, name)
+    return BackboneWeights(name, "imagenet" if weights == "imagenet" else "file", official, digest, path.name)
+
+
+def _official_file(name: BackboneName) -> Path:
+    """Torchvision's weights file in its cache, downloaded if it is not there."""
+    official, _ = OFFICIAL[name]
+    path = Path(torch.hub.get_dir()) / "checkpoints" / official.url.rpartition("/")[2]
+    if not path.is_file():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(official.url, str(path), hash_prefix=OFFICIAL[name][1], progress=False)
+        except (OSError, RuntimeError) as error:
+            raise ModelError(
+                f"ImageNet weights of {name} are not in {path.parent} and cannot be downloaded ({error}).",
+                f"Put {official.url} there, name a file with creps.weights, or ask for 'random' by name.",
+            ) from error
+    return path
+
+
+def _read_state(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        if path.suffix == ".safetensors":
+            state: Any = load_file(str(path))
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise ModelError(
+            f"{path} cannot be read as weights ({type(error).__name__}).", "Get the file again."
+        ) from error
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise ModelError(f"{path} does not hold a state dict of tensors.", "Give torchvision's weights file.")
+    return state
+
+
+def _load_state(network: nn.Module, state: dict[str, torch.Tensor], path: Path, name: BackboneName) -> None:
+    features = {key: value.float() for key, value in state.items() if key.startswith("features.")}
+    wanted = {key: value.shape for key, value in network.state_dict().items() if key.startswith("features.")}
+    wrong = sorted(
+        key for key in wanted.keys() | features.keys() if getattr(features.get(key), "shape", None) != wanted.get(key)
+    )
+    if wrong:
+        raise ModelError(
+            f"{path} does not hold the weights of torchvision's {name}: {len(wrong)} of {len(wanted)} tensors are "
+            f"missing or differ, the first is {wrong[0]}.",
+            "Give a file with torchvision's key names.",
+        )
+    network.load_state_dict(features, strict=False)

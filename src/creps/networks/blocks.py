@@ -1,0 +1,32 @@
+"""Building blocks that the generator and the discriminator share."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import nn
+
+__all__ = ["LEAKY_SLOPE", "Norm", "Padding", "conv3d", "norm3d"]
+
+Norm = Literal["batch", "instance", "none"]
+Padding = Literal["zeros", "reflect", "replicate"]
+
+LEAKY_SLOPE = 0.2
+"""LeakyReLU slope of the residual blocks and of the discriminator (section 2.2, cGAN)."""
+
+
+def norm3d(kind: Norm, channels: int) -> nn.Module:
+    """A normalisation layer over (B, channels, D, H, W); `none` passes its input on."""
+    if kind == "batch":
+        return nn.BatchNorm3d(channels)
+    if kind == "instance":
+        return nn.InstanceNorm3d(channels, affine=True)
+    return nn.Identity()
+
+
+def conv3d(
+    inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1, padding_mode: Padding = "zeros"
+) -> nn.Conv3d:
+    """A convolution without bias: the paper uses none anywhere (section 2.2, cGAN)."""
+    padding = 1 if kernel > 1 else 0
+    return nn.Conv3d(inputs, outputs, kernel, stride, padding, bias=False, padding_mode=padding_mode)

@@ -1,0 +1,78 @@
+"""The 70×70×70 PatchGAN (Hémon et al. 2023, section 2.2; Isola et al. 2018)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from creps.networks.blocks import LEAKY_SLOPE, Norm, conv3d, norm3d
+
+__all__ = ["PatchDiscriminator"]
+
+KERNEL = 4
+STRIDES = (2, 2, 2, 1, 1)
+"""Strides of the four normalised convolutions and of the last one."""
+
+
+class PatchDiscriminator(nn.Module):
+    """CT patch → one logit per position; each logit sees 70 voxels per axis.
+
+    With the defaults it has 431,456 parameters.
+
+    Args:
+        widths: Output channels of the four normalised convolutions.
+        norm: Normalisation after each of them (paper: batch).
+        conditional: Also see the MR as a second channel (the paper's eq. 5 writes D(sCT): it does not).
+        pooled_logit: Average the logits of a patch into one before the loss.
+    """
+
+    def __init__(
+        self,
+        widths: Sequence[int] = (16, 32, 64, 64),
+        norm: Norm = "batch",
+        conditional: bool = False,
+        pooled_logit: bool = False,
+    ) -> None:
+        super().__init__()
+        self.pooled_logit = pooled_logit
+        layers: list[nn.Module] = []
+        channels = 2 if conditional else 1
+        for width, stride in zip(widths, STRIDES, strict=False):
+            layers += [
+                conv3d(channels, width, kernel=KERNEL, stride=stride),
+                norm3d(norm, width),
+                nn.LeakyReLU(LEAKY_SLOPE),
+            ]
+            channels = width
+        layers.append(conv3d(channels, 1, kernel=KERNEL, stride=STRIDES[-1]))
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, ct: torch.Tensor, mr: torch.Tensor | None = None) -> torch.Tensor:
+        """(B, 1, D, H, W) → logits (B, 1, d, h, w), or (B, 1, 1, 1, 1) if pooled."""
+        logits: torch.Tensor = self.layers(ct if mr is None else torch.cat([ct, mr], dim=1))
+        return logits.mean(dim=(2, 3, 4), keepdim=True) if self.pooled_logit else logits
+
+    @staticmethod
+    def receptive_field() -> int:
+        """Voxels per axis that one logit sees, from kernels and strides."""
+        field, jump = 1, 1
+        for stride in STRIDES:
+            field += (KERNEL - 1) * jump
+            jump *= stride
+        return field
+
+    @staticmethod
+    def logits_along(voxels: int) -> int:
+        """Number of logits along an axis of that many voxels; 0 if the axis is too short."""
+        for stride in STRIDES:
+            voxels = (voxels + 2 - KERNEL) // stride + 1
+            if voxels < 1:
+                return 0
+        return voxels
+
+    @classmethod
+    def smallest_input(cls) -> int:
+        """The fewest voxels per axis that give a logit."""
+        return next(n for n in range(1, 1000) if cls.logits_along(n) > 0)

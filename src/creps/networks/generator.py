@@ -1,0 +1,72 @@
+"""The generator: a shallow 3-D residual network (Hémon et al. 2023, section 2.2)."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from creps.networks.blocks import LEAKY_SLOPE, Norm, Padding, conv3d, norm3d
+
+__all__ = ["Generator"]
+
+
+class ResidualBlock(nn.Module):
+    """conv - norm - LeakyReLU - conv - norm, added to the input."""
+
+    def __init__(self, channels: int, norm: Norm, padding: Padding) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            conv3d(channels, channels, padding_mode=padding),
+            norm3d(norm, channels),
+            nn.LeakyReLU(LEAKY_SLOPE),
+            conv3d(channels, channels, padding_mode=padding),
+            norm3d(norm, channels),
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, C, D, H, W) → the same shape."""
+        return x + self.layers(x)
+
+
+class Generator(nn.Module):
+    """MR patch → CT patch, both in network units (MR in [0, 2], CT in [-1, 3]).
+
+    Residual blocks between one down-sampling and one up-sampling block; no bias; ReLU outside the
+    residual blocks; neither norm nor activation after the last convolution, so that the whole HU
+    range can be reached. With the defaults it has 1,468,096 parameters.
+
+    Args:
+        width: Channels at full resolution; twice as many at half resolution.
+        residual_blocks: Number of residual blocks (paper: 6).
+        norm: Normalisation after each convolution but the last (paper: batch).
+        norm_in_blocks: Whether the residual blocks normalise too (paper: yes).
+        padding: How convolutions see beyond the patch; zero is background in MR and water in CT.
+    """
+
+    def __init__(
+        self,
+        width: int = 32,
+        residual_blocks: int = 6,
+        norm: Norm = "batch",
+        norm_in_blocks: bool = True,
+        padding: Padding = "zeros",
+    ) -> None:
+        super().__init__()
+        inner = norm if norm_in_blocks else "none"
+        self.stem = _convolution(1, width, norm, padding)
+        self.down = _convolution(width, 2 * width, norm, padding, stride=2)
+        self.blocks = nn.Sequential(*(ResidualBlock(2 * width, inner, padding) for _ in range(residual_blocks)))
+        self.up = _convolution(2 * width, width, norm, padding)
+        self.head = nn.Sequential(_convolution(width, width, norm, padding), conv3d(width, 1, kernel=1))
+
+    def forward(self, mr: torch.Tensor) -> torch.Tensor:
+        """(B, 1, D, H, W) MR → (B, 1, D, H, W) sCT; any size of at least 2 voxels per axis."""
+        x = self.up(self.blocks(self.down(self.stem(mr))))
+        x = functional.interpolate(x, size=mr.shape[2:], mode="trilinear", align_corners=False)
+        sct: torch.Tensor = self.head(x)
+        return sct
+
+
+def _convolution(inputs: int, outputs: int, norm: Norm, padding: Padding, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(conv3d(inputs, outputs, stride=stride, padding_mode=padding), norm3d(norm, outputs), nn.ReLU())

@@ -1,0 +1,20 @@
+"""Digital patients with known truth: procedural anatomy, imaged as MR and as CT."""
+
+from __future__ import annotations
+
+from creps.phantom.cohort import PHANTOM_SCHEMA, REGIONS, write_cohort
+from creps.phantom.mr import MR_CENTRES
+from creps.phantom.patient import Phantom, head_patient
+from creps.phantom.tissues import TISSUE_ID, TISSUES, Tissue
+
+__all__ = [
+    "MR_CENTRES",
+    "PHANTOM_SCHEMA",
+    "REGIONS",
+    "TISSUES",
+    "TISSUE_ID",
+    "Phantom",
+    "Tissue",
+    "head_patient",
+    "write_cohort",
+]

@@ -1,0 +1,138 @@
+"""An unpaired cohort of phantoms on disk, laid out as the SynthRAD challenge does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from creps.errors import InputError, SettingsError
+from creps.io.atomic import atomic_folder, write_json
+from creps.io.itk import write_volume
+from creps.phantom.mr import MR_CENTRES
+from creps.phantom.patient import Phantom, check_spacing, head_patient
+from creps.phantom.tissues import TISSUES
+
+__all__ = ["PHANTOM_SCHEMA", "REGIONS", "write_cohort"]
+
+PHANTOM_SCHEMA = 1
+"""Version of ``phantom.json`` and of the anatomy: raised when the same seed gives other images."""
+
+REGIONS: dict[str, Callable[..., Phantom]] = {"head": head_patient}
+"""What can be grown."""
+
+
+@dataclass(frozen=True)
+class _Group:
+    """One kind of patient.
+
+    Attributes:
+        number: Enters the seed; never renumber.
+        folder: "train" or "test".
+        letter: Third letter of the ids.
+        mr: Whether MR is acquired.
+        ct: Whether CT is acquired.
+    """
+
+    number: int
+    folder: str
+    letter: str
+    mr: bool
+    ct: bool
+
+
+_MR, _CT, _TEST = (
+    _Group(0, "train", "M", True, False),
+    _Group(1, "train", "C", False, True),
+    _Group(2, "test", "T", True, True),
+)
+
+
+def write_cohort(
+    folder: Path,
+    *,
+    region: str = "head",
+    mr_patients: int = 12,
+    ct_patients: int = 12,
+    test_patients: int = 4,
+    seed: int = 0,
+    spacing_mm: float = 2.0,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> list[Path]:
+    """Grow patients and write them, all or none.
+
+    Training MR and CT belong to different people. Test patients have both, aligned:
+
+        folder/train/1HM001/{mr,mask}.nii.gz
+        folder/train/1HC001/{ct,mask}.nii.gz
+        folder/test/1HT001/{mr,ct,ct_noise_free,mask,labels}.nii.gz
+        folder/phantom.json
+
+    A patient depends on `seed`, its kind and its number only: a larger cohort starts with the same ones.
+
+    Args:
+        folder: Where; must be missing or empty.
+        region: One of `REGIONS`.
+        mr_patients: Training patients with an MR.
+        ct_patients: Training patients with a CT.
+        test_patients: Patients with both.
+        seed: Of the whole cohort.
+        spacing_mm: Nominal voxel size; the centres stretch it a little.
+        progress: Called after each patient with how many are done, how many there are, and the id.
+
+    Returns:
+        The patients' folders, training MR first, then training CT, then test.
+
+    Raises:
+        SettingsError: an unknown region, a negative number, or a spacing not above 0 and up to 5 mm.
+        InputError: `folder` is a file or holds something.
+    """
+    folder = Path(folder)
+    counts = {"mr_patients": mr_patients, "ct_patients": ct_patients, "test_patients": test_patients}
+    _check_settings(region, counts, seed, spacing_mm)
+    _check_free(folder)
+    groups = zip((_MR, _CT, _TEST), counts.values(), strict=True)
+    cases = [(group, index) for group, count in groups for index in range(count)]
+    records: list[dict[str, Any]] = []
+    with atomic_folder(folder) as building:
+        for done, (group, index) in enumerate(cases, start=1):
+            name = f"1{region[0].upper()}{group.letter}{index + 1:03d}"
+            patient = REGIONS[region](
+                [seed, group.number, index], spacing_mm, mr=group.mr, ct=group.ct, centre=index % len(MR_CENTRES)
+            )
+            _write_case(patient, building / group.folder / name, with_truth=group is _TEST)
+            records.append(
+                {"id": name, "group": group.folder, "seed": [seed, group.number, index]} | patient.parameters
+            )
+            if progress is not None:
+                progress(done, len(cases), name)
+        header = {"schema": PHANTOM_SCHEMA, "region": region, "seed": seed, "spacing_mm": spacing_mm}
+        tissues = {number: tissue.name for number, tissue in enumerate(TISSUES)}
+        write_json(building / "phantom.json", header | counts | {"labels": tissues, "cases": records})
+    return [folder / record["group"] / record["id"] for record in records]
+
+
+def _write_case(patient: Phantom, folder: Path, *, with_truth: bool) -> None:
+    images = {"mr": patient.mr, "ct": patient.ct, "mask": patient.mask}
+    if with_truth:
+        images |= {"ct_noise_free": patient.ct_noise_free, "labels": patient.labels}
+    for name, volume in images.items():
+        if volume is not None:
+            write_volume(volume, folder / f"{name}.nii.gz", integer=True)
+
+
+def _check_settings(region: str, counts: dict[str, int], seed: int, spacing_mm: float) -> None:
+    if region not in REGIONS:
+        raise SettingsError(f"There is no phantom of the region {region!r}.", f"Choose one of: {', '.join(REGIONS)}.")
+    for name, count in counts.items():
+        if count < 0:
+            raise SettingsError(f"{name} is {count}.", "Give 0 or more.")
+    if seed < 0:
+        raise SettingsError(f"The seed is {seed}.", "Give 0 or more.")
+    check_spacing(spacing_mm)
+
+
+def _check_free(folder: Path) -> None:
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder} already holds something.", "Name a new or empty folder.")

@@ -1,0 +1,105 @@
+"""Magnetic resonance: the signal equations and scanners of several centres."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import cos, exp, radians, sin
+
+import numpy as np
+
+from creps.phantom.canvas import Canvas
+from creps.phantom.fields import smooth_field
+from creps.phantom.tissues import TISSUES, Tissue
+from creps.volume import Array
+
+__all__ = ["MR_CENTRES", "MrCentre", "acquire_mr", "signal"]
+
+
+@dataclass(frozen=True)
+class MrCentre:
+    """One hospital's MR scanner and protocol.
+
+    Attributes:
+        name: Short name, used in records.
+        tesla: Field strength, 1.5 or 3.
+        sequence: "mprage", "spin echo" or "spoiled gradient echo".
+        tr_ms: Repetition time.
+        te_ms: Echo time.
+        ti_ms: Inversion time (mprage only).
+        flip_deg: Flip angle (spoiled gradient echo only).
+        full_scale: Stored value of the brightest tissue, about; patients vary around it.
+        stretch: Voxel size along D, H, W against the nominal spacing.
+        bias: Standard deviation of the log of the receive field.
+        snr: Signal of white matter over the noise's standard deviation.
+    """
+
+    name: str
+    tesla: float
+    sequence: str
+    tr_ms: float
+    te_ms: float
+    ti_ms: float
+    flip_deg: float
+    full_scale: float
+    stretch: tuple[float, float, float]
+    bias: float
+    snr: float
+
+
+MR_CENTRES: tuple[MrCentre, ...] = (
+    MrCentre("A", 3.0, "mprage", 2300, 2.9, 1180, 9, 3200, (1.0, 1.0, 1.0), 0.13, 28),
+    MrCentre("B", 1.5, "spin echo", 520, 11, 0, 90, 900, (1.25, 1.0, 1.0), 0.08, 24),
+    MrCentre("C", 1.5, "spoiled gradient echo", 12, 4.5, 0, 24, 190, (1.0, 1.05, 1.05), 0.10, 18),
+)
+"""Three centres that differ in contrast, raw range, voxel size, bias and noise."""
+
+
+def signal(tissue: Tissue, centre: MrCentre) -> float:
+    """Steady-state signal of a tissue, 0 to about 1.
+
+    Spin echo: PD (1 - E1) E2. Spoiled gradient echo: the Ernst equation. MPRAGE: inversion
+    recovery read at TI, the train's own saturation left out.
+    """
+    field = 0 if centre.tesla < 2 else 1
+    t1, t2 = tissue.t1_ms[field], tissue.t2_ms[field]
+    recovery, decay = exp(-centre.tr_ms / t1), exp(-centre.te_ms / t2)
+    if centre.sequence == "spin echo":
+        return tissue.pd * (1 - recovery) * decay
+    if centre.sequence == "mprage":
+        return tissue.pd * abs(1 - 2 * exp(-centre.ti_ms / t1) / (1 + recovery)) * decay
+    flip = radians(centre.flip_deg)
+    return tissue.pd * sin(flip) * (1 - recovery) / (1 - cos(flip) * recovery) * decay
+
+
+def acquire_mr(
+    rng: np.random.Generator, canvas: Canvas, centre: MrCentre, texture: dict[float, Array]
+) -> tuple[Array, float]:
+    """Image a patient.
+
+    Args:
+        rng: Source of bias field, scale and noise.
+        canvas: The patient.
+        centre: Scanner and protocol.
+        texture: Unit-variance fields (D, H, W) by correlation length, the ones that modulate the CT too.
+
+    Returns:
+        (D, H, W) non-negative magnitudes in the scanner's arbitrary units, and the patient's scale factor.
+    """
+    values = {tissue.name: signal(tissue, centre) for tissue in TISSUES}
+    image = canvas.mix(values)
+    for length, field in texture.items():
+        relative = {t.name: _relative_texture(t) for t in TISSUES if t.texture_mm == length}
+        image *= 1 + canvas.mix(relative) * field
+    bias = smooth_field(rng, canvas.axes, 110.0) + np.float32(0.5) * smooth_field(rng, canvas.axes, 60.0)
+    image *= np.exp(np.float32(centre.bias) * bias)
+    noise = np.float32(values["white matter"] / centre.snr)
+    real = image + noise * rng.standard_normal(image.shape, dtype=np.float32)
+    imaginary = noise * rng.standard_normal(image.shape, dtype=np.float32)
+    scale = centre.full_scale * float(np.exp(0.15 * np.clip(rng.standard_normal(), -2, 2))) / values["fat"]
+    stored = np.rint(np.sqrt(real**2 + imaginary**2) * np.float32(scale))
+    return np.asarray(np.clip(stored, 0, 4095), dtype=np.float32), scale
+
+
+def _relative_texture(tissue: Tissue) -> float:
+    """Relative modulation of the MR signal: a few per cent, more in muscle and marrow."""
+    return {"fat": 0.06, "muscle": 0.08, "gland": 0.10, "diploe": 0.14, "marrow": 0.12}.get(tissue.name, 0.02)

@@ -1,0 +1,1 @@
+"""The main path, one file per verb; steps never import each other."""

@@ -1,0 +1,146 @@
+"""``creps prepare``: two folders of MR and CT of different patients → a prepared cohort."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from creps.data.cohort import Case, Cohort, Manifest, Modality, Split
+from creps.data.sources import Source, find_sources
+from creps.errors import InputError, OutputExistsError
+from creps.io.atomic import atomic_folder
+from creps.io.itk import read_volume
+from creps.preprocessing.intensity import AIR_NETWORK, hu_to_network, mr_divisor, mr_to_network
+from creps.preprocessing.mask import Mask, body_box, body_mask_ct, body_mask_mr
+from creps.preprocessing.plausibility import check_ct, check_mr
+from creps.preprocessing.resample import resample, resample_onto
+from creps.provenance import provenance, sha256_file
+from creps.settings import PreparationSettings, Settings
+from creps.volume import Volume
+
+__all__ = ["prepare", "split_patients"]
+
+log = logging.getLogger(__name__)
+
+Progress = Callable[[int, int, str], None]
+
+
+def prepare(
+    mr_folder: Path, ct_folder: Path, folder: Path, settings: Settings, progress: Progress | None = None
+) -> Cohort:
+    """Prepare a cohort, whole or not at all.
+
+    Args:
+        mr_folder: MR volumes, see `find_sources`.
+        ct_folder: CT volumes in HU, of other patients, in any number.
+        folder: The cohort to write.
+        settings: What `settings.preparation` says is done.
+        progress: Called with (cases done, cases in all, case).
+
+    Returns:
+        The cohort.
+
+    Raises:
+        InputError: a volume cannot be used, or `folder` is there already.
+    """
+    if folder.exists():
+        raise OutputExistsError(f"{folder} is already there.", "Name another folder, or delete this one first.")
+    sources: list[tuple[Modality, Source]] = [("mr", source) for source in find_sources(mr_folder, "mr")]
+    sources += [("ct", source) for source in find_sources(ct_folder, "ct")]
+    preparation = settings.preparation
+    splits = split_patients(
+        [[s.patient for m, s in sources if m == modality] for modality in ("mr", "ct")],
+        preparation.validation_fraction,
+        preparation.seed,
+    )
+    roots = {"mr": mr_folder, "ct": ct_folder}
+    cases = []
+    with atomic_folder(folder) as temporary:
+        for modality in roots:
+            (temporary / modality).mkdir()
+        for done, (modality, source) in enumerate(sources):
+            if progress is not None:
+                progress(done, len(sources), f"{modality} {source.case}")
+            split = splits[source.patient]
+            cases.append(_prepare_case(temporary, roots[modality], modality, source, split, preparation))
+        manifest = Manifest(
+            preset=settings.preset, preparation=preparation, cases=tuple(cases), provenance=provenance()
+        )
+        Cohort(temporary, manifest).save_manifest()
+    return Cohort(folder, manifest)
+
+
+def split_patients(patients: Sequence[Sequence[str]], fraction: float, seed: int) -> dict[str, Split]:
+    """Assign every patient to one split, whichever modalities he or she has.
+
+    Args:
+        patients: For each modality its patients.
+        fraction: Share that goes to validation: of each modality's own patients, rounded, at least one
+            where there are two or more; none if 0.
+        seed: Seed of the draw.
+    """
+    splits: dict[str, Split] = {}
+    for stream, group in enumerate(patients):
+        names = sorted(set(group))
+        order = np.random.default_rng([seed, stream]).permutation(len(names))
+        wanted = max(1, round(fraction * len(names))) if fraction > 0 and len(names) > 1 else 0
+        wanted -= sum(splits.get(name) == "validation" for name in names)
+        for name in (names[i] for i in order):
+            if name in splits:
+                continue
+            splits[name] = "validation" if wanted > 0 else "train"
+            wanted -= 1
+    return splits
+
+
+def _prepare_case(
+    folder: Path, root: Path, modality: Modality, source: Source, split: Split, preparation: PreparationSettings
+) -> Case:
+    """Read, resample, find the body, scale and store one volume."""
+    volume = read_volume(source.path)
+    (check_mr if modality == "mr" else check_ct)(volume, source.path)
+    volume = resample(volume.reoriented(), preparation.spacing_mm)
+    body = _body(volume, modality, source)
+    divisor = None
+    if modality == "mr":
+        divisor = mr_divisor(volume.array, body, preparation.mr_scale, preparation.mr_percentile)
+        array, background = mr_to_network(volume.array, divisor), 0.0
+    else:
+        array, background = hu_to_network(volume.array), AIR_NETWORK
+    if preparation.remove_outside:
+        array = np.where(body, array, np.float32(background))
+    np.save(folder / modality / f"{source.case}.npy", array)
+    np.save(folder / modality / f"{source.case}.body.npy", body)
+    return Case(
+        case=source.case,
+        patient=source.patient,
+        modality=modality,
+        split=split,
+        shape=volume.shape,
+        body=body_box(body),  # type: ignore[arg-type]
+        mr_divisor=divisor,
+        source=source.path.relative_to(root).as_posix(),
+        source_sha256=sha256_file(source.path),
+    )
+
+
+def _body(volume: Volume, modality: Modality, source: Source) -> Mask:
+    """The body mask that came with the case, or the one found in the image."""
+    if source.mask is not None:
+        mask = read_volume(source.mask).reoriented()
+        if not np.allclose(mask.direction, volume.direction, atol=1e-3):
+            raise InputError(
+                f"{source.mask} lies on another grid than its image.", "Give the mask on the image's grid."
+            )
+        body: Mask = resample_onto(mask, volume).array > 0.5
+    else:
+        body = body_mask_mr(volume) if modality == "mr" else body_mask_ct(volume)
+    if body.mean() < 0.01:
+        raise InputError(
+            f"No body was found in {source.path} ({100 * body.mean():.1f} % of its voxels).",
+            "Check the volume, or put a mask.nii.gz beside it.",
+        )
+    return body

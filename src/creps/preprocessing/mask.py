@@ -1,0 +1,86 @@
+"""Body masks: where the patient is, from the image alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import SimpleITK as sitk
+from scipy import ndimage
+from skimage.filters import threshold_otsu
+
+from creps.volume import Volume
+
+__all__ = ["Mask", "body_box", "body_mask_ct", "body_mask_mr"]
+
+Mask = npt.NDArray[np.bool_]
+
+SKIN_HU = -400.0
+"""Half-way between air and fat, on the safe side of noise."""
+
+COUCH_MM = 8.0
+"""Structures thinner than this (couch plates, sheets, headrest) are cut from the patient."""
+
+GAP_MM = 8.0
+"""Dark gaps up to this wide (skull, air cells) are closed in an MR mask."""
+
+
+def body_mask_mr(mr: Volume) -> Mask:
+    """(D, H, W) body mask of an MR: Otsu, closing, largest component, filled slice by slice."""
+    clipped = np.minimum(mr.array, np.percentile(mr.array, 99.0))
+    if clipped.min() == clipped.max():
+        return np.zeros(mr.shape, dtype=bool)
+    # Otsu splits dark from bright tissue as readily as air from tissue: half of it keeps the dark tissue.
+    tissue = clipped > clipped.min() + 0.5 * (threshold_otsu(clipped) - clipped.min())
+    tissue = _grow(_shrink(tissue, mr.spacing_mm, 2.0), mr.spacing_mm, 2.0) & tissue
+    closed = _shrink(_grow(_largest(tissue), mr.spacing_mm, GAP_MM), mr.spacing_mm, GAP_MM)
+    return _filled(_largest(closed))
+
+
+def body_mask_ct(ct: Volume) -> Mask:
+    """(D, H, W) body mask of a CT in HU: threshold, couch cut off, largest component, filled."""
+    tissue = _filled(ct.array > SKIN_HU)
+    core = _largest(_shrink(tissue, ct.spacing_mm, COUCH_MM / 2))
+    return _filled(_grow(core, ct.spacing_mm, COUCH_MM / 2 + max(ct.spacing_mm)) & tissue)
+
+
+def body_box(mask: Mask) -> tuple[tuple[int, int], ...]:
+    """((first, end), ...) along D, H, W of the box around the mask; the whole array if it is empty."""
+    boxes = ndimage.find_objects(mask.astype(np.uint8))
+    if not boxes:
+        return tuple((0, n) for n in mask.shape)
+    return tuple((int(part.start), int(part.stop)) for part in boxes[0])
+
+
+def _distance_mm(mask: Mask, spacing_mm: Sequence[float]) -> npt.NDArray[np.float32]:
+    """Distance in mm of each voxel outside the mask to the nearest one inside."""
+    image = sitk.GetImageFromArray(mask.astype(np.uint8))
+    image.SetSpacing(list(spacing_mm)[::-1])
+    distance = sitk.SignedMaurerDistanceMap(image, squaredDistance=False, useImageSpacing=True)
+    return np.asarray(sitk.GetArrayFromImage(distance), dtype=np.float32)
+
+
+def _grow(mask: Mask, spacing_mm: Sequence[float], radius_mm: float) -> Mask:
+    return mask if not mask.any() else np.asarray(_distance_mm(mask, spacing_mm) <= radius_mm)
+
+
+def _shrink(mask: Mask, spacing_mm: Sequence[float], radius_mm: float) -> Mask:
+    return mask if mask.all() else np.asarray(_distance_mm(~mask, spacing_mm) > radius_mm)
+
+
+def _largest(mask: Mask) -> Mask:
+    labels, count = ndimage.label(mask)
+    if count < 2:
+        return mask
+    return np.asarray(labels == 1 + np.argmax(np.bincount(labels.ravel())[1:]))
+
+
+def _filled(mask: Mask) -> Mask:
+    """Fill what is enclosed within a slice, axial, then coronal, then sagittal."""
+    filled = mask.copy()
+    for axis in range(3):
+        planes = np.moveaxis(filled, axis, 0)
+        for plane in planes:
+            plane[:] = ndimage.binary_fill_holes(plane)
+    return filled

@@ -1,0 +1,52 @@
+"""Is this volume what it is said to be? Checked before anything is computed from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from creps.errors import InputError
+from creps.volume import Volume
+
+__all__ = ["check_ct", "check_mr"]
+
+AIR_HU = -300.0
+"""A CT in HU has air below this."""
+
+HU_SHARE = 0.02
+"""An MR with more than this share of its voxels below `AIR_HU` is a CT."""
+
+
+def check_mr(mr: Volume, path: Path) -> None:
+    """Refuse an MR that is empty or looks like a CT.
+
+    Raises:
+        InputError: constant, without a positive value, or with the air of a CT.
+    """
+    low, high = float(mr.array.min()), float(mr.array.max())
+    if low == high or high <= 0:
+        raise InputError(f"{path} is empty: its values run from {low:g} to {high:g}.", "Give the MR itself.")
+    if float((mr.array < AIR_HU).mean()) > HU_SHARE:
+        raise InputError(
+            f"{path} looks like a CT in HU (values from {low:g} to {high:g}), not an MR.",
+            "Give MR here and CT in the other place.",
+        )
+
+
+def check_ct(ct: Volume, path: Path) -> None:
+    """Refuse a CT that is not in HU.
+
+    Raises:
+        InputError: no air, nothing as dense as tissue, or values no CT has.
+    """
+    low, high = float(ct.array.min()), float(ct.array.max())
+    if low > AIR_HU:
+        raise InputError(
+            f"{path} is not a CT in HU: its values run from {low:g} to {high:g}, without air.",
+            "Give CT in HU (raw values usually need 1024 subtracted), and MR in the other place.",
+        )
+    if float(np.percentile(ct.array, 99.5)) < AIR_HU or low < -10000:
+        raise InputError(
+            f"{path} is not a CT in HU: its values run from {low:g} to {high:g}.", "Convert it to HU first."
+        )

@@ -1,0 +1,137 @@
+"""From presets, files and the command line to one validated `Settings`, and back to commented YAML."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from creps.errors import SettingsError
+from creps.settings.tree import Settings, leaf_fields, sections
+
+__all__ = ["load_settings", "preset_names", "to_yaml"]
+
+
+def preset_names() -> list[str]:
+    """Names of the presets that ship with creps."""
+    folder = resources.files("creps") / "presets"
+    return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
+
+
+def load_settings(
+    preset: str | None = None,
+    file: Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    prepared: Settings | None = None,
+) -> Settings:
+    """Layer defaults, a preset, a settings file and single values.
+
+    Args:
+        preset: Name of a shipped preset; wins over the file's own ``preset:`` line.
+        file: YAML file; never rewritten.
+        overrides: ``{"training.steps": 100}``.
+        prepared: Settings that a cohort was prepared with: its preset is the default one and its
+            preparation stands; asking for another is an error.
+
+    Raises:
+        SettingsError: unknown key (the nearest is named), wrong value, unreadable file, or another
+            preparation than that of the cohort.
+    """
+    tree = _read_yaml(file) if file else {}
+    named = tree.pop("preset", None)
+    chosen = preset or named or (prepared.preset if prepared else "brain")
+    layers = _preset(chosen)
+    if prepared is not None:
+        layers["preparation"] = prepared.preparation.model_dump()
+    _merge(layers, tree)
+    for key, value in (overrides or {}).items():
+        section, _, name = key.partition(".")
+        _merge(layers, {section: {name: value}})
+    source = ", ".join([*([str(file)] if file else []), *(["the command line"] if overrides else [])])
+    settings = _validated({"preset": chosen, **layers}, source or f"preset {chosen}")
+    if prepared is not None and settings.preparation != prepared.preparation:
+        _refuse_other_preparation(settings, prepared)
+    return settings
+
+
+def to_yaml(settings: Settings, header: str = "") -> str:
+    """The whole tree as YAML, each value under a comment that explains it."""
+    lines = [f"# {line}" for line in header.splitlines()]
+    lines += [f"# {Settings.model_fields['preset'].description}", f"preset: {settings.preset}"]
+    for section, kind in sections():
+        lines += ["", f"# {(kind.__doc__ or '').splitlines()[0]}", f"{section}:"]
+        values = getattr(settings, section).model_dump(mode="json")
+        for name, field in kind.model_fields.items():
+            value = yaml.safe_dump(values[name], default_flow_style=True, width=10_000).removesuffix("...\n").strip()
+            lines += [f"  # {field.description}", f"  {name}: {value}"]
+    return "\n".join(lines) + "\n"
+
+
+def _preset(name: str) -> dict[str, Any]:
+    if name not in preset_names():
+        raise SettingsError(f"There is no preset '{name}'.", f"The presets are: {', '.join(preset_names())}.")
+    text = (resources.files("creps") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
+    content: dict[str, Any] = yaml.safe_load(text) or {}
+    return content
+
+
+def _refuse_other_preparation(settings: Settings, prepared: Settings) -> None:
+    ours, theirs = settings.preparation.model_dump(), prepared.preparation.model_dump()
+    name = next(name for name in ours if ours[name] != theirs[name])
+    raise SettingsError(
+        f"The cohort was prepared with preparation.{name} = {theirs[name]}, the settings ask for {ours[name]}.",
+        "Prepare the cohort again with these settings, or leave the preparation out of them.",
+    )
+
+
+def _read_yaml(file: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise SettingsError(f"{file} does not exist.", "Check the path of the settings file.") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise SettingsError(f"{file} cannot be read as YAML ({reason}).", "Correct the file.") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise SettingsError(f"{file} does not hold settings.", "Write 'section:' and, indented, 'name: value'.")
+    return content
+
+
+def _merge(into: dict[str, Any], update: Mapping[str, Any]) -> None:
+    for key, value in update.items():
+        if isinstance(value, Mapping) and isinstance(into.get(key), dict):
+            into[key].update(value)
+        else:
+            into[key] = dict(value) if isinstance(value, Mapping) else value
+
+
+def _validated(tree: dict[str, Any], source: str) -> Settings:
+    try:
+        return Settings.model_validate(tree)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(
+            str(part) for part in first["loc"] if not str(part).startswith(("float", "literal", "constrained"))
+        )
+        if first["type"] == "extra_forbidden":
+            raise SettingsError(f"Unknown setting '{key}' in {source}.", _nearest(key)) from error
+        reason = first["msg"].removeprefix("Value error, ")
+        where = f"Setting '{key}' = {first['input']!r}" if key else "Settings"
+        raise SettingsError(f"{where} in {source}: {reason}.", "See 'creps settings' for every setting.") from error
+
+
+def _nearest(key: str) -> str:
+    known = [f"{section}.{name}" for section, name, _ in leaf_fields()]
+    by_name = {name.rpartition(".")[2]: name for name in known}
+    last = key.rpartition(".")[2]
+    close = difflib.get_close_matches(key, [*known, *Settings.model_fields], n=1, cutoff=0.75)
+    if not close:
+        close = [by_name[name] for name in difflib.get_close_matches(last, by_name, n=1, cutoff=0.6)]
+    return f"Did you mean '{close[0]}'?" if close else "See 'creps settings' for every setting."

@@ -1,0 +1,1 @@
+"""Unpaired sampling, the two update steps, and the loop that runs them."""

@@ -1,0 +1,177 @@
+"""Which MR patch meets which CT patch: a pure function of (seed, step, index).
+
+Nothing here depends on workers, on earlier draws or on where a run was resumed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from creps.data.cohort import Case, Cohort
+from creps.data.patches import PatchLocation, Triple, covering_grid, read_patch
+from creps.errors import CohortError
+from creps.preprocessing.intensity import AIR_NETWORK
+from creps.settings import SamplingSettings
+
+__all__ = ["Draw", "UnpairedPatches", "UnpairedSampler"]
+
+MR_STREAM, CT_STREAM, ORDER_STREAM = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One sample: an MR patch and the CT patch drawn to face it."""
+
+    mr: Case
+    mr_location: PatchLocation
+    ct: Case
+    ct_location: PatchLocation
+
+
+class UnpairedSampler:
+    """Draws MR and CT patches of a cohort, without pairs.
+
+    Args:
+        mr_cases: Cases to draw MR from.
+        ct_cases: Cases to draw CT from.
+        settings: Patch size and how positions are drawn.
+        seed: Seed of every draw.
+        batch_size: Samples per step.
+
+    Raises:
+        CohortError: no MR or no CT, or co-located sampling of a cohort that is not paired.
+    """
+
+    def __init__(
+        self, mr_cases: Sequence[Case], ct_cases: Sequence[Case], settings: SamplingSettings, seed: int, batch_size: int
+    ) -> None:
+        for name, cases in (("MR", mr_cases), ("CT", ct_cases)):
+            if not cases:
+                raise CohortError(f"The cohort has no {name} case to train on.", "Prepare it with more patients.")
+        self.mr_cases, self.ct_cases = tuple(mr_cases), tuple(ct_cases)
+        self.settings, self.seed, self.batch_size = settings, seed, batch_size
+        self._facing = _facing_cases(self.mr_cases, self.ct_cases) if settings.ct_positions == "colocated" else {}
+        self._grid = [
+            (case, PatchLocation(_minus(where.index, grid.pad_before), where.size))
+            for case in self.mr_cases
+            for grid in [covering_grid(case.shape, settings.patch_size, min_coverage=1)]
+            for where in grid.locations
+        ]
+
+    @property
+    def samples_per_epoch(self) -> int:
+        """MR patches in an epoch."""
+        if self.settings.mr_positions == "random" and self.settings.steps_per_epoch is not None:
+            return self.settings.steps_per_epoch * self.batch_size
+        return len(self._grid)
+
+    def draw(self, step: int, index: int) -> Draw:
+        """The sample at place `index` of the batch of `step`."""
+        mr, mr_location = self._draw_mr(step, index)
+        rng = self._rng(CT_STREAM, step, index)
+        if self.settings.ct_positions == "colocated":
+            return Draw(mr, mr_location, self._facing[mr.case], mr_location)
+        ct = self.ct_cases[int(rng.integers(len(self.ct_cases)))]
+        if self.settings.ct_positions == "matched":
+            return Draw(mr, mr_location, ct, _matched(mr, mr_location, ct, self.settings.patch_size))
+        return Draw(mr, mr_location, ct, _anywhere(ct.shape, self.settings.patch_size, rng))
+
+    def _draw_mr(self, step: int, index: int) -> tuple[Case, PatchLocation]:
+        sample = step * self.batch_size + index
+        if self.settings.mr_positions == "grid":
+            epoch, place = divmod(sample, len(self._grid))
+            return self._grid[_order(self.seed, epoch, len(self._grid))[place]]
+        rng = self._rng(MR_STREAM, step, index)
+        case = self.mr_cases[int(rng.integers(len(self.mr_cases)))]
+        return case, _inside_body(case, self.settings.patch_size, rng)
+
+    def _rng(self, stream: int, step: int, index: int) -> np.random.Generator:
+        return np.random.default_rng(np.random.SeedSequence([self.seed, stream, step, index]))
+
+
+class UnpairedPatches(Dataset[dict[str, torch.Tensor]]):
+    """The patches of a run, counted through from its first step.
+
+    Item k is place ``k % batch_size`` of step ``k // batch_size``.
+
+    Args:
+        cohort: Where arrays are read from.
+        sampler: Which patches are read.
+        steps: Steps of the run.
+    """
+
+    def __init__(self, cohort: Cohort, sampler: UnpairedSampler, steps: int) -> None:
+        self.cohort, self.sampler, self.steps = cohort, sampler, steps
+
+    def __len__(self) -> int:
+        return self.steps * self.sampler.batch_size
+
+    def __getitem__(self, k: int) -> dict[str, torch.Tensor]:
+        """``mr`` and ``ct``, each (1, D, H, W) in network units."""
+        draw = self.sampler.draw(*divmod(k, self.sampler.batch_size))
+        mr = read_patch(self.cohort.array(draw.mr), draw.mr_location, fill=0.0)
+        ct = read_patch(self.cohort.array(draw.ct), draw.ct_location, fill=AIR_NETWORK)
+        return {"mr": torch.from_numpy(mr)[None], "ct": torch.from_numpy(ct)[None]}
+
+
+@lru_cache(maxsize=4)
+def _order(seed: int, epoch: int, count: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    return np.random.default_rng(np.random.SeedSequence([seed, ORDER_STREAM, epoch])).permutation(count)
+
+
+def _anywhere(shape: Triple, size: Triple, rng: np.random.Generator) -> PatchLocation:
+    """A uniform position inside a volume; centred along axes that are shorter than the patch."""
+    return PatchLocation(
+        _triple(int(rng.integers(n - p + 1)) if n >= p else (n - p) // 2 for n, p in zip(shape, size, strict=True)),
+        size,
+    )
+
+
+def _inside_body(case: Case, size: Triple, rng: np.random.Generator) -> PatchLocation:
+    """A uniform position whose centre lies in the body's box and whose patch lies in the volume."""
+    centre = [rng.uniform(first, end) for first, end in case.body]
+    return _centred(centre, case.shape, size)
+
+
+def _matched(mr: Case, where: PatchLocation, ct: Case, size: Triple) -> PatchLocation:
+    """The place in a CT's body box that corresponds to a patch's place in the MR's body box."""
+    centre = []
+    for i, p, (a, b), (c, d) in zip(where.index, size, mr.body, ct.body, strict=True):
+        relative = (i + p / 2 - a) / max(1, b - a)
+        centre.append(c + relative * (d - c))
+    return _centred(centre, ct.shape, size)
+
+
+def _centred(centre: Sequence[float], shape: Triple, size: Triple) -> PatchLocation:
+    index = []
+    for c, n, p in zip(centre, shape, size, strict=True):
+        start = round(c - p / 2)
+        index.append(min(max(start, 0), n - p) if n >= p else (n - p) // 2)
+    return PatchLocation(_triple(index), size)
+
+
+def _facing_cases(mr_cases: Sequence[Case], ct_cases: Sequence[Case]) -> dict[str, Case]:
+    """For each MR the CT of the same name on the same grid."""
+    by_name = {case.case: case for case in ct_cases}
+    for mr in mr_cases:
+        if mr.case not in by_name or by_name[mr.case].shape != mr.shape:
+            raise CohortError(
+                f"MR case '{mr.case}' has no CT of the same name and grid, which co-located sampling needs.",
+                "Use sampling.ct_positions: independent.",
+            )
+    return by_name
+
+
+def _minus(a: Triple, b: Triple) -> Triple:
+    return _triple(x - y for x, y in zip(a, b, strict=True))
+
+
+def _triple(values: object) -> Triple:
+    a, b, c = values  # type: ignore[misc]
+    return a, b, c

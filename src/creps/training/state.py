@@ -1,0 +1,150 @@
+"""Checkpoints of a run: a model folder with the state of the training beside it.
+
+::
+
+    checkpoints/step_00000500/
+        plan.json, generator.safetensors     the model, ready for synthesis (the average, if there is one)
+        training.safetensors                 both networks, both optimizers, average, balance
+        training.json                        step, hash of the tensors
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from creps.checkpoint import Plan, load_tensors, save_model, save_tensors
+from creps.errors import ModelError
+from creps.io.atomic import atomic_folder, write_json
+from creps.provenance import sha256_file
+from creps.training.step import Networks, unwrapped
+
+__all__ = ["latest_checkpoint", "load_checkpoint", "save_checkpoint"]
+
+TENSORS, STATE = "training.safetensors", "training.json"
+SCHEMA_VERSION = 1
+_NAME = re.compile(r"step_(\d{8})")
+
+
+def save_checkpoint(folder: Path, networks: Networks, step: int, plan: Plan, keep: int) -> Path:
+    """Write the checkpoint of `step` into a run's checkpoints folder, whole or not at all.
+
+    Args:
+        folder: The run's checkpoints folder.
+        networks: What is trained.
+        step: Steps done.
+        plan: Plan of the model.
+        keep: How many checkpoints stay; older ones are removed.
+
+    Returns:
+        The checkpoint's folder.
+    """
+    path = folder / f"step_{step:08d}"
+    with atomic_folder(path) as temporary:
+        save_model(temporary, inference_weights(networks), plan)
+        save_tensors(temporary / TENSORS, _all_tensors(networks))
+        digest = sha256_file(temporary / TENSORS)
+        write_json(temporary / STATE, {"schema_version": SCHEMA_VERSION, "step": step, "sha256": digest})
+    for old in _checkpoints(folder)[:-keep]:
+        shutil.rmtree(old, ignore_errors=True)
+    return path
+
+
+def inference_weights(networks: Networks) -> dict[str, torch.Tensor]:
+    """The weights to synthesize with: the moving average if there is one."""
+    return dict(_modules(networks)["averaged" if networks.averaged is not None else "generator"].state_dict())
+
+
+def latest_checkpoint(folder: Path) -> Path | None:
+    """The checkpoint with the most steps, if there is any."""
+    found = _checkpoints(folder)
+    return found[-1] if found else None
+
+
+def load_checkpoint(path: Path, networks: Networks) -> int:
+    """Put a checkpoint's state into freshly built networks and optimizers.
+
+    Returns:
+        Steps done.
+
+    Raises:
+        ModelError: damaged, of another schema version, or of networks of another shape.
+    """
+    try:
+        state = json.loads((path / STATE).read_text(encoding="utf-8"))
+        step, digest, version = int(state["step"]), state["sha256"], state["schema_version"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(
+            f"{path / STATE} is missing or damaged.", "Delete this checkpoint and resume again."
+        ) from error
+    if version != SCHEMA_VERSION:
+        raise ModelError(f"{path} has schema version {version}.", "Resume with the version of creps that wrote it.")
+    if not (path / TENSORS).is_file() or sha256_file(path / TENSORS) != digest:
+        raise ModelError(f"{path / TENSORS} is damaged.", "Delete this checkpoint and resume again.")
+    tensors = load_tensors(path / TENSORS)
+    try:
+        for name, module in _modules(networks).items():
+            module.load_state_dict(_below(tensors, name))
+        for name, (module, optimizer) in _optimizers(networks).items():
+            _load_optimizer(optimizer, module, _below(tensors, name))
+    except (RuntimeError, KeyError) as error:
+        raise ModelError(
+            f"{path} belongs to networks of another shape.", "Resume with the settings that the run was started with."
+        ) from error
+    return step
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if _NAME.fullmatch(path.name) and (path / STATE).is_file())
+
+
+def _modules(networks: Networks) -> dict[str, torch.nn.Module]:
+    modules = {
+        "generator": unwrapped(networks.generator),
+        "discriminator": unwrapped(networks.discriminator),
+        "balance": networks.balance,
+    }
+    return modules | ({"averaged": networks.averaged} if networks.averaged is not None else {})
+
+
+def _optimizers(networks: Networks) -> dict[str, tuple[torch.nn.Module, torch.optim.Optimizer]]:
+    return {
+        "generator_optimizer": (unwrapped(networks.generator), networks.generator_optimizer),
+        "discriminator_optimizer": (unwrapped(networks.discriminator), networks.discriminator_optimizer),
+    }
+
+
+def _all_tensors(networks: Networks) -> dict[str, torch.Tensor]:
+    tensors = {
+        f"{name}.{key}": value
+        for name, module in _modules(networks).items()
+        for key, value in module.state_dict().items()
+    }
+    for name, (module, optimizer) in _optimizers(networks).items():
+        for parameter_name, parameter in module.named_parameters():
+            for key, value in optimizer.state[parameter].items():
+                tensors[f"{name}.{parameter_name}:{key}"] = torch.as_tensor(value)
+    return tensors
+
+
+def _load_optimizer(
+    optimizer: torch.optim.Optimizer, module: torch.nn.Module, tensors: dict[str, torch.Tensor]
+) -> None:
+    state: dict[int, dict[str, Any]] = {}
+    for index, (parameter_name, _) in enumerate(module.named_parameters()):
+        prefix = f"{parameter_name}:"
+        values = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+        if values:
+            state[index] = values
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _below(tensors: dict[str, torch.Tensor], name: str) -> dict[str, torch.Tensor]:
+    return {key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")}

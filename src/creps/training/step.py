@@ -1,0 +1,175 @@
+"""One training step: one update of the discriminator, one of the generator (Hémon et al. 2023, eq. 5)."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+
+import torch
+from lightning.fabric import Fabric
+from lightning.fabric.wrappers import _FabricModule
+from torch import nn
+
+from creps.losses.adversarial import gradient_penalty, real_or_fake
+from creps.losses.balance import MagnitudeBalance
+from creps.losses.creps import CrepsLoss
+from creps.settings import Settings
+
+__all__ = ["Networks", "StepReport", "TrainingStep", "average_into", "unwrapped"]
+
+
+@dataclass
+class Networks:
+    """What is trained, what it is trained with, and what comes of it.
+
+    Attributes:
+        generator: MR → sCT.
+        discriminator: CT or sCT → logits.
+        generator_optimizer: AdamW over the generator.
+        discriminator_optimizer: AdamW over the discriminator.
+        balance: Weight of the style term.
+        averaged: Moving average of the generator, if there is one.
+    """
+
+    generator: nn.Module
+    discriminator: nn.Module
+    generator_optimizer: torch.optim.Optimizer
+    discriminator_optimizer: torch.optim.Optimizer
+    balance: MagnitudeBalance
+    averaged: nn.Module | None = None
+
+
+@dataclass
+class StepReport:
+    """What a step did.
+
+    Attributes:
+        terms: Unweighted loss terms by name.
+        weights: The weight each had in its network's loss.
+        sct: (B, 1, D, H, W) the sCT patches, detached, in network units.
+    """
+
+    terms: dict[str, torch.Tensor] = field(default_factory=dict)
+    weights: dict[str, float] = field(default_factory=dict)
+    sct: torch.Tensor | None = None
+
+    def add(self, name: str, value: torch.Tensor, weight: float) -> torch.Tensor:
+        """Note a term and return it weighted."""
+        self.terms[name] = value.detach()
+        self.weights[name] = weight
+        return weight * value
+
+
+class TrainingStep:
+    """Updates both networks from one batch of unpaired patches.
+
+    The sCT is computed once: detached for the discriminator, then with its graph for the generator.
+
+    Args:
+        fabric: Runs the backward passes.
+        networks: What to update, set up by `fabric`.
+        style: The CREPs loss, or None if its weight is 0.
+        settings: The whole tree.
+    """
+
+    def __init__(self, fabric: Fabric, networks: Networks, style: CrepsLoss | None, settings: Settings) -> None:
+        self.fabric, self.networks, self.style, self.settings = fabric, networks, style, settings
+
+    def __call__(self, mr: torch.Tensor, ct: torch.Tensor) -> StepReport:
+        """One update of each network.
+
+        Args:
+            mr: (B, 1, D, H, W) MR patches in network units.
+            ct: (B, 1, D, H, W) CT patches of other patients.
+        """
+        report = StepReport()
+        with self._autocast():
+            sct = self.networks.generator(mr)
+        sct = sct.float()
+        self._update_discriminator(mr, ct, sct.detach(), report)
+        self._update_generator(mr, ct, sct, report)
+        report.sct = sct.detach()
+        return report
+
+    def _update_discriminator(self, mr: torch.Tensor, ct: torch.Tensor, sct: torch.Tensor, report: StepReport) -> None:
+        """BCE(D(CT), 1) + BCE(D(sCT), 0), no ½, and the gradient penalty if there is one."""
+        settings, networks = self.settings.adversarial, self.networks
+        networks.discriminator_optimizer.zero_grad(set_to_none=True)
+        penalty = settings.gradient_penalty > 0
+        if penalty:  # the penalty differentiates twice: float32
+            ct = ct.detach().requires_grad_()
+            real = self._judge(ct, mr)
+        else:
+            with self._autocast():
+                real = self._judge(ct, mr)
+        with self._autocast():
+            fake = self._judge(sct, mr)
+        loss = report.add("d_real", real_or_fake(real, True, settings.objective), 1.0)
+        loss = loss + report.add("d_fake", real_or_fake(fake, False, settings.objective), 1.0)
+        if penalty:
+            loss = loss + report.add("r1", gradient_penalty(real, ct), settings.gradient_penalty)
+        self.fabric.backward(loss)
+        networks.discriminator_optimizer.step()
+
+    def _update_generator(self, mr: torch.Tensor, ct: torch.Tensor, sct: torch.Tensor, report: StepReport) -> None:
+        """BCE(D(sCT), 1) + 20 · style (eqs. 4-5)."""
+        settings, networks = self.settings, self.networks
+        networks.generator_optimizer.zero_grad(set_to_none=True)
+        networks.discriminator.requires_grad_(False)
+        with self._autocast():
+            logits = self._judge(sct, mr)
+        adversarial = real_or_fake(logits, True, settings.adversarial.objective)
+        loss = report.add("adversarial", adversarial, settings.adversarial.weight)
+        if self.style is not None:
+            with self._autocast():
+                style, content = self.style(sct, ct)
+            networks.balance.update(*self._averaged_over_ranks(style, loss))
+            loss = loss + report.add("style", style, float(networks.balance.weight))
+            if settings.creps.content_weight > 0:
+                loss = loss + report.add("content", content, settings.creps.content_weight)
+        self.fabric.backward(loss)
+        networks.discriminator.requires_grad_(True)
+        networks.generator_optimizer.step()
+
+    def _judge(self, image: torch.Tensor, mr: torch.Tensor) -> torch.Tensor:
+        conditional = self.settings.discriminator.conditional
+        logits: torch.Tensor = (
+            self.networks.discriminator(image, mr) if conditional else self.networks.discriminator(image)
+        )
+        return logits
+
+    def _averaged_over_ranks(self, *values: torch.Tensor) -> list[torch.Tensor]:
+        if self.fabric.world_size == 1:
+            return list(values)
+        return [self.fabric.all_reduce(value.detach(), reduce_op="mean") for value in values]  # type: ignore[misc]
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        return torch.autocast(
+            self.fabric.device.type, torch.bfloat16, enabled=self.settings.training.precision == "bf16"
+        )
+
+
+def unwrapped(module: nn.Module) -> nn.Module:
+    """The network itself, without the engine's wrapper around its forward."""
+    return module.module if isinstance(module, _FabricModule) else module
+
+
+@torch.no_grad()
+def average_into(averaged: nn.Module, generator: nn.Module, decay: float, step: int) -> None:
+    """Move a running average towards the generator, buffers included.
+
+    Early on the decay is held back to (1 + step) / (10 + step), so that the initial weights fade.
+
+    Args:
+        averaged: A copy of the generator that holds the average.
+        generator: The generator after its update.
+        decay: Share of the average that stays.
+        step: Steps done so far.
+    """
+    keep = min(decay, (1 + step) / (10 + step))
+    ours, theirs = averaged.state_dict(), unwrapped(generator).state_dict()
+    for name, value in theirs.items():
+        if value.is_floating_point():
+            ours[name].lerp_(value, 1 - keep)
+        else:
+            ours[name].copy_(value)
