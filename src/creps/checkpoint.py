@@ -38,7 +38,7 @@ class Plan(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     preparation: PreparationSettings
     generator: GeneratorSettings
     patch_size: tuple[int, int, int]

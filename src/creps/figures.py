@@ -94,7 +94,7 @@ def _draw(path: Path, lines: Sequence[Sequence[tuple[Panel, int]]], title: str) 
 
 def _plane(volume: Volume, plane: int) -> npt.NDArray[np.float32]:
     """The middle slice: axial (anterior up), coronal or sagittal (superior up)."""
-    middle = volume.array.take(volume.shape[plane] // 2, axis=plane)
+    middle = np.moveaxis(volume.array, plane, 0)[volume.shape[plane] // 2]
     return middle if plane == 0 else middle[::-1]
 
 

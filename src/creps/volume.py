@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -108,6 +109,6 @@ def _assign_axes(strength: npt.NDArray[np.float64]) -> list[int]:
     return max(permutations, key=lambda p: sum(strength[target, own] for target, own in enumerate(p)))
 
 
-def _triple(values: object) -> tuple[float, float, float]:
-    a, b, c = (float(v) for v in values)  # type: ignore[attr-defined]
+def _triple(values: Iterable[float]) -> tuple[float, float, float]:
+    a, b, c = (float(v) for v in values)
     return a, b, c

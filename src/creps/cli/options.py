@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 import click
 import yaml
@@ -26,6 +26,7 @@ class SettingsCommand(click.Command):
 
     def __init__(self, *args: Any, sections: Sequence[str] = (), **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.context_settings["token_normalize_func"] = lambda token: token.replace("-", "_")
         self.sections = tuple(sections)
         self._setting_options: dict[str, list[click.Option]] | None = None
 
@@ -58,10 +59,9 @@ class SettingsCommand(click.Command):
 
 
 def _option(section: str, name: str, doc: str, default: object) -> click.Option:
-    names = list(dict.fromkeys([f"--{section}.{name.replace('_', '-')}", f"--{section}.{name}"]))
-    shown = "none" if default is None else ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
+    shown = ",".join(map(str, default)) if isinstance(default, tuple) else str(default).lower()
     return click.Option(
-        [f"{section}__{name}", *names],
+        [f"{section}__{name}", f"--{section}.{name}"],
         metavar="VALUE",
         default=None,
         help=f"{doc} [brain preset: {shown}]",
@@ -111,18 +111,19 @@ def set_up_logging(quiet: bool, verbose: bool) -> None:
 def progress_bar(quiet: bool, label: str) -> Callable[[int, int, str], None] | None:
     """A progress callback: a bar on a terminal, nothing when quiet or when piped."""
     stream = click.get_text_stream("stderr")
-    if quiet or not stream.isatty():
-        return None
-    bar: Any = None
+    return None if quiet or not stream.isatty() else _Bar(stream, label)
 
-    def advance(done: int, total: int, name: str = "") -> None:
-        nonlocal bar
-        if bar is None:
-            bar = click.progressbar(length=total, label=label, file=stream, item_show_func=lambda item: item)
-            bar.__enter__()
-        bar.update(done - bar.pos, name)
-        if done >= total:
-            bar.render_finish()
-            bar = None
 
-    return advance
+class _Bar:
+    """Draws (done, total, name) on a terminal; starts anew after the last of a series."""
+
+    def __init__(self, stream: TextIO, label: str) -> None:
+        self.stream, self.label = stream, label
+
+    def __call__(self, done: int, total: int, name: str = "") -> None:
+        """Redraw the bar."""
+        width = 30
+        filled = width * done // max(1, total)
+        line = f"{self.label} [{'#' * filled}{'-' * (width - filled)}] {done}/{total} {name[:30]:<30}"
+        self.stream.write(f"\r{line}" + ("\n" if done >= total else ""))
+        self.stream.flush()

@@ -17,20 +17,25 @@ PATH = click.Path(path_type=Path)
 EPILOG = "Synthetic CT for research. Not for diagnosis. Not a medical device."
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}, epilog=EPILOG)
+HELP = """Unpaired MRI-to-CT synthesis: train on MR and CT of different patients, no registration.
+
+\b
+creps demo -o DEMO                                  the whole job on digital phantoms, in minutes
+creps prepare MR/ CT/ -o COHORT                     two folders of volumes: a prepared cohort
+creps train COHORT -o RUN                           a cohort: a model
+creps synthesize RUN/model mr.nii.gz -o sct.nii.gz  an MR: its synthetic CT
+"""
+
+
+@click.group(
+    help=HELP, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}, epilog=EPILOG
+)
 @click.version_option(__version__, prog_name="creps")
 @click.option("-q", "--quiet", is_flag=True, help="Only warnings and errors.")
 @click.option("-v", "--verbose", is_flag=True, help="Details as well.")
 @click.pass_context
 def creps(ctx: click.Context, quiet: bool, verbose: bool) -> None:
-    r"""Unpaired MRI-to-CT synthesis: train on MR and CT of different patients, no registration.
-
-    \b
-    creps demo -o DEMO                         the whole job on digital phantoms, minutes on a laptop
-    creps prepare MR/ CT/ -o COHORT            two folders of volumes to a prepared cohort
-    creps train COHORT -o RUN                  a cohort to a model
-    creps synthesize RUN/model mr.nii.gz -o sct.nii.gz
-    """
+    """The command line; its help is `HELP`."""
     ctx.ensure_object(dict)["quiet"] = quiet
     set_up_logging(quiet, verbose)
 
@@ -70,7 +75,7 @@ def demo(ctx: click.Context, output: Path, seed: int, steps: int | None) -> None
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the anatomy and of the scanners.")
 @click.option("--spacing", "spacing_mm", type=float, default=2.0, show_default=True, help="Voxel spacing in mm.")
 @click.pass_context
-def phantom(ctx: click.Context, output: Path, **options: Any) -> None:
+def phantom(ctx: click.Context, /, output: Path, **options: Any) -> None:
     """Write a cohort of digital phantoms with known truth to OUTPUT."""
     from creps.phantom import write_cohort
 
@@ -98,7 +103,7 @@ def prepare(
 
     settings = load_settings(preset, settings_path, chosen_overrides(ctx))
     cohort = run(mr_folder, ct_folder, output, settings, progress_bar(ctx.obj["quiet"], "preparing"))
-    counts = [len(cohort.cases(m, s)) for m in ("mr", "ct") for s in ("train", "validation")]  # type: ignore[arg-type]
+    counts = [len(cohort.cases(m, s)) for m in ("mr", "ct") for s in ("train", "validation")]
     click.echo(f"{output}: MR {counts[0]} training + {counts[1]} validation, CT {counts[2]} + {counts[3]}")
 
 

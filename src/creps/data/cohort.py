@@ -61,7 +61,7 @@ class Manifest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     preset: str
     """Preset that the preparation started from."""
     preparation: PreparationSettings

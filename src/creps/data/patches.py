@@ -6,6 +6,7 @@ patches overlap by half, every voxel of the original volume is seen at least twi
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -70,8 +71,8 @@ class CoveringGrid:
     @cached_property
     def locations(self) -> tuple[PatchLocation, ...]:
         """Every patch in the padded volume, depth slowest."""
-        grid = product(*(range(0, c * s, s) for c, s in zip(self.counts, self.stride, strict=True)))
-        return tuple(PatchLocation(index, self.patch_size) for index in grid)
+        d, h, w = (range(0, c * s, s) for c, s in zip(self.counts, self.stride, strict=True))
+        return tuple(PatchLocation(index, self.patch_size) for index in product(d, h, w))
 
     @cached_property
     def axis_coverage(self) -> tuple[npt.NDArray[np.int64], ...]:
@@ -177,6 +178,6 @@ def _axis_options(length: int, size: int, overlap: int) -> list[tuple[int, int]]
     return options
 
 
-def _triple(values: object) -> Triple:
-    a, b, c = (int(v) for v in values)  # type: ignore[attr-defined]
+def _triple(values: Iterable[int]) -> Triple:
+    a, b, c = (int(v) for v in values)
     return a, b, c

@@ -70,7 +70,7 @@ def predict_patches(
         (location, prediction (D, H, W) in network units), in the grid's order.
     """
     device = device or next((p.device for p in generator.parameters()), torch.device("cpu"))
-    generator = generator.to(device, memory_format=torch.channels_last_3d).eval()
+    generator = generator.to(device).to(memory_format=torch.channels_last_3d).eval()
     padded = torch.from_numpy(grid.padded(mr))
     locations = iter(grid.locations)
     done = 0

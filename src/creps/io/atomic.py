@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
     try:
         temporary = folder / path.name
         yield temporary
-        os.replace(temporary, path)
+        temporary.replace(path)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -37,8 +36,8 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         temporary.mkdir()
         yield temporary
         if path.exists():
-            os.replace(path, holder / "old")
-        os.replace(temporary, path)
+            path.replace(holder / "old")
+        temporary.replace(path)
     finally:
         shutil.rmtree(holder, ignore_errors=True)
 

@@ -129,7 +129,7 @@ class Canvas:
         for tissue, depth in tissues.items():
             cover = self.inside(distance + np.float32(depth))
             if self.depth_mm is not None:
-                least = 0.0 if tissue == "air" else max(SKIN_MM, below_mm)
+                least = below_mm if tissue == "air" else max(SKIN_MM, below_mm)
                 cover = np.minimum(cover, self.inside(np.float32(least) - self.depth_mm[window]))
             if cover.any():
                 self.cover(window, tissue, cover * np.float32(strength) if strength < 1 else cover)

@@ -85,7 +85,7 @@ def draw_person(rng: np.random.Generator) -> Person:
         scalp_mm=vary(5.2, 1.0),
         fat_mm=vary(3.2, 1.2),
         muscle_fat=vary(0.5, 0.25),
-        atrophy_mm=vary(1.9, 0.6),
+        atrophy_mm=vary(1.5, 0.5),
         ventricles=vary(1.15, 0.2),
         gyri_mm=vary(4.2, 0.25),
         frontal_sinus=vary(0.85, 0.3),
@@ -126,7 +126,7 @@ def grow_head(rng: np.random.Generator, axes: Axes, person: Person, posture: Pos
     spacing = [float(axis[1] - axis[0]) for axis in axes]
     points = anatomical_points(rng, axes, person, posture)
     canvas = Canvas(axes, points, float(np.cbrt(np.prod(spacing))))
-    hull_mm = hull(person).distance(points)
+    hull_mm = hull().distance(points)
     thickness = skull_thickness(rng, canvas, person)
     skin = skin_distance(rng, canvas, person, hull_mm, thickness)
     paint_soft_tissue(rng, canvas, person, skin)
@@ -135,7 +135,7 @@ def grow_head(rng: np.random.Generator, axes: Axes, person: Person, posture: Pos
     paint_skull(rng, canvas, person, hull_mm, thickness)
     paint_face_bones(rng, canvas, person)
     paint_brain(rng, canvas, person, hull_mm)
-    paint_orbits(canvas, person)
+    paint_orbits(canvas)
     paint_airways(rng, canvas, person)
     return Head(canvas, skin)
 

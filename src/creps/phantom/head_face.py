@@ -101,14 +101,12 @@ def _paint_tooth(canvas: Canvas, centre: Point, half: float, radius: float, dire
     canvas.paint("tooth", crown, side)
 
 
-def paint_orbits(canvas: Canvas, person: Person) -> None:
+def paint_orbits(canvas: Canvas) -> None:
     """Orbital walls, fat, eyes with lens, muscles, optic nerves.
 
     Args:
         canvas: Painted on.
-        person: Proportions.
     """
-    del person
     cone = both(_ORBIT, box((30, -55, -23), (40, 26, 40), 2.0), 6.0)
     shell = both(_ORBIT, box((30, -50, -23), (45, 24, 40), 2.0))
     wall = Shape(lambda p: shell.distance(p) - np.float32(1.8), shell.low, shell.high)
@@ -161,7 +159,7 @@ def _paint_sinuses(rng: np.random.Generator, canvas: Canvas, person: Person) -> 
     cells = smooth_field(rng, canvas.axes, 6.0)
     ethmoid = box((7.5, -58, -27), (6.5, 19, 11), 3.0)
     for side in (1, -1):
-        canvas.paint_nested({"mucosa": -0.8, "air": 0.2 + 1.2 * rng.random()}, maxillary, side)
+        canvas.paint_nested({"mucosa": -0.8, "air": 0.2 + 1.2 * rng.random()}, maxillary, side, below_mm=7.0)
         if rng.random() < 0.15:  # fluid level
             canvas.paint("mucosa", both(maxillary, box((26, -42, -52), (25, 14, 25), 1.0)), side)
         canvas.paint("air", sphenoid, side)
@@ -169,8 +167,9 @@ def _paint_sinuses(rng: np.random.Generator, canvas: Canvas, person: Person) -> 
         if size > 0.4:
             canvas.paint(
                 "air",
-                shear(ellipsoid((9 * size + 2, -84.5, -4), (10 * size, 4.8, 13 * size)), (0, -84, -10), y_by_z=0.12),
+                shear(ellipsoid((9 * size + 2, -82.0, -8), (10 * size, 4.6, 11 * size)), (0, -82, -8), y_by_z=0.12),
                 side,
+                below_mm=10.0,
             )
         window = canvas.window(ethmoid.low, ethmoid.high, side)
         if window is not None:

@@ -13,9 +13,8 @@ from creps.volume import Array
 __all__ = ["hull", "paint_skull", "skull_thickness"]
 
 
-def hull(person: Person) -> Shape:
+def hull() -> Shape:
     """The cranial cavity: vault, anterior, middle and posterior fossa, open at the foramen magnum."""
-    del person
     vault = ellipsoid((0, 0, 4), (66, 82, 69), power=2.25)
     middle = ellipsoid((35, -10, -17), (27, 38, 23))
     petrous = tube([(10, -8, -42), (36, 14, -44), (54, 28, -46)], [6.5, 8.0, 8.0])

@@ -47,9 +47,9 @@ class MrCentre:
 
 
 MR_CENTRES: tuple[MrCentre, ...] = (
-    MrCentre("A", 3.0, "mprage", 2300, 2.9, 1180, 9, 3200, (1.0, 1.0, 1.0), 0.13, 28),
+    MrCentre("A", 3.0, "mprage", 2300, 2.9, 1180, 9, 2300, (1.0, 1.0, 1.0), 0.13, 28),
     MrCentre("B", 1.5, "spin echo", 520, 11, 0, 90, 900, (1.25, 1.0, 1.0), 0.08, 24),
-    MrCentre("C", 1.5, "spoiled gradient echo", 12, 4.5, 0, 24, 190, (1.0, 1.05, 1.05), 0.10, 18),
+    MrCentre("C", 1.5, "spoiled gradient echo", 12, 4.5, 0, 24, 145, (1.0, 1.05, 1.05), 0.10, 18),
 )
 """Three centres that differ in contrast, raw range, voxel size, bias and noise."""
 

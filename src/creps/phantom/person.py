@@ -46,7 +46,7 @@ class Person:
     scalp_mm: float = 5.2
     fat_mm: float = 3.2
     muscle_fat: float = 0.5
-    atrophy_mm: float = 1.9
+    atrophy_mm: float = 1.5
     ventricles: float = 1.15
     gyri_mm: float = 4.2
     frontal_sinus: float = 0.85

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["TISSUES", "TISSUE_ID", "Tissue"]
+__all__ = ["TEXTURE_LENGTHS_MM", "TISSUES", "TISSUE_ID", "Tissue"]
 
 
 @dataclass(frozen=True)

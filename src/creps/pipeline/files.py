@@ -35,10 +35,7 @@ def target_paths(inputs: Sequence[Path], output: Path, overwrite: bool) -> list[
         OutputExistsError: a target is there already.
     """
     for path in inputs:
-        if not path.is_file():
-            raise InputError(f"{path} does not exist or is a folder.", "Give MR volume files.")
-        if suffix(path) == "":
-            raise InputError(f"{path} has no known ending.", f"creps reads {', '.join(SUFFIXES)}.")
+        _check_input(path)
     if suffix(output):
         if len(inputs) != 1:
             raise InputError(f"{output} is one file, but there are {len(inputs)} inputs.", "Name a folder with -o.")
@@ -84,3 +81,10 @@ def synthesize_file(
     )
     write_volume(result.sct, target, integer=True)
     log.info("%s: %d patches, %.1f s", target, record["patches"]["count"], record["seconds"])
+
+
+def _check_input(path: Path) -> None:
+    if not path.is_file():
+        raise InputError(f"{path} does not exist or is a folder.", "Give MR volume files.")
+    if suffix(path) == "":
+        raise InputError(f"{path} has no known ending.", f"creps reads {', '.join(SUFFIXES)}.")

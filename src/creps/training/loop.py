@@ -53,8 +53,8 @@ def build_networks(fabric: Fabric, settings: Settings, style: CrepsLoss | None) 
         torch.manual_seed(settings.training.seed)
         generator = build_generator(settings.generator)
         discriminator = PatchDiscriminator(**settings.discriminator.model_dump())
-    generator.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-    discriminator.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    generator.to(memory_format=torch.channels_last_3d)
+    discriminator.to(memory_format=torch.channels_last_3d)
     averaged = copy.deepcopy(generator).requires_grad_(False) if settings.training.ema_decay > 0 else None
     rate = settings.training.learning_rate
     generator, generator_optimizer = fabric.setup(generator, _adamw(generator, rate, settings))

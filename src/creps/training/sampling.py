@@ -5,7 +5,7 @@ Nothing here depends on workers, on earlier draws or on where a run was resumed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -172,6 +172,6 @@ def _minus(a: Triple, b: Triple) -> Triple:
     return _triple(x - y for x, y in zip(a, b, strict=True))
 
 
-def _triple(values: object) -> Triple:
-    a, b, c = values  # type: ignore[misc]
+def _triple(values: Iterable[int]) -> Triple:
+    a, b, c = values
     return a, b, c

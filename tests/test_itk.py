@@ -1,0 +1,111 @@
+import gzip
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from scipy.spatial.transform import Rotation
+
+from creps.errors import InputError
+from creps.io.itk import SUFFIXES, read_volume, write_volume
+from creps.volume import AXIAL, Volume
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("flip", [False, True])
+def test_geometry_and_values_survive_a_file(tmp_path, suffix, flip):
+    direction = Rotation.from_euler("zyx", [20, -10, 35], degrees=True).as_matrix() @ AXIAL
+    if flip:
+        direction = direction * [-1, 1, 1]
+    volume = Volume(np.random.default_rng(0).normal(size=(5, 4, 3)), (2.5, 1.25, 0.7), (-12.5, 33.25, 7), direction)
+    write_volume(volume, tmp_path / f"v{suffix}")
+    back = read_volume(tmp_path / f"v{suffix}")
+    np.testing.assert_array_equal(back.array, volume.array)
+    assert back.same_grid_as(volume, tolerance_mm=1e-4)
+
+
+def test_axis_order_is_itks(tmp_path):
+    image = sitk.Image([4, 3, 2], sitk.sitkInt16)
+    image[3, 2, 1] = 7
+    image.SetSpacing((0.5, 1, 3))
+    image.SetOrigin((1, 2, 3))
+    sitk.WriteImage(image, str(tmp_path / "v.mha"))
+    volume = read_volume(tmp_path / "v.mha")
+    assert volume.shape == (2, 3, 4)
+    assert volume.array[1, 2, 3] == 7
+    np.testing.assert_allclose(volume.to_patient_mm([1, 2, 3]), image.TransformIndexToPhysicalPoint((3, 2, 1)))
+
+
+def test_integers_are_rounded(tmp_path):
+    write_volume(Volume(np.full((2, 2, 2), -1000.6)), tmp_path / "v.nii.gz", integer=True)
+    assert (read_volume(tmp_path / "v.nii.gz").array == -1001).all()
+    assert sitk.ReadImage(str(tmp_path / "v.nii.gz")).GetPixelID() == sitk.sitkInt16
+
+
+def write_array(path, array, **changes):
+    image = sitk.GetImageFromArray(array, isVector=changes.pop("vector", False))
+    for name, value in changes.items():
+        getattr(image, name)(value)
+    sitk.WriteImage(image, str(path))
+    return path
+
+
+BAD = {
+    "missing": (lambda p: p / "none.nii.gz", "does not exist"),
+    "a folder": (lambda p: p, "is a folder"),
+    "an unknown ending": (lambda p: _text(p / "notes.txt"), "no known ending"),
+    "not an image": (lambda p: _text(p / "notes.nii.gz"), "cannot be read"),
+    "2-D": (lambda p: write_array(p / "v.mha", np.zeros((4, 4), np.float32)), "2 dimensions"),
+    "4-D": (lambda p: write_array(p / "v.nii.gz", np.zeros((2, 3, 4, 4), np.float32)), "4 dimensions"),
+    "one slice": (lambda p: write_array(p / "v.mha", np.zeros((1, 4, 4), np.float32)), "single slice"),
+    "colour": (lambda p: write_array(p / "v.mha", np.zeros((3, 4, 4, 3), np.float32), vector=True), "values per voxel"),
+    "NaN": (lambda p: write_array(p / "v.mha", np.full((3, 4, 4), np.nan, np.float32)), "NaN"),
+    "truncated": (lambda p: _truncated(p), "cannot be read"),
+    "zero spacing": (lambda p: _zero_spacing(p), "spacing|cannot be read"),
+}
+
+
+def _text(path):
+    path.write_text("not an image")
+    return path
+
+
+def _truncated(folder):
+    path = write_array(folder / "v.nii.gz", np.random.default_rng(0).normal(size=(20, 20, 20)).astype(np.float32))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    return path
+
+
+def _zero_spacing(folder):
+    path = write_array(folder / "v.nii", np.zeros((3, 4, 4), np.float32))
+    data = bytearray(path.read_bytes())
+    data[80:92] = np.zeros(3, np.float32).tobytes()  # pixdim[1..3]
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("make, reason", BAD.values(), ids=BAD.keys())
+def test_bad_files_are_refused_in_one_sentence(tmp_path, capfd, make, reason):
+    path = make(tmp_path)
+    with pytest.raises(InputError, match=reason) as caught:
+        read_volume(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr().err == ""  # ITK's own chatter stays off the terminal
+
+
+def test_trailing_single_dimensions_are_dropped(tmp_path):
+    write_array(tmp_path / "v.nii.gz", np.zeros((1, 3, 4, 5), np.float32))
+    assert read_volume(tmp_path / "v.nii.gz").shape == (3, 4, 5)
+
+
+def test_a_truncated_gzip_of_a_good_header_leaves_nothing_behind(tmp_path):
+    with gzip.open(tmp_path / "v.nii.gz", "wb") as stream:
+        stream.write(b"\0" * 100)
+    with pytest.raises(InputError):
+        read_volume(tmp_path / "v.nii.gz")
+
+
+def test_writing_to_an_unknown_format_is_refused(tmp_path):
+    with pytest.raises(InputError, match="no known ending"):
+        write_volume(Volume(np.zeros((2, 2, 2))), tmp_path / "v.jpg")
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from creps.preprocessing.resample import model_grid, resample, resample_onto
+from creps.volume import Volume
+
+
+def smooth_volume(shape=(18, 22, 20), spacing=(2.5, 1.1, 1.3), seed=0):
+    rng = np.random.default_rng(seed)
+    return Volume(rng.normal(0, 300, shape).cumsum(axis=0), spacing, (5, -7, 11))
+
+
+def test_equals_simpleitks_cubic_b_spline():
+    volume = smooth_volume()
+    ours = resample(volume, (1.7, 0.9, 2.0))
+    image = sitk.GetImageFromArray(volume.array)
+    image.SetSpacing(volume.spacing_mm[::-1])
+    image.SetOrigin(volume.origin_mm)
+    theirs = sitk.Resample(
+        image,
+        ours.shape[::-1],
+        sitk.Transform(),
+        sitk.sitkBSpline3,
+        ours.origin_mm,
+        ours.spacing_mm[::-1],
+        image.GetDirection(),
+        -99999.0,
+    )
+    theirs = sitk.GetArrayFromImage(theirs)
+    inside = theirs > -99998  # ITK has no value beyond the outermost voxel centres
+    assert inside.mean() > 0.5
+    expected = np.clip(theirs[inside], volume.array.min(), volume.array.max())
+    assert np.abs(ours.array[inside] - expected).max() < 0.1
+
+
+@given(st.tuples(*[st.integers(2, 9)] * 3), st.tuples(*[st.floats(0.5, 4)] * 3), st.integers(0, 99))
+@settings(max_examples=50)
+def test_grid_covers_the_extent_and_values_stay_in_range(shape, spacing, seed):
+    volume = Volume(np.random.default_rng(seed).normal(size=shape), (1.5, 1.0, 2.0), (1, 2, 3))
+    result = resample(volume, spacing)
+    for new, old, step in zip(result.extent_mm, volume.extent_mm, spacing, strict=True):
+        assert old - 0.01 * step <= new or new == 2 * step
+        assert new < old + 1.01 * step or new == 2 * step
+    centre = [(n - 1) / 2 for n in shape]
+    np.testing.assert_allclose(
+        result.to_patient_mm([(n - 1) / 2 for n in result.shape]), volume.to_patient_mm(centre), atol=1e-6
+    )
+    assert result.array.min() >= volume.array.min()
+    assert result.array.max() <= volume.array.max()
+
+
+def test_a_linear_ramp_stays_one():
+    ramp = Volume(np.arange(20.0)[:, None, None] * np.ones((20, 4, 4)), (1, 1, 1))
+    result = resample(ramp, (0.5, 1, 1))
+    position = np.arange(40) * 0.5 - 0.25  # half voxels, centred on the same extent
+    np.testing.assert_allclose(result.array[6:-6, 2, 2], position[6:-6], atol=1e-3)
+
+
+def test_there_and_back_restores_the_grid():
+    volume = smooth_volume()
+    back = resample_onto(resample(volume, (2.0, 1.0, 1.0)), volume)
+    assert back.same_grid_as(volume)
+
+
+def test_the_same_grid_is_left_alone():
+    volume = smooth_volume(spacing=(1, 1, 1))
+    np.testing.assert_array_equal(resample(volume, (1, 1, 1)).array, volume.array)
+
+
+def test_rotated_grids_are_refused():
+    volume = smooth_volume()
+    turned = Volume(volume.array, volume.spacing_mm, volume.origin_mm, volume.direction[:, [1, 0, 2]])
+    with pytest.raises(ValueError, match="parallel"):
+        resample_onto(volume, turned)
+
+
+def test_beyond_the_edge_the_outermost_value_goes_on():
+    volume = Volume(np.full((3, 3, 3), 7.0))
+    grid = Volume(np.zeros((9, 3, 3)), (1, 1, 1), (0, 0, -3))
+    assert (resample_onto(volume, grid).array == 7).all()
+    assert model_grid(volume, (1, 1, 1)).same_grid_as(volume)
