@@ -53,14 +53,17 @@ BAD = {
     "missing": (lambda p: p / "none.nii.gz", "does not exist"),
     "a folder": (lambda p: p, "is a folder"),
     "an unknown ending": (lambda p: _text(p / "notes.txt"), "no known ending"),
-    "not an image": (lambda p: _text(p / "notes.nii.gz"), "cannot be read"),
+    "not an image": (lambda p: _text(p / "notes.nii.gz"), "damaged"),
     "2-D": (lambda p: write_array(p / "v.mha", np.zeros((4, 4), np.float32)), "2 dimensions"),
     "4-D": (lambda p: write_array(p / "v.nii.gz", np.zeros((2, 3, 4, 4), np.float32)), "4 dimensions"),
     "one slice": (lambda p: write_array(p / "v.mha", np.zeros((1, 4, 4), np.float32)), "single slice"),
     "colour": (lambda p: write_array(p / "v.mha", np.zeros((3, 4, 4, 3), np.float32), vector=True), "values per voxel"),
     "NaN": (lambda p: write_array(p / "v.mha", np.full((3, 4, 4), np.nan, np.float32)), "NaN"),
-    "truncated": (lambda p: _truncated(p), "cannot be read"),
-    "zero spacing": (lambda p: _zero_spacing(p), "spacing|cannot be read"),
+    "truncated .nii.gz": (lambda p: _truncated(p / "v.nii.gz"), "truncated"),
+    "truncated .nii": (lambda p: _truncated(p / "v.nii"), "truncated"),
+    "zero spacing in NIfTI": (lambda p: _zero_spacing(p), "spacing of 0 x 0 x 0"),
+    "truncated .nrrd": (lambda p: _truncated(p / "v.nrrd"), "cannot be read"),
+    "zero spacing in MHA": (lambda p: _zero_spacing_mha(p), "spacing|cannot be read"),
 }
 
 
@@ -69,8 +72,8 @@ def _text(path):
     return path
 
 
-def _truncated(folder):
-    path = write_array(folder / "v.nii.gz", np.random.default_rng(0).normal(size=(20, 20, 20)).astype(np.float32))
+def _truncated(path):
+    write_array(path, np.random.default_rng(0).normal(size=(20, 20, 20)).astype(np.float32))
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     return path
 
@@ -83,7 +86,13 @@ def _zero_spacing(folder):
     return path
 
 
-@pytest.mark.parametrize("make, reason", BAD.values(), ids=BAD.keys())
+def _zero_spacing_mha(folder):
+    path = write_array(folder / "v.mha", np.zeros((3, 4, 4), np.float32))
+    path.write_bytes(path.read_bytes().replace(b"ElementSpacing = 1 1 1", b"ElementSpacing = 0 1 1"))
+    return path
+
+
+@pytest.mark.parametrize(("make", "reason"), BAD.values(), ids=BAD.keys())
 def test_bad_files_are_refused_in_one_sentence(tmp_path, capfd, make, reason):
     path = make(tmp_path)
     with pytest.raises(InputError, match=reason) as caught:

@@ -11,6 +11,7 @@ import numpy as np
 
 from creps.errors import InputError
 from creps.io.atomic import atomic_file
+from creps.io.nifti import check_nifti
 from creps.volume import Volume
 
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ def read_volume(path: Path | str) -> Volume:
         raise InputError(f"{path} is a folder, not a volume file.", "Name the file inside it.")
     if suffix(path) == "":
         raise InputError(f"{path} has no known ending.", f"creps reads {', '.join(SUFFIXES)}.")
+    if suffix(path) in (".nii", ".nii.gz"):
+        check_nifti(path)
     return _to_volume(_read_image(path), path)
 
 

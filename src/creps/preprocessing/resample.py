@@ -67,8 +67,9 @@ def _weights(positions: npt.NDArray[np.float64], count: int) -> sparse.csr_matri
     base = np.floor(clamped).astype(np.int64)
     t = clamped - base
     taps = np.stack([(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3]) / 6
-    columns = np.abs(base + np.arange(-1, 3)[:, None])
-    columns = np.where(columns > count - 1, 2 * (count - 1) - columns, columns)
+    period = max(1, 2 * (count - 1))
+    columns = np.abs(base + np.arange(-1, 3)[:, None]) % period
+    columns = np.minimum(columns, period - columns)  # mirrored at the outermost voxel centres
     rows = np.broadcast_to(np.arange(len(positions)), columns.shape)
     matrix = sparse.coo_matrix((taps.ravel(), (rows.ravel(), columns.ravel())), shape=(len(positions), count))
     return matrix.tocsr().astype(np.float32)

@@ -96,14 +96,10 @@ class TrainingStep:
         settings, networks = self.settings.adversarial, self.networks
         networks.discriminator_optimizer.zero_grad(set_to_none=True)
         penalty = settings.gradient_penalty > 0
-        if penalty:  # the penalty differentiates twice: float32
+        if penalty:
             ct = ct.detach().requires_grad_()
-            real = self._judge(ct, mr)
-        else:
-            with self._autocast():
-                real = self._judge(ct, mr)
-        with self._autocast():
-            fake = self._judge(sct, mr)
+        real = self._judge(ct, mr, exact=penalty)  # the penalty differentiates twice: float32
+        fake = self._judge(sct, mr)
         loss = report.add("d_real", real_or_fake(real, True, settings.objective), 1.0)
         loss = loss + report.add("d_fake", real_or_fake(fake, False, settings.objective), 1.0)
         if penalty:
@@ -116,8 +112,7 @@ class TrainingStep:
         settings, networks = self.settings, self.networks
         networks.generator_optimizer.zero_grad(set_to_none=True)
         networks.discriminator.requires_grad_(False)
-        with self._autocast():
-            logits = self._judge(sct, mr)
+        logits = self._judge(sct, mr)
         adversarial = real_or_fake(logits, True, settings.adversarial.objective)
         loss = report.add("adversarial", adversarial, settings.adversarial.weight)
         if self.style is not None:
@@ -131,11 +126,20 @@ class TrainingStep:
         networks.discriminator.requires_grad_(True)
         networks.generator_optimizer.step()
 
-    def _judge(self, image: torch.Tensor, mr: torch.Tensor) -> torch.Tensor:
-        conditional = self.settings.discriminator.conditional
-        logits: torch.Tensor = (
-            self.networks.discriminator(image, mr) if conditional else self.networks.discriminator(image)
-        )
+    def _judge(self, image: torch.Tensor, mr: torch.Tensor, exact: bool = False) -> torch.Tensor:
+        """Logits of the discriminator.
+
+        On the CPU in float32: there, the bfloat16 weight gradient of a 3-D convolution whose kernel is
+        deeper than its input (the last one, for patches 32 deep) reads memory that nobody wrote
+        (torch 2.14, seen as NaN), and the discriminator is a small share of a step.
+        """
+        shown = (image, mr) if self.settings.discriminator.conditional else (image,)
+        with (
+            torch.autocast(image.device.type, enabled=False)
+            if exact or image.device.type == "cpu"
+            else self._autocast()
+        ):
+            logits: torch.Tensor = self.networks.discriminator(*shown)
         return logits
 
     def _averaged_over_ranks(self, *values: torch.Tensor) -> list[torch.Tensor]:
