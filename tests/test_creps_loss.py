@@ -41,7 +41,9 @@ def test_gram_matrix_is_eq_1_by_a_direct_loop():
 def test_gram_runs_over_channels_whatever_the_memory_layout():
     features = torch.randn(2, 3, 4, 5)
     assert gram_matrix(features).shape == (2, 3, 3)
-    torch.testing.assert_close(gram_matrix(features.contiguous(memory_format=torch.channels_last)), gram_matrix(features))
+    torch.testing.assert_close(
+        gram_matrix(features.contiguous(memory_format=torch.channels_last)), gram_matrix(features)
+    )
     shuffled = features.flatten(2)[:, :, torch.randperm(20)].view_as(features)  # style does not know places
     torch.testing.assert_close(gram_matrix(shuffled), gram_matrix(features))
 
@@ -67,10 +69,12 @@ def test_grey_window_is_fixed():
 def test_input_is_replicated_normalised_and_resized():
     backbone = Backbone("convnext_tiny", "random", image_size=64)
     seen = []
-    backbone.network.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    backbone.network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     backbone(torch.full((1, 1, 32, 40), 0.5))
     assert seen[0].shape == (1, 3, 64, 64)
-    torch.testing.assert_close(seen[0][0, :, 5, 5], (0.5 - torch.tensor([0.485, 0.456, 0.406])) / torch.tensor([0.229, 0.224, 0.225]))
+    torch.testing.assert_close(
+        seen[0][0, :, 5, 5], (0.5 - torch.tensor([0.485, 0.456, 0.406])) / torch.tensor([0.229, 0.224, 0.225])
+    )
 
 
 def test_style_is_summed_over_entries_and_layers_and_averaged_over_slices():
@@ -86,7 +90,9 @@ def test_style_is_summed_over_entries_and_layers_and_averaged_over_slices():
 def test_slice_k_faces_slice_k(early):
     loss = CrepsLoss(early)
     sct, ct = patches(0), patches(1)
-    one_by_one = [loss(sct[n : n + 1, :, k : k + 1], ct[n : n + 1, :, k : k + 1])[0] for n in range(2) for k in range(3)]
+    one_by_one = [
+        loss(sct[n : n + 1, :, k : k + 1], ct[n : n + 1, :, k : k + 1])[0] for n in range(2) for k in range(3)
+    ]
     torch.testing.assert_close(loss(sct, ct)[0], torch.stack(one_by_one).mean(), rtol=1e-4, atol=1e-6)
 
 
@@ -196,7 +202,7 @@ def test_weights_that_cannot_be_had_never_become_something_else(tmp_path, monkey
 
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     monkeypatch.setattr(torch.hub, "download_url_to_file", no_network)
-    with pytest.raises(ModelError, match="cannot be downloaded.*'random' by name"):
+    with pytest.raises(ModelError, match=r"cannot be downloaded.*'random' by name"):
         Backbone("convnext_tiny", "imagenet")
 
 

@@ -141,7 +141,9 @@ def test_a_patch_beyond_the_edge_is_filled(index, size):
     array = np.random.default_rng(0).normal(size=(5, 4, 6)).astype(np.float32)
     patch = read_patch(array, PatchLocation(index, size), fill=-1)
     big = np.pad(array, 20, constant_values=-1)
-    np.testing.assert_array_equal(patch, big[tuple(slice(i + 20, i + 20 + n) for i, n in zip(index, size, strict=True))])
+    np.testing.assert_array_equal(
+        patch, big[tuple(slice(i + 20, i + 20 + n) for i, n in zip(index, size, strict=True))]
+    )
 
 
 @given(st.integers(1, 300))

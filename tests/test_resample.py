@@ -32,7 +32,10 @@ def test_equals_simpleitks_cubic_b_spline():
     )
     theirs = sitk.GetArrayFromImage(theirs)
     # the two differ in what they take to lie beyond the edge, which fades within a few voxels
-    inner = tuple(slice(round(10 * a / b) + 1, -round(10 * a / b) - 1) for a, b in zip(volume.spacing_mm, ours.spacing_mm))
+    inner = tuple(
+        slice(round(10 * a / b) + 1, -round(10 * a / b) - 1)
+        for a, b in zip(volume.spacing_mm, ours.spacing_mm, strict=True)
+    )
     assert theirs[inner].size > 1000
     expected = np.clip(theirs[inner], volume.array.min(), volume.array.max())
     assert np.abs(ours.array[inner] - expected).max() < 0.1

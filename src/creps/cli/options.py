@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Sequence
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 import yaml
 
 from creps.errors import SettingsError
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
 
 __all__ = ["SettingsCommand", "chosen_overrides", "progress_bar", "set_up_logging"]
 
@@ -38,7 +42,7 @@ class SettingsCommand(click.Command):
             made: dict[str, list[click.Option]] = {section: [] for section in self.sections}
             for section, name, field in leaf_fields():
                 if section in made:
-                    made[section].append(_option(section, name, field.description or "", field.default))
+                    made[section].append(_option(section, name, field))
             self._setting_options = made
         return self._setting_options
 
@@ -58,15 +62,16 @@ class SettingsCommand(click.Command):
                 formatter.write_dl([record for record in records if record is not None])
 
 
-def _option(section: str, name: str, doc: str, default: object) -> click.Option:
+def _option(section: str, name: str, field: FieldInfo) -> click.Option:
+    default = field.default
     shown = ",".join(map(str, default)) if isinstance(default, tuple) else str(default).lower()
     return click.Option(
         [f"{section}__{name}", f"--{section}.{name}"],
         metavar="VALUE",
         default=None,
-        help=f"{doc} [brain preset: {shown}]",
+        help=f"{field.description} [brain preset: {shown}]",
         expose_value=False,
-        callback=_remember,
+        callback=_remember_list if "tuple[" in str(field.annotation) else _remember,
     )
 
 
@@ -77,8 +82,13 @@ def _remember(ctx: click.Context, param: click.Parameter, value: str | None) -> 
     ctx.ensure_object(dict).setdefault("overrides", {})[key] = _parsed(key, value)
 
 
+def _remember_list(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+    """As `_remember`; a single word is a list of one."""
+    _remember(ctx, param, f"[{value}]" if value and "," not in value and value != "null" and value[0] != "[" else value)
+
+
 def _parsed(key: str, value: str) -> Any:
-    """A value as YAML reads it; commas make a list."""
+    """A value as YAML reads it (`null` is none); commas make a list."""
     try:
         parsed = yaml.safe_load(value)
     except yaml.YAMLError as error:
@@ -87,7 +97,7 @@ def _parsed(key: str, value: str) -> Any:
         ) from error
     if isinstance(parsed, str) and "," in parsed:
         return [yaml.safe_load(part) for part in parsed.split(",")]
-    return None if parsed == "none" else parsed
+    return parsed
 
 
 def chosen_overrides(ctx: click.Context) -> dict[str, Any]:
@@ -110,7 +120,7 @@ def set_up_logging(quiet: bool, verbose: bool) -> None:
 
 def progress_bar(quiet: bool, label: str) -> Callable[[int, int, str], None] | None:
     """A progress callback: a bar on a terminal, nothing when quiet or when piped."""
-    stream = click.get_text_stream("stderr")
+    stream = sys.stderr
     return None if quiet or not stream.isatty() else _Bar(stream, label)
 
 

@@ -1,11 +1,14 @@
-"""What ITK lets pass in a NIfTI file: a truncated body (read as zeros) and a spacing of zero (read as 1 mm)."""
+"""What ITK lets pass in a NIfTI file: a truncated body and NaN (read as 0), a spacing of zero (read as 1 mm)."""
 
 from __future__ import annotations
 
 import gzip
 import struct
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from creps.errors import InputError
 
@@ -23,36 +26,67 @@ def check_nifti(path: Path) -> None:
     try:
         with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as stream:
             header = stream.read(540)
-            spacing, wanted = _parse(header)
-            length = len(header)
+            layout = _parse(header)
+            stream.seek(layout.offset)
+            length, broken = 0, 0
             while chunk := stream.read(CHUNK):
                 length += len(chunk)
+                if layout.real is not None and len(chunk) % layout.real.itemsize == 0:
+                    broken += int((~np.isfinite(np.frombuffer(chunk, layout.real))).sum())
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise InputError(f"{path} is truncated or damaged: its compressed data ends early.", "Copy it again.") from error
+        raise InputError(
+            f"{path} is truncated or damaged: its compressed data ends early.", "Copy it again."
+        ) from error
     except (struct.error, ValueError, KeyError) as error:
         raise InputError(f"{path} cannot be read as an image (no NIfTI header).", "Convert it again.") from error
-    if length < wanted:
-        raise InputError(f"{path} is truncated: it holds {length} of {wanted} bytes.", "Copy or convert it again.")
-    if not all(0 < abs(s) < float("inf") for s in spacing):
+    if layout.single_file and length < layout.data_bytes:
         raise InputError(
-            f"{path} has a voxel spacing of {' x '.join(f'{s:g}' for s in spacing)} mm.",
+            f"{path} is truncated: it holds {length} of {layout.data_bytes} bytes of voxels.",
+            "Copy or convert it again.",
+        )
+    if broken:
+        raise InputError(
+            f"{path} has {broken} voxels that are NaN or infinite.", "Replace them (0 in MR, -1000 in CT) first."
+        )
+    if not all(0 < abs(s) < float("inf") for s in layout.spacing_mm):
+        raise InputError(
+            f"{path} has a voxel spacing of {' x '.join(f'{s:g}' for s in layout.spacing_mm)} mm.",
             "Spacing must be positive: correct the header.",
         )
 
 
-def _parse(header: bytes) -> tuple[tuple[float, ...], int]:
-    """Spacing along the axes in use (three at most), and the bytes that the file must have."""
+@dataclass(frozen=True)
+class Layout:
+    """What a NIfTI header says of its file.
+
+    Attributes:
+        spacing_mm: Along the axes in use, three at most.
+        offset: Where the voxels start.
+        data_bytes: Bytes of voxels.
+        single_file: Whether the voxels are in the same file.
+        real: Type of the voxels if it is a floating-point one.
+    """
+
+    spacing_mm: tuple[float, ...]
+    offset: int
+    data_bytes: int
+    single_file: bool
+    real: np.dtype[np.floating] | None
+
+
+def _parse(header: bytes) -> Layout:
+    """The layout from a NIfTI-1 or NIfTI-2 header."""
     order = next((o for o in "<>" if struct.unpack_from(f"{o}i", header)[0] in (348, 540)), None)
     if order is None:
         raise ValueError("no header size")
     if struct.unpack_from(f"{order}i", header)[0] == 348:  # NIfTI-1
         dim = struct.unpack_from(f"{order}8h", header, 40)
-        bits = struct.unpack_from(f"{order}h", header, 72)[0]
+        kind, bits = struct.unpack_from(f"{order}2h", header, 70)
         pixdim = struct.unpack_from(f"{order}8f", header, 76)
         offset = int(struct.unpack_from(f"{order}f", header, 108)[0])
         single = header[344:347] == b"n+1"
     else:  # NIfTI-2
-        bits = struct.unpack_from(f"{order}h", header, 14)[0]
+        kind, bits = struct.unpack_from(f"{order}2h", header, 12)
         dim = struct.unpack_from(f"{order}8q", header, 16)
         pixdim = struct.unpack_from(f"{order}8d", header, 104)
         offset = struct.unpack_from(f"{order}q", header, 168)[0]
@@ -63,4 +97,5 @@ def _parse(header: bytes) -> tuple[tuple[float, ...], int]:
     voxels = 1
     for n in dim[1 : axes + 1]:
         voxels *= n
-    return pixdim[1 : 1 + min(axes, 3)], (offset + voxels * bits // 8) if single else 0
+    real = np.dtype({16: f"{order}f4", 64: f"{order}f8"}[kind]) if kind in (16, 64) else None
+    return Layout(pixdim[1 : 1 + min(axes, 3)], offset, voxels * bits // 8, single, real)

@@ -131,6 +131,8 @@ def _nearest(key: str) -> str:
     known = [f"{section}.{name}" for section, name, _ in leaf_fields()]
     by_name = {name.rpartition(".")[2]: name for name in known}
     last = key.rpartition(".")[2]
+    if last in by_name:  # the right name in the wrong section
+        return f"Did you mean '{by_name[last]}'?"
     close = difflib.get_close_matches(key, [*known, *Settings.model_fields], n=1, cutoff=0.75)
     if not close:
         close = [by_name[name] for name in difflib.get_close_matches(last, by_name, n=1, cutoff=0.6)]

@@ -125,7 +125,7 @@ class CrepsSettings(_Section):
     balance_steps: Count = 20
     """Steps over which the balance is measured."""
     balance_ratio: Positive = 1.0
-    """Weighted style over weighted adversarial magnitude that the balance aims at."""
+    """Weighted style over adversarial magnitude that the balance aims at."""
 
 
 class SamplingSettings(_Section):

@@ -118,7 +118,7 @@ class TrainingStep:
         if self.style is not None:
             with self._autocast():
                 style, content = self.style(sct, ct)
-            networks.balance.update(*self._averaged_over_ranks(style, loss))
+            networks.balance.update(*self._averaged_over_ranks(style, adversarial))
             loss = loss + report.add("style", style, float(networks.balance.weight))
             if settings.creps.content_weight > 0:
                 loss = loss + report.add("content", content, settings.creps.content_weight)

@@ -1,0 +1,183 @@
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+
+from creps.cli import main
+from creps.io.itk import read_volume, write_volume
+from creps.settings import leaf_fields
+from tests.conftest import TINY, ball_head
+
+OPTIONS = [
+    part
+    for key, value in TINY.items()
+    for part in (
+        f"--{key}",
+        "null" if value is None else ",".join(map(str, value)) if isinstance(value, list) else str(value),
+    )
+]
+PREPARE = [x for i in range(0, len(OPTIONS), 2) if OPTIONS[i].startswith("--preparation") for x in OPTIONS[i : i + 2]]
+TRAIN = [x for i in range(0, len(OPTIONS), 2) if not OPTIONS[i].startswith("--preparation") for x in OPTIONS[i : i + 2]]
+
+
+def run(*arguments):
+    """Exit code of the command line, run in this process."""
+    sys.argv = ["creps", *map(str, arguments)]
+    try:
+        main()
+    except SystemExit as done:
+        return done.code or 0
+    return 0
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory, head_folders):
+    """A cohort, a run and a model made by the verbs themselves."""
+    folder = tmp_path_factory.mktemp("work")
+    assert run("-q", "prepare", *head_folders, "-o", folder / "cohort", *PREPARE) == 0
+    assert run("-q", "train", folder / "cohort", "-o", folder / "run", *TRAIN) == 0
+    return folder
+
+
+def test_the_verbs_make_an_sct_in_the_mrs_format(work, head_folders, tmp_path):
+    for suffix in (".nii.gz", ".mha", ".nrrd"):
+        write_volume(ball_head(7)[0], tmp_path / f"patient{suffix}")
+        assert (
+            run("-q", "synthesize", work / "run", tmp_path / f"patient{suffix}", "-o", tmp_path / f"out{suffix[1]}")
+            == 0
+        )
+        sct = read_volume(tmp_path / f"out{suffix[1]}" / f"patient_sct{suffix}")
+        assert sct.same_grid_as(ball_head(7)[0])
+        assert -1024 <= sct.array.min() < sct.array.max() <= 3000
+    record = json.loads((tmp_path / "outm" / "patient_sct.json").read_text())
+    assert record["input"]["file"] == "patient.mha"
+    assert record["patches"]["coverage_min"] >= 2
+    assert (tmp_path / "outm" / "patient_sct.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_several_inputs_and_a_named_file(work, head_folders, tmp_path, capsys):
+    inputs = sorted(head_folders[0].iterdir())
+    assert run("-q", "synthesize", work / "run" / "model", *inputs, "-o", tmp_path / "all") == 0
+    assert len(list((tmp_path / "all").glob("*_sct.nii.gz"))) == 3
+    assert run("-q", "synthesize", work / "run" / "model", inputs[0], "-o", tmp_path / "one.nrrd") == 0
+    assert read_volume(tmp_path / "one.nrrd").shape == read_volume(inputs[0]).shape
+    assert str(tmp_path / "one.nrrd") in capsys.readouterr().out
+
+
+def test_resume_without_naming_settings_again(work, capsys):
+    assert run("train", work / "cohort", "-o", work / "run", "--resume", "auto", "--training.steps", "4") == 0
+    assert "steps 4 to 4" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["", "prepare", "train", "synthesize", "settings", "phantom", "demo"])
+def test_help_of_every_verb(verb, capsys):
+    assert run(*([verb] if verb else []), "--help") == 0
+    out = capsys.readouterr().out
+    assert "Usage: creps" in out
+    if verb == "train":
+        sections = ("generator", "training", "creps", "sampling", "adversarial", "discriminator", "inference")
+        for section, name, _ in leaf_fields():
+            if section in sections:
+                assert f"--{section}.{name}" in out
+
+
+def test_every_setting_can_be_given_on_the_command_line(capsys):
+    """Each to its own default: all are accepted, and the result is the default tree."""
+    from creps.settings import Settings, load_settings
+
+    arguments = []
+    for section, name, field in leaf_fields():
+        value = field.default
+        arguments += [
+            f"--{section}.{name}",
+            "null" if value is None else ",".join(map(str, value)) if isinstance(value, tuple) else str(value),
+        ]
+    assert run("settings", *arguments) == 0
+    text = capsys.readouterr().out
+    import yaml
+
+    assert Settings.model_validate(yaml.safe_load(text)) == load_settings("brain")
+
+
+def test_hyphens_and_underscores_are_the_same(capsys):
+    assert run("settings", "--training.batch-size", "3", "--sampling.patch_size", "32,48,64") == 0
+    out = capsys.readouterr().out
+    assert "batch_size: 3" in out
+    assert "patch_size: [32, 48, 64]" in out
+
+
+def test_a_settings_file_is_written_once(tmp_path, capsys):
+    assert run("settings", "-p", "pelvis", "-o", tmp_path / "s.yaml") == 0
+    before = (tmp_path / "s.yaml").read_text()
+    assert "2.5" in before
+    assert run("settings", "-o", tmp_path / "s.yaml") == 1
+    assert (tmp_path / "s.yaml").read_text() == before
+
+
+def test_bad_input_to_synthesize(work, head_folders, tmp_path, capsys):
+    mr, ct = sorted(head_folders[0].iterdir())[0], sorted(head_folders[1].iterdir())[0]
+    (tmp_path / "text.nii.gz").write_text("x")
+    model, out = work / "run", tmp_path / "out"
+    for arguments, message in [
+        ([model, tmp_path / "none.nii.gz", "-o", out], "none.nii.gz does not exist"),
+        ([model, tmp_path / "text.nii.gz", "-o", out], "text.nii.gz is truncated or damaged"),
+        ([model, ct, "-o", out], "looks like a CT in HU"),
+        ([tmp_path, mr, "-o", out], "is not a model"),
+        ([model, mr, mr, "-o", tmp_path / "one.nii.gz"], "is one file, but there are 2 inputs"),
+        ([model, mr, mr, "-o", out], "Two inputs would both be written"),
+        ([model, mr, "-o", mr], "is the MR itself"),
+        ([model, mr, "-o", out, "--inference.fusion", "max"], "inference.fusion"),
+        ([model, mr, "-o", out, "--device", "cuda:9"], "no device 'cuda:9'"),
+    ]:
+        assert run("-q", "synthesize", *arguments) == 1, arguments
+        printed = capsys.readouterr()
+        assert re.fullmatch(r"Error: [^\n]*\n", printed.err), printed.err
+        assert message in printed.err
+        assert "Traceback" not in printed.err
+        assert not out.exists()
+    assert run("-q", "synthesize", model, mr, "-o", out) == 0
+    written = (out / f"{mr.name.removesuffix('.nii.gz')}_sct.nii.gz").read_bytes()
+    assert run("-q", "synthesize", model, mr, "-o", out) == 1
+    assert "already there" in capsys.readouterr().err
+    assert run("-q", "synthesize", model, mr, "-o", out, "--overwrite") == 0
+    assert (out / f"{mr.name.removesuffix('.nii.gz')}_sct.nii.gz").read_bytes() == written  # the same bytes
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["prepare", "nowhere", "nowhere", "-o", "c"], "nowhere is not a folder"),
+        (["train", "nowhere", "-o", "r"], "is not a prepared cohort"),
+        (["phantom", "p", "--region", "liver"], "liver"),
+        (["phantom", "p", "--spacing", "-1"], "spacing"),
+        (["settings", "-p", "liver"], "no preset 'liver'"),
+        (["settings", "-s", "none.yaml"], "does not exist"),
+        (["settings", "--training.steps", "many"], "training.steps"),
+    ],
+)
+def test_bad_input_to_the_other_verbs(tmp_path, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    assert run("-q", *arguments) == 1
+    printed = capsys.readouterr().err
+    assert message in printed
+    assert printed.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_unknown_option_names_the_nearest(capsys):
+    assert run("train", "c", "-o", "r", "--training.batchsize", "3") == 2
+    assert "--training.batch_size" in capsys.readouterr().err
+
+
+def test_python_dash_m():
+    done = subprocess.run([sys.executable, "-m", "creps", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("creps, version 0.")
+
+
+def test_phantoms_of_a_verb(tmp_path):
+    arguments = ["--mr", "1", "--ct", "1", "--test", "1", "--spacing", "5"]
+    assert run("-q", "phantom", tmp_path / "p", *arguments) == 0
+    assert len(list((tmp_path / "p" / "train").iterdir())) == 2
+    assert (tmp_path / "p" / "test" / "1HT001" / "ct_noise_free.nii.gz").is_file()

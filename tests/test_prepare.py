@@ -1,0 +1,167 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from creps.data.cohort import load_cohort
+from creps.data.sources import find_sources
+from creps.errors import CohortError, InputError, OutputExistsError
+from creps.io.itk import write_volume
+from creps.pipeline.prepare import prepare, split_patients
+from creps.preprocessing.mask import body_mask_ct, body_mask_mr
+from creps.provenance import sha256_file
+from creps.settings import load_settings
+from creps.volume import Volume
+from tests.conftest import TINY, ball_head
+
+
+def settings(**changes):
+    return load_settings(overrides=TINY | changes)
+
+
+def test_two_folders_become_a_cohort(head_folders, tmp_path):
+    mr, ct = head_folders
+    prepare(mr, ct, tmp_path / "c", settings())
+    cohort = load_cohort(tmp_path / "c")
+    assert [len(cohort.cases(m, s)) for m in ("mr", "ct") for s in ("train", "validation")] == [2, 1, 3, 1]
+    for case in cohort.manifest.cases:
+        array, body = cohort.array(case), cohort.body(case)
+        assert isinstance(array, np.memmap)
+        assert array.dtype == np.float32
+        assert 0.1 < body.mean() < 0.6
+        low, high = (0, 2) if case.modality == "mr" else (-1, 3)
+        assert low <= array.min() < array.max() <= high
+        box = tuple(slice(*pair) for pair in case.body)
+        assert body[box].sum() == body.sum()
+        folder = mr if case.modality == "mr" else ct
+        assert case.source_sha256 == sha256_file(folder / case.source)
+    manifest = json.loads((tmp_path / "c" / "manifest.json").read_text())
+    assert manifest["schema_version"] == 1
+    assert manifest["provenance"]["versions"]["creps"]
+    assert str(tmp_path.parent) not in json.dumps(manifest)  # no path of this machine in it
+
+
+def test_orientation_and_spacing_are_the_models(tmp_path):
+    """A sagittal, flipped scan and the axial one prepare to the same array."""
+    volume = ball_head(0)[0]
+    turned = volume.reoriented(volume.direction[:, [2, 0, 1]] * np.array([1, -1, 1]))
+    assert turned.shape != volume.shape
+    for name, image in (("axial", volume), ("sagittal", turned)):
+        write_volume(image, tmp_path / name / "mr" / "a.nii.gz")
+        write_volume(ball_head(1)[1], tmp_path / name / "ct" / "b.nii.gz")
+    arrays = []
+    for name in ("axial", "sagittal"):
+        cohort = prepare(tmp_path / name / "mr", tmp_path / name / "ct", tmp_path / name / "c", settings())
+        arrays.append(np.array(cohort.array(cohort.cases("mr", "train")[0])))
+    np.testing.assert_allclose(*arrays, atol=1e-4)
+
+
+def test_synthrad_layout_with_masks(tmp_path):
+    for name, which in (("p1", "mr"), ("p2", "mr"), ("q1", "ct"), ("q2", "ct")):
+        mr, ct = ball_head(int(name[1]))
+        write_volume(mr if which == "mr" else ct, tmp_path / "data" / name / f"{which}.nii.gz")
+        mask = np.zeros(mr.shape)
+        mask[5:20, 6:22, 7:21] = 1
+        write_volume(mr.with_array(mask), tmp_path / "data" / name / "mask.nii.gz", integer=True)
+    cohort = prepare(tmp_path / "data", tmp_path / "data", tmp_path / "c", settings())
+    assert {c.case for c in cohort.manifest.cases} == {"p1", "p2", "q1", "q2"}
+    assert all(c.body == ((5, 20), (6, 22), (7, 21)) for c in cohort.manifest.cases)
+
+
+def test_outside_can_be_removed(tmp_path, head_folders):
+    cohort = prepare(*head_folders, tmp_path / "c", settings(**{"preparation.remove_outside": True}))
+    for case in cohort.manifest.cases:
+        outside = cohort.array(case)[~cohort.body(case)]
+        assert (outside == (0 if case.modality == "mr" else -1)).all()
+
+
+@given(st.integers(2, 30), st.integers(2, 30), st.integers(0, 5), st.floats(0, 0.9), st.integers(0, 9))
+def test_patients_are_in_one_split_whatever_they_have(mr, ct, both, fraction, seed):
+    groups = [[f"m{i}" for i in range(mr)], [f"c{i}" for i in range(ct)]]
+    for i in range(both):
+        groups[0].append(f"b{i}")
+        groups[1].append(f"b{i}")
+    splits = split_patients(groups, fraction, seed)
+    assert splits == split_patients([list(reversed(g)) for g in groups], fraction, seed)
+    for group in groups:
+        chosen = sum(splits[name] == "validation" for name in group)
+        assert chosen < len(group)
+        assert chosen == 0 if fraction == 0 else chosen >= 1
+
+
+def test_the_body_is_found_without_the_couch():
+    _, ct = ball_head(0, shape=(30, 60, 50))
+    array = ct.array.copy()
+    array[:, 56:57, 5:45] = 300  # a couch plate, 4 mm thick
+    mask = body_mask_ct(ct.with_array(array))
+    assert not mask[:, 56].any()
+    body = ct.array > -400
+    assert (mask & body).sum() > 0.97 * body.sum()
+
+
+def test_the_body_of_an_mr_includes_its_dark_skull():
+    mr, ct = ball_head(0)
+    body = ct.array > -400
+    mask = body_mask_mr(mr)
+    assert 2 * (mask & body).sum() / (mask.sum() + body.sum()) > 0.97
+
+
+def wrong_volume(kind):
+    mr, ct = ball_head(5)
+    return {
+        "a CT among the MRs": (ct, "mr", "looks like a CT in HU"),
+        "an MR among the CTs": (mr, "ct", "not a CT in HU"),
+        "an empty MR": (mr.with_array(np.zeros(mr.shape)), "mr", "is empty"),
+        "a raw CT": (ct.with_array(ct.array + 1024), "ct", "1024 subtracted"),
+        "NaN": (mr.with_array(np.where(mr.array > 500, np.nan, mr.array)), "mr", "NaN"),
+        "air only": (ct.with_array(np.full(ct.shape, -1000.0) - (ct.array > 0)), "ct", "not a CT in HU"),
+    }[kind]
+
+
+@pytest.mark.parametrize(
+    "kind", ["a CT among the MRs", "an MR among the CTs", "an empty MR", "a raw CT", "NaN", "air only"]
+)
+def test_bad_cases_are_named_and_nothing_is_left(tmp_path, head_folders, kind):
+    volume, modality, message = wrong_volume(kind)
+    folders = dict(zip(("mr", "ct"), (shutil.copytree(f, tmp_path / f.name) for f in head_folders), strict=True))
+    write_volume(volume, folders[modality] / "zz.nii.gz")
+    with pytest.raises(InputError, match=message) as caught:
+        prepare(folders["mr"], folders["ct"], tmp_path / "c", settings())
+    assert "zz.nii.gz" in str(caught.value)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["ct", "mr"]
+
+
+def test_folders_that_hold_nothing(tmp_path, head_folders):
+    with pytest.raises(InputError, match="not a folder"):
+        find_sources(tmp_path / "none", "mr")
+    with pytest.raises(InputError, match="holds no MR volume"):
+        find_sources(tmp_path, "mr")
+    write_volume(Volume(np.ones((3, 3, 3))), tmp_path / "a.nii.gz")
+    write_volume(Volume(np.ones((3, 3, 3))), tmp_path / "a.mha")
+    with pytest.raises(InputError, match="two volumes named 'a'"):
+        find_sources(tmp_path, "mr")
+    with pytest.raises(OutputExistsError, match="already there"):
+        prepare(*head_folders, tmp_path, settings())
+
+
+def test_a_damaged_cohort_is_refused(head_folders, tmp_path):
+    prepare(*head_folders, tmp_path / "c", settings())
+    with pytest.raises(CohortError, match="not a prepared cohort"):
+        load_cohort(tmp_path)
+    path = tmp_path / "c" / "manifest.json"
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(content | {"schema_version": 99}))
+    with pytest.raises(CohortError, match="schema version 99"):
+        load_cohort(tmp_path / "c")
+    path.write_text("{")
+    with pytest.raises(CohortError, match="damaged"):
+        load_cohort(tmp_path / "c")
+    path.write_text(json.dumps(content))
+    cohort = load_cohort(tmp_path / "c")
+    case = cohort.manifest.cases[0]
+    np.save(tmp_path / "c" / case.modality / f"{case.case}.npy", np.zeros((2, 2, 2), np.float32))
+    with pytest.raises(CohortError, match="has shape"):
+        cohort.array(case)

@@ -1,0 +1,109 @@
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from creps.errors import SettingsError
+from creps.settings import Settings, leaf_fields, load_settings, preset_names, to_yaml
+
+
+def test_the_papers_numbers():
+    brain, pelvis = load_settings("brain"), load_settings("pelvis")
+    assert brain == Settings()
+    assert brain.preparation.spacing_mm == (1, 1, 1)
+    assert pelvis.preparation.spacing_mm == (2.5, 1, 1)
+    assert brain.sampling.patch_size == (66, 168, 168)
+    assert pelvis.sampling.patch_size == (32, 224, 224)
+    for settings in (brain, pelvis):
+        assert (settings.training.epochs, settings.training.batch_size) == (200, 8)
+        assert (settings.training.learning_rate, settings.training.weight_decay) == (1e-4, 1e-3)
+        assert settings.creps.weight == 20
+        assert settings.creps.weights == "imagenet"
+        assert settings.inference.fusion == "upper_median"
+        assert settings.sampling.ct_positions == "independent"
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_every_preset_loads_and_survives_a_file(name, tmp_path):
+    settings = load_settings(name)
+    assert settings.preset == name
+    (tmp_path / "s.yaml").write_text(to_yaml(settings, "header"))
+    assert load_settings(file=tmp_path / "s.yaml") == settings
+
+
+def test_every_field_is_explained_in_a_written_file():
+    text = to_yaml(Settings())
+    for section, name, field in leaf_fields():
+        assert field.description, f"{section}.{name}"
+        assert f"# {field.description}\n  {name}: " in text
+
+
+def test_layers(tmp_path):
+    file = tmp_path / "site.yaml"
+    file.write_text("preset: pelvis\ntraining:\n  steps: 7\n  batch_size: 3\n")
+    before = file.read_bytes()
+    settings = load_settings(file=file, overrides={"training.batch_size": 2})
+    assert settings.preparation.region == "pelvis"
+    assert (settings.training.steps, settings.training.batch_size) == (7, 2)
+    assert load_settings("brain", file).preparation.region == "brain"
+    assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("training: {batchsize: 2}", "Unknown setting 'training.batchsize' in .*Did you mean 'training.batch_size'"),
+        ("trainig: {batch_size: 2}", "Unknown setting 'trainig' in .*Did you mean 'training'"),
+        ("training: {patch_size: [1, 2, 3]}", "Did you mean 'sampling.patch_size'"),
+        ("training: {batch_size: none}", "training.batch_size.*integer"),
+        ("training: {batch_size: 0}", "greater than or equal to 1"),
+        ("preparation: {spacing_mm: [1, 0, 1]}", "greater than 0"),
+        ("training: {learning_rate: .nan}", "training.learning_rate"),
+        ("sampling: {patch_size: [1, 2]}", "sampling.patch_size"),
+        ("adversarial: {objective: wasserstein}", "'bce' or 'least_squares'"),
+        ("adversarial: {weight: 0}\ncreps: {weight: 0}", "nothing would be learnt"),
+        ("discriminator: {conditional: true}", "colocated"),
+        ("inference: {patch_overlap: [66, 0, 0]}", "patch_overlap"),
+        ("creps: {weights_sha256: xyz}", "hexadecimal"),
+        ("- 1\n- 2", "does not hold settings"),
+        ("training: [", "cannot be read as YAML"),
+        ("preset: liver", "no preset 'liver'.*brain"),
+        ("training: 5", "training"),
+    ],
+)
+def test_a_wrong_file_is_one_sentence_with_a_remedy(tmp_path, text, message):
+    file = tmp_path / "site.yaml"
+    file.write_text(text)
+    with pytest.raises(SettingsError, match=message) as caught:
+        load_settings(file=file)
+    assert "\n" not in str(caught.value)
+
+
+def test_scientific_notation_is_a_number(tmp_path):
+    (tmp_path / "s.yaml").write_text("training: {learning_rate: 1e-3}")  # YAML 1.1 reads this as text
+    assert load_settings(file=tmp_path / "s.yaml").training.learning_rate == 1e-3
+
+
+def test_a_cohorts_preparation_stands():
+    prepared = load_settings("pelvis", overrides={"preparation.mr_scale": "auto"})
+    settings = load_settings(overrides={"training.steps": 2}, prepared=prepared)
+    assert settings.preset == "pelvis"
+    assert settings.preparation == prepared.preparation
+    with pytest.raises(SettingsError, match=r"prepared with preparation.mr_scale = auto"):
+        load_settings(overrides={"preparation.mr_scale": 500}, prepared=prepared)
+
+
+def test_a_sites_file_is_short():
+    """What a hospital with MRs in other units would write."""
+    site = {"preset": "pelvis", "preparation": {"mr_scale": "auto"}, "training": {"batch_size": 4, "device": "cuda"}}
+    assert len(yaml.safe_dump(site).splitlines()) < 20
+    Settings.model_validate(site)
+
+
+@pytest.mark.parametrize("code", ["import creps", "import creps.cli"])
+def test_start_up_is_light(code):
+    heavy = "torch numpy scipy SimpleITK lightning pydantic matplotlib skimage torchvision tensorboard"
+    code += f"\nimport sys\nprint(*[m for m in '{heavy}'.split() if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""

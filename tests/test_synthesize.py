@@ -1,0 +1,197 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import creps
+from creps.checkpoint import Plan, build_generator, load_model, save_model
+from creps.data.patches import covering_grid
+from creps.errors import InputError, ModelError, SettingsError
+from creps.inference.sliding_window import predict_patches, resolve_device
+from creps.pipeline.synthesize import synthesize
+from creps.preprocessing.resample import resample
+from creps.settings import GeneratorSettings, InferenceSettings, PreparationSettings
+from creps.volume import Volume
+from tests.conftest import ball_head
+
+
+def plan(spacing=(4.0, 4.0, 4.0), patch=(8, 8, 8), **preparation):
+    return Plan(
+        preparation=PreparationSettings(spacing_mm=spacing, **preparation),
+        generator=GeneratorSettings(width=2, residual_blocks=1),
+        patch_size=patch,
+        inference=InferenceSettings(precision="fp32", device="cpu"),
+    )
+
+
+class Identity(nn.Module):
+    def forward(self, x):
+        return x
+
+
+@pytest.mark.parametrize("fusion", ["upper_median", "median", "mean", "gaussian"])
+def test_an_identity_network_gives_the_scaled_mr_back_in_hu(fusion):
+    mr = ball_head(0)[0]
+    result = synthesize(plan(), Identity(), mr, InferenceSettings(fusion=fusion, precision="fp32"))
+    np.testing.assert_allclose(result.sct.array, np.clip(mr.array, 0, 2000), atol=0.01)  # /1000 in, x1000 out
+
+
+def test_the_sct_lies_on_the_mrs_own_grid_whatever_its_orientation():
+    upright = ball_head(0)[0]
+    oblique = np.array([[0.1, 0.0, 0.995], [0.0, 1.0, 0.0], [0.995, 0.0, -0.1]])
+    upright = Volume(upright.array, upright.spacing_mm, (3, 4, 5), oblique)
+    turned = upright.reoriented(upright.direction[:, [2, 0, 1]] * np.array([1, -1, 1]))
+    settings = InferenceSettings(precision="fp32")
+    a = synthesize(plan((3, 5, 4)), Identity(), upright, settings).sct
+    b = synthesize(plan((3, 5, 4)), Identity(), turned, settings).sct
+    assert a.same_grid_as(upright)
+    assert b.same_grid_as(turned)
+    np.testing.assert_allclose(b.reoriented(upright.direction).array, a.array, atol=1e-3)
+
+
+def test_values_are_clipped_to_the_papers_range():
+    class Extreme(nn.Module):
+        def forward(self, x):
+            return torch.where(x > 0.5, 9.0, -9.0)
+
+    result = synthesize(plan(), Extreme(), ball_head(0)[0])
+    assert (result.sct.array.min(), result.sct.array.max()) == (-1024, 3000)
+
+
+def test_a_record_says_what_was_done():
+    result = synthesize(plan(), Identity(), ball_head(0)[0])
+    patches = result.record["patches"]
+    assert 2 <= patches["coverage_min"] <= patches["coverage_max"] <= 8
+    assert result.record["settings"]["fusion"] == "upper_median"
+    assert result.record["versions"]["torch"]
+    assert "Not for diagnosis" in result.record["notice"]
+    json.dumps(result.record)
+
+
+def test_batch_size_changes_nothing():
+    torch.manual_seed(0)
+    generator = build_generator(GeneratorSettings(width=4, residual_blocks=2))
+    generator.train()(torch.rand(2, 1, 8, 8, 8))
+    mr = ball_head(0)[0]
+    one, five = (synthesize(plan(), generator, mr, InferenceSettings(batch_size=n, precision="fp32")) for n in (1, 5))
+    np.testing.assert_allclose(one.sct.array, five.sct.array, atol=0.05)
+
+
+def test_bf16_is_close_to_float32():
+    torch.manual_seed(0)
+    generator = build_generator(GeneratorSettings(width=4, residual_blocks=2))
+    mr = ball_head(0)[0]
+    full, half = (synthesize(plan(), generator, mr, InferenceSettings(precision=p)).sct.array for p in ("fp32", "bf16"))
+    assert np.abs(full - half).mean() < 0.05 * np.abs(full).mean() + 5
+    assert not np.array_equal(full, half)
+
+
+def test_zero_padding_is_background_and_is_cropped_away():
+    seen = []
+
+    class Watch(nn.Module):
+        def forward(self, x):
+            seen.append(x.clone())
+            return x + 0.7
+
+    mr = Volume(np.full((10, 11, 9), 500.0) + np.arange(9), (4, 4, 4))
+    result = synthesize(plan(), Watch(), mr)
+    assert result.sct.shape == mr.shape
+    assert any((x == 0).any() for x in seen)  # padded with zeros
+    np.testing.assert_allclose(result.sct.array, mr.array + 700, atol=5)
+
+
+def test_predictions_come_in_order_and_progress_is_told():
+    grid = covering_grid((9, 9, 9), (4, 4, 4))
+    told = []
+    predictions = predict_patches(
+        Identity(), np.ones((9, 9, 9), np.float32), grid, batch_size=5, progress=lambda *now: told.append(now)
+    )
+    assert tuple(where for where, _ in predictions) == grid.locations
+    assert told[-1] == (len(grid.locations), len(grid.locations))
+
+
+def test_what_is_no_mr_is_refused():
+    mr, ct = ball_head(0)
+    with pytest.raises(InputError, match="looks like a CT"):
+        synthesize(plan(), Identity(), ct)
+    with pytest.raises(InputError, match="is empty"):
+        synthesize(plan(), Identity(), mr.with_array(0 * mr.array))
+
+
+def test_an_overlap_that_does_not_cover_is_refused():
+    with pytest.raises(SettingsError, match="cannot cover"):
+        synthesize(plan(), Identity(), ball_head(0)[0], InferenceSettings(patch_overlap=(0, 0, 0)))
+
+
+def test_devices():
+    assert resolve_device("cpu").type == "cpu"
+    assert resolve_device("auto").type in ("cpu", "cuda", "mps")
+    for name in ("cuda:99", "quantum"):
+        with pytest.raises(SettingsError, match="no device"):
+            resolve_device(name)
+
+
+@pytest.fixture
+def model_folder(tmp_path):
+    (tmp_path / "m").mkdir()
+    torch.manual_seed(0)
+    chosen = plan(mr_scale="auto", remove_outside=True)
+    save_model(tmp_path / "m", dict(build_generator(chosen.generator).state_dict()), chosen)
+    return tmp_path / "m"
+
+
+def test_the_python_api(model_folder):
+    model = creps.load(model_folder)
+    mr = ball_head(0)[0]
+    a, b = model.synthesize(mr), model.synthesize(mr, fusion="mean")
+    assert a.sct.same_grid_as(mr)
+    assert not np.array_equal(a.sct.array, b.sct.array)
+    assert b.record["settings"]["fusion"] == "mean"
+    assert a.record["model"]["weights_sha256"] == model.plan.weights_sha256
+    with pytest.raises(SettingsError, match="Unknown inference setting 'fusoin'"):
+        model.synthesize(mr, fusoin="mean")
+    with pytest.raises(SettingsError, match="patch_overlap"):
+        model.synthesize(mr, patch_overlap=(8, 0, 0))
+    assert (a.sct.array[0, 0] == -1000).all()  # outside the body, as in training
+
+
+def test_auto_scale_makes_synthesis_blind_to_the_scanners_units(model_folder):
+    model = creps.load(model_folder)
+    mr = ball_head(0)[0]
+    a, b = model.synthesize(mr), model.synthesize(mr.with_array(mr.array * 0.13))
+    np.testing.assert_allclose(a.sct.array, b.sct.array, atol=2)
+
+
+def test_a_model_folder_needs_nothing_else_and_is_checked(model_folder, tmp_path):
+    loaded, generator = load_model(model_folder)
+    assert loaded.weights_sha256
+    assert not generator.training
+    with pytest.raises(ModelError, match="not a model"):
+        load_model(tmp_path)
+    with pytest.raises(ModelError, match="not a folder"):
+        load_model(tmp_path / "none")
+    weights = model_folder / "generator.safetensors"
+    original = weights.read_bytes()
+    weights.write_bytes(original[:-8])
+    with pytest.raises(ModelError, match="SHA-256 differs"):
+        load_model(model_folder)
+    weights.unlink()
+    with pytest.raises(ModelError, match=r"no generator\.safetensors"):
+        load_model(model_folder)
+    content = json.loads((model_folder / "plan.json").read_text())
+    (model_folder / "plan.json").write_text(json.dumps(content | {"schema_version": 7}))
+    with pytest.raises(ModelError, match="schema version 7"):
+        load_model(model_folder)
+    (model_folder / "plan.json").write_text("{")
+    with pytest.raises(ModelError, match="damaged"):
+        load_model(model_folder)
+
+
+def test_resampling_to_the_models_spacing_is_part_of_it():
+    mr = ball_head(0)[0]
+    grid = covering_grid(resample(mr, (8, 8, 8)).shape, (8, 8, 8))
+    record = synthesize(plan((8, 8, 8)), Identity(), mr).record
+    assert record["patches"]["count"] == len(grid.locations)

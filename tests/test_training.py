@@ -1,0 +1,236 @@
+import csv
+import json
+import logging
+
+import pytest
+import torch
+from lightning.fabric import Fabric
+
+from creps.checkpoint import load_tensors
+from creps.data.cohort import load_cohort
+from creps.errors import CrepsError, ModelError, OutputExistsError, SettingsError
+from creps.losses.adversarial import gradient_penalty, real_or_fake
+from creps.networks.discriminator import PatchDiscriminator
+from creps.networks.generator import Generator
+from creps.pipeline.prepare import prepare
+from creps.pipeline.train import train
+from creps.settings import load_settings
+from creps.training.loop import build_networks, build_style
+from creps.training.step import TrainingStep, average_into, unwrapped
+from tests.conftest import TINY
+
+
+@pytest.fixture(scope="module")
+def cohort(head_folders, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cohort") / "c"
+    prepare(*head_folders, folder, load_settings(overrides=TINY))
+    return load_cohort(folder)
+
+
+def settings(**changes):
+    return load_settings(overrides=TINY | changes)
+
+
+def one_step(chosen, steps=1, seed=0):
+    fabric = Fabric(accelerator="cpu", devices=1)
+    style = build_style(chosen)
+    networks = build_networks(fabric, chosen, style)
+    step = TrainingStep(fabric, networks, style, chosen)
+    torch.manual_seed(seed)
+    for _ in range(steps):
+        report = step(torch.rand(2, 1, 24, 24, 24) * 2, torch.rand(2, 1, 24, 24, 24) * 4 - 1)
+    return networks, report
+
+
+RECIPES = {
+    "paper": {},
+    "bf16": {"training.precision": "bf16"},
+    "least squares, instance norm, R1": {
+        "generator.norm": "instance", "discriminator.norm": "none",
+        "adversarial.objective": "least_squares", "adversarial.gradient_penalty": 1.0,
+    },
+    "no style": {"creps.weight": 0},
+    "style only for the generator": {"adversarial.weight": 0},
+    "content and balance": {"creps.content_weight": 1.0, "creps.balance": "always"},
+    "conditional, pooled": {
+        "discriminator.conditional": True, "discriminator.pooled_logit": True, "sampling.ct_positions": "colocated",
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("changes", RECIPES.values(), ids=RECIPES.keys())
+def test_both_networks_learn(changes):
+    """Every parameter of generator and discriminator has optimizer state and changes.
+
+    An engine that this field uses trained its discriminator by exactly 0 for months.
+    """
+    chosen = settings(**changes)
+    fresh = build_networks(Fabric(accelerator="cpu", devices=1), chosen, build_style(chosen))
+    before = {
+        name: {k: v.clone() for k, v in unwrapped(getattr(fresh, name)).named_parameters()}
+        for name in ("generator", "discriminator")
+    }
+    networks, _ = one_step(chosen, steps=2)
+    for name in ("generator", "discriminator"):
+        optimizer = getattr(networks, f"{name}_optimizer")
+        for key, parameter in unwrapped(getattr(networks, name)).named_parameters():
+            assert optimizer.state[parameter]["exp_avg_sq"].abs().sum() > 0, f"{name}.{key}"
+            assert not torch.equal(parameter, before[name][key]), f"{name}.{key}"
+            assert torch.isfinite(parameter).all(), f"{name}.{key}"
+
+
+def test_each_update_moves_only_its_own_network():
+    chosen = settings()
+    fabric = Fabric(accelerator="cpu", devices=1)
+    networks = build_networks(fabric, chosen, build_style(chosen))
+    step = TrainingStep(fabric, networks, build_style(chosen), chosen)
+    step(torch.rand(2, 1, 24, 24, 24), torch.rand(2, 1, 24, 24, 24))
+    discriminator = unwrapped(networks.discriminator)
+    # after the step the discriminator holds the gradient of its own loss only, and can be trained again
+    assert all(p.requires_grad for p in discriminator.parameters())
+    with torch.no_grad():
+        sizes = [float(p.grad.abs().sum()) for p in discriminator.parameters()]
+    step._update_generator(*[torch.rand(2, 1, 24, 24, 24, requires_grad=True) for _ in range(3)], _report())
+    assert sizes == [float(p.grad.abs().sum()) for p in discriminator.parameters()]
+
+
+def _report():
+    from creps.training.step import StepReport
+
+    return StepReport()
+
+
+def test_reported_terms_are_the_losses_of_the_paper():
+    _, report = one_step(settings(**{"creps.balance": "never"}))
+    assert set(report.terms) == {"d_real", "d_fake", "adversarial", "style"}
+    assert report.weights == {"d_real": 1, "d_fake": 1, "adversarial": 1, "style": 20}
+
+
+def test_objectives():
+    logits = torch.tensor([0.3, -2.0])
+    bce = -torch.log(torch.sigmoid(logits)).mean()
+    torch.testing.assert_close(real_or_fake(logits, True, "bce"), bce)
+    torch.testing.assert_close(real_or_fake(logits, False, "bce"), -torch.log(1 - torch.sigmoid(logits)).mean())
+    torch.testing.assert_close(real_or_fake(logits, True, "least_squares"), ((logits - 1) ** 2).mean())
+    torch.testing.assert_close(real_or_fake(logits, False, "least_squares"), (logits**2).mean())
+
+
+def test_gradient_penalty_of_a_linear_discriminator_is_known():
+    weight = torch.randn(6)
+    ct = torch.rand(3, 1, 1, 2, 3, requires_grad=True)
+    logits = (ct.flatten(1) @ weight).view(3, 1, 1, 1, 1)
+    torch.testing.assert_close(gradient_penalty(logits, ct), 0.5 * weight.square().sum())
+
+
+def test_cpu_bf16_gives_the_discriminator_the_float32_gradient():
+    """Patches 32 deep: the last kernel is deeper than its input, where CPU bf16 gradients were garbage."""
+    gradients = {}
+    for precision in ("fp32", "bf16"):
+        chosen = settings(**{"training.precision": precision, "discriminator.norm": "none"})
+        fabric = Fabric(accelerator="cpu", devices=1)
+        networks = build_networks(fabric, chosen, None)
+        step = TrainingStep(fabric, networks, None, chosen)
+        torch.manual_seed(0)
+        sct, ct = torch.rand(2, 1, 32, 32, 32), torch.rand(2, 1, 32, 32, 32)
+        for _ in range(10):
+            junk = [torch.full((size,), float("nan")) for size in (4096, 65536, 1 << 18)]
+            del junk
+            step._update_discriminator(ct, ct, sct, _report())
+        gradients[precision] = [p.grad.clone() for p in unwrapped(networks.discriminator).parameters()]
+    for full, half in zip(gradients["fp32"], gradients["bf16"], strict=True):
+        torch.testing.assert_close(full, half)
+
+
+def test_average_follows_the_generator_and_its_buffers():
+    generator, averaged = Generator(2, 1), Generator(2, 1)
+    for step in range(1, 2000):
+        average_into(averaged, generator, 0.9, step)
+    for ours, theirs in zip(averaged.state_dict().values(), generator.state_dict().values(), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_a_run_tells_its_story(cohort, tmp_path, caplog):
+    logging.getLogger("creps").propagate = True
+    with caplog.at_level(logging.INFO, logger="creps"):
+        train(cohort, tmp_path / "run", settings(**{"training.ema_decay": 0.9, "training.picture_every": 2}))
+    lines = [r.getMessage() for r in caplog.records if "/3  d_real" in r.getMessage()]
+    assert lines[0].startswith("step 1/3")
+    assert "style" in lines[0]
+    assert "s/step" in lines[0]
+    assert "left" in lines[0]
+    assert any("RANDOM" in r.getMessage() for r in caplog.records)
+    rows = list(csv.DictReader((tmp_path / "run" / "curves.csv").read_text().splitlines()))
+    assert [row["step"] for row in rows] == ["1", "2", "3"]
+    assert all(float(row["style"]) > 0 and float(row["style_weight"]) > 0 for row in rows)
+    assert float(rows[1]["train_eval_difference_hu"]) > 0  # batch norm: the two modes differ
+    assert {p.name for p in (tmp_path / "run" / "pictures").iterdir()} == {"step_00000002.png", "step_00000003.png"}
+    assert list((tmp_path / "run" / "tensorboard").iterdir())
+    record = json.loads((tmp_path / "run" / "record.json").read_text())
+    assert record["perceptual_weights"]["source"] == "random"
+    plan = json.loads((tmp_path / "run" / "model" / "plan.json").read_text())
+    assert plan["training"]["perceptual_weights"]["source"] == "random"
+    assert plan["training"]["steps"] == 3
+    assert not list((tmp_path / "run").rglob("*.p[tk]*"))  # no pickle
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_resuming_continues_bit_for_bit(cohort, tmp_path, workers):
+    changes = {
+        "training.checkpoint_every": 2, "training.ema_decay": 0.9, "creps.balance": "always", "creps.balance_steps": 3,
+        "training.precision": "bf16", "adversarial.gradient_penalty": 0.5,
+    }  # fmt: skip
+    train(cohort, tmp_path / "straight", settings(**changes, **{"training.steps": 4}))
+    train(cohort, tmp_path / "cut", settings(**changes, **{"training.steps": 2}), resume="auto")
+    later = settings(**changes, **{"training.steps": 4, "training.workers": workers})
+    train(cohort, tmp_path / "cut", later, resume="auto")
+    straight, cut = (
+        load_tensors(tmp_path / run / "checkpoints" / "step_00000004" / "training.safetensors")
+        for run in ("straight", "cut")
+    )
+    assert straight.keys() == cut.keys()
+    assert any("exp_avg_sq" in name for name in straight)
+    for name, value in straight.items():
+        assert torch.equal(value, cut[name]), name
+    a, b = (load_tensors(tmp_path / run / "model" / "generator.safetensors") for run in ("straight", "cut"))
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    steps = [row["step"] for row in csv.DictReader((tmp_path / "cut" / "curves.csv").read_text().splitlines())]
+    assert steps == ["1", "2", "3", "4"]
+
+
+def test_a_run_is_never_overwritten_nor_resumed_as_another(cohort, tmp_path):
+    train(cohort, tmp_path / "run", settings(**{"training.steps": 1}))
+    with pytest.raises(OutputExistsError, match="--resume auto"):
+        train(cohort, tmp_path / "run", settings())
+    with pytest.raises(SettingsError, match=r"training\.learning_rate = 0\.0001"):
+        train(cohort, tmp_path / "run", settings(**{"training.learning_rate": 1e-3}), resume="auto")
+    with pytest.raises(ModelError, match="not a checkpoint"):
+        train(cohort, tmp_path / "run2", settings(), resume=str(tmp_path))
+    tensors = next((tmp_path / "run" / "checkpoints").glob("*/training.safetensors"))
+    tensors.write_bytes(tensors.read_bytes()[:-1])
+    with pytest.raises(ModelError, match="damaged"):
+        train(cohort, tmp_path / "run", settings(), resume="auto")
+
+
+def test_old_checkpoints_go(cohort, tmp_path):
+    train(cohort, tmp_path / "run", settings(**{"training.checkpoint_every": 1, "training.keep_checkpoints": 2}))
+    assert sorted(p.name for p in (tmp_path / "run" / "checkpoints").iterdir()) == ["step_00000002", "step_00000003"]
+
+
+def test_the_same_seed_gives_the_same_model(cohort, tmp_path):
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        train(cohort, tmp_path / name, settings(**{"training.steps": 2, "training.seed": seed}))
+    a, b, c = (load_tensors(tmp_path / name / "model" / "generator.safetensors") for name in "abc")
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    assert not all(torch.equal(a[name], c[name]) for name in a)
+
+
+def test_a_patch_too_small_for_the_discriminator_is_refused(cohort, tmp_path):
+    with pytest.raises(SettingsError, match="at least 24 voxels"):
+        train(cohort, tmp_path / "run", settings(**{"sampling.patch_size": [24, 24, 23]}))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_by_name(cohort, tmp_path, monkeypatch):
+    monkeypatch.setattr(PatchDiscriminator, "forward", lambda self, ct: self.layers(ct) * float("nan"))
+    with pytest.raises(CrepsError, match="step 1 the loss term 'd_real' is nan"):
+        train(cohort, tmp_path / "run", settings())
