@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from creps.networks.discriminator import PatchDiscriminator
+from creps.networks.discriminator import PatchDiscriminator, logits_along, receptive_field, smallest_input
 from creps.networks.generator import Generator
 
 
@@ -21,19 +21,20 @@ def test_no_convolution_has_a_bias():
         assert all(m.bias is None for m in convolutions)
 
 
-def test_the_receptive_field_is_70_by_gradient_and_by_arithmetic():
-    assert PatchDiscriminator.receptive_field() == 70
-    network = PatchDiscriminator((2, 2, 2, 2), norm="none")
+@pytest.mark.parametrize(("depth", "field"), [(4, 70), (3, 34), (2, 16)])
+def test_the_receptive_field_by_gradient_and_by_arithmetic(depth, field):
+    assert receptive_field(depth) == field
+    network = PatchDiscriminator((2,) * depth, norm="none")
     x = torch.rand(1, 1, 24, 24, 120, requires_grad=True)
     logits = network(x)
     middle = logits.shape[-1] // 2
     logits[..., middle].sum().backward()
     seen = torch.nonzero(x.grad.abs().sum(dim=(0, 1, 2, 3))).ravel()
-    assert int(seen[-1] - seen[0]) + 1 == 70
+    assert int(seen[-1] - seen[0]) + 1 == field
 
 
 def test_the_smallest_input_of_the_discriminator():
-    smallest = PatchDiscriminator.smallest_input()
+    smallest = smallest_input()
     assert smallest == 24
     network = PatchDiscriminator((2, 2, 2, 2), norm="none")
     assert network(torch.zeros(1, 1, 24, 24, 24)).shape == (1, 1, 1, 1, 1)
@@ -44,7 +45,7 @@ def test_the_smallest_input_of_the_discriminator():
 @pytest.mark.parametrize("size", [24, 32, 45, 70, 168])
 def test_logits_along_an_axis(size):
     network = PatchDiscriminator((1, 1, 1, 1), norm="none")
-    assert network(torch.zeros(1, 1, size, 24, 24)).shape[2] == PatchDiscriminator.logits_along(size)
+    assert network(torch.zeros(1, 1, size, 24, 24)).shape[2] == logits_along(size)
 
 
 @pytest.mark.parametrize("norm", ["batch", "instance", "none"])

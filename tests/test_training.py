@@ -10,6 +10,7 @@ from creps.checkpoint import load_tensors
 from creps.data.cohort import load_cohort
 from creps.errors import CrepsError, ModelError, OutputExistsError, SettingsError
 from creps.losses.adversarial import gradient_penalty, real_or_fake
+from creps.losses.prior import contrast_prior
 from creps.networks.discriminator import PatchDiscriminator
 from creps.networks.generator import Generator
 from creps.pipeline.prepare import prepare
@@ -113,6 +114,31 @@ def test_objectives():
     torch.testing.assert_close(real_or_fake(logits, False, "bce"), -torch.log(1 - torch.sigmoid(logits)).mean())
     torch.testing.assert_close(real_or_fake(logits, True, "least_squares"), ((logits - 1) ** 2).mean())
     torch.testing.assert_close(real_or_fake(logits, False, "least_squares"), (logits**2).mean())
+
+
+def test_the_contrast_prior_maps_dark_to_bone_and_bright_to_fat():
+    mr, body = torch.tensor([0.0, 0.35, 1.5, 2.0, 0.0]), torch.tensor([True, True, True, True, False])
+    torch.testing.assert_close(contrast_prior(mr, body), torch.tensor([0.7, 0.03, -0.1, -0.1, -1.0]))
+
+
+def test_warming_up_teaches_the_generator_alone():
+    chosen = settings()
+    fabric = Fabric(accelerator="cpu", devices=1)
+    networks = build_networks(fabric, chosen, None)
+    step = TrainingStep(fabric, networks, None, chosen)
+    before = [p.clone() for p in unwrapped(networks.discriminator).parameters()]
+    torch.manual_seed(0)
+    mr, body = torch.rand(2, 1, 24, 24, 24) * 2, torch.ones(2, 1, 24, 24, 24, dtype=torch.bool)
+    losses = [float(step.warm_up(mr, body).terms["prior"]) for _ in range(60)]
+    assert losses[-1] < 0.7 * losses[0]
+    assert all(torch.equal(a, b) for a, b in zip(before, unwrapped(networks.discriminator).parameters(), strict=True))
+
+
+def test_a_run_can_start_with_a_warm_up(cohort, tmp_path):
+    train(cohort, tmp_path / "run", settings(**{"training.warm_up_steps": 2}))
+    rows = list(csv.DictReader((tmp_path / "run" / "curves.csv").read_text().splitlines()))
+    assert [bool(row["prior"]) for row in rows] == [True, True, False]
+    assert [bool(row["style"]) for row in rows] == [False, False, True]
 
 
 def test_gradient_penalty_of_a_linear_discriminator_is_known():

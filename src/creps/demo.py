@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -37,10 +37,19 @@ log = logging.getLogger(__name__)
 RECIPES = {"demo": "demo recipe", "demo-paper": "paper's recipe"}
 """Preset → what tables and pictures call it."""
 
-MR_PATIENTS, CT_PATIENTS, TEST_PATIENTS = 12, 12, 4
-PHANTOM_SPACING_MM = 2.0
 SHIPPED_MODEL = "demo_model"
 PICTURED = 2
+
+
+@dataclass(frozen=True)
+class DemoCohort:
+    """Size of the demo's phantom cohort."""
+
+    mr_patients: int = 12
+    ct_patients: int = 12
+    test_patients: int = 4
+    spacing_mm: float = 2.0
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -70,7 +79,7 @@ class DemoResult:
 def run_demo(
     folder: Path,
     *,
-    seed: int = 0,
+    cohort: DemoCohort | None = None,
     overrides: dict[str, Any] | None = None,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> DemoResult:
@@ -78,7 +87,7 @@ def run_demo(
 
     Args:
         folder: Where everything goes; must not exist.
-        seed: Seed of the phantoms.
+        cohort: How many phantoms, how fine, which seed.
         overrides: Settings to change in both recipes, such as ``{"training.steps": 10}``.
         progress: Called with (done, all, name) while phantoms are written and prepared.
 
@@ -88,33 +97,25 @@ def run_demo(
     if folder.exists():
         raise OutputExistsError(f"{folder} is already there.", "Name another folder, or delete this one first.")
     recipes = {preset: load_settings(preset, overrides=overrides) for preset in RECIPES}
-    log.info("writing %d phantom patients with known truth", MR_PATIENTS + CT_PATIENTS + TEST_PATIENTS)
-    write_cohort(
-        folder / "phantom",
-        mr_patients=MR_PATIENTS,
-        ct_patients=CT_PATIENTS,
-        test_patients=TEST_PATIENTS,
-        seed=seed,
-        spacing_mm=PHANTOM_SPACING_MM,
-        progress=progress,
-    )
+    log.info("writing phantom patients with known truth")
+    write_cohort(folder / "phantom", progress=progress, **asdict(cohort or DemoCohort()))
     training_folder = folder / "phantom" / "train"
-    log.info("preparing %d MR and %d CT of different patients", MR_PATIENTS, CT_PATIENTS)
-    cohort = prepare(training_folder, training_folder, folder / "cohort", recipes["demo"], progress)
+    log.info("preparing MR and CT of different patients")
+    prepared = prepare(training_folder, training_folder, folder / "cohort", recipes["demo"], progress)
     models = {}
     for preset, settings in recipes.items():
         log.info("training the %s (preset %s)", RECIPES[preset], preset)
         started = time.perf_counter()
-        models[RECIPES[preset]] = train(cohort, folder / "runs" / preset, settings)
+        models[RECIPES[preset]] = train(prepared, folder / "runs" / preset, settings)
         log.info("trained in %.0f s", time.perf_counter() - started)
     shipped = shipped_model()
     if shipped is not None:
         models["shipped model"] = shipped
     patients = _test_patients(folder / "phantom" / "test")
     scts = {name: _synthesize_all(model, patients, folder / "sct", name) for name, model in models.items()}
-    results = {**_baselines(patients, cohort), **scts}
+    results = {**_baselines(patients, prepared), **scts}
     scores = {name: _mean_scores(patients, arrays) for name, arrays in results.items()}
-    _write_results(folder, scores)
+    _write_results(folder, scores, len(patients))
     return DemoResult(scores, _draw(folder, patients, scts))
 
 
@@ -179,8 +180,8 @@ def _mean_scores(patients: list[Patient], arrays: list[Array]) -> dict[str, floa
     return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
 
 
-def _write_results(folder: Path, scores: dict[str, dict[str, float]]) -> None:
-    write_json(folder / "scores.json", {**provenance(), "test_patients": TEST_PATIENTS, "scores": scores})
+def _write_results(folder: Path, scores: dict[str, dict[str, float]], patients: int) -> None:
+    write_json(folder / "scores.json", {**provenance(), "test_patients": patients, "scores": scores})
     with atomic_file(folder / "scores.txt") as path:
         path.write_text(f"{NOTICE}\n\n{score_table(scores)}\n", encoding="utf-8")
 

@@ -56,10 +56,12 @@ def demo(ctx: click.Context, output: Path, seed: int, steps: int | None) -> None
 
     Two recipes are trained: the demo's own and the paper's at the same size.
     """
-    from creps.demo import run_demo, score_table
+    from creps.demo import DemoCohort, run_demo, score_table
 
     overrides = {} if steps is None else {"training.steps": steps}
-    result = run_demo(output, seed=seed, overrides=overrides, progress=progress_bar(ctx.obj["quiet"], "phantoms"))
+    result = run_demo(
+        output, cohort=DemoCohort(seed=seed), overrides=overrides, progress=progress_bar(ctx.obj["quiet"], "phantoms")
+    )
     click.echo(score_table(result.scores))
     click.echo(f"picture: {result.picture}")
 

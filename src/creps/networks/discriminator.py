@@ -9,20 +9,19 @@ from torch import nn
 
 from creps.networks.blocks import LEAKY_SLOPE, Norm, conv3d, norm3d
 
-__all__ = ["PatchDiscriminator"]
+__all__ = ["PatchDiscriminator", "logits_along", "receptive_field", "smallest_input"]
 
 KERNEL = 4
-STRIDES = (2, 2, 2, 1, 1)
-"""Strides of the four normalised convolutions and of the last one."""
 
 
 class PatchDiscriminator(nn.Module):
-    """CT patch → one logit per position; each logit sees 70 voxels per axis.
+    """CT patch → one logit per position; by default each logit sees 70 voxels per axis.
 
-    With the defaults it has 431,456 parameters.
+    With the defaults it has 431,456 parameters. Fewer widths make it shallower and its view narrower:
+    three see 34 voxels, two 16.
 
     Args:
-        widths: Output channels of the four normalised convolutions.
+        widths: Output channels of the normalised convolutions; all but the last halve the grid.
         norm: Normalisation after each of them (paper: batch).
         conditional: Also see the MR as a second channel (the paper's eq. 5 writes D(sCT): it does not).
         pooled_logit: Average the logits of a patch into one before the loss.
@@ -39,14 +38,14 @@ class PatchDiscriminator(nn.Module):
         self.pooled_logit = pooled_logit
         layers: list[nn.Module] = []
         channels = 2 if conditional else 1
-        for width, stride in zip(widths, STRIDES, strict=False):
+        for width, stride in zip(widths, strides(len(widths)), strict=False):
             layers += [
                 conv3d(channels, width, kernel=KERNEL, stride=stride),
                 norm3d(norm, width),
                 nn.LeakyReLU(LEAKY_SLOPE),
             ]
             channels = width
-        layers.append(conv3d(channels, 1, kernel=KERNEL, stride=STRIDES[-1]))
+        layers.append(conv3d(channels, 1, kernel=KERNEL))
         self.layers = nn.Sequential(*layers)
 
     def forward(self, ct: torch.Tensor, mr: torch.Tensor | None = None) -> torch.Tensor:
@@ -54,25 +53,30 @@ class PatchDiscriminator(nn.Module):
         logits: torch.Tensor = self.layers(ct if mr is None else torch.cat([ct, mr], dim=1))
         return logits.mean(dim=(2, 3, 4), keepdim=True) if self.pooled_logit else logits
 
-    @staticmethod
-    def receptive_field() -> int:
-        """Voxels per axis that one logit sees, from kernels and strides."""
-        field, jump = 1, 1
-        for stride in STRIDES:
-            field += (KERNEL - 1) * jump
-            jump *= stride
-        return field
 
-    @staticmethod
-    def logits_along(voxels: int) -> int:
-        """Number of logits along an axis of that many voxels; 0 if the axis is too short."""
-        for stride in STRIDES:
-            voxels = (voxels + 2 - KERNEL) // stride + 1
-            if voxels < 1:
-                return 0
-        return voxels
+def strides(depth: int) -> tuple[int, ...]:
+    """Strides of `depth` normalised convolutions and of the last one."""
+    return (2,) * (depth - 1) + (1, 1)
 
-    @classmethod
-    def smallest_input(cls) -> int:
-        """The fewest voxels per axis that give a logit."""
-        return next(n for n in range(1, 1000) if cls.logits_along(n) > 0)
+
+def receptive_field(depth: int = 4) -> int:
+    """Voxels per axis that one logit sees, from kernels and strides."""
+    field, jump = 1, 1
+    for stride in strides(depth):
+        field += (KERNEL - 1) * jump
+        jump *= stride
+    return field
+
+
+def logits_along(voxels: int, depth: int = 4) -> int:
+    """Number of logits along an axis of that many voxels; 0 if the axis is too short."""
+    for stride in strides(depth):
+        voxels = (voxels + 2 - KERNEL) // stride + 1
+        if voxels < 1:
+            return 0
+    return voxels
+
+
+def smallest_input(depth: int = 4) -> int:
+    """The fewest voxels per axis that give a logit."""
+    return next(n for n in range(1, 1000) if logits_along(n, depth) > 0)

@@ -76,8 +76,8 @@ class GeneratorSettings(_Section):
 class DiscriminatorSettings(_Section):
     """The 70x70x70 PatchGAN (paper, section 2.2, cGAN)."""
 
-    widths: tuple[Count, Count, Count, Count] = (16, 32, 64, 64)
-    """Output channels of the four normalised convolutions."""
+    widths: Annotated[tuple[Count, ...], Field(min_length=2, max_length=6)] = (16, 32, 64, 64)
+    """Output channels of the normalised convolutions; four of them make the paper's field of view of 70 voxels, three see 34, two 16."""
     norm: Literal["batch", "instance", "none"] = "batch"
     """Normalisation after each convolution but the last (paper: batch)."""
     conditional: bool = False
@@ -158,6 +158,8 @@ class TrainingSettings(_Section):
     """AdamW's first momentum."""
     weight_decay: NotNegative = 1e-3
     """AdamW's weight decay (paper: 1e-3)."""
+    warm_up_steps: Annotated[int, Field(ge=0)] = 0
+    """First steps in which the generator alone learns a crude contrast prior: inside the body dark is bone, bright is fat (paper: none)."""
     ema_decay: Fraction = 0.0
     """Keep an exponential moving average of the generator with this decay and synthesize with it; 0 is off."""
     precision: Literal["bf16", "fp32"] = "bf16"

@@ -18,7 +18,7 @@ from creps.errors import SettingsError, TrainingError
 from creps.losses.balance import MagnitudeBalance
 from creps.losses.creps import CrepsLoss
 from creps.networks.backbone import Backbone
-from creps.networks.discriminator import PatchDiscriminator
+from creps.networks.discriminator import PatchDiscriminator, smallest_input
 from creps.settings import Settings
 from creps.training.monitor import Monitor
 from creps.training.sampling import UnpairedPatches
@@ -43,7 +43,7 @@ def build_networks(fabric: Fabric, settings: Settings, style: CrepsLoss | None) 
     Raises:
         SettingsError: the patch is too small for the discriminator.
     """
-    smallest = PatchDiscriminator.smallest_input()
+    smallest = smallest_input(len(settings.discriminator.widths))
     if min(settings.sampling.patch_size) < smallest:
         raise SettingsError(
             f"sampling.patch_size {settings.sampling.patch_size} is too small for the discriminator.",
@@ -120,12 +120,12 @@ def run_training(
     try:
         for done, batch in enumerate(loader, start + 1):
             mr, ct = (batch[name].contiguous(memory_format=torch.channels_last_3d) for name in ("mr", "ct"))
-            report = step(mr, ct)
+            report = step.warm_up(mr, batch["body"]) if done <= training.warm_up_steps else step(mr, ct)
             if networks.averaged is not None:
                 average_into(networks.averaged, networks.generator, training.ema_decay, done)
             if monitor.due(done):
                 monitor.show(done, _finite(report, done, folder), report.weights)
-            if networks.balance.steps and done == networks.balance.steps:
+            if networks.balance.steps and done == training.warm_up_steps + networks.balance.steps:
                 log.info("style weight balanced and frozen at %.6g", float(networks.balance.weight))
             if validate is not None and (done % training.picture_every == 0 or done == steps):
                 values, picture = validate(networks.generator, networks.averaged or networks.generator)

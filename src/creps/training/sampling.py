@@ -113,11 +113,12 @@ class UnpairedPatches(Dataset[dict[str, torch.Tensor]]):
         return self.steps * self.sampler.batch_size
 
     def __getitem__(self, k: int) -> dict[str, torch.Tensor]:
-        """``mr`` and ``ct``, each (1, D, H, W) in network units."""
+        """``mr`` and ``ct``, each (1, D, H, W) in network units, and ``body``, the mask of the MR."""
         draw = self.sampler.draw(*divmod(k, self.sampler.batch_size))
         mr = read_patch(self.cohort.array(draw.mr), draw.mr_location, fill=0.0)
         ct = read_patch(self.cohort.array(draw.ct), draw.ct_location, fill=AIR_NETWORK)
-        return {"mr": torch.from_numpy(mr)[None], "ct": torch.from_numpy(ct)[None]}
+        body = read_patch(self.cohort.body(draw.mr), draw.mr_location, fill=False)
+        return {name: torch.from_numpy(patch)[None] for name, patch in (("mr", mr), ("ct", ct), ("body", body))}
 
 
 @lru_cache(maxsize=4)

@@ -13,6 +13,7 @@ from torch import nn
 from creps.losses.adversarial import gradient_penalty, real_or_fake
 from creps.losses.balance import MagnitudeBalance
 from creps.losses.creps import CrepsLoss
+from creps.losses.prior import contrast_prior
 from creps.settings import Settings
 
 __all__ = ["Networks", "StepReport", "TrainingStep", "average_into", "unwrapped"]
@@ -46,12 +47,10 @@ class StepReport:
     Attributes:
         terms: Unweighted loss terms by name.
         weights: The weight each had in its network's loss.
-        sct: (B, 1, D, H, W) the sCT patches, detached, in network units.
     """
 
     terms: dict[str, torch.Tensor] = field(default_factory=dict)
     weights: dict[str, float] = field(default_factory=dict)
-    sct: torch.Tensor | None = None
 
     def add(self, name: str, value: torch.Tensor, weight: float) -> torch.Tensor:
         """Note a term and return it weighted."""
@@ -88,7 +87,22 @@ class TrainingStep:
         sct = sct.float()
         self._update_discriminator(mr, ct, sct.detach(), report)
         self._update_generator(mr, ct, sct, report)
-        report.sct = sct.detach()
+        return report
+
+    def warm_up(self, mr: torch.Tensor, body: torch.Tensor) -> StepReport:
+        """One update of the generator alone, towards the contrast prior.
+
+        Args:
+            mr: (B, 1, D, H, W) MR patches in network units.
+            body: (B, 1, D, H, W) their body masks.
+        """
+        report = StepReport()
+        self.networks.generator_optimizer.zero_grad(set_to_none=True)
+        with self._autocast():
+            sct = self.networks.generator(mr)
+        loss = report.add("prior", (sct.float() - contrast_prior(mr, body)).abs().mean(), 1.0)
+        self.fabric.backward(loss)
+        self.networks.generator_optimizer.step()
         return report
 
     def _update_discriminator(self, mr: torch.Tensor, ct: torch.Tensor, sct: torch.Tensor, report: StepReport) -> None:

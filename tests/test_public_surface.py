@@ -1,0 +1,93 @@
+import ast
+import re
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import creps
+from creps import errors
+
+SOURCE = Path(creps.__file__).parent
+PROJECT = SOURCE.parents[1]
+MODULES = sorted(path for path in SOURCE.rglob("*.py") if path.name != "__main__.py")
+
+
+def test_the_public_names():
+    functions = {"load", "load_settings", "read_volume", "write_volume"}
+    assert set(creps.__all__) == functions | {"CrepsError", "Model", "Settings", "Volume", "__version__"}
+    for name in creps.__all__:
+        assert getattr(creps, name) is not None
+    assert set(creps.__all__) <= set(dir(creps))
+    with pytest.raises(AttributeError):
+        creps.nothing  # noqa: B018
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_every_module_says_what_is_public_and_it_is_there(path):
+    parts = path.relative_to(SOURCE.parent).with_suffix("").parts
+    name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+    module = import_module(name)
+    assert module.__doc__, f"{name} has no docstring"
+    public = getattr(module, "__all__", None)
+    if parts[-1] != "__init__":
+        assert public is not None, f"{name} has no __all__"
+    for item in public or []:
+        assert hasattr(module, item)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_files_and_functions_stay_short(path):
+    text = path.read_text()
+    assert len(text.splitlines()) <= 320
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            body = node.body[1:] if ast.get_docstring(node) else node.body
+            length = (body[-1].end_lineno - body[0].lineno + 1) if body else 0
+            assert length <= 55, f"{path}:{node.lineno} {node.name} has {length} lines"
+
+
+def test_one_exception_tree_with_two_part_messages():
+    for name in errors.__all__:
+        error = getattr(errors, name)("What happened.", "What to do.")
+        assert isinstance(error, creps.CrepsError)
+        assert str(error) == "What happened. What to do."
+
+
+def test_the_readme_and_docs_name_only_verbs_and_options_that_exist():
+    from creps.cli.verbs import creps as group
+
+    texts = [path for path in [PROJECT / "README.md", *sorted((PROJECT / "docs").rglob("*.md"))] if path.is_file()]
+    if not texts:
+        pytest.skip("an installed package has no README beside it")
+    for path in texts:
+        for line in re.findall(r"^(?:\.venv/bin/)?creps [^\n`]*", path.read_text(), flags=re.MULTILINE):
+            words = [word for word in line.split("#")[0].split()[1:] if word not in ("-q", "-v")]
+            verb = next((word for word in words if not word.startswith("-")), None)
+            if verb is None:
+                continue
+            assert verb in group.commands, f"{path.name}: {line}"
+            command = group.commands[verb]
+            known = {opt for p in command.get_params(_context(command)) for opt in getattr(p, "opts", [])} | {
+                "--help",
+                "-h",
+            }
+            for word in words:
+                if word.startswith("-") and not re.fullmatch(r"-\d.*", word):
+                    assert word.split("=")[0].replace("-", "_").replace("__", "--", 1) in {
+                        k.replace("-", "_").replace("__", "--", 1) for k in known
+                    }, f"{path.name}: {line}: {word}"
+
+
+def _context(command):
+    import click
+
+    return click.Context(command)
+
+
+def test_relative_links_of_the_docs_lead_somewhere():
+    for path in [PROJECT / "README.md", *sorted((PROJECT / "docs").rglob("*.md"))]:
+        if not path.is_file():
+            continue
+        for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", path.read_text()):
+            assert (path.parent / target).exists(), f"{path}: {target}"
