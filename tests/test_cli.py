@@ -45,16 +45,16 @@ def test_the_verbs_make_an_sct_in_the_mrs_format(work, head_folders, tmp_path):
     for suffix in (".nii.gz", ".mha", ".nrrd"):
         write_volume(ball_head(7)[0], tmp_path / f"patient{suffix}")
         assert (
-            run("-q", "synthesize", work / "run", tmp_path / f"patient{suffix}", "-o", tmp_path / f"out{suffix[1]}")
+            run("-q", "synthesize", work / "run", tmp_path / f"patient{suffix}", "-o", tmp_path / f"out_{suffix[1:3]}")
             == 0
         )
-        sct = read_volume(tmp_path / f"out{suffix[1]}" / f"patient_sct{suffix}")
+        sct = read_volume(tmp_path / f"out_{suffix[1:3]}" / f"patient_sct{suffix}")
         assert sct.same_grid_as(ball_head(7)[0])
         assert -1024 <= sct.array.min() < sct.array.max() <= 3000
-    record = json.loads((tmp_path / "outm" / "patient_sct.json").read_text())
+    record = json.loads((tmp_path / "out_mh" / "patient_sct.json").read_text())
     assert record["input"]["file"] == "patient.mha"
     assert record["patches"]["coverage_min"] >= 2
-    assert (tmp_path / "outm" / "patient_sct.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "out_mh" / "patient_sct.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_several_inputs_and_a_named_file(work, head_folders, tmp_path, capsys):
@@ -127,7 +127,7 @@ def test_bad_input_to_synthesize(work, head_folders, tmp_path, capsys):
         ([tmp_path, mr, "-o", out], "is not a model"),
         ([model, mr, mr, "-o", tmp_path / "one.nii.gz"], "is one file, but there are 2 inputs"),
         ([model, mr, mr, "-o", out], "Two inputs would both be written"),
-        ([model, mr, "-o", mr], "is the MR itself"),
+        ([model, mr, "-o", mr], "is an MR that was given"),
         ([model, mr, "-o", out, "--inference.fusion", "max"], "inference.fusion"),
         ([model, mr, "-o", out, "--device", "cuda:9"], "no device 'cuda:9'"),
     ]:

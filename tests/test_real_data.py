@@ -26,7 +26,7 @@ def test_every_volume_reads_with_a_plausible_body(shared, region):
     for path in files:
         volume = read_volume(path)
         is_mr = path.parent.name == "mr"
-        (check_mr if is_mr else check_ct)(volume, path)
+        (check_mr if is_mr else check_ct)(volume, str(path))
         upright = resample(volume.reoriented(), (4, 4, 4))
         assert 0.1 < (body_mask_mr if is_mr else body_mask_ct)(upright).mean() < 0.97, path.name
         assert upright.reoriented(volume.direction).array.min() >= volume.array.min()

@@ -9,11 +9,12 @@ from creps.settings import SamplingSettings
 from creps.training.sampling import UnpairedPatches, UnpairedSampler
 
 
-def case(name, modality, shape, body=None):
+def case(name, modality, shape, body=None, patient=None, origin=(0, 0, 0)):
     body = body or tuple((2, n - 3) for n in shape)
     return Case(
-        case=name, patient=name, modality=modality, split="train", shape=shape, body=body, source="x", source_sha256="x"
-    )
+        case=name, patient=patient or name, modality=modality, split="train", shape=shape, body=body, source="x",
+        source_sha256="x", spacing_mm=(1, 1, 1), origin_mm=origin, direction=(0, 0, 1, 0, 1, 0, 1, 0, 0),
+    )  # fmt: skip
 
 
 MR = [case(f"m{i}", "mr", (40 + i, 44, 48)) for i in range(4)]
@@ -48,9 +49,10 @@ def test_an_epoch_visits_every_mr_patch_of_the_half_stride_grid_once():
     assert first != second  # in another order
 
 
-def test_mr_and_ct_of_a_step_are_independent_in_case_and_position():
+@pytest.mark.parametrize("mr_positions", ["grid", "random"])
+def test_mr_and_ct_of_a_step_are_independent_in_case_and_position(mr_positions):
     """Contingency tables of what is drawn together show nothing beyond chance."""
-    s = sampler(mr_positions="random")
+    s = sampler(mr_positions=mr_positions)
     draws = [s.draw(k // 4, k % 4) for k in range(6000)]
 
     def chi2_z(a, b):
@@ -88,8 +90,18 @@ def test_colocated_sampling_needs_pairs():
         d = sampler(ct=paired, ct_positions="colocated").draw(k, 1)
         assert d.mr.case == d.ct.case
         assert d.mr_location == d.ct_location
-    with pytest.raises(CohortError, match="no CT of the same name"):
-        sampler(ct_positions="colocated")
+    moved = [case(m.case, "ct", m.shape, origin=(0, 5, 0)) for m in MR]
+    for others in (CT, moved):
+        with pytest.raises(CohortError, match="no CT of the same name and grid"):
+            sampler(ct=others, ct_positions="colocated")
+
+
+def test_matched_sampling_never_meets_the_same_patient():
+    paired = [case(f"ct_of_{m.case}", "ct", m.shape, patient=m.patient) for m in MR]
+    s = sampler(ct=paired, ct_positions="matched")
+    assert all(d.mr.patient != d.ct.patient for d in (s.draw(k, 0) for k in range(200)))
+    with pytest.raises(CohortError, match="no CT of another patient"):
+        sampler(mr=MR[:1], ct=paired[:1], ct_positions="matched")
 
 
 def test_positions_stay_inside_and_short_axes_are_centred():

@@ -61,7 +61,7 @@ def test_layers(tmp_path):
         ("preparation: {spacing_mm: [1, 0, 1]}", "greater than 0"),
         ("training: {learning_rate: .nan}", "training.learning_rate"),
         ("sampling: {patch_size: [1, 2]}", "sampling.patch_size"),
-        ("adversarial: {objective: wasserstein}", "'bce' or 'least_squares'"),
+        ("adversarial: {loss: wasserstein}", "'bce' or 'least_squares'"),
         ("adversarial: {weight: 0}\ncreps: {weight: 0}", "nothing would be learnt"),
         ("discriminator: {conditional: true}", "colocated"),
         ("inference: {patch_overlap: [66, 0, 0]}", "patch_overlap"),

@@ -8,8 +8,9 @@ from torch import nn
 import creps
 from creps.checkpoint import Plan, build_generator, load_model, save_model
 from creps.data.patches import covering_grid
+from creps.device import resolve_device
 from creps.errors import InputError, ModelError, SettingsError
-from creps.inference.sliding_window import predict_patches, resolve_device
+from creps.inference.sliding_window import predict_patches
 from creps.pipeline.synthesize import synthesize
 from creps.preprocessing.resample import resample
 from creps.settings import GeneratorSettings, InferenceSettings, PreparationSettings

@@ -48,7 +48,7 @@ RECIPES = {
     "bf16": {"training.precision": "bf16"},
     "least squares, instance norm, R1": {
         "generator.norm": "instance", "discriminator.norm": "none",
-        "adversarial.objective": "least_squares", "adversarial.gradient_penalty": 1.0,
+        "adversarial.loss": "least_squares", "adversarial.gradient_penalty": 1.0,
     },
     "no style": {"creps.weight": 0},
     "style only for the generator": {"adversarial.weight": 0},
@@ -135,7 +135,7 @@ def test_warming_up_teaches_the_generator_alone():
 
 
 def test_a_run_can_start_with_a_warm_up(cohort, tmp_path):
-    train(cohort, tmp_path / "run", settings(**{"training.warm_up_steps": 2}))
+    train(cohort, tmp_path / "run", settings(**{"prior.warm_up_steps": 2}))
     rows = list(csv.DictReader((tmp_path / "run" / "curves.csv").read_text().splitlines()))
     assert [bool(row["prior"]) for row in rows] == [True, True, False]
     assert [bool(row["style"]) for row in rows] == [False, False, True]
@@ -206,9 +206,9 @@ def test_resuming_continues_bit_for_bit(cohort, tmp_path, workers):
         "training.precision": "bf16", "adversarial.gradient_penalty": 0.5,
     }  # fmt: skip
     train(cohort, tmp_path / "straight", settings(**changes, **{"training.steps": 4}))
-    train(cohort, tmp_path / "cut", settings(**changes, **{"training.steps": 2}), resume="auto")
+    train(cohort, tmp_path / "cut", settings(**changes, **{"training.steps": 2}), resume=True)
     later = settings(**changes, **{"training.steps": 4, "training.workers": workers})
-    train(cohort, tmp_path / "cut", later, resume="auto")
+    train(cohort, tmp_path / "cut", later, resume=True)
     straight, cut = (
         load_tensors(tmp_path / run / "checkpoints" / "step_00000004" / "training.safetensors")
         for run in ("straight", "cut")
@@ -227,14 +227,16 @@ def test_a_run_is_never_overwritten_nor_resumed_as_another(cohort, tmp_path):
     train(cohort, tmp_path / "run", settings(**{"training.steps": 1}))
     with pytest.raises(OutputExistsError, match="--resume auto"):
         train(cohort, tmp_path / "run", settings())
-    with pytest.raises(SettingsError, match=r"training\.learning_rate = 0\.0001"):
-        train(cohort, tmp_path / "run", settings(**{"training.learning_rate": 1e-3}), resume="auto")
-    with pytest.raises(ModelError, match="not a checkpoint"):
-        train(cohort, tmp_path / "run2", settings(), resume=str(tmp_path))
+    with pytest.raises(SettingsError, match=r"training\.weight_decay = 0\.001"):
+        train(cohort, tmp_path / "run", settings(**{"training.weight_decay": 1.0}), resume=True)
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "thesis.txt").write_text("mine")
+    with pytest.raises(OutputExistsError, match="Name another folder"):
+        train(cohort, tmp_path / "thesis", settings(), resume=True)
     tensors = next((tmp_path / "run" / "checkpoints").glob("*/training.safetensors"))
     tensors.write_bytes(tensors.read_bytes()[:-1])
     with pytest.raises(ModelError, match="damaged"):
-        train(cohort, tmp_path / "run", settings(), resume="auto")
+        train(cohort, tmp_path / "run", settings(), resume=True)
 
 
 def test_old_checkpoints_go(cohort, tmp_path):

@@ -45,12 +45,18 @@ class Model:
         return load_settings(overrides=overrides).inference
 
     def synthesize(
-        self, mr: Volume, *, progress: Callable[[int, int], None] | None = None, **settings: Any
+        self,
+        mr: Volume,
+        *,
+        mask: Volume | None = None,
+        progress: Callable[[int, int], None] | None = None,
+        **settings: Any,
     ) -> Synthesis:
         """Make the synthetic CT of an MR volume.
 
         Args:
             mr: MR in scanner units, on any grid, in any orientation.
+            mask: A body mask on the grid of `mr`, to be used instead of the one found in it.
             progress: Called with (patches done, patches in all).
             **settings: Inference settings to change: ``fusion="mean"``, ``device="cuda"``, …
 
@@ -60,7 +66,8 @@ class Model:
         Raises:
             CrepsError: the MR or a setting cannot be used.
         """
-        return synthesize(self.plan, self.generator, mr, self.inference_settings(**settings), progress=progress)
+        chosen = self.inference_settings(**settings)
+        return synthesize(self.plan, self.generator, mr, chosen, mask=mask, progress=progress)
 
 
 def load(folder: Path | str) -> Model:

@@ -24,7 +24,7 @@ from creps.metrics.segmentation import bone_dice
 from creps.phantom import write_cohort
 from creps.pipeline.prepare import prepare
 from creps.pipeline.train import train
-from creps.preprocessing.intensity import network_to_hu
+from creps.preprocessing.intensity import AIR_HU, network_to_hu
 from creps.preprocessing.mask import Mask
 from creps.provenance import NOTICE, provenance
 from creps.settings import load_settings
@@ -161,7 +161,7 @@ def _baselines(patients: list[Patient], cohort: Cohort) -> dict[str, list[Array]
     values = network_to_hu(np.concatenate([array[body] for array, body in cts]))
     matched = []
     for patient in patients:
-        array = np.full(patient.mr.shape, -1000, dtype=np.float32)
+        array = np.full(patient.mr.shape, AIR_HU, dtype=np.float32)
         array[patient.body] = match_histograms(patient.mr.array[patient.body], values)
         matched.append(array)
     return {"constant water": [np.zeros(p.mr.shape, np.float32) for p in patients], "histogram-matched MR": matched}

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from creps.io.atomic import atomic_file
-from creps.volume import Volume
+from creps.volume import Array, Volume
 
-__all__ = ["BONE_WINDOW_HU", "SOFT_WINDOW_HU", "Panel", "comparison_figure", "synthesis_figure"]
+__all__ = ["BONE_WINDOW_HU", "SOFT_WINDOW_HU", "Panel", "comparison_figure", "patch_row", "synthesis_figure"]
 
 SOFT_WINDOW_HU = (-160.0, 240.0)
 BONE_WINDOW_HU = (-450.0, 1550.0)
@@ -48,6 +48,23 @@ def comparison_figure(path: Path, rows: Sequence[Sequence[Panel]], title: str, p
     """Write a PNG: for each row of panels one line of images per plane (0 axial, 1 coronal, 2 sagittal)."""
     oriented = [[Panel(panel.volume.reoriented(), panel.title, panel.window) for panel in row] for row in rows]
     _draw(path, [[(panel, plane) for panel in row] for row in oriented for plane in planes], title)
+
+
+def patch_row(mr: Array, sct: Array, ct: Array) -> npt.NDArray[np.uint8]:
+    """MR | sCT | CT patches in network units: axial and coronal mid-planes, (rows, columns, 3)."""
+
+    def grey(image: Array, low: float, high: float) -> npt.NDArray[np.uint8]:
+        return (255 * np.clip((image - low) / (high - low), 0, 1)).astype(np.uint8)
+
+    planes = []
+    for image, low, high in ((mr, 0.0, 2.0), (sct, -1.0, 1.5), (ct, -1.0, 1.5)):
+        axial, coronal = image[image.shape[0] // 2], image[::-1, image.shape[1] // 2]
+        planes += [grey(axial, low, high), grey(coronal, low, high)]
+    height = max(plane.shape[0] for plane in planes)
+    padded = [np.pad(plane, ((0, height - plane.shape[0]), (0, 2))) for plane in planes]
+    row = np.pad(np.concatenate(padded, axis=1), ((0, 2), (0, 0)))
+    enlarged = row.repeat(3, axis=0).repeat(3, axis=1)
+    return np.stack([enlarged] * 3, axis=-1)
 
 
 def mr_window(mr: Volume) -> tuple[float, float]:

@@ -46,6 +46,8 @@ class Volume:
             raise ValueError("direction must be a 3x3 matrix with orthonormal columns")
         if not all(np.isfinite(s) and s > 0 for s in self.spacing_mm):
             raise ValueError(f"spacing must be finite and positive, not {self.spacing_mm}")
+        if not np.isfinite(np.asarray(self.origin_mm)).all():
+            raise ValueError(f"origin must be finite, not {self.origin_mm}")
         object.__setattr__(self, "array", array)
         object.__setattr__(self, "direction", direction)
         object.__setattr__(self, "spacing_mm", _triple(self.spacing_mm))

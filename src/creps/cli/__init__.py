@@ -18,30 +18,32 @@ def main() -> None:
     """Run the command line; errors a user can cause become one sentence and exit code 1."""
     try:
         creps.main(standalone_mode=False, prog_name="creps")
-    except click.exceptions.Abort:
-        _fail("Interrupted.", 130)
     except click.exceptions.Exit as done:
         sys.exit(done.exit_code)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except CrepsError as error:
-        _fail(f"Error: {error}", 1)
-    except KeyboardInterrupt:
-        _fail("Interrupted.", 130)
     except BrokenPipeError:  # the reader of our output has gone, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except MemoryError:
-        _fail("Error: Out of memory. Use smaller patches or batches.", 1)
-    except OSError as error:
-        logging.getLogger(__name__).debug("details", exc_info=error)
-        _fail(
-            f"Error: {error.filename or 'A file'}: {error.strerror or error}. Check the path, its rights and the disk.",
-            1,
-        )
+    except (Exception, KeyboardInterrupt) as error:
+        if not isinstance(error, CrepsError) and logging.getLogger("creps").isEnabledFor(logging.DEBUG):
+            raise
+        message, code = _explain(error)
+        click.echo(message, err=True)
+        sys.exit(code)
 
 
-def _fail(message: str, code: int) -> None:
-    click.echo(message, err=True)
-    sys.exit(code)
+def _explain(error: BaseException) -> tuple[str, int]:
+    """One sentence and an exit code."""
+    reason = " ".join(str(error).split())[:300]
+    if isinstance(error, CrepsError):
+        return f"Error: {error}", 1
+    if isinstance(error, (KeyboardInterrupt, click.exceptions.Abort)):
+        return "Interrupted.", 130
+    if isinstance(error, MemoryError) or "out of memory" in reason.lower():
+        return "Error: Out of memory. Use smaller patches or batches, or --device cpu.", 1
+    if isinstance(error, OSError):
+        name, what = error.filename or "A file", error.strerror or reason
+        return f"Error: {name}: {what}. Check the path, its rights and the disk.", 1
+    return f"Internal error: {type(error).__name__}: {reason}. Run 'creps -v ...' for details.", 70

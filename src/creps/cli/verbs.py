@@ -111,11 +111,11 @@ def prepare(
 
 @creps.command(
     cls=SettingsCommand,
-    sections=["generator", "discriminator", "adversarial", "creps", "sampling", "training", "inference"],
+    sections=["generator", "discriminator", "adversarial", "creps", "prior", "sampling", "training", "inference"],
 )
 @click.argument("cohort", type=PATH)
 @click.option("-o", "--output", type=PATH, required=True, help="Run folder: model, checkpoints, curves, pictures.")
-@click.option("--resume", help="'auto': go on from the last checkpoint, if there is one; or a checkpoint's path.")
+@click.option("--resume", type=click.Choice(["auto"]), help="Go on from the last checkpoint, if there is one.")
 @click.option("--weights", help="The same as --creps.weights.")
 @preset
 @settings_file
@@ -140,7 +140,7 @@ def train(
     if resume and not settings_path and not preset and (output / SETTINGS_FILE).is_file():
         settings_path = output / SETTINGS_FILE
     settings = load_settings(preset, settings_path, overrides, prepared.settings())
-    click.echo(f"model: {run(prepared, output, settings, resume)}")
+    click.echo(f"model: {run(prepared, output, settings, resume=resume is not None)}")
 
 
 @creps.command(cls=SettingsCommand, sections=["inference"])
@@ -148,10 +148,17 @@ def train(
 @click.argument("inputs", type=PATH, nargs=-1, required=True)
 @click.option("-o", "--output", type=PATH, required=True, help="File (one input) or folder (any number).")
 @click.option("--device", help="The same as --inference.device.")
+@click.option("--mask", type=PATH, help="Body mask on the MR's grid, instead of the one found in it (one input only).")
 @click.option("--overwrite", is_flag=True, help="Replace what is there.")
 @click.pass_context
 def synthesize(
-    ctx: click.Context, model: Path, inputs: tuple[Path, ...], output: Path, device: str | None, overwrite: bool
+    ctx: click.Context,
+    model: Path,
+    inputs: tuple[Path, ...],
+    output: Path,
+    device: str | None,
+    mask: Path | None,
+    overwrite: bool,
 ) -> None:
     """Make synthetic CTs of the MRs INPUTS with MODEL.
 
@@ -160,19 +167,31 @@ def synthesize(
     from creps.api import load
     from creps.pipeline.files import synthesize_file, target_paths
 
+    if mask is not None and len(inputs) != 1:
+        raise click.UsageError("--mask goes with one input.")
     targets = target_paths(inputs, output, overwrite)
     loaded = load(model)
     changes = {key.partition(".")[2]: value for key, value in chosen_overrides(ctx).items()}
     settings = loaded.inference_settings(**changes | ({"device": device} if device else {}))
     for source, target in zip(inputs, targets, strict=True):
         bar = progress_bar(ctx.obj["quiet"], source.name)
-        synthesize_file(loaded.plan, loaded.generator, source, target, settings, bar)
+        synthesize_file(loaded.plan, loaded.generator, source, target, settings, mask=mask, progress=bar)
         click.echo(target)
 
 
 @creps.command(
     cls=SettingsCommand,
-    sections=["preparation", "generator", "discriminator", "adversarial", "creps", "sampling", "training", "inference"],
+    sections=[
+        "preparation",
+        "generator",
+        "discriminator",
+        "adversarial",
+        "creps",
+        "prior",
+        "sampling",
+        "training",
+        "inference",
+    ],
 )
 @click.option("-o", "--output", type=PATH, help="File to write instead of standard output; must not exist.")
 @preset

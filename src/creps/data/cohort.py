@@ -47,6 +47,12 @@ class Case(BaseModel):
     split: Split
     shape: tuple[int, int, int]
     """(D, H, W) of the prepared array."""
+    spacing_mm: tuple[float, float, float]
+    """Along D, H, W."""
+    origin_mm: tuple[float, float, float]
+    """Patient (x, y, z) of voxel (0, 0, 0)."""
+    direction: tuple[float, ...]
+    """The 3x3 direction matrix, row by row; see `Volume`."""
     body: Box
     """Box around the body, ((first, end), ...) along D, H, W."""
     mr_divisor: Annotated[float, Field(gt=0)] | None = None

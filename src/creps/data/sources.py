@@ -34,12 +34,13 @@ class Source:
 def find_sources(folder: Path, modality: Modality) -> list[Source]:
     """The volumes of one modality in a folder.
 
-    Either every volume file in the folder is a case named after its file, or every sub-folder that
+    Either every volume file in the folder is a case named after its file (files with "mask" in their
+    name are passed over), or every sub-folder that
     holds ``mr.*`` (or ``ct.*``) is one, named after the sub-folder, with ``mask.*`` beside it: the
     layout of SynthRAD. Sub-folders without that modality are other patients' and are passed over.
 
     Raises:
-        InputError: no such folder, or nothing in it.
+        InputError: no such folder, nothing in it, or both kinds of cases.
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder.", REMEDY)
@@ -48,16 +49,20 @@ def find_sources(folder: Path, modality: Modality) -> list[Source]:
         for case in sorted(folder.iterdir())
         if case.is_dir() and (volume := _named(case, modality)) is not None
     ]
-    if per_patient:
-        return per_patient
     files = [path for path in sorted(folder.iterdir()) if path.is_file() and is_volume_file(path)]
-    if not files:
+    files = [path for path in files if "mask" not in stem(path).lower()]
+    if per_patient and files:
+        raise InputError(
+            f"{folder} holds both volume files ({files[0].name}, …) and patients' folders ({per_patient[0].case}, …).",
+            "Keep one kind of them in it.",
+        )
+    if not per_patient and not files:
         raise InputError(f"{folder} holds no {modality.upper()} volume.", f"{REMEDY} Read are {', '.join(SUFFIXES)}.")
     names = [stem(path) for path in files]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise InputError(f"{folder} holds two volumes named '{twice}'.", "Keep one of them, or rename it.")
-    return [Source(name, name, path) for name, path in zip(names, files, strict=True)]
+    return per_patient or [Source(name, name, path) for name, path in zip(names, files, strict=True)]
 
 
 def _named(folder: Path, name: str) -> Path | None:

@@ -8,17 +8,15 @@ patch depth only; as soon as no later patch can reach a slab of slices, it is fu
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from creps.data.patches import CoveringGrid, PatchLocation
+from creps.settings.choices import Fusion
 from creps.volume import Array
 
-__all__ = ["Fusion", "fuse", "fused_slabs", "slab_bytes"]
-
-Fusion = Literal["upper_median", "median", "mean", "gaussian"]
+__all__ = ["fuse", "fused_slabs", "slab_bytes"]
 
 
 def fused_slabs(

@@ -4,41 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import islice
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import nn
 
 from creps.data.patches import CoveringGrid, PatchLocation
-from creps.errors import SettingsError
+from creps.errors import ModelError
+from creps.settings.choices import Precision
 from creps.volume import Array
 
-__all__ = ["predict_patches", "resolve_device"]
-
-
-def resolve_device(name: str) -> torch.device:
-    """``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps`` → a device that is there.
-
-    Raises:
-        SettingsError: an unknown name, or a device that this machine lacks.
-    """
-    if name == "auto":
-        return torch.device(
-            "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-        )
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise SettingsError(f"There is no device '{name}'.", "Use auto, cpu, cuda, cuda:N or mps.") from error
-    there = {
-        "cpu": True,
-        "cuda": torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(),
-        "mps": torch.backends.mps.is_available(),
-    }
-    if not there.get(device.type, False):
-        raise SettingsError(f"This machine has no device '{name}'.", "Use auto or cpu.")
-    return device
+__all__ = ["predict_patches"]
 
 
 @torch.inference_mode()
@@ -48,7 +24,7 @@ def predict_patches(
     grid: CoveringGrid,
     *,
     batch_size: int = 1,
-    precision: Literal["bf16", "fp32"] = "bf16",
+    precision: Precision = "bf16",
     device: torch.device | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[tuple[PatchLocation, Array]]:
@@ -66,6 +42,9 @@ def predict_patches(
         device: Where to run; default: where the generator is.
         progress: Called with (patches done, patches in all).
 
+    Raises:
+        ModelError: a prediction is not finite.
+
     Yields:
         (location, prediction (D, H, W) in network units), in the grid's order.
     """
@@ -79,7 +58,12 @@ def predict_patches(
         patches = patches.to(device, memory_format=torch.channels_last_3d)
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
             predictions = generator(patches)
-        for location, prediction in zip(batch, predictions[:, 0].float().cpu().numpy(), strict=True):
+        values = predictions[:, 0].float().cpu()
+        if not torch.isfinite(values).all():
+            raise ModelError(
+                "The model returns values that are not finite.", "Train it again, or use an older checkpoint."
+            )
+        for location, prediction in zip(batch, values.numpy(), strict=True):
             yield location, np.ascontiguousarray(prediction)
         done += len(batch)
         if progress is not None:

@@ -15,13 +15,17 @@ __all__ = ["atomic_file", "atomic_folder", "write_json"]
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path` with the same suffixes; rename it on success."""
+    """Yield a temporary path with the same name in a folder beside `path`; move it there on success.
+
+    Whatever else was written into that folder (the data file of a header, a record, a picture) moves
+    along, `path` itself last: where it is, the others are.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=".writing-", dir=path.parent))
     try:
-        temporary = folder / path.name
-        yield temporary
-        temporary.replace(path)
+        yield folder / path.name
+        for written in sorted(folder.iterdir(), key=lambda file: file.name == path.name):
+            written.replace(path.parent / written.name)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -89,12 +91,8 @@ def write_volume(volume: Volume, path: Path | str, *, integer: bool = False) -> 
     image.SetOrigin(volume.origin_mm)
     image.SetDirection(volume.direction[:, ::-1].flatten().tolist())
     try:
-        if suffix(path) in (".mhd", ".nhdr"):  # header and data file: two names, no single rename
-            path.parent.mkdir(parents=True, exist_ok=True)
-            sitk.WriteImage(image, str(path), useCompression=True)
-        else:
-            with atomic_file(path) as temporary:
-                sitk.WriteImage(image, str(temporary), useCompression=True)
+        with atomic_file(path) as temporary:
+            sitk.WriteImage(image, str(temporary), useCompression=True)
     except (RuntimeError, OSError) as error:
         raise InputError(
             f"{path} cannot be written ({_reason(error)}).", "Check that the folder is writable and not full."
@@ -103,14 +101,20 @@ def write_volume(volume: Volume, path: Path | str, *, integer: bool = False) -> 
 
 @contextmanager
 def _quiet_itk() -> Iterator[None]:
-    """Keep ITK's own warnings off the terminal: what matters is raised by this module."""
+    """Keep what ITK and its format libraries print off the terminal: what matters is raised here."""
     import SimpleITK as sitk
 
     before = sitk.ProcessObject.GetGlobalWarningDisplay()
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
     try:
         yield
     finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
         sitk.ProcessObject.SetGlobalWarningDisplay(before)
 
 
@@ -127,11 +131,13 @@ def _read_image(path: Path) -> sitk.Image:
     except RuntimeError as error:
         if "orthonormal" in str(error).lower():
             raise InputError(
-                f"{path} has a sheared or mirrored orientation matrix, which is not a scanner's grid.",
+                f"{path} has a sheared orientation matrix, which is not a scanner's grid.",
                 "Resample it to an orthogonal grid first.",
             ) from error
+        reason = _reason(error).removeprefix("Reason: ")
+        detail = "" if "No such file" in reason else f" ({reason})"  # MetaImage says so of any truncated file
         raise InputError(
-            f"{path} cannot be read as an image ({_reason(error)}).", "It may be truncated: copy or convert it again."
+            f"{path} cannot be read as an image{detail}.", "It may be truncated: copy or convert it again."
         ) from error
 
 

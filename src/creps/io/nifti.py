@@ -7,6 +7,7 @@ import struct
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -29,15 +30,16 @@ def check_nifti(path: Path) -> None:
             layout = _parse(header)
             stream.seek(layout.offset)
             length, broken = 0, 0
-            while chunk := stream.read(CHUNK):
+            while chunk := _exactly(stream, min(CHUNK, layout.data_bytes - length)):
                 length += len(chunk)
-                if layout.real is not None and len(chunk) % layout.real.itemsize == 0:
-                    broken += int((~np.isfinite(np.frombuffer(chunk, layout.real))).sum())
+                if layout.real is not None:
+                    whole = len(chunk) - len(chunk) % layout.real.itemsize
+                    broken += int((~np.isfinite(np.frombuffer(chunk[:whole], layout.real))).sum())
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise InputError(
             f"{path} is truncated or damaged: its compressed data ends early.", "Copy it again."
         ) from error
-    except (struct.error, ValueError, KeyError) as error:
+    except (struct.error, ValueError, KeyError, OverflowError) as error:
         raise InputError(f"{path} cannot be read as an image (no NIfTI header).", "Convert it again.") from error
     if layout.single_file and length < layout.data_bytes:
         raise InputError(
@@ -53,6 +55,15 @@ def check_nifti(path: Path) -> None:
             f"{path} has a voxel spacing of {' x '.join(f'{s:g}' for s in layout.spacing_mm)} mm.",
             "Spacing must be positive: correct the header.",
         )
+
+
+def _exactly(stream: gzip.GzipFile | BinaryIO, count: int) -> bytes:
+    """Read `count` bytes, fewer only at the end of the file."""
+    parts, wanted = [], count
+    while wanted > 0 and (part := stream.read(wanted)):
+        parts.append(part)
+        wanted -= len(part)
+    return b"".join(parts)
 
 
 @dataclass(frozen=True)
@@ -98,4 +109,6 @@ def _parse(header: bytes) -> Layout:
     for n in dim[1 : axes + 1]:
         voxels *= n
     real = np.dtype({16: f"{order}f4", 64: f"{order}f8"}[kind]) if kind in (16, 64) else None
+    if offset < 0:
+        raise ValueError("a negative offset")
     return Layout(pixdim[1 : 1 + min(axes, 3)], offset, voxels * bits // 8, single, real)

@@ -1,27 +1,25 @@
-"""Adversarial objectives on the logits of the PatchGAN (Hémon et al. 2023, eq. 5)."""
+"""Adversarial losses on the logits of the PatchGAN (Hémon et al. 2023, eq. 5)."""
 
 from __future__ import annotations
-
-from typing import Literal
 
 import torch
 from torch.nn import functional
 
-__all__ = ["Objective", "gradient_penalty", "real_or_fake"]
+from creps.settings.choices import AdversarialLoss
 
-Objective = Literal["bce", "least_squares"]
+__all__ = ["gradient_penalty", "real_or_fake"]
 
 
-def real_or_fake(logits: torch.Tensor, real: bool, objective: Objective) -> torch.Tensor:
+def real_or_fake(logits: torch.Tensor, real: bool, loss: AdversarialLoss) -> torch.Tensor:
     """Mean loss of logits against "all real" or "all synthetic", in float32.
 
     Args:
         logits: One per patch position, any shape.
         real: What they should say.
-        objective: Binary cross entropy, or least squares against 1 and 0 (Mao et al. 2017).
+        loss: Binary cross entropy, or least squares against 1 and 0 (Mao et al. 2017).
     """
     target = torch.full_like(logits, float(real), dtype=torch.float32)
-    if objective == "bce":
+    if loss == "bce":
         return functional.binary_cross_entropy_with_logits(logits.float(), target)
     return functional.mse_loss(logits.float(), target)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -12,7 +14,8 @@ class MagnitudeBalance(nn.Module):
     """The weight of the style term, either given or measured over the first steps and then frozen.
 
     While it is measured, the weight is the ratio of the mean magnitudes so far. The state is in
-    buffers, so that it is saved and resumed with the networks.
+    buffers, so that it is saved and resumed with the networks; they stay on the CPU, so that a frozen
+    weight costs no synchronisation with a device.
 
     Args:
         weight: The weight if nothing is to be measured.
@@ -39,12 +42,16 @@ class MagnitudeBalance(nn.Module):
         """Whether the weight will not change any more."""
         return int(self.seen) >= self.steps
 
+    def record(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {"weight": float(self.weight), "measured_over_steps": int(self.seen), "frozen": self.frozen}
+
     @torch.no_grad()
     def update(self, term: torch.Tensor, reference: torch.Tensor) -> None:
         """Take one step's magnitudes into account, unless the weight is frozen."""
         if self.frozen:
             return
         self.seen += 1
-        self.term_sum += term.detach().abs().double()
-        self.reference_sum += reference.detach().abs().double()
+        self.term_sum += float(term.detach().abs())
+        self.reference_sum += float(reference.detach().abs())
         self.weight.copy_(self.ratio * self.reference_sum / self.term_sum.clamp_min(1e-30))

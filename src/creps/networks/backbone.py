@@ -21,10 +21,9 @@ from torchvision.models.feature_extraction import create_feature_extractor
 
 from creps.errors import ModelError, SettingsError
 from creps.provenance import sha256_file
+from creps.settings.choices import BackboneName
 
-__all__ = ["DEFAULT_LAYERS", "Backbone", "BackboneName", "BackboneWeights"]
-
-BackboneName = Literal["convnext_tiny", "vgg16"]
+__all__ = ["DEFAULT_LAYERS", "Backbone", "BackboneWeights"]
 
 DEFAULT_LAYERS: dict[BackboneName, tuple[str, ...]] = {
     "convnext_tiny": ("features.5.0.block.5", "features.7.0.block.5"),
@@ -42,7 +41,7 @@ OFFICIAL: dict[BackboneName, tuple[Any, str]] = {
 }
 """torchvision's ImageNet weights and the first digits of their SHA-256."""
 
-_CHANNELS_LAST = re.compile(r"features\.\d+\.\d+\.block\.[2-5]")
+_CHANNELS_LAST = re.compile(r"features\.\d+\.\d+\.block\.[1-5]")
 """Nodes inside a ConvNeXt block that put channels last."""
 
 
@@ -115,6 +114,9 @@ class Backbone(nn.Module):
         with torch.random.fork_rng(devices=[]):  # seeded, and the run's own random state untouched
             torch.manual_seed(seed)
             network: nn.Module = getattr(models, name)(weights=None)
+        for module in network.modules():
+            if isinstance(module, nn.ReLU):
+                module.inplace = False  # an in-place ReLU would change the node before it
         self.weights = _load_weights(network, name, weights, sha256)
         try:
             self.network = create_feature_extractor(network.eval(), list(self.layers))

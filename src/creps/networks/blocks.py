@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from torch import nn
 
-__all__ = ["LEAKY_SLOPE", "Norm", "Padding", "conv3d", "norm3d"]
+from creps.settings.choices import Norm, Padding
 
-Norm = Literal["batch", "instance", "none"]
-Padding = Literal["zeros", "reflect", "replicate"]
+__all__ = ["LEAKY_SLOPE", "conv3d", "norm3d"]
 
 LEAKY_SLOPE = 0.2
 """LeakyReLU slope of the residual blocks and of the discriminator (section 2.2, cGAN)."""

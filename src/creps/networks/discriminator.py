@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from creps.networks.blocks import LEAKY_SLOPE, Norm, conv3d, norm3d
+from creps.networks.blocks import LEAKY_SLOPE, conv3d, norm3d
+from creps.settings.choices import Norm
 
 __all__ = ["PatchDiscriminator", "logits_along", "receptive_field", "smallest_input"]
 

@@ -6,7 +6,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from creps.networks.blocks import LEAKY_SLOPE, Norm, Padding, conv3d, norm3d
+from creps.networks.blocks import LEAKY_SLOPE, conv3d, norm3d
+from creps.settings.choices import Norm, Padding
 
 __all__ = ["Generator"]
 
@@ -64,7 +65,9 @@ class Generator(nn.Module):
         """(B, 1, D, H, W) MR → (B, 1, D, H, W) sCT; any size of at least 2 voxels per axis."""
         x = self.up(self.blocks(self.down(self.stem(mr))))
         x = functional.interpolate(x, size=mr.shape[2:], mode="trilinear", align_corners=False)
-        sct: torch.Tensor = self.head(x)
+        x = self.head[0](x)
+        with torch.autocast(x.device.type, enabled=False):  # bfloat16 would round bone to steps of 8 HU
+            sct: torch.Tensor = self.head[1](x.float())
         return sct
 
 

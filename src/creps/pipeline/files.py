@@ -11,7 +11,7 @@ from torch import nn
 from creps.checkpoint import Plan
 from creps.errors import InputError, OutputExistsError
 from creps.figures import synthesis_figure
-from creps.io.atomic import write_json
+from creps.io.atomic import atomic_file, write_json
 from creps.io.itk import SUFFIXES, read_volume, stem, suffix, write_volume
 from creps.pipeline.synthesize import synthesize
 from creps.provenance import sha256_file
@@ -32,7 +32,7 @@ def target_paths(inputs: Sequence[Path], output: Path, overwrite: bool) -> list[
 
     Raises:
         InputError: several inputs for one file, two inputs with one name, a missing input.
-        OutputExistsError: a target is there already.
+        OutputExistsError: a target, its record or its picture is there already, or is an input.
     """
     for path in inputs:
         _check_input(path)
@@ -44,15 +44,22 @@ def target_paths(inputs: Sequence[Path], output: Path, overwrite: bool) -> list[
         if output.is_file():
             raise InputError(f"{output} is a file without a known ending.", f"Use {', '.join(SUFFIXES)}, or a folder.")
         targets = [output / f"{stem(path)}_sct{suffix(path)}" for path in inputs]
-    twice = next((path for path in targets if targets.count(path) > 1), None)
+    written = [path for target in targets for path in _beside(target)]
+    twice = next((path for path in written if written.count(path) > 1), None)
     if twice is not None:
         raise InputError(f"Two inputs would both be written to {twice}.", "Synthesize them into different folders.")
-    for source, target in zip(inputs, targets, strict=True):
-        if target.resolve() == source.resolve():
-            raise OutputExistsError(f"{target} is the MR itself.", "Name another file with -o.")
-        if target.exists() and not overwrite:
-            raise OutputExistsError(f"{target} is already there.", "Add --overwrite, or name another place with -o.")
+    for path in written:
+        if any(path.resolve() == source.resolve() for source in inputs):
+            raise OutputExistsError(f"{path} is an MR that was given.", "Name another place with -o.")
+        if path.exists() and not overwrite:
+            raise OutputExistsError(f"{path} is already there.", "Add --overwrite, or name another place with -o.")
     return targets
+
+
+def _beside(target: Path) -> tuple[Path, Path, Path]:
+    """The sCT, its record and its picture."""
+    name = stem(target)
+    return target, target.with_name(f"{name}.json"), target.with_name(f"{name}.png")
 
 
 def synthesize_file(
@@ -61,25 +68,25 @@ def synthesize_file(
     source: Path,
     target: Path,
     settings: InferenceSettings,
+    *,
+    mask: Path | None = None,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> None:
-    """Read an MR, synthesize, and write the sCT with ``.json`` and ``.png`` beside it.
-
-    The record and the picture come first: an sCT never lies there without them.
+    """Read an MR, synthesize, and write the sCT with ``.json`` and ``.png`` beside it: all three or none.
 
     Raises:
-        InputError: the MR cannot be used.
+        InputError: the MR or the mask cannot be used.
     """
     mr = read_volume(source)
     advance = None if progress is None else lambda done, total: progress(done, total, "")
-    result = synthesize(plan, generator, mr, settings, name=str(source), progress=advance)
+    body = read_volume(mask) if mask is not None else None
+    result = synthesize(plan, generator, mr, settings, name=str(source), mask=body, progress=advance)
     record = {**result.record, "input": {"file": source.name, "sha256": sha256_file(source)}}
-    beside = target.parent / stem(target)
-    write_json(beside.with_name(beside.name + ".json"), record)
-    synthesis_figure(
-        beside.with_name(beside.name + ".png"), mr, result.sct, f"{target.name}, {plan.preparation.region}"
-    )
-    write_volume(result.sct, target, integer=True)
+    with atomic_file(target) as temporary:
+        sct, json_file, picture = _beside(temporary)
+        write_volume(result.sct, sct, integer=True)
+        write_json(json_file, record)
+        synthesis_figure(picture, mr, result.sct, f"{target.name}, {plan.preparation.region}")
     log.info("%s: %d patches, %.1f s", target, record["patches"]["count"], record["seconds"])
 
 

@@ -10,16 +10,13 @@ import numpy as np
 
 from creps.data.cohort import Case, Cohort, Manifest, Modality, Split
 from creps.data.sources import Source, find_sources
-from creps.errors import InputError, OutputExistsError
+from creps.errors import OutputExistsError
 from creps.io.atomic import atomic_folder
 from creps.io.itk import read_volume
-from creps.preprocessing.intensity import AIR_NETWORK, hu_to_network, mr_divisor, mr_to_network
-from creps.preprocessing.mask import Mask, body_box, body_mask_ct, body_mask_mr
-from creps.preprocessing.plausibility import check_ct, check_mr
-from creps.preprocessing.resample import resample, resample_onto
+from creps.preprocessing.mask import body_box
+from creps.preprocessing.preparation import prepare_ct, prepare_mr
 from creps.provenance import provenance, sha256_file
 from creps.settings import PreparationSettings, Settings
-from creps.volume import Volume
 
 __all__ = ["prepare", "split_patients"]
 
@@ -66,6 +63,8 @@ def prepare(
                 progress(done, len(sources), f"{modality} {source.case}")
             split = splits[source.patient]
             cases.append(_prepare_case(temporary, roots[modality], modality, source, split, preparation))
+        if progress is not None:
+            progress(len(sources), len(sources), "")
         manifest = Manifest(
             preset=settings.preset, preparation=preparation, cases=tuple(cases), provenance=provenance()
         )
@@ -86,7 +85,7 @@ def split_patients(patients: Sequence[Sequence[str]], fraction: float, seed: int
     for stream, group in enumerate(patients):
         names = sorted(set(group))
         order = np.random.default_rng([seed, stream]).permutation(len(names))
-        wanted = max(1, round(fraction * len(names))) if fraction > 0 and len(names) > 1 else 0
+        wanted = min(max(1, round(fraction * len(names))), len(names) - 1) if fraction > 0 else 0
         wanted -= sum(splits.get(name) == "validation" for name in names)
         for name in (names[i] for i in order):
             if name in splits:
@@ -99,48 +98,23 @@ def split_patients(patients: Sequence[Sequence[str]], fraction: float, seed: int
 def _prepare_case(
     folder: Path, root: Path, modality: Modality, source: Source, split: Split, preparation: PreparationSettings
 ) -> Case:
-    """Read, resample, find the body, scale and store one volume."""
-    volume = read_volume(source.path)
-    (check_mr if modality == "mr" else check_ct)(volume, source.path)
-    volume = resample(volume.reoriented(), preparation.spacing_mm)
-    body = _body(volume, modality, source)
-    divisor = None
-    if modality == "mr":
-        divisor = mr_divisor(volume.array, body, preparation.mr_scale, preparation.mr_percentile)
-        array, background = mr_to_network(volume.array, divisor), 0.0
-    else:
-        array, background = hu_to_network(volume.array), AIR_NETWORK
-    if preparation.remove_outside:
-        array = np.where(body, array, np.float32(background))
-    np.save(folder / modality / f"{source.case}.npy", array)
-    np.save(folder / modality / f"{source.case}.body.npy", body)
+    """Read, prepare and store one volume."""
+    mask = read_volume(source.mask) if source.mask is not None else None
+    step = prepare_mr if modality == "mr" else prepare_ct
+    prepared = step(read_volume(source.path), preparation, str(source.path), mask)
+    np.save(folder / modality / f"{source.case}.npy", prepared.array)
+    np.save(folder / modality / f"{source.case}.body.npy", prepared.body)
     return Case(
         case=source.case,
         patient=source.patient,
         modality=modality,
         split=split,
-        shape=volume.shape,
-        body=body_box(body),  # type: ignore[arg-type]
-        mr_divisor=divisor,
+        shape=prepared.grid.shape,
+        spacing_mm=prepared.grid.spacing_mm,
+        origin_mm=prepared.grid.origin_mm,
+        direction=tuple(prepared.grid.direction.ravel().tolist()),
+        body=body_box(prepared.body),  # type: ignore[arg-type]
+        mr_divisor=prepared.mr_divisor,
         source=source.path.relative_to(root).as_posix(),
         source_sha256=sha256_file(source.path),
     )
-
-
-def _body(volume: Volume, modality: Modality, source: Source) -> Mask:
-    """The body mask that came with the case, or the one found in the image."""
-    if source.mask is not None:
-        mask = read_volume(source.mask).reoriented()
-        if not np.allclose(mask.direction, volume.direction, atol=1e-3):
-            raise InputError(
-                f"{source.mask} lies on another grid than its image.", "Give the mask on the image's grid."
-            )
-        body: Mask = resample_onto(mask, volume).array > 0.5
-    else:
-        body = body_mask_mr(volume) if modality == "mr" else body_mask_ct(volume)
-    if body.mean() < 0.01:
-        raise InputError(
-            f"No body was found in {source.path} ({100 * body.mean():.1f} % of its voxels).",
-            "Check the volume, or put a mask.nii.gz beside it.",
-        )
-    return body

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,13 +12,13 @@ from torch import nn
 
 from creps.checkpoint import Plan
 from creps.data.patches import CoveringGrid, covering_grid
+from creps.device import resolve_device
 from creps.errors import SettingsError
 from creps.inference.aggregation import fused_slabs, slab_bytes
-from creps.inference.sliding_window import predict_patches, resolve_device
-from creps.preprocessing.intensity import SCT_RANGE_HU, mr_divisor, mr_to_network, network_to_hu
-from creps.preprocessing.mask import Mask, body_mask_mr
-from creps.preprocessing.plausibility import check_mr
-from creps.preprocessing.resample import resample, resample_onto
+from creps.inference.sliding_window import predict_patches
+from creps.preprocessing.intensity import AIR_HU, SCT_RANGE_HU, network_to_hu
+from creps.preprocessing.preparation import Prepared, prepare_mr
+from creps.preprocessing.resample import resample_onto
 from creps.provenance import provenance
 from creps.settings import InferenceSettings
 from creps.volume import Array, Volume
@@ -47,6 +46,7 @@ def synthesize(
     settings: InferenceSettings | None = None,
     *,
     name: str = "the MR",
+    mask: Volume | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Synthesis:
     """Make the synthetic CT of an MR (Hémon et al. 2023, section 2.2, Inference).
@@ -57,47 +57,39 @@ def synthesize(
         mr: The MR in scanner units, on any grid, in any orientation.
         settings: Overlap, fusion, device, precision; default: the plan's.
         name: What messages call the MR.
+        mask: A body mask on the grid of `mr`, to be used instead of the one found in it.
         progress: Called with (patches done, patches in all).
 
     Returns:
         The sCT in HU, clipped to [-1024, 3000], on the grid of `mr`.
 
     Raises:
-        InputError: the MR is empty, or looks like a CT.
+        InputError: the MR is empty, looks like a CT, or has no body in it.
+        ModelError: the network returns values that are not finite.
         SettingsError: no such device, or an overlap that cannot cover every voxel.
     """
     settings = settings or plan.inference
     started = time.perf_counter()
-    check_mr(mr, Path(name))
-    upright = mr.reoriented()
-    resampled = resample(upright, plan.preparation.spacing_mm)
-    scaled, body, divisor = _scaled(resampled, plan)
-    grid = _grid(plan, settings, resampled.shape)
+    prepared = prepare_mr(mr, plan.preparation, name, mask)
+    grid = _grid(plan, settings, prepared.grid.shape)
     predictions = predict_patches(
         generator,
-        scaled,
+        prepared.array,
         grid,
         batch_size=settings.batch_size,
         precision=settings.precision,
         device=resolve_device(settings.device),
         progress=progress,
     )
-    fused = np.concatenate([slab for _, slab in fused_slabs(grid, predictions, settings.fusion)])
+    fused = np.empty(grid.padded_shape, dtype=np.float32)
+    for first, slab in fused_slabs(grid, predictions, settings.fusion):
+        fused[first : first + len(slab)] = slab
     sct_hu = np.clip(network_to_hu(fused[grid.original.slices]), *SCT_RANGE_HU)
     if plan.preparation.remove_outside:
-        sct_hu = np.where(body, sct_hu, np.float32(-1000))
-    sct = resample_onto(resampled.with_array(sct_hu), upright).reoriented(mr.direction)
-    record = _record(plan, settings, mr, grid, divisor, sct.array, time.perf_counter() - started)
+        sct_hu = np.where(prepared.body, sct_hu, np.float32(AIR_HU))
+    sct = resample_onto(prepared.grid.with_array(sct_hu), mr.reoriented()).reoriented(mr.direction)
+    record = _record(plan, settings, mr, grid, prepared, sct.array, time.perf_counter() - started)
     return Synthesis(mr.with_array(sct.array), record)
-
-
-def _scaled(resampled: Volume, plan: Plan) -> tuple[Array, Mask, float]:
-    """The MR in network units, its body mask, and what it was divided by."""
-    body = body_mask_mr(resampled)
-    preparation = plan.preparation
-    divisor = mr_divisor(resampled.array, body, preparation.mr_scale, preparation.mr_percentile)
-    scaled = mr_to_network(resampled.array, divisor)
-    return (np.where(body, scaled, np.float32(0)) if preparation.remove_outside else scaled), body, divisor
 
 
 def _grid(plan: Plan, settings: InferenceSettings, shape: tuple[int, int, int]) -> CoveringGrid:
@@ -112,7 +104,7 @@ def _record(
     settings: InferenceSettings,
     mr: Volume,
     grid: CoveringGrid,
-    divisor: float,
+    prepared: Prepared,
     sct_hu: Array,
     seconds: float,
 ) -> dict[str, Any]:
@@ -128,7 +120,8 @@ def _record(
             "shape": list(mr.shape),
             "spacing_mm": list(mr.spacing_mm),
             "range": [float(mr.array.min()), float(mr.array.max())],
-            "divisor": divisor,
+            "divisor": prepared.mr_divisor,
+            "body_share": round(float(prepared.body.mean()), 4),
         },
         "patches": {
             "size": list(grid.patch_size),
@@ -136,7 +129,7 @@ def _record(
             "count": len(grid.locations),
             "coverage_min": grid.coverage[0],
             "coverage_max": grid.coverage[1],
-            "slab_bytes": slab_bytes(grid),
+            "slot_bytes": slab_bytes(grid),
         },
         "sct_hu": {"min": float(sct_hu.min()), "max": float(sct_hu.max()), "mean": float(sct_hu.mean())},
         "seconds": round(seconds, 3),

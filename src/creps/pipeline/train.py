@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import hashlib
+import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -14,14 +16,16 @@ from lightning.fabric import Fabric, seed_everything
 from torch import nn
 
 from creps.checkpoint import Plan, save_model
-from creps.data.cohort import MANIFEST, Case, Cohort
+from creps.data.cohort import Case, Cohort
 from creps.data.patches import PatchLocation, read_patch
-from creps.errors import ModelError, OutputExistsError, SettingsError
-from creps.inference.sliding_window import resolve_device
+from creps.device import resolve_device
+from creps.errors import CohortError, ModelError, OutputExistsError, SettingsError
+from creps.figures import patch_row
 from creps.io.atomic import atomic_file, atomic_folder, write_json
+from creps.losses.balance import MagnitudeBalance
 from creps.losses.creps import CrepsLoss
-from creps.preprocessing.intensity import AIR_NETWORK
-from creps.provenance import NOTICE, provenance, sha256_file
+from creps.preprocessing.intensity import AIR_NETWORK, network_to_hu
+from creps.provenance import NOTICE, provenance
 from creps.settings import Settings, load_settings, to_yaml
 from creps.training.loop import Validation, build_networks, build_style, run_training, total_steps
 from creps.training.sampling import UnpairedPatches, UnpairedSampler
@@ -33,18 +37,18 @@ __all__ = ["SETTINGS_FILE", "train"]
 log = logging.getLogger(__name__)
 
 SETTINGS_FILE = "settings.yaml"
+RECORD_FILE = "record.json"
 PICTURED_CASES = 3
 
 
-def train(cohort: Cohort, folder: Path, settings: Settings, resume: str | None = None) -> Path:
+def train(cohort: Cohort, folder: Path, settings: Settings, *, resume: bool = False) -> Path:
     """Train a model without pairs.
 
     Args:
         cohort: What to train on.
         folder: The run's folder.
         settings: The whole tree.
-        resume: None starts anew; ``auto`` goes on from the run's last checkpoint if there is one;
-            otherwise the path of a checkpoint.
+        resume: Go on from the run's last checkpoint, if there is one.
 
     Returns:
         The model's folder, ``folder/model``.
@@ -52,7 +56,11 @@ def train(cohort: Cohort, folder: Path, settings: Settings, resume: str | None =
     Raises:
         CrepsError: the run is there already, the settings do not fit, weights are missing, …
     """
-    checkpoint = _checkpoint_to_resume(folder, settings, resume)
+    if settings.preparation != cohort.manifest.preparation:
+        raise SettingsError(
+            "The settings' preparation is not that of the cohort.", "Pass prepared=cohort.settings() to load_settings."
+        )
+    checkpoint = _checkpoint_to_resume(folder, cohort, settings, resume)
     fabric = _fabric(settings)
     style = build_style(settings)
     networks = build_networks(fabric, settings, style)
@@ -69,13 +77,15 @@ def train(cohort: Cohort, folder: Path, settings: Settings, resume: str | None =
     step = TrainingStep(fabric, networks, style.to(fabric.device) if style else None, settings)
 
     def plan(done: int) -> Plan:
-        return _plan(cohort, settings, style, done)
+        return _plan(cohort, settings, _training_record(cohort, settings, style, done, networks.balance))
 
     validate = _validation(cohort, settings, fabric)
     _say_what_runs(cohort, settings, style, fabric, start, patches.steps)
     run_training(fabric, networks, step, patches, start=start, folder=folder, plan=plan, validate=validate)
+    final = plan(max(start, patches.steps))
     with atomic_folder(folder / "model") as temporary:
-        save_model(temporary, inference_weights(networks), plan(max(start, patches.steps)))
+        save_model(temporary, inference_weights(networks), final)
+    write_json(folder / RECORD_FILE, {**provenance(), "started_at_step": start, **final.training})
     return folder / "model"
 
 
@@ -86,25 +96,23 @@ def _fabric(settings: Settings) -> Fabric:
     return Fabric(accelerator=device.type, devices=devices)
 
 
-def _checkpoint_to_resume(folder: Path, settings: Settings, resume: str | None) -> Path | None:
-    """The checkpoint to go on from; refuses a folder that holds another run."""
-    if resume is None:
-        if folder.exists() and any(folder.iterdir()):
-            raise OutputExistsError(f"{folder} is already there.", "Go on with --resume auto, or name another folder.")
-        return None
-    if resume != "auto":
-        if not (Path(resume) / "training.json").is_file():
-            raise ModelError(f"{resume} is not a checkpoint.", "Name a folder like RUN/checkpoints/step_00000500.")
-        return Path(resume)
+def _checkpoint_to_resume(folder: Path, cohort: Cohort, settings: Settings, resume: bool) -> Path | None:
+    """The checkpoint to go on from; refuses a folder that holds something else, or another run."""
     path = folder / SETTINGS_FILE
-    if path.is_file():
-        _refuse_other_settings(load_settings(file=path), settings, path)
+    if not folder.exists() or not any(folder.iterdir()):
+        return None
+    if not resume or not path.is_file():
+        remedy = "Go on with --resume auto, or name another folder." if path.is_file() else "Name another folder."
+        raise OutputExistsError(f"{folder} is already there.", remedy)
+    _refuse_other_settings(load_settings(file=path), settings, path)
+    _refuse_other_cohort(folder / RECORD_FILE, cohort)
     return latest_checkpoint(folder / "checkpoints")
 
 
-FREE_TO_CHANGE = {
-    "epochs", "steps", "device", "workers", "log_every", "picture_every", "checkpoint_every", "keep_checkpoints",
-}  # fmt: skip
+FREE_TO_CHANGE = (
+    *("epochs", "steps", "learning_rate", "discriminator_learning_rate", "device", "workers"),
+    *("log_every", "picture_every", "checkpoint_every", "keep_checkpoints"),
+)
 """Training settings that may change when a run goes on."""
 
 
@@ -119,34 +127,58 @@ def _refuse_other_settings(before: Settings, now: Settings, path: Path) -> None:
                 )
 
 
+def _refuse_other_cohort(record: Path, cohort: Cohort) -> None:
+    try:
+        before = json.loads(record.read_text(encoding="utf-8"))["cohort"]["cases_sha256"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{record} is missing or damaged.", "Start a new run.") from error
+    if before != _cases_sha256(cohort):
+        raise CohortError(
+            f"{cohort.folder} is not the cohort that this run was started with.",
+            "Resume with that one, or start a new run.",
+        )
+
+
+def _cases_sha256(cohort: Cohort) -> str:
+    """One hash over what the cohort was made of: cases, splits and their files' hashes."""
+    cases = sorted((c.modality, c.case, c.split, c.source_sha256) for c in cohort.manifest.cases)
+    return hashlib.sha256(json.dumps(cases).encode()).hexdigest()
+
+
 def _open_run(folder: Path, cohort: Cohort, settings: Settings, style: CrepsLoss | None, start: int) -> None:
     """Write what the run is before its first step."""
     with atomic_file(folder / SETTINGS_FILE) as path:
         path.write_text(to_yaml(settings, f"{NOTICE}\nThe settings of this run."), encoding="utf-8")
     record = _training_record(cohort, settings, style, start)
-    write_json(folder / "record.json", {**provenance(), "started_at_step": start, **record})
+    write_json(folder / RECORD_FILE, {**provenance(), "started_at_step": start, **record})
 
 
-def _training_record(cohort: Cohort, settings: Settings, style: CrepsLoss | None, steps: int) -> dict[str, Any]:
+def _training_record(
+    cohort: Cohort, settings: Settings, style: CrepsLoss | None, steps: int, balance: MagnitudeBalance | None = None
+) -> dict[str, Any]:
+    """How a model came about; file names only, no paths of this machine."""
+    chosen = settings.model_dump(mode="json")
+    chosen["creps"]["weights"] = Path(settings.creps.weights).name
     return {
         "steps": steps,
         "cohort": {
-            "manifest_sha256": sha256_file(cohort.folder / MANIFEST),
+            "cases_sha256": _cases_sha256(cohort),
             "mr_cases": len(cohort.cases("mr", "train")),
             "ct_cases": len(cohort.cases("ct", "train")),
         },
         "perceptual_weights": style.backbone.weights.record() if style else None,
-        "settings": settings.model_dump(mode="json"),
+        "style_weight": None if balance is None or style is None else balance.record(),
+        "settings": chosen,
     }
 
 
-def _plan(cohort: Cohort, settings: Settings, style: CrepsLoss | None, steps: int) -> Plan:
+def _plan(cohort: Cohort, settings: Settings, record: dict[str, Any]) -> Plan:
     return Plan(
-        preparation=settings.preparation,
+        preparation=cohort.manifest.preparation,
         generator=settings.generator,
         patch_size=settings.sampling.patch_size,
         inference=settings.inference,
-        training=_training_record(cohort, settings, style, steps),
+        training=record,
         provenance=provenance(),
     )
 
@@ -181,8 +213,8 @@ def _validation(cohort: Cohort, settings: Settings, fabric: Fabric) -> Validatio
         current = copy.deepcopy(unwrapped(generator))  # running statistics of the one in training stay as they are
         in_eval, in_train = current.eval()(mr), current.train()(mr)
         sct = copy.deepcopy(unwrapped(final)).eval()(mr)[:, 0].float().cpu().numpy()
-        difference = float((in_eval - in_train).abs().mean()) * 1000
-        rows = [_row(mr, s, ct) for (mr, ct), s in zip(pairs, sct, strict=True)]
+        difference = float(network_to_hu((in_eval - in_train).abs().mean().numpy(force=True)))
+        rows = [patch_row(mr, s, ct) for (mr, ct), s in zip(pairs, sct, strict=True)]
         return {"train_eval_difference_hu": difference}, np.concatenate(rows)
 
     return validate
@@ -197,22 +229,3 @@ def _pictured(cohort: Cohort, modality: Any) -> list[Case]:
 def _central_patch(cohort: Cohort, case: Case, size: tuple[int, int, int], fill: float) -> npt.NDArray[np.float32]:
     d, h, w = ((first + end - n) // 2 for (first, end), n in zip(case.body, size, strict=True))
     return read_patch(cohort.array(case), PatchLocation((d, h, w), size), fill)
-
-
-def _row(
-    mr: npt.NDArray[np.float32], sct: npt.NDArray[np.float32], ct: npt.NDArray[np.float32]
-) -> npt.NDArray[np.uint8]:
-    """MR | sCT | CT of one case: axial and coronal mid-planes, (rows, columns, 3)."""
-
-    def grey(image: npt.NDArray[np.float32], low: float, high: float) -> npt.NDArray[np.uint8]:
-        return (255 * np.clip((image - low) / (high - low), 0, 1)).astype(np.uint8)
-
-    planes = []
-    for image, low, high in ((mr, 0.0, 2.0), (sct, -1.0, 1.5), (ct, -1.0, 1.5)):
-        axial, coronal = image[image.shape[0] // 2], image[::-1, image.shape[1] // 2]
-        planes += [grey(axial, low, high), grey(coronal, low, high)]
-    height = max(plane.shape[0] for plane in planes)
-    padded = [np.pad(plane, ((0, height - plane.shape[0]), (0, 2))) for plane in planes]
-    row = np.pad(np.concatenate(padded, axis=1), ((0, 2), (0, 0)))
-    enlarged = row.repeat(3, axis=0).repeat(3, axis=1)
-    return np.stack([enlarged] * 3, axis=-1)

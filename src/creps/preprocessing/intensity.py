@@ -10,6 +10,7 @@ import numpy.typing as npt
 from creps.volume import Array
 
 __all__ = [
+    "AIR_HU",
     "AIR_NETWORK",
     "CT_RANGE_HU",
     "MR_RANGE_NETWORK",
@@ -32,7 +33,10 @@ MR_RANGE_NETWORK = (0.0, 2.0)
 HU_PER_UNIT = 1000.0
 """One network unit is 1000 HU (section 2.2, Pre-processing): CT lies in [-1, 3], water is 0."""
 
-AIR_NETWORK = CT_RANGE_HU[0] / HU_PER_UNIT
+AIR_HU = CT_RANGE_HU[0]
+"""Air in a CT in HU."""
+
+AIR_NETWORK = AIR_HU / HU_PER_UNIT
 """Air in a CT in network units: what lies beyond a CT's edge."""
 
 

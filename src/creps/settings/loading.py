@@ -47,6 +47,7 @@ def load_settings(
     chosen = preset or named or (prepared.preset if prepared else "brain")
     layers = _preset(chosen)
     if prepared is not None:
+        _refuse_other_preset(chosen, layers, prepared)
         layers["preparation"] = prepared.preparation.model_dump()
     _merge(layers, tree)
     for key, value in (overrides or {}).items():
@@ -78,6 +79,18 @@ def _preset(name: str) -> dict[str, Any]:
     text = (resources.files("creps") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
     content: dict[str, Any] = yaml.safe_load(text) or {}
     return content
+
+
+def _refuse_other_preset(name: str, preset: dict[str, Any], prepared: Settings) -> None:
+    """A preset for another region or spacing has patches of another size."""
+    preparation = Settings.model_validate({"preparation": preset.get("preparation", {})}).preparation
+    for field in ("region", "spacing_mm"):
+        ours, theirs = getattr(preparation, field), getattr(prepared.preparation, field)
+        if name != prepared.preset and ours != theirs:
+            raise SettingsError(
+                f"Preset '{name}' is for {field} {ours}, the cohort (preset '{prepared.preset}') for {theirs}.",
+                f"Leave the preset out, or prepare the cohort with -p {name}.",
+            )
 
 
 def _refuse_other_preparation(settings: Settings, prepared: Settings) -> None:

@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 from pydantic.fields import FieldInfo
+
+from creps.settings.choices import AdversarialLoss, BackboneName, CtPositions, Fusion, Norm, Padding, Precision
 
 __all__ = [
     "AdversarialSettings",
@@ -20,6 +22,7 @@ __all__ = [
     "GeneratorSettings",
     "InferenceSettings",
     "PreparationSettings",
+    "PriorSettings",
     "SamplingSettings",
     "Settings",
     "TrainingSettings",
@@ -30,6 +33,7 @@ __all__ = [
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 SpacingMm = tuple[Positive, Positive, Positive]
 PatchSize = tuple[Count, Count, Count]
@@ -54,7 +58,7 @@ class PreparationSettings(_Section):
     """Set everything outside the body mask to background (CT: air, so that couch and mask vanish; MR: 0), in training and in synthesis (paper: not mentioned)."""
     validation_fraction: Fraction = 0.1
     """Share of the patients (of MR and of CT) kept out of training for validation; at least one of each where there are two or more."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the split by patient."""
 
 
@@ -65,11 +69,11 @@ class GeneratorSettings(_Section):
     """Channels at full resolution; twice as many at half resolution."""
     residual_blocks: Count = 6
     """Residual blocks between down- and up-sampling (paper: 6)."""
-    norm: Literal["batch", "instance", "none"] = "batch"
+    norm: Norm = "batch"
     """Normalisation after each convolution but the last (paper: batch)."""
     norm_in_blocks: bool = True
     """Whether the residual blocks normalise too (paper: yes)."""
-    padding: Literal["zeros", "reflect", "replicate"] = "zeros"
+    padding: Padding = "zeros"
     """Padding of the convolutions."""
 
 
@@ -78,7 +82,7 @@ class DiscriminatorSettings(_Section):
 
     widths: Annotated[tuple[Count, ...], Field(min_length=2, max_length=6)] = (16, 32, 64, 64)
     """Output channels of the normalised convolutions; four of them make the paper's field of view of 70 voxels, three see 34, two 16."""
-    norm: Literal["batch", "instance", "none"] = "batch"
+    norm: Norm = "batch"
     """Normalisation after each convolution but the last (paper: batch)."""
     conditional: bool = False
     """Show the MR to the discriminator as well (paper, eq. 5: D(sCT), so no); needs co-located sampling, since otherwise MR and CT never match."""
@@ -89,24 +93,24 @@ class DiscriminatorSettings(_Section):
 class AdversarialSettings(_Section):
     """The adversarial loss of both networks (paper, eq. 5)."""
 
-    objective: Literal["bce", "least_squares"] = "bce"
+    loss: AdversarialLoss = "bce"
     """Binary cross entropy on the logits (paper) or least squares."""
     weight: NotNegative = 1.0
     """Weight of the adversarial term in the generator loss (paper, eq. 5: 1)."""
     gradient_penalty: NotNegative = 0.0
-    """R1 penalty on real CT for the discriminator: weight / 2 x mean over logits of the squared gradient norm; 0 is off (paper: off)."""
+    """R1 penalty on real CT for the discriminator: weight / 2 x squared gradient norm of a patch's summed logits / their number; 0 is off (paper: off)."""
 
 
 class CrepsSettings(_Section):
     """The CREPs loss: Gram matrices of a frozen ImageNet network (paper, eqs. 1-4)."""
 
     weight: NotNegative = 20.0
-    """Weight of the style term (paper, eq. 4: 20); 0 removes the term."""
-    backbone: Literal["convnext_tiny", "vgg16"] = "convnext_tiny"
+    """Weight of the style term (paper, eq. 4: 20); 0 removes the term; where `balance` measures the weight, it is not used."""
+    backbone: BackboneName = "convnext_tiny"
     """Feature network (paper: ConvNeXt-Tiny; VGG16 is the classical loss)."""
     weights: str = "imagenet"
     """`imagenet` (torchvision's cache, or its download), a .pth or .safetensors file, or `random`: seeded and untrained, which is not the paper's loss and is said so everywhere."""
-    weights_sha256: str | None = None
+    weights_sha256: Annotated[str | None, BeforeValidator(lambda v: str(v) if isinstance(v, int) else v)] = None
     """SHA-256 that the weights file must have (a prefix of at least 8 digits will do)."""
     layers: tuple[str, ...] | None = None
     """Feature nodes by torchvision's names; default: the first block of stages 3 and 4 after the second point-wise layer for ConvNeXt, relu1_2, 2_2, 3_3 and 4_3 for VGG16."""
@@ -128,6 +132,17 @@ class CrepsSettings(_Section):
     """Weighted style over adversarial magnitude that the balance aims at."""
 
 
+class PriorSettings(_Section):
+    """What MR contrast alone says about HU, against mapping the bright scalp to bone (not in the paper)."""
+
+    warm_up_steps: Annotated[int, Field(ge=0)] = 0
+    """First steps in which the generator alone learns a crude guess: inside the body dark is bone, bright is fat; 0 is off."""
+    weight: NotNegative = 0.0
+    """Weight of the term that keeps bone out of the MR's brightest tissue (fat); 0 is off."""
+    smoothness: NotNegative = 0.0
+    """Weight of the term that keeps the sCT smooth where the MR is; edges of the MR are free; 0 is off."""
+
+
 class SamplingSettings(_Section):
     """Which patches of which patients meet in a training step; never a pair unless asked for."""
 
@@ -135,7 +150,7 @@ class SamplingSettings(_Section):
     """Patch (D, H, W) in voxels (paper, section 2.2, Training: 66x168x168 brain, 32x224x224 pelvis)."""
     mr_positions: Literal["grid", "random"] = "grid"
     """`grid` visits every MR patch of the half-stride grid once an epoch (paper), `random` draws positions in the body's box."""
-    ct_positions: Literal["independent", "matched", "colocated"] = "independent"
+    ct_positions: CtPositions = "independent"
     """`independent` of the MR (paper), `matched`: the same normalised body position in another patient, `colocated`: the same case and position, for cohorts of registered pairs only."""
     steps_per_epoch: Count | None = None
     """Steps of an epoch when `mr_positions` is random (default: as many as the grid would take)."""
@@ -158,17 +173,15 @@ class TrainingSettings(_Section):
     """AdamW's first momentum."""
     weight_decay: NotNegative = 1e-3
     """AdamW's weight decay (paper: 1e-3)."""
-    warm_up_steps: Annotated[int, Field(ge=0)] = 0
-    """First steps in which the generator alone learns a crude contrast prior: inside the body dark is bone, bright is fat (paper: none)."""
     ema_decay: Fraction = 0.0
     """Keep an exponential moving average of the generator with this decay and synthesize with it; 0 is off."""
-    precision: Literal["bf16", "fp32"] = "bf16"
+    precision: Precision = "bf16"
     """Arithmetic of the networks; losses and optimizers are float32 either way."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:N or mps."""
     workers: Annotated[int, Field(ge=0)] = 0
     """Processes that read patches; changes nothing but speed."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of initialisation and of every draw."""
     log_every: Count = 10
     """Steps between lines on the console and rows in the curves; the first step is always shown."""
@@ -187,11 +200,11 @@ class InferenceSettings(_Section):
     """Overlap of neighbouring patches (D, H, W) in voxels (default: half the patch, as the paper's stride)."""
     min_coverage: Count = 2
     """Predictions that every voxel gets at least (paper: 2)."""
-    fusion: Literal["upper_median", "median", "mean", "gaussian"] = "upper_median"
+    fusion: Fusion = "upper_median"
     """How a voxel's predictions become one; the paper's median takes the upper of two middle values."""
     batch_size: Count = 1
     """Patches per forward pass; does not change the result in float32."""
-    precision: Literal["bf16", "fp32"] = "bf16"
+    precision: Precision = "bf16"
     """Arithmetic of the generator."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:N or mps."""
@@ -207,6 +220,7 @@ class Settings(_Section):
     discriminator: DiscriminatorSettings = DiscriminatorSettings()
     adversarial: AdversarialSettings = AdversarialSettings()
     creps: CrepsSettings = CrepsSettings()
+    prior: PriorSettings = PriorSettings()
     sampling: SamplingSettings = SamplingSettings()
     training: TrainingSettings = TrainingSettings()
     inference: InferenceSettings = InferenceSettings()
@@ -223,8 +237,10 @@ class Settings(_Section):
     def _settings_agree(self) -> Settings:
         if self.discriminator.conditional and self.sampling.ct_positions != "colocated":
             raise ValueError("discriminator.conditional needs sampling.ct_positions: colocated (MR and CT must match)")
-        if self.adversarial.weight == 0 and self.creps.weight == 0:
-            raise ValueError("adversarial.weight and creps.weight are both 0: nothing would be learnt")
+        if self.adversarial.weight == self.creps.weight == self.creps.content_weight == 0:
+            raise ValueError("adversarial.weight, creps.weight and creps.content_weight are 0: nothing would be learnt")
+        if self.creps.slice_step > self.sampling.patch_size[0]:
+            raise ValueError("creps.slice_step is larger than the depth of sampling.patch_size: no slice would be left")
         overlap = self.inference.patch_overlap
         if overlap and any(not 0 <= o < p for o, p in zip(overlap, self.sampling.patch_size, strict=True)):
             raise ValueError("inference.patch_overlap must lie in [0, sampling.patch_size)")

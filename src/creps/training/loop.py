@@ -66,15 +66,15 @@ def build_networks(fabric: Fabric, settings: Settings, style: CrepsLoss | None) 
         discriminator,
         generator_optimizer,
         discriminator_optimizer,
-        _balance(settings, style).to(fabric.device),
+        _balance(settings, style),
         averaged.to(fabric.device) if averaged is not None else None,
     )
 
 
 def build_style(settings: Settings) -> CrepsLoss | None:
-    """The CREPs loss with its backbone, or None if its weight is 0."""
+    """The CREPs loss with its backbone, or None if the weights of its terms are 0."""
     creps = settings.creps
-    if creps.weight == 0:
+    if creps.weight == creps.content_weight == 0:
         return None
     backbone = Backbone(
         creps.backbone, creps.weights, creps.layers, creps.image_size, creps.weights_sha256, settings.training.seed
@@ -115,23 +115,25 @@ def run_training(
         TrainingError: a loss is no longer finite.
     """
     training, steps = step.settings.training, patches.steps
-    loader = fabric.setup_dataloaders(_loader(patches, start, training.workers))
+    loader = fabric.setup_dataloaders(_loader(patches, start, training.workers), use_distributed_sampler=False)
     monitor = Monitor(folder, start, steps, training.log_every)
     try:
         for done, batch in enumerate(loader, start + 1):
             mr, ct = (batch[name].contiguous(memory_format=torch.channels_last_3d) for name in ("mr", "ct"))
-            report = step.warm_up(mr, batch["body"]) if done <= training.warm_up_steps else step(mr, ct)
+            report = step.warm_up(mr, batch["body"]) if done <= step.settings.prior.warm_up_steps else step(mr, ct)
             if networks.averaged is not None:
                 average_into(networks.averaged, networks.generator, training.ema_decay, done)
-            if monitor.due(done):
-                monitor.show(done, _finite(report, done, folder), report.weights)
-            if networks.balance.steps and done == training.warm_up_steps + networks.balance.steps:
+            looks = validate is not None and (done % training.picture_every == 0 or done == steps)
+            saves = done % training.checkpoint_every == 0 or done == steps
+            if monitor.due(done) or looks or saves:
+                terms, validation = _finite(report, done, folder), None
+                if validate is not None and looks:
+                    validation, picture = validate(networks.generator, networks.averaged or networks.generator)
+                    monitor.picture(done, picture)
+                monitor.show(done, terms, report.weights, validation)
+            if networks.balance.steps and done == step.settings.prior.warm_up_steps + networks.balance.steps:
                 log.info("style weight balanced and frozen at %.6g", float(networks.balance.weight))
-            if validate is not None and (done % training.picture_every == 0 or done == steps):
-                values, picture = validate(networks.generator, networks.averaged or networks.generator)
-                monitor.note(done, values)
-                monitor.picture(done, picture)
-            if done % training.checkpoint_every == 0 or done == steps:
+            if saves:
                 save_checkpoint(folder / "checkpoints", networks, done, plan(done), training.keep_checkpoints)
     finally:
         monitor.close()
@@ -149,7 +151,7 @@ def _adamw(module: nn.Module, rate: float, settings: Settings) -> torch.optim.Ad
 def _balance(settings: Settings, style: CrepsLoss | None) -> MagnitudeBalance:
     creps = settings.creps
     real = style is None or (style.backbone.weights.backbone == "convnext_tiny" and style.backbone.weights.trained)
-    measured = creps.balance == "always" or (creps.balance == "auto" and not real)
+    measured = creps.weight > 0 and (creps.balance == "always" or (creps.balance == "auto" and not real))
     return MagnitudeBalance(creps.weight, creps.balance_steps if measured else 0, creps.balance_ratio)
 
 
@@ -165,6 +167,7 @@ def _finite(report: StepReport, step: int, folder: Path) -> dict[str, float]:
     if broken:
         raise TrainingError(
             f"At step {step} the loss term '{broken[0]}' is {values[broken[0]]}.",
-            f"Resume from the last checkpoint in {folder / 'checkpoints'} with a lower training.learning_rate.",
+            f"Go on from the last checkpoint in {folder / 'checkpoints'} with --resume auto and a lower "
+            "training.learning_rate.",
         )
     return values

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import csv
-import io
 import logging
 import time
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from creps.io.atomic import atomic_file
+from creps.training.step import TERMS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,6 +21,9 @@ __all__ = ["Monitor"]
 log = logging.getLogger(__name__)
 
 CURVES = "curves.csv"
+
+VALIDATION = ("train_eval_difference_hu",)
+"""What a validation measures."""
 
 
 class Monitor:
@@ -39,18 +42,20 @@ class Monitor:
         from torch.utils.tensorboard import SummaryWriter
 
         self.folder, self.steps, self.log_every = folder, steps, log_every
-        self.rows = [row for row in _read_rows(folder / CURVES) if int(row["step"]) <= start]
+        self.columns = ["step", "seconds_per_step", *TERMS, *(f"{name}_weight" for name in TERMS), *VALIDATION]
+        self.curves = _open_curves(folder / CURVES, self.columns, start)
         self.tensorboard = SummaryWriter(str(folder / "tensorboard"), purge_step=start + 1 if start else None)
-        self.first_step = start
+        self.first_step = self.last_step = start
         self.started = self.last_time = time.perf_counter()
-        self.last_step = start
 
     def due(self, step: int) -> bool:
         """Whether `step` (counted from 1) is to be shown."""
         return step == self.first_step + 1 or step % self.log_every == 0 or step == self.steps
 
-    def show(self, step: int, terms: dict[str, float], weights: dict[str, float]) -> None:
-        """One line on the console, one row in the curves."""
+    def show(
+        self, step: int, terms: dict[str, float], weights: dict[str, float], validation: dict[str, float] | None = None
+    ) -> None:
+        """One line on the console and one row in the curves; a second line for a validation."""
         now = time.perf_counter()
         seconds = (now - self.last_time) / max(1, step - self.last_step)
         mean_seconds = (now - self.started) / max(1, step - self.first_step)
@@ -58,20 +63,20 @@ class Monitor:
         left = timedelta(seconds=round(mean_seconds * (self.steps - step)))
         parts = [f"{name} {value:.4g} (x{weights[name]:.4g})" for name, value in terms.items()]
         log.info("step %d/%d  %s  %.2f s/step, %s left", step, self.steps, "  ".join(parts), seconds, left)
-        row = {"step": str(step), "seconds_per_step": f"{seconds:.4f}"}
-        for name, value in terms.items():
-            row |= {name: f"{value:.8g}", f"{name}_weight": f"{weights[name]:.8g}"}
-            self.tensorboard.add_scalar(f"loss/{name}", value, step)
-            self.tensorboard.add_scalar(f"weight/{name}", weights[name], step)
-        self.tensorboard.add_scalar("seconds_per_step", seconds, step)
-        self._write(row)
-
-    def note(self, step: int, values: dict[str, float]) -> None:
-        """Values of a validation: one line, and columns of their own in the curves."""
-        log.info("step %d/%d  validation: %s", step, self.steps, "  ".join(f"{k} {v:.4g}" for k, v in values.items()))
-        for name, value in values.items():
-            self.tensorboard.add_scalar(f"validation/{name}", value, step)
-        self._write({"step": str(step)} | {name: f"{value:.8g}" for name, value in values.items()})
+        scalars = {f"loss/{name}": value for name, value in terms.items()}
+        scalars |= {f"weight/{name}": weights[name] for name in terms} | {"seconds_per_step": seconds}
+        row = {"seconds_per_step": seconds, **terms, **{f"{name}_weight": weights[name] for name in terms}}
+        if validation:
+            log.info(
+                "step %d/%d  validation: %s", step, self.steps, "  ".join(f"{k} {v:.4g}" for k, v in validation.items())
+            )
+            scalars |= {f"validation/{name}": value for name, value in validation.items()}
+            row |= validation
+        for name, value in scalars.items():
+            self.tensorboard.add_scalar(name, value, step)
+        writer = csv.DictWriter(self.curves, self.columns, restval="", lineterminator="\n")
+        writer.writerow({"step": step} | {name: f"{value:.8g}" for name, value in row.items()})
+        self.curves.flush()
 
     def picture(self, step: int, image: npt.NDArray[np.uint8]) -> None:
         """An (H, W, 3) picture as PNG and for TensorBoard."""
@@ -83,24 +88,19 @@ class Monitor:
 
     def close(self) -> None:
         """Flush what is buffered."""
+        self.curves.close()
         self.tensorboard.close()
 
-    def _write(self, row: dict[str, str]) -> None:
-        if self.rows and self.rows[-1]["step"] == row["step"]:
-            self.rows[-1] |= row
-        else:
-            self.rows.append(row)
-        columns = list(dict.fromkeys(name for entry in self.rows for name in entry))
-        text = io.StringIO()
-        writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+
+def _open_curves(path: Path, columns: list[str], start: int) -> TextIO:
+    """Open the curves for appending; only whole rows up to step `start` stay."""
+    kept = []
+    if start and path.is_file():
+        with path.open(encoding="utf-8", newline="") as stream:
+            rows = csv.DictReader(stream)
+            kept = [row for row in rows if (row.get("step") or "").isdigit() and int(row["step"]) <= start]
+    with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, columns, restval="", extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
-        writer.writerows(self.rows)
-        with atomic_file(self.folder / CURVES) as path:
-            path.write_text(text.getvalue(), encoding="utf-8")
-
-
-def _read_rows(path: Path) -> list[dict[str, str]]:
-    if not path.is_file():
-        return []
-    with path.open(encoding="utf-8", newline="") as stream:
-        return [{key: value for key, value in row.items() if value} for row in csv.DictReader(stream)]
+        writer.writerows(kept)
+    return path.open("a", encoding="utf-8", newline="")

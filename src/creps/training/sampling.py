@@ -56,6 +56,8 @@ class UnpairedSampler:
                 raise CohortError(f"The cohort has no {name} case to train on.", "Prepare it with more patients.")
         self.mr_cases, self.ct_cases = tuple(mr_cases), tuple(ct_cases)
         self.settings, self.seed, self.batch_size = settings, seed, batch_size
+        if settings.ct_positions == "matched":
+            _check_other_patients(self.mr_cases, self.ct_cases)
         self._facing = _facing_cases(self.mr_cases, self.ct_cases) if settings.ct_positions == "colocated" else {}
         self._grid = [
             (case, PatchLocation(_minus(where.index, grid.pad_before), where.size))
@@ -77,9 +79,11 @@ class UnpairedSampler:
         rng = self._rng(CT_STREAM, step, index)
         if self.settings.ct_positions == "colocated":
             return Draw(mr, mr_location, self._facing[mr.case], mr_location)
-        ct = self.ct_cases[int(rng.integers(len(self.ct_cases)))]
         if self.settings.ct_positions == "matched":
+            others = [ct for ct in self.ct_cases if ct.patient != mr.patient]
+            ct = others[int(rng.integers(len(others)))]
             return Draw(mr, mr_location, ct, _matched(mr, mr_location, ct, self.settings.patch_size))
+        ct = self.ct_cases[int(rng.integers(len(self.ct_cases)))]
         return Draw(mr, mr_location, ct, _anywhere(ct.shape, self.settings.patch_size, rng))
 
     def _draw_mr(self, step: int, index: int) -> tuple[Case, PatchLocation]:
@@ -157,16 +161,28 @@ def _centred(centre: Sequence[float], shape: Triple, size: Triple) -> PatchLocat
     return PatchLocation(_triple(index), size)
 
 
+def _check_other_patients(mr_cases: Sequence[Case], ct_cases: Sequence[Case]) -> None:
+    for mr in mr_cases:
+        if all(ct.patient == mr.patient for ct in ct_cases):
+            raise CohortError(
+                f"The cohort has no CT of another patient than MR case '{mr.case}'.", "Prepare it with more patients."
+            )
+
+
 def _facing_cases(mr_cases: Sequence[Case], ct_cases: Sequence[Case]) -> dict[str, Case]:
     """For each MR the CT of the same name on the same grid."""
     by_name = {case.case: case for case in ct_cases}
     for mr in mr_cases:
-        if mr.case not in by_name or by_name[mr.case].shape != mr.shape:
+        if mr.case not in by_name or not _same_grid(mr, by_name[mr.case]):
             raise CohortError(
                 f"MR case '{mr.case}' has no CT of the same name and grid, which co-located sampling needs.",
                 "Use sampling.ct_positions: independent.",
             )
     return by_name
+
+
+def _same_grid(a: Case, b: Case) -> bool:
+    return (a.shape, a.spacing_mm) == (b.shape, b.spacing_mm) and np.allclose(a.origin_mm, b.origin_mm, atol=0.1)
 
 
 def _minus(a: Triple, b: Triple) -> Triple:

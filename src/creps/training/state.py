@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from creps.checkpoint import Plan, load_tensors, save_model, save_tensors
-from creps.errors import ModelError
+from creps.errors import ModelError, TrainingError
 from creps.io.atomic import atomic_folder, write_json
 from creps.provenance import sha256_file
 from creps.training.step import Networks, unwrapped
@@ -43,7 +43,11 @@ def save_checkpoint(folder: Path, networks: Networks, step: int, plan: Plan, kee
 
     Returns:
         The checkpoint's folder.
+
+    Raises:
+        TrainingError: a weight is not finite; the checkpoints before stay.
     """
+    _refuse_broken(inference_weights(networks), step, folder)
     path = folder / f"step_{step:08d}"
     with atomic_folder(path) as temporary:
         save_model(temporary, inference_weights(networks), plan)
@@ -97,6 +101,15 @@ def load_checkpoint(path: Path, networks: Networks) -> int:
             f"{path} belongs to networks of another shape.", "Resume with the settings that the run was started with."
         ) from error
     return step
+
+
+def _refuse_broken(weights: dict[str, torch.Tensor], step: int, folder: Path) -> None:
+    broken = next((name for name, value in weights.items() if not torch.isfinite(value).all()), None)
+    if broken is not None:
+        raise TrainingError(
+            f"At step {step} the generator's '{broken}' is no longer finite.",
+            f"Go on from the last checkpoint in {folder} with --resume auto and a lower training.learning_rate.",
+        )
 
 
 def _checkpoints(folder: Path) -> list[Path]:

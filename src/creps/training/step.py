@@ -7,16 +7,19 @@ from dataclasses import dataclass, field
 
 import torch
 from lightning.fabric import Fabric
-from lightning.fabric.wrappers import _FabricModule
 from torch import nn
 
 from creps.losses.adversarial import gradient_penalty, real_or_fake
 from creps.losses.balance import MagnitudeBalance
 from creps.losses.creps import CrepsLoss
-from creps.losses.prior import contrast_prior
+from creps.losses.prior import bone_in_fat, contrast_prior, edge_aware_smoothness
 from creps.settings import Settings
 
-__all__ = ["Networks", "StepReport", "TrainingStep", "average_into", "unwrapped"]
+__all__ = ["TERMS", "Networks", "StepReport", "TrainingStep", "average_into", "unwrapped"]
+
+
+TERMS = ("d_real", "d_fake", "r1", "adversarial", "style", "content", "bone_in_fat", "smoothness", "prior")
+"""Every loss term that a step may report."""
 
 
 @dataclass
@@ -114,8 +117,8 @@ class TrainingStep:
             ct = ct.detach().requires_grad_()
         real = self._judge(ct, mr, exact=penalty)  # the penalty differentiates twice: float32
         fake = self._judge(sct, mr)
-        loss = report.add("d_real", real_or_fake(real, True, settings.objective), 1.0)
-        loss = loss + report.add("d_fake", real_or_fake(fake, False, settings.objective), 1.0)
+        loss = report.add("d_real", real_or_fake(real, True, settings.loss), 1.0)
+        loss = loss + report.add("d_fake", real_or_fake(fake, False, settings.loss), 1.0)
         if penalty:
             loss = loss + report.add("r1", gradient_penalty(real, ct), settings.gradient_penalty)
         self.fabric.backward(loss)
@@ -127,7 +130,7 @@ class TrainingStep:
         networks.generator_optimizer.zero_grad(set_to_none=True)
         networks.discriminator.requires_grad_(False)
         logits = self._judge(sct, mr)
-        adversarial = real_or_fake(logits, True, settings.adversarial.objective)
+        adversarial = real_or_fake(logits, True, settings.adversarial.loss)
         loss = report.add("adversarial", adversarial, settings.adversarial.weight)
         if self.style is not None:
             with self._autocast():
@@ -136,6 +139,10 @@ class TrainingStep:
             loss = loss + report.add("style", style, float(networks.balance.weight))
             if settings.creps.content_weight > 0:
                 loss = loss + report.add("content", content, settings.creps.content_weight)
+        if settings.prior.weight > 0:
+            loss = loss + report.add("bone_in_fat", bone_in_fat(sct, mr), settings.prior.weight)
+        if settings.prior.smoothness > 0:
+            loss = loss + report.add("smoothness", edge_aware_smoothness(sct, mr), settings.prior.smoothness)
         self.fabric.backward(loss)
         networks.discriminator.requires_grad_(True)
         networks.generator_optimizer.step()
@@ -169,7 +176,7 @@ class TrainingStep:
 
 def unwrapped(module: nn.Module) -> nn.Module:
     """The network itself, without the engine's wrapper around its forward."""
-    return module.module if isinstance(module, _FabricModule) else module
+    return getattr(module, "module", module)
 
 
 @torch.no_grad()

@@ -1,0 +1,15 @@
+"""Names that settings choose from, shared with the code that they choose."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+__all__ = ["AdversarialLoss", "BackboneName", "CtPositions", "Fusion", "Norm", "Padding", "Precision"]
+
+Norm = Literal["batch", "instance", "none"]
+Padding = Literal["zeros", "reflect", "replicate"]
+BackboneName = Literal["convnext_tiny", "vgg16"]
+AdversarialLoss = Literal["bce", "least_squares"]
+CtPositions = Literal["independent", "matched", "colocated"]
+Fusion = Literal["upper_median", "median", "mean", "gaussian"]
+Precision = Literal["bf16", "fp32"]
