@@ -181,3 +181,40 @@ def test_phantoms_of_a_verb(tmp_path):
     assert run("-q", "phantom", tmp_path / "p", *arguments) == 0
     assert len(list((tmp_path / "p" / "train").iterdir())) == 2
     assert (tmp_path / "p" / "test" / "1HT001" / "ct_noise_free.nii.gz").is_file()
+
+
+def test_records_never_collide_and_failures_leave_nothing(work, tmp_path, capsys, monkeypatch):
+    mr = ball_head(7)[0]
+    write_volume(mr, tmp_path / "x" / "p.nii.gz")
+    write_volume(mr, tmp_path / "y" / "p.mha")
+    out = tmp_path / "out"
+    assert run("-q", "synthesize", work / "run", tmp_path / "x" / "p.nii.gz", tmp_path / "y" / "p.mha", "-o", out) == 1
+    assert "would both be written to" in capsys.readouterr().err
+    (tmp_path / "p_ct.json").write_text("{}")  # somebody's sidecar
+    assert run("-q", "synthesize", work / "run", tmp_path / "x" / "p.nii.gz", "-o", tmp_path / "p_ct.nii.gz") == 1
+    assert "p_ct.json is already there" in capsys.readouterr().err
+
+    def full(*arguments, **options):
+        raise OSError(28, "No space left on device", "p_sct.png")
+
+    monkeypatch.setattr("creps.pipeline.files.synthesis_figure", full)
+    assert run("-q", "synthesize", work / "run", tmp_path / "x" / "p.nii.gz", "-o", out) == 1
+    assert "No space left" in capsys.readouterr().err
+    assert not out.exists() or not list(out.iterdir())
+
+
+def test_an_internal_error_is_one_line_unless_details_are_asked_for(work, tmp_path, capsys, monkeypatch):
+    def surprise(*arguments, **options):
+        raise RuntimeError("a surprise")
+
+    monkeypatch.setattr("creps.pipeline.files.read_volume", surprise)
+    write_volume(ball_head(7)[0], tmp_path / "p.nii.gz")
+    assert run("synthesize", work / "run", tmp_path / "p.nii.gz", "-o", tmp_path / "o") == 70
+    assert "Internal error: RuntimeError: a surprise" in capsys.readouterr().err
+    with pytest.raises(RuntimeError, match="a surprise"):
+        run("-v", "synthesize", work / "run", tmp_path / "p.nii.gz", "-o", tmp_path / "o")
+
+
+def test_a_preset_for_another_region_is_refused(work, capsys):
+    assert run("-q", "train", work / "cohort", "-o", work / "other", "-p", "pelvis") == 1
+    assert "Preset 'pelvis' is for region pelvis, the cohort (preset 'brain') for brain" in capsys.readouterr().err

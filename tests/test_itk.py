@@ -62,6 +62,9 @@ BAD = {
     "truncated .nii.gz": (lambda p: _truncated(p / "v.nii.gz"), "truncated"),
     "truncated .nii": (lambda p: _truncated(p / "v.nii"), "truncated"),
     "zero spacing in NIfTI": (lambda p: _zero_spacing(p), "spacing of 0 x 0 x 0"),
+    "truncated .mha": (lambda p: _truncated(p / "v.mha"), "cannot be read as an image. It may be truncated"),
+    "NaN in NIfTI with bytes behind": (lambda p: _trailing(p), "NaN"),
+    "a header without its data": (lambda p: _headless(p), "cannot be read"),
     "truncated .nrrd": (lambda p: _truncated(p / "v.nrrd"), "cannot be read"),
     "zero spacing in MHA": (lambda p: _zero_spacing_mha(p), "spacing|cannot be read"),
 }
@@ -75,6 +78,18 @@ def _text(path):
 def _truncated(path):
     write_array(path, np.random.default_rng(0).normal(size=(20, 20, 20)).astype(np.float32))
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    return path
+
+
+def _trailing(folder):
+    path = write_array(folder / "v.nii", np.full((3, 4, 4), np.nan, np.float32))
+    path.write_bytes(path.read_bytes() + b"x")
+    return path
+
+
+def _headless(folder):
+    path = write_array(folder / "v.mhd", np.zeros((3, 4, 4), np.float32))
+    next(folder.glob("v.*raw")).unlink()
     return path
 
 
@@ -118,3 +133,36 @@ def test_writing_to_an_unknown_format_is_refused(tmp_path):
     with pytest.raises(InputError, match="no known ending"):
         write_volume(Volume(np.zeros((2, 2, 2))), tmp_path / "v.jpg")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_a_damaged_header_is_refused_or_read_never_a_traceback(tmp_path, seed):
+    """A small seeded sample of random damage to headers."""
+    rng = np.random.default_rng(seed)
+    path = tmp_path / ("v.nii", "v.mha", "v.nrrd")[seed % 3]
+    write_volume(Volume(rng.normal(size=(4, 5, 6))), path)
+    data = bytearray(path.read_bytes())
+    for place in rng.integers(0, min(348, len(data)), 6):
+        data[place] = rng.integers(256)
+    path.write_bytes(data)
+    try:
+        volume = read_volume(path)
+    except InputError:
+        return
+    assert np.isfinite(volume.array).all()
+
+
+def test_header_and_data_files_appear_together(tmp_path, monkeypatch):
+    write_volume(Volume(np.ones((3, 3, 3))), tmp_path / "v.mhd")
+    assert sorted(p.suffix for p in tmp_path.iterdir()) == [".mhd", ".zraw"]
+    assert (read_volume(tmp_path / "v.mhd").array == 1).all()
+
+    def fail(image, name, **options):
+        raise RuntimeError("disk full")
+
+    monkeypatch.setattr(sitk, "WriteImage", fail)
+    with pytest.raises(InputError, match="disk full"):
+        write_volume(Volume(np.zeros((3, 3, 3))), tmp_path / "v.mhd")
+    monkeypatch.undo()
+    assert (read_volume(tmp_path / "v.mhd").array == 1).all()
+    assert len(list(tmp_path.iterdir())) == 2

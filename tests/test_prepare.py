@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from creps.data.cohort import load_cohort
 from creps.data.sources import find_sources
 from creps.errors import CohortError, InputError, OutputExistsError
-from creps.io.itk import write_volume
+from creps.io.itk import read_volume, write_volume
 from creps.pipeline.prepare import prepare, split_patients
 from creps.preprocessing.mask import body_mask_ct, body_mask_mr
+from creps.preprocessing.preparation import prepare_mr
 from creps.provenance import sha256_file
 from creps.settings import load_settings
 from creps.volume import Volume
@@ -87,6 +88,8 @@ def test_patients_are_in_one_split_whatever_they_have(mr, ct, both, fraction, se
     splits = split_patients(groups, fraction, seed)
     assert splits == split_patients([list(reversed(g)) for g in groups], fraction, seed)
     for group in groups:
+        if len(set(group) - {f"b{i}" for i in range(both)}) < 2:
+            continue
         chosen = sum(splits[name] == "validation" for name in group)
         assert chosen < len(group)
         assert chosen == 0 if fraction == 0 else chosen >= 1
@@ -165,3 +168,53 @@ def test_a_damaged_cohort_is_refused(head_folders, tmp_path):
     np.save(tmp_path / "c" / case.modality / f"{case.case}.npy", np.zeros((2, 2, 2), np.float32))
     with pytest.raises(CohortError, match="has shape"):
         cohort.array(case)
+
+
+def test_masks_must_lie_on_their_images_grid(tmp_path):
+    mr, ct = ball_head(0)
+    write_volume(ct, tmp_path / "ct" / "q" / "ct.nii.gz")
+    write_volume(mr, tmp_path / "mr" / "p" / "mr.nii.gz")
+    path = tmp_path / "mr" / "p" / "mask.nii.gz"
+    body = np.ones(mr.shape)
+    shifted = Volume(body, mr.spacing_mm, (60.0, 0.0, 0.0))
+    cropped = Volume(body[:15], mr.spacing_mm)
+    for wrong in (shifted, cropped):
+        write_volume(wrong, path)
+        with pytest.raises(InputError, match=r"mask of .*mr\.nii\.gz lies on another grid"):
+            prepare(tmp_path / "mr", tmp_path / "ct", tmp_path / "c", settings())
+    write_volume(mr.with_array(np.zeros(mr.shape)), path)
+    with pytest.raises(InputError, match="No body was found in the mask of"):
+        prepare(tmp_path / "mr", tmp_path / "ct", tmp_path / "c", settings())
+    tilt = np.deg2rad(0.03)  # what rounding in a header does
+    turn = np.array([[1, 0, 0], [0, np.cos(tilt), -np.sin(tilt)], [0, np.sin(tilt), np.cos(tilt)]])
+    write_volume(Volume(body, mr.spacing_mm, mr.origin_mm, turn @ mr.direction), path)
+    prepare(tmp_path / "mr", tmp_path / "ct", tmp_path / "c", settings())
+
+
+def test_training_and_synthesis_prepare_alike(head_folders, tmp_path):
+    """What the network sees of an MR does not depend on the verb."""
+    chosen = settings(**{"preparation.remove_outside": True})
+    cohort = prepare(*head_folders, tmp_path / "c", chosen)
+    for case in cohort.cases("mr", "train"):
+        volume = read_volume(head_folders[0] / case.source)
+        prepared = prepare_mr(volume, chosen.preparation, "x")
+        np.testing.assert_array_equal(prepared.array, cohort.array(case))
+        assert prepared.mr_divisor == case.mr_divisor
+
+
+def test_impossible_sizes_are_refused(tmp_path):
+    mr = ball_head(0)[0]
+    for factor in (0.001, 1000):
+        wrong = Volume(mr.array, tuple(factor * s for s in mr.spacing_mm))
+        with pytest.raises(InputError, match="no part of a patient"):
+            prepare_mr(wrong, settings().preparation, "x")
+
+
+def test_a_folder_with_both_kinds_of_cases_is_refused_and_masks_are_no_cases(tmp_path):
+    mr = ball_head(0)[0]
+    write_volume(mr, tmp_path / "a.nii.gz")
+    write_volume(mr, tmp_path / "a_mask.nii.gz")
+    assert [source.case for source in find_sources(tmp_path, "mr")] == ["a"]
+    write_volume(mr, tmp_path / "p" / "mr.nii.gz")
+    with pytest.raises(InputError, match="both volume files"):
+        find_sources(tmp_path, "mr")

@@ -196,3 +196,31 @@ def test_resampling_to_the_models_spacing_is_part_of_it():
     grid = covering_grid(resample(mr, (8, 8, 8)).shape, (8, 8, 8))
     record = synthesize(plan((8, 8, 8)), Identity(), mr).record
     assert record["patches"]["count"] == len(grid.locations)
+
+
+def test_values_that_are_not_finite_are_never_fused():
+    class Broken(nn.Module):
+        def forward(self, x):
+            return torch.where(x > 0.5, torch.nan, x)
+
+    with pytest.raises(ModelError, match="not finite"):
+        synthesize(plan(), Broken(), ball_head(0)[0])
+
+
+def test_a_given_mask_is_used(model_folder):
+    model = creps.load(model_folder)
+    mr = ball_head(0)[0]
+    mask = np.zeros(mr.shape)
+    mask[8:20, 8:20, 8:20] = 1
+    sct = model.synthesize(mr, mask=mr.with_array(mask)).sct.array
+    assert (sct[mask == 0] == -1000).all()
+    assert (sct[mask == 1] != -1000).any()
+    with pytest.raises(InputError, match="another grid"):
+        model.synthesize(mr, mask=Volume(mask[:9], mr.spacing_mm))
+
+
+def test_an_mr_without_a_body_is_refused(model_folder):
+    sparse = np.zeros((30, 34, 28))
+    sparse[3, 3, 3] = 500
+    with pytest.raises(InputError, match=r"no positive value|No body"):
+        creps.load(model_folder).synthesize(Volume(sparse, (4, 4, 4)))

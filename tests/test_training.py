@@ -10,7 +10,7 @@ from creps.checkpoint import load_tensors
 from creps.data.cohort import load_cohort
 from creps.errors import CrepsError, ModelError, OutputExistsError, SettingsError
 from creps.losses.adversarial import gradient_penalty, real_or_fake
-from creps.losses.prior import contrast_prior
+from creps.losses.prior import bone_in_fat, contrast_prior, edge_aware_smoothness
 from creps.networks.discriminator import PatchDiscriminator
 from creps.networks.generator import Generator
 from creps.pipeline.prepare import prepare
@@ -262,3 +262,96 @@ def test_a_loss_that_is_not_finite_stops_the_run_by_name(cohort, tmp_path, monke
     monkeypatch.setattr(PatchDiscriminator, "forward", lambda self, ct: self.layers(ct) * float("nan"))
     with pytest.raises(CrepsError, match="step 1 the loss term 'd_real' is nan"):
         train(cohort, tmp_path / "run", settings())
+
+
+def test_the_balanced_weight_is_in_record_plan_and_checkpoint(cohort, tmp_path):
+    train(cohort, tmp_path / "run", settings(**{"creps.balance_steps": 2}))
+    record = json.loads((tmp_path / "run" / "record.json").read_text())["style_weight"]
+    plan = json.loads((tmp_path / "run" / "model" / "plan.json").read_text())["training"]["style_weight"]
+    rows = list(csv.DictReader((tmp_path / "run" / "curves.csv").read_text().splitlines()))
+    assert record == plan
+    assert record["frozen"]
+    assert record["measured_over_steps"] == 2
+    assert record["weight"] == pytest.approx(float(rows[-1]["style_weight"]), rel=1e-6)
+    assert record["weight"] != 20
+
+
+def test_the_plan_says_how_the_cohort_was_prepared(cohort, tmp_path):
+    with pytest.raises(SettingsError, match="not that of the cohort"):
+        train(cohort, tmp_path / "run", settings(**{"preparation.spacing_mm": [1, 1, 1]}))
+    assert not (tmp_path / "run").exists()
+
+
+def test_another_cohort_is_not_resumed_on(cohort, head_folders, tmp_path):
+    train(cohort, tmp_path / "run", settings(**{"training.steps": 1}))
+    other = prepare(*head_folders, tmp_path / "c", load_settings(overrides=TINY | {"preparation.seed": 5}))
+    chosen = load_settings(overrides=TINY | {"preparation.seed": 5})
+    with pytest.raises(CrepsError, match=r"preparation\.seed|not the cohort"):
+        train(other, tmp_path / "run", chosen, resume=True)
+
+
+def test_after_a_nan_one_can_go_on_with_a_lower_rate(cohort, tmp_path, monkeypatch):
+    """As the message says; and what is broken is never saved."""
+    changes = {"training.checkpoint_every": 1, "training.log_every": 100, "training.steps": 4}
+    original, calls = TrainingStep.__call__, []
+
+    def breaks(self, mr, ct):
+        report = original(self, mr, ct)
+        calls.append(1)
+        if len(calls) == 3:
+            with torch.no_grad():
+                next(unwrapped(self.networks.generator).parameters()).fill_(float("nan"))
+        return report
+
+    monkeypatch.setattr(TrainingStep, "__call__", breaks)
+    with pytest.raises(CrepsError, match=r"no longer finite.*--resume auto and a lower training\.learning_rate"):
+        train(cohort, tmp_path / "run", settings(**changes))
+    assert sorted(p.name for p in (tmp_path / "run" / "checkpoints").iterdir()) == ["step_00000001", "step_00000002"]
+    monkeypatch.undo()
+    train(cohort, tmp_path / "run", settings(**changes, **{"training.learning_rate": 1e-5}), resume=True)
+    assert (tmp_path / "run" / "model" / "plan.json").is_file()
+
+
+def test_priors():
+    mr = torch.tensor([0.0, 1.1, 1.5, 2.0])
+    torch.testing.assert_close(bone_in_fat(torch.full((4,), 1.2), mr), torch.tensor((0 + 0 + 1 + 1) / 4))
+    assert float(bone_in_fat(torch.full((4,), 0.1), mr)) == 0
+    sct = torch.zeros(1, 1, 2, 2, 4)
+    sct[..., 2:] = 1.0
+    flat, edged = torch.zeros_like(sct), sct.clone()
+    assert float(edge_aware_smoothness(sct, flat)) == pytest.approx(1 / 9)  # one of three steps, one of three axes
+    assert float(edge_aware_smoothness(sct, edged)) < 1e-4  # where the MR has the edge it is free
+
+
+TRAINING_CHANGES = {
+    "adversarial.loss": "least_squares", "adversarial.weight": 0.5, "adversarial.gradient_penalty": 1.0,
+    "creps.weight": 5.0, "creps.reduction": "sum", "creps.gram": "batch", "creps.content_weight": 1.0,
+    "creps.slice_step": 4, "creps.image_size": 32, "creps.layers": ["features.3.0.block.5"], "creps.balance": "always",
+    "creps.backbone": "vgg16",
+    "discriminator.norm": "instance", "discriminator.pooled_logit": True, "discriminator.widths": [4, 4],
+    "generator.norm": "instance", "generator.norm_in_blocks": False, "generator.padding": "reflect",
+    "generator.width": 2, "generator.residual_blocks": 2, "prior.warm_up_steps": 1, "prior.weight": 10.0,
+    "prior.smoothness": 1.0, "sampling.ct_positions": "matched", "sampling.mr_positions": "random",
+    "sampling.patch_size": [24, 24, 28], "training.batch_size": 1, "training.beta1": 0.5, "training.ema_decay": 0.5,
+    "training.learning_rate": 1e-3, "training.discriminator_learning_rate": 1e-3, "training.precision": "bf16",
+    "training.seed": 3, "training.weight_decay": 1.0,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "value"), TRAINING_CHANGES.items())
+def test_every_training_setting_changes_the_model(cohort, tmp_path, plain_weights, name, value):
+    extra = {"creps.layers": None} if name == "creps.backbone" else {}
+    train(cohort, tmp_path / "run", settings(**FEW | {name: value} | extra))
+    changed = load_tensors(tmp_path / "run" / "model" / "generator.safetensors")
+    same = plain_weights.keys() == changed.keys() and all(torch.equal(v, changed[k]) for k, v in plain_weights.items())
+    assert not same
+
+
+FEW = {"training.steps": 2, "creps.balance": "never", "discriminator.widths": [4, 4, 4]}
+
+
+@pytest.fixture(scope="module")
+def plain_weights(cohort, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("plain")
+    train(cohort, folder / "run", settings(**FEW))
+    return load_tensors(folder / "run" / "model" / "generator.safetensors")
