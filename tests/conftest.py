@@ -70,3 +70,20 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("no shared folder with real volumes beside the project")
     return SHARED
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "shared" in getattr(item, "fixturenames", ()):
+            item.user_properties.append(("real data", True))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many of the tests on real scans ran."""
+
+    def count(outcome: str) -> int:
+        reports = terminalreporter.getreports(outcome)
+        return sum(("real data", True) in getattr(report, "user_properties", ()) for report in reports)
+
+    ran, skipped = count("passed") + count("failed"), count("skipped")
+    terminalreporter.write_line(f"tests on real scans: {ran} ran, {skipped} skipped (no shared folder)")

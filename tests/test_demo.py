@@ -11,7 +11,7 @@ def test_the_demo_runs_end_to_end(tmp_path):
     overrides = {
         "training.steps": 2, "training.device": "cpu", "generator.width": 2, "generator.residual_blocks": 1,
         "discriminator.widths": [2, 2, 2], "creps.slice_step": 16, "preparation.spacing_mm": [6, 6, 6],
-        "sampling.patch_size": [24, 24, 24],
+        "sampling.patch_size": [24, 24, 24], "creps.image_size": 32,
     }  # fmt: skip
     cohort = DemoCohort(mr_patients=2, ct_patients=2, test_patients=1, spacing_mm=5.0)
     result = run_demo(tmp_path / "demo", cohort=cohort, overrides=overrides)

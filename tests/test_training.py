@@ -2,21 +2,25 @@ import csv
 import json
 import logging
 
+import numpy as np
 import pytest
 import torch
 from lightning.fabric import Fabric
 
 from creps.checkpoint import load_tensors
 from creps.data.cohort import load_cohort
+from creps.data.patches import read_patch
 from creps.errors import CrepsError, ModelError, OutputExistsError, SettingsError
 from creps.losses.adversarial import gradient_penalty, real_or_fake
-from creps.losses.prior import bone_in_fat, contrast_prior, edge_aware_smoothness
+from creps.losses.prior import anchor_distance, edge_aware_smoothness
 from creps.networks.discriminator import PatchDiscriminator
 from creps.networks.generator import Generator
 from creps.pipeline.prepare import prepare
 from creps.pipeline.train import train
 from creps.settings import load_settings
 from creps.training.loop import build_networks, build_style
+from creps.training.prior import ContrastPrior, fit_prior, write_guesses
+from creps.training.sampling import UnpairedPatches, UnpairedSampler
 from creps.training.step import TrainingStep, average_into, unwrapped
 from tests.conftest import TINY
 
@@ -91,7 +95,7 @@ def test_each_update_moves_only_its_own_network():
     assert all(p.requires_grad for p in discriminator.parameters())
     with torch.no_grad():
         sizes = [float(p.grad.abs().sum()) for p in discriminator.parameters()]
-    step._update_generator(*[torch.rand(2, 1, 24, 24, 24, requires_grad=True) for _ in range(3)], _report())
+    step._update_generator(*[torch.rand(2, 1, 24, 24, 24, requires_grad=True) for _ in range(3)], None, _report())
     assert sizes == [float(p.grad.abs().sum()) for p in discriminator.parameters()]
 
 
@@ -116,28 +120,52 @@ def test_objectives():
     torch.testing.assert_close(real_or_fake(logits, False, "least_squares"), (logits**2).mean())
 
 
-def test_the_contrast_prior_maps_dark_to_bone_and_bright_to_fat():
-    mr, body = torch.tensor([0.0, 0.35, 1.5, 2.0, 0.0]), torch.tensor([True, True, True, True, False])
-    torch.testing.assert_close(contrast_prior(mr, body), torch.tensor([0.7, 0.03, -0.1, -0.1, -1.0]))
-
-
 def test_warming_up_teaches_the_generator_alone():
-    chosen = settings()
+    chosen = settings(**{"training.learning_rate": 1e-2})
     fabric = Fabric(accelerator="cpu", devices=1)
     networks = build_networks(fabric, chosen, None)
     step = TrainingStep(fabric, networks, None, chosen)
     before = [p.clone() for p in unwrapped(networks.discriminator).parameters()]
     torch.manual_seed(0)
-    mr, body = torch.rand(2, 1, 24, 24, 24) * 2, torch.ones(2, 1, 24, 24, 24, dtype=torch.bool)
-    losses = [float(step.warm_up(mr, body).terms["prior"]) for _ in range(60)]
+    mr = torch.rand(2, 1, 24, 24, 24) * 2
+    losses = [float(step.warm_up(mr, 1 - mr).terms["anchor"]) for _ in range(60)]
     assert losses[-1] < 0.7 * losses[0]
     assert all(torch.equal(a, b) for a, b in zip(before, unwrapped(networks.discriminator).parameters(), strict=True))
+
+
+def test_the_guess_maps_dark_to_bone_by_place_and_thick_dark_to_air(cohort):
+    prior = fit_prior(cohort)
+    case = cohort.cases("mr", "train")[0]
+    mr, body = np.array(cohort.array(case)), cohort.body(case)
+    cavity = tuple(slice(n // 2 - 3, n // 2 + 3) for n in mr.shape)
+    mr[cavity] = 0
+    guess = prior.guess(mr, body)
+    skull = body & (mr < 0.4)
+    skull[cavity] = False
+    brain = body & (mr > 0.9) & (mr < 1.6)
+    assert (guess[~body] == -1).all()
+    assert np.median(guess[skull]) > 0.8  # the dark ring is the skull of 1100 HU
+    assert abs(np.median(guess[brain]) - 0.035) < 0.05
+    with_air = ContrastPrior(prior.mr, prior.ct, 0.02, prior.spacing_mm).guess(mr, body)
+    inner = tuple(slice(s.start + 1, s.stop - 1) for s in cavity)
+    assert (with_air[inner] == -1).all()
+
+
+def test_guesses_are_kept_for_training_mrs_only_and_read_with_their_patches(cohort, tmp_path):
+    guesses = write_guesses(cohort, tmp_path / "g")
+    assert set(guesses) == {case.case for case in cohort.cases("mr", "train")}
+    chosen = settings().sampling
+    sampler = UnpairedSampler(cohort.cases("mr", "train"), cohort.cases("ct", "train"), chosen, 0, 2)
+    item = UnpairedPatches(cohort, sampler, 1, guesses)[0]
+    draw = sampler.draw(0, 0)
+    expected = read_patch(guesses[draw.mr.case], draw.mr_location, fill=-1.0)
+    assert torch.equal(item["guess"][0], torch.from_numpy(expected))
 
 
 def test_a_run_can_start_with_a_warm_up(cohort, tmp_path):
     train(cohort, tmp_path / "run", settings(**{"prior.warm_up_steps": 2}))
     rows = list(csv.DictReader((tmp_path / "run" / "curves.csv").read_text().splitlines()))
-    assert [bool(row["prior"]) for row in rows] == [True, True, False]
+    assert [bool(row["anchor"]) for row in rows] == [True, True, False]
     assert [bool(row["style"]) for row in rows] == [False, False, True]
 
 
@@ -258,6 +286,11 @@ def test_a_patch_too_small_for_the_discriminator_is_refused(cohort, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_slices_too_small_for_the_features_are_refused(cohort, tmp_path):
+    with pytest.raises(SettingsError, match="24 x 24 voxels are too small for the features"):
+        train(cohort, tmp_path / "run", settings(**{"creps.layers": None}))
+
+
 def test_a_loss_that_is_not_finite_stops_the_run_by_name(cohort, tmp_path, monkeypatch):
     monkeypatch.setattr(PatchDiscriminator, "forward", lambda self, ct: self.layers(ct) * float("nan"))
     with pytest.raises(CrepsError, match="step 1 the loss term 'd_real' is nan"):
@@ -295,8 +328,8 @@ def test_after_a_nan_one_can_go_on_with_a_lower_rate(cohort, tmp_path, monkeypat
     changes = {"training.checkpoint_every": 1, "training.log_every": 100, "training.steps": 4}
     original, calls = TrainingStep.__call__, []
 
-    def breaks(self, mr, ct):
-        report = original(self, mr, ct)
+    def breaks(self, *arguments):
+        report = original(self, *arguments)
         calls.append(1)
         if len(calls) == 3:
             with torch.no_grad():
@@ -312,10 +345,8 @@ def test_after_a_nan_one_can_go_on_with_a_lower_rate(cohort, tmp_path, monkeypat
     assert (tmp_path / "run" / "model" / "plan.json").is_file()
 
 
-def test_priors():
-    mr = torch.tensor([0.0, 1.1, 1.5, 2.0])
-    torch.testing.assert_close(bone_in_fat(torch.full((4,), 1.2), mr), torch.tensor((0 + 0 + 1 + 1) / 4))
-    assert float(bone_in_fat(torch.full((4,), 0.1), mr)) == 0
+def test_ties_to_the_input():
+    assert float(anchor_distance(torch.tensor([1.0, -1.0]), torch.tensor([0.5, -1.0]))) == 0.25
     sct = torch.zeros(1, 1, 2, 2, 4)
     sct[..., 2:] = 1.0
     flat, edged = torch.zeros_like(sct), sct.clone()

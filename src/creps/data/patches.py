@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +19,6 @@ from creps.volume import Array
 __all__ = ["CoveringGrid", "PatchLocation", "Triple", "covering_grid", "half_overlap", "read_patch"]
 
 Triple = tuple[int, int, int]
-T = TypeVar("T", bound=np.generic)
 
 
 @dataclass(frozen=True)
@@ -145,7 +143,7 @@ def covering_grid(
     return CoveringGrid(shape, patch_size, stride, counts, before)
 
 
-def read_patch(array: npt.NDArray[T], location: PatchLocation, fill: float) -> npt.NDArray[T]:
+def read_patch(array: Array, location: PatchLocation, fill: float) -> Array:
     """Copy a patch out of a (D, H, W) array; `fill` where it reaches beyond the array's edge."""
     inside, target = [], []
     for index, size, length in zip(location.index, location.size, array.shape, strict=True):
@@ -155,7 +153,7 @@ def read_patch(array: npt.NDArray[T], location: PatchLocation, fill: float) -> n
     values = array[tuple(inside)]
     if values.shape == location.size:
         return np.array(values)
-    patch = np.full(location.size, fill, dtype=array.dtype)
+    patch = np.full(location.size, fill, dtype=np.float32)
     patch[tuple(target)] = values
     return patch
 

@@ -28,6 +28,7 @@ from creps.preprocessing.intensity import AIR_NETWORK, network_to_hu
 from creps.provenance import NOTICE, provenance
 from creps.settings import Settings, load_settings, to_yaml
 from creps.training.loop import Validation, build_networks, build_style, run_training, total_steps
+from creps.training.prior import write_guesses
 from creps.training.sampling import UnpairedPatches, UnpairedSampler
 from creps.training.state import inference_weights, latest_checkpoint, load_checkpoint
 from creps.training.step import TrainingStep, unwrapped
@@ -71,7 +72,8 @@ def train(cohort: Cohort, folder: Path, settings: Settings, *, resume: bool = Fa
         settings.training.seed,
         settings.training.batch_size,
     )
-    patches = UnpairedPatches(cohort, sampler, total_steps(settings, sampler.samples_per_epoch))
+    guesses = write_guesses(cohort, folder / "guesses") if settings.prior.needs_guess else None
+    patches = UnpairedPatches(cohort, sampler, total_steps(settings, sampler.samples_per_epoch), guesses)
     start = load_checkpoint(checkpoint, networks) if checkpoint else 0
     _open_run(folder, cohort, settings, style, start)
     step = TrainingStep(fabric, networks, style.to(fabric.device) if style else None, settings)

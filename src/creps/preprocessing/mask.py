@@ -12,7 +12,7 @@ from skimage.filters import threshold_otsu
 
 from creps.volume import Volume
 
-__all__ = ["Mask", "body_box", "body_mask_ct", "body_mask_mr"]
+__all__ = ["Mask", "body_box", "body_mask_ct", "body_mask_mr", "depth_mm"]
 
 Mask = npt.NDArray[np.bool_]
 
@@ -51,6 +51,11 @@ def body_box(mask: Mask) -> tuple[tuple[int, int], ...]:
     if not boxes:
         return tuple((0, n) for n in mask.shape)
     return tuple((int(part.start), int(part.stop)) for part in boxes[0])
+
+
+def depth_mm(mask: Mask, spacing_mm: Sequence[float]) -> npt.NDArray[np.float32]:
+    """(D, H, W) distance in mm of each voxel inside the mask to the nearest one outside; 0 outside."""
+    return np.zeros(mask.shape, np.float32) if mask.all() else np.maximum(_distance_mm(~mask, spacing_mm), 0)
 
 
 def _distance_mm(mask: Mask, spacing_mm: Sequence[float]) -> npt.NDArray[np.float32]:

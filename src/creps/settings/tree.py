@@ -133,14 +133,19 @@ class CrepsSettings(_Section):
 
 
 class PriorSettings(_Section):
-    """What MR contrast alone says about HU, against mapping the bright scalp to bone (not in the paper)."""
+    """Ties of the sCT to its MR (not in the paper): a crude guess from unpaired grey-value statistics, and edges."""
 
     warm_up_steps: Annotated[int, Field(ge=0)] = 0
-    """First steps in which the generator alone learns a crude guess: inside the body dark is bone, bright is fat; 0 is off."""
+    """First steps in which the generator alone learns the guess: grey values matched in reversed order by depth under the skin; 0 is off."""
     weight: NotNegative = 0.0
-    """Weight of the term that keeps bone out of the MR's brightest tissue (fat); 0 is off."""
+    """Weight of the distance to the guess after that; 0 is off."""
     smoothness: NotNegative = 0.0
     """Weight of the term that keeps the sCT smooth where the MR is; edges of the MR are free; 0 is off."""
+
+    @property
+    def needs_guess(self) -> bool:
+        """Whether a guess is used at all."""
+        return self.warm_up_steps > 0 or self.weight > 0
 
 
 class SamplingSettings(_Section):

@@ -72,13 +72,27 @@ def build_networks(fabric: Fabric, settings: Settings, style: CrepsLoss | None) 
 
 
 def build_style(settings: Settings) -> CrepsLoss | None:
-    """The CREPs loss with its backbone, or None if the weights of its terms are 0."""
+    """The CREPs loss with its backbone, or None if the weights of its terms are 0.
+
+    Raises:
+        ModelError: the backbone's weights cannot be had.
+        SettingsError: the patch's slices are too small for the chosen features.
+    """
     creps = settings.creps
     if creps.weight == creps.content_weight == 0:
         return None
     backbone = Backbone(
         creps.backbone, creps.weights, creps.layers, creps.image_size, creps.weights_sha256, settings.training.seed
     )
+    _, height, width = settings.sampling.patch_size
+    try:
+        with torch.no_grad():
+            backbone(torch.zeros(1, 1, height, width))
+    except RuntimeError as error:
+        raise SettingsError(
+            f"Slices of {height} x {width} voxels are too small for the features {', '.join(backbone.layers)}.",
+            "Set creps.image_size (paper: 224), use larger patches, or earlier layers.",
+        ) from error
     return CrepsLoss(backbone, creps.slice_step, creps.reduction, creps.gram)
 
 
@@ -120,7 +134,9 @@ def run_training(
     try:
         for done, batch in enumerate(loader, start + 1):
             mr, ct = (batch[name].contiguous(memory_format=torch.channels_last_3d) for name in ("mr", "ct"))
-            report = step.warm_up(mr, batch["body"]) if done <= step.settings.prior.warm_up_steps else step(mr, ct)
+            guess = batch.get("guess")
+            warming_up = guess is not None and done <= step.settings.prior.warm_up_steps
+            report = step.warm_up(mr, guess) if warming_up else step(mr, ct, guess)
             if networks.averaged is not None:
                 average_into(networks.averaged, networks.generator, training.ema_decay, done)
             looks = validate is not None and (done % training.picture_every == 0 or done == steps)

@@ -5,7 +5,7 @@ Nothing here depends on workers, on earlier draws or on where a run was resumed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -18,6 +18,7 @@ from creps.data.patches import PatchLocation, Triple, covering_grid, read_patch
 from creps.errors import CohortError
 from creps.preprocessing.intensity import AIR_NETWORK
 from creps.settings import SamplingSettings
+from creps.volume import Array
 
 __all__ = ["Draw", "UnpairedPatches", "UnpairedSampler"]
 
@@ -108,21 +109,26 @@ class UnpairedPatches(Dataset[dict[str, torch.Tensor]]):
         cohort: Where arrays are read from.
         sampler: Which patches are read.
         steps: Steps of the run.
+        guesses: For each MR case a CT guess on its grid, to be read along.
     """
 
-    def __init__(self, cohort: Cohort, sampler: UnpairedSampler, steps: int) -> None:
-        self.cohort, self.sampler, self.steps = cohort, sampler, steps
+    def __init__(
+        self, cohort: Cohort, sampler: UnpairedSampler, steps: int, guesses: Mapping[str, Array] | None = None
+    ) -> None:
+        self.cohort, self.sampler, self.steps, self.guesses = cohort, sampler, steps, guesses
 
     def __len__(self) -> int:
         return self.steps * self.sampler.batch_size
 
     def __getitem__(self, k: int) -> dict[str, torch.Tensor]:
-        """``mr`` and ``ct``, each (1, D, H, W) in network units, and ``body``, the mask of the MR."""
+        """``mr``, ``ct`` and, if there are guesses, ``guess``: each (1, D, H, W) in network units."""
         draw = self.sampler.draw(*divmod(k, self.sampler.batch_size))
         mr = read_patch(self.cohort.array(draw.mr), draw.mr_location, fill=0.0)
         ct = read_patch(self.cohort.array(draw.ct), draw.ct_location, fill=AIR_NETWORK)
-        body = read_patch(self.cohort.body(draw.mr), draw.mr_location, fill=False)
-        return {name: torch.from_numpy(patch)[None] for name, patch in (("mr", mr), ("ct", ct), ("body", body))}
+        patches = {"mr": mr, "ct": ct}
+        if self.guesses is not None:
+            patches["guess"] = read_patch(self.guesses[draw.mr.case], draw.mr_location, fill=AIR_NETWORK)
+        return {name: torch.from_numpy(patch)[None] for name, patch in patches.items()}
 
 
 @lru_cache(maxsize=4)

@@ -12,13 +12,13 @@ from torch import nn
 from creps.losses.adversarial import gradient_penalty, real_or_fake
 from creps.losses.balance import MagnitudeBalance
 from creps.losses.creps import CrepsLoss
-from creps.losses.prior import bone_in_fat, contrast_prior, edge_aware_smoothness
+from creps.losses.prior import anchor_distance, edge_aware_smoothness
 from creps.settings import Settings
 
 __all__ = ["TERMS", "Networks", "StepReport", "TrainingStep", "average_into", "unwrapped"]
 
 
-TERMS = ("d_real", "d_fake", "r1", "adversarial", "style", "content", "bone_in_fat", "smoothness", "prior")
+TERMS = ("d_real", "d_fake", "r1", "adversarial", "style", "content", "anchor", "smoothness")
 """Every loss term that a step may report."""
 
 
@@ -77,34 +77,34 @@ class TrainingStep:
     def __init__(self, fabric: Fabric, networks: Networks, style: CrepsLoss | None, settings: Settings) -> None:
         self.fabric, self.networks, self.style, self.settings = fabric, networks, style, settings
 
-    def __call__(self, mr: torch.Tensor, ct: torch.Tensor) -> StepReport:
+    def __call__(self, mr: torch.Tensor, ct: torch.Tensor, guess: torch.Tensor | None = None) -> StepReport:
         """One update of each network.
 
         Args:
             mr: (B, 1, D, H, W) MR patches in network units.
             ct: (B, 1, D, H, W) CT patches of other patients.
+            guess: (B, 1, D, H, W) CT guesses for the MR patches, if `prior.weight` is not 0.
         """
         report = StepReport()
         with self._autocast():
             sct = self.networks.generator(mr)
         sct = sct.float()
         self._update_discriminator(mr, ct, sct.detach(), report)
-        self._update_generator(mr, ct, sct, report)
+        self._update_generator(mr, ct, sct, guess, report)
         return report
 
-    def warm_up(self, mr: torch.Tensor, body: torch.Tensor) -> StepReport:
-        """One update of the generator alone, towards the contrast prior.
+    def warm_up(self, mr: torch.Tensor, guess: torch.Tensor) -> StepReport:
+        """One update of the generator alone, towards the crude guess.
 
         Args:
             mr: (B, 1, D, H, W) MR patches in network units.
-            body: (B, 1, D, H, W) their body masks.
+            guess: (B, 1, D, H, W) CT guesses for them.
         """
         report = StepReport()
         self.networks.generator_optimizer.zero_grad(set_to_none=True)
         with self._autocast():
             sct = self.networks.generator(mr)
-        loss = report.add("prior", (sct.float() - contrast_prior(mr, body)).abs().mean(), 1.0)
-        self.fabric.backward(loss)
+        self.fabric.backward(report.add("anchor", anchor_distance(sct, guess), 1.0))
         self.networks.generator_optimizer.step()
         return report
 
@@ -124,7 +124,9 @@ class TrainingStep:
         self.fabric.backward(loss)
         networks.discriminator_optimizer.step()
 
-    def _update_generator(self, mr: torch.Tensor, ct: torch.Tensor, sct: torch.Tensor, report: StepReport) -> None:
+    def _update_generator(
+        self, mr: torch.Tensor, ct: torch.Tensor, sct: torch.Tensor, guess: torch.Tensor | None, report: StepReport
+    ) -> None:
         """BCE(D(sCT), 1) + 20 · style (eqs. 4-5)."""
         settings, networks = self.settings, self.networks
         networks.generator_optimizer.zero_grad(set_to_none=True)
@@ -139,8 +141,8 @@ class TrainingStep:
             loss = loss + report.add("style", style, float(networks.balance.weight))
             if settings.creps.content_weight > 0:
                 loss = loss + report.add("content", content, settings.creps.content_weight)
-        if settings.prior.weight > 0:
-            loss = loss + report.add("bone_in_fat", bone_in_fat(sct, mr), settings.prior.weight)
+        if settings.prior.weight > 0 and guess is not None:
+            loss = loss + report.add("anchor", anchor_distance(sct, guess), settings.prior.weight)
         if settings.prior.smoothness > 0:
             loss = loss + report.add("smoothness", edge_aware_smoothness(sct, mr), settings.prior.smoothness)
         self.fabric.backward(loss)
