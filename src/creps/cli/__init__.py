@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import traceback
 
 import click
 
@@ -12,6 +13,9 @@ from creps.cli.verbs import creps
 from creps.errors import CrepsError
 
 __all__ = ["main"]
+
+INTERNAL = 70
+"""Exit code of an error that is not the user's."""
 
 
 def main() -> None:
@@ -26,10 +30,10 @@ def main() -> None:
     except BrokenPipeError:  # the reader of our output has gone, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except (Exception, KeyboardInterrupt) as error:
-        if not isinstance(error, CrepsError) and logging.getLogger("creps").isEnabledFor(logging.DEBUG):
-            raise
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - no user sees a traceback unasked
         message, code = _explain(error)
+        if code == INTERNAL and logging.getLogger("creps").isEnabledFor(logging.DEBUG):
+            traceback.print_exc()
         click.echo(message, err=True)
         sys.exit(code)
 
@@ -42,8 +46,8 @@ def _explain(error: BaseException) -> tuple[str, int]:
     if isinstance(error, (KeyboardInterrupt, click.exceptions.Abort)):
         return "Interrupted.", 130
     if isinstance(error, MemoryError) or "out of memory" in reason.lower():
-        return "Error: Out of memory. Use smaller patches or batches, or --device cpu.", 1
+        return "Error: Out of memory. Use smaller patches or batches, or the CPU as device.", 1
     if isinstance(error, OSError):
         name, what = error.filename or "A file", error.strerror or reason
         return f"Error: {name}: {what}. Check the path, its rights and the disk.", 1
-    return f"Internal error: {type(error).__name__}: {reason}. Run 'creps -v ...' for details.", 70
+    return f"Internal error: {type(error).__name__}: {reason}. Run 'creps -v ...' for details.", INTERNAL

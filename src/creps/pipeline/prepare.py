@@ -82,7 +82,8 @@ def split_patients(patients: Sequence[Sequence[str]], fraction: float, seed: int
         seed: Seed of the draw.
     """
     splits: dict[str, Split] = {}
-    for stream, group in enumerate(patients):
+    # the smaller group first: patients who have both modalities must not use up its validation or its training
+    for stream, group in sorted(enumerate(patients), key=lambda item: len(set(item[1]))):
         names = sorted(set(group))
         order = np.random.default_rng([seed, stream]).permutation(len(names))
         wanted = min(max(1, round(fraction * len(names))), len(names) - 1) if fraction > 0 else 0

@@ -72,10 +72,10 @@ def train(cohort: Cohort, folder: Path, settings: Settings, *, resume: bool = Fa
         settings.training.seed,
         settings.training.batch_size,
     )
-    guesses = write_guesses(cohort, folder / "guesses") if settings.prior.needs_guess else None
-    patches = UnpairedPatches(cohort, sampler, total_steps(settings, sampler.samples_per_epoch), guesses)
     start = load_checkpoint(checkpoint, networks) if checkpoint else 0
     _open_run(folder, cohort, settings, style, start)
+    guesses = write_guesses(cohort, folder / "guesses") if settings.prior.needs_guess else None
+    patches = UnpairedPatches(cohort, sampler, total_steps(settings, sampler.samples_per_epoch), guesses)
     step = TrainingStep(fabric, networks, style.to(fabric.device) if style else None, settings)
 
     def plan(done: int) -> Plan:
@@ -202,7 +202,7 @@ def _say_what_runs(
 
 
 def _validation(cohort: Cohort, settings: Settings, fabric: Fabric) -> Validation:
-    """Look at the central patch of a few MRs, beside a CT of somebody else."""
+    """Look at the central patch of a few MRs, beside that of a CT."""
     size = settings.sampling.patch_size
     pairs = [
         (_central_patch(cohort, mr, size, 0.0), _central_patch(cohort, ct, size, AIR_NETWORK))

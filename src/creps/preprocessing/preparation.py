@@ -78,7 +78,7 @@ def _checked_body(found: Mask, image: Volume, grid: Volume, mask: Volume | None,
     if mask is not None:
         if not mask.same_grid_as(image, tolerance_mm=0.5 * min(image.spacing_mm)):
             raise InputError(f"The mask of {name} lies on another grid than its image.", "Give it on the image's grid.")
-        aligned = image.with_array(mask.array)  # header rounding must not turn the axes apart
+        aligned = image.with_array(mask.array > 0)  # header rounding must not turn the axes apart
         body, source = resample_onto(aligned.reoriented(), grid).array > 0.5, f"the mask of {name}"
     if body.mean() < SMALLEST_BODY:
         raise InputError(

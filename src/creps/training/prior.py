@@ -1,11 +1,11 @@
 """A crude CT guess from unpaired statistics: where the generator starts, and what it is tied to.
 
 Unpaired adversarial training from random weights tends to map bright to bright: the MR's scalp becomes
-a skull, which matches CT texture too, and stays there. Contrast says otherwise, in every sequence in
-clinical use: cortical bone gives next to no signal, fat a strong one, and in CT it is the other way
-round. So the MR's grey values are matched to those of the cohort's CTs in *reversed* order, separately
-for each depth under the skin and each height, where both modalities hold the same tissues. Air is dark
-in both; it is told from bone by its thickness. No pair is used; it is a start, not a synthesis.
+a skull, which matches CT texture too, and stays there. Contrast says otherwise: cortical bone gives
+next to no signal, fat (where it is not suppressed) a strong one, and in CT it is the other way round.
+So the MR's grey values are matched to those of the cohort's CTs in *reversed* order, separately for
+each depth under the skin and each height, where both modalities hold the same tissues. Air is dark in
+both; it is told from bone by its thickness. No pair is used; it is a start, not a synthesis.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from creps.data.cohort import Case, Cohort
+from creps.data.cohort import Cohort
+from creps.io.atomic import atomic_folder
 from creps.preprocessing.intensity import AIR_NETWORK
 from creps.preprocessing.mask import Mask, depth_mm
 from creps.volume import Array
@@ -36,6 +37,9 @@ AIR_BELOW = -0.25
 
 THICK_MM = 9.0
 """Dark structures thinner than this are not air."""
+
+WATER = 0.0
+"""Network units: the guess where the cohort's CTs say nothing."""
 
 QUANTILES = np.linspace(0, 100, 201)
 
@@ -68,6 +72,7 @@ class ContrastPrior:
         """
         result = np.full(mr.shape, AIR_NETWORK, dtype=np.float32)
         places = _places(body, self.spacing_mm)
+        result[body] = WATER
         for place in self.mr.keys() & self.ct.keys():
             here = places == place
             rank = np.interp(mr[here], self.mr[place], QUANTILES)
@@ -105,17 +110,11 @@ def write_guesses(cohort: Cohort, folder: Path) -> dict[str, Array]:
         Case → (D, H, W) in network units, memory-mapped.
     """
     prior = fit_prior(cohort)
-    folder.mkdir(parents=True, exist_ok=True)
-    guesses = {}
-    for case in cohort.cases("mr", "train"):
-        path = folder / f"{case.case}.npy"
-        np.save(path, _guess_case(prior, cohort, case))
-        guesses[case.case] = np.load(path, mmap_mode="r")
-    return guesses
-
-
-def _guess_case(prior: ContrastPrior, cohort: Cohort, case: Case) -> Array:
-    return prior.guess(np.asarray(cohort.array(case)), cohort.body(case))
+    cases = cohort.cases("mr", "train")
+    with atomic_folder(folder) as temporary:
+        for case in cases:
+            np.save(temporary / f"{case.case}.npy", prior.guess(np.asarray(cohort.array(case)), cohort.body(case)))
+    return {case.case: np.load(folder / f"{case.case}.npy", mmap_mode="r") for case in cases}
 
 
 def _places(body: Mask, spacing_mm: tuple[float, float, float]) -> npt.NDArray[np.int64]:

@@ -188,7 +188,8 @@ def _facing_cases(mr_cases: Sequence[Case], ct_cases: Sequence[Case]) -> dict[st
 
 
 def _same_grid(a: Case, b: Case) -> bool:
-    return (a.shape, a.spacing_mm) == (b.shape, b.spacing_mm) and np.allclose(a.origin_mm, b.origin_mm, atol=0.1)
+    places = np.allclose(a.origin_mm, b.origin_mm, atol=0.1) and np.allclose(a.direction, b.direction, atol=1e-3)
+    return (a.shape, a.spacing_mm) == (b.shape, b.spacing_mm) and places
 
 
 def _minus(a: Triple, b: Triple) -> Triple:

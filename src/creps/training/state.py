@@ -47,7 +47,7 @@ def save_checkpoint(folder: Path, networks: Networks, step: int, plan: Plan, kee
     Raises:
         TrainingError: a weight is not finite; the checkpoints before stay.
     """
-    _refuse_broken(inference_weights(networks), step, folder)
+    _refuse_broken(_all_tensors(networks), step, folder)
     path = folder / f"step_{step:08d}"
     with atomic_folder(path) as temporary:
         save_model(temporary, inference_weights(networks), plan)
@@ -103,11 +103,11 @@ def load_checkpoint(path: Path, networks: Networks) -> int:
     return step
 
 
-def _refuse_broken(weights: dict[str, torch.Tensor], step: int, folder: Path) -> None:
-    broken = next((name for name, value in weights.items() if not torch.isfinite(value).all()), None)
+def _refuse_broken(tensors: dict[str, torch.Tensor], step: int, folder: Path) -> None:
+    broken = next((name for name, value in tensors.items() if not torch.isfinite(value).all()), None)
     if broken is not None:
         raise TrainingError(
-            f"At step {step} the generator's '{broken}' is no longer finite.",
+            f"At step {step} the run's '{broken}' is no longer finite.",
             f"Go on from the last checkpoint in {folder} with --resume auto and a lower training.learning_rate.",
         )
 
