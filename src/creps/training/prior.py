@@ -51,7 +51,7 @@ class ContrastPrior:
     Attributes:
         mr: class of place → quantiles of the MR in network units.
         ct: class of place → quantiles of the CT in network units, without air.
-        air_share: Share of the body's voxels that is air in the CTs.
+        air_share: Share of the body's voxels below the skin that is air in the CTs.
         spacing_mm: Of the cohort (D, H, W).
     """
 
@@ -79,8 +79,9 @@ class ContrastPrior:
             result[here] = np.interp(100 - rank, QUANTILES, self.ct[place])
         d, h, w = (max(3, 2 * round(THICK_MM / 2 / s) - 1) for s in self.spacing_mm)
         thick = ndimage.grey_closing(mr, size=(d, h, w))  # thin dark structures are filled
-        threshold = np.percentile(thick[body], 100 * self.air_share) if body.any() else -1.0
-        result[body & (thick <= threshold)] = AIR_NETWORK
+        deep = places >= HEIGHTS
+        threshold = np.percentile(thick[deep], 100 * self.air_share) if deep.any() else -1.0
+        result[deep & (thick <= threshold)] = AIR_NETWORK
         return result
 
 
@@ -95,7 +96,8 @@ def fit_prior(cohort: Cohort) -> ContrastPrior:
             array, mask = np.asarray(cohort.array(case)), cohort.body(case)
             places = _places(mask, spacing_mm)
             if modality == "ct":
-                air, body = air + int((array[mask] < AIR_BELOW).sum()), body + int(mask.sum())
+                deep = places >= HEIGHTS  # not the skin, which borders on the air outside
+                air, body = air + int((array[deep] < AIR_BELOW).sum()), body + int(deep.sum())
                 places[array < AIR_BELOW] = -1
             for place in np.unique(places[places >= 0]):
                 pools.setdefault(int(place), []).append(array[places == place])
