@@ -130,6 +130,7 @@ def test_bad_input_to_synthesize(work, head_folders, tmp_path, capsys):
         ([model, mr, "-o", mr], "is an MR that was given"),
         ([model, mr, "-o", out, "--inference.fusion", "max"], "inference.fusion"),
         ([model, mr, "-o", out, "--device", "cuda:9"], "no device 'cuda:9'"),
+        ([model, mr, "-o", tmp_path / "sct.png"], "sct.png has no known ending"),
     ]:
         assert run("-q", "synthesize", *arguments) == 1, arguments
         printed = capsys.readouterr()
@@ -155,6 +156,7 @@ def test_bad_input_to_synthesize(work, head_folders, tmp_path, capsys):
         (["settings", "-p", "liver"], "no preset 'liver'"),
         (["settings", "-s", "none.yaml"], "does not exist"),
         (["settings", "--training.steps", "many"], "training.steps"),
+        (["settings", "--training.steps", ""], "--training.steps was given without a value"),
     ],
 )
 def test_bad_input_to_the_other_verbs(tmp_path, monkeypatch, capsys, arguments, message):
@@ -218,3 +220,11 @@ def test_an_internal_error_is_one_line_unless_details_are_asked_for(work, tmp_pa
 def test_a_preset_for_another_region_is_refused(work, capsys):
     assert run("-q", "train", work / "cohort", "-o", work / "other", "-p", "pelvis") == 1
     assert "Preset 'pelvis' is for region pelvis, the cohort (preset 'brain') for brain" in capsys.readouterr().err
+
+
+def test_the_data_file_of_a_header_is_not_overwritten(work, tmp_path, capsys):
+    write_volume(ball_head(7)[0], tmp_path / "p.nii.gz")
+    (tmp_path / "s.zraw").write_text("precious")
+    assert run("-q", "synthesize", work / "run", tmp_path / "p.nii.gz", "-o", tmp_path / "s.mhd") == 1
+    assert "s.zraw is already there" in capsys.readouterr().err
+    assert (tmp_path / "s.zraw").read_text() == "precious"

@@ -1,4 +1,5 @@
 import gzip
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -166,3 +167,19 @@ def test_header_and_data_files_appear_together(tmp_path, monkeypatch):
     monkeypatch.undo()
     assert (read_volume(tmp_path / "v.mhd").array == 1).all()
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_nifti_cut_off_by_a_full_disk_is_an_error(tmp_path, monkeypatch):
+    """ITK reports success; the file would be there, and short."""
+    original = sitk.WriteImage
+
+    def cut(image, name, **options):
+        original(image, name, **options)
+        with Path(name).open("r+b") as stream:
+            stream.truncate(500)
+
+    monkeypatch.setattr(sitk, "WriteImage", cut)
+    for ending in (".nii", ".nii.gz"):
+        with pytest.raises(InputError, match="cannot be written"):
+            write_volume(Volume(np.random.default_rng(0).normal(size=(9, 9, 9))), tmp_path / f"v{ending}")
+    assert not list(tmp_path.iterdir())

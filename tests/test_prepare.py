@@ -3,6 +3,7 @@ import shutil
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -130,11 +131,27 @@ def wrong_volume(kind):
 def test_bad_cases_are_named_and_nothing_is_left(tmp_path, head_folders, kind):
     volume, modality, message = wrong_volume(kind)
     folders = dict(zip(("mr", "ct"), (shutil.copytree(f, tmp_path / f.name) for f in head_folders), strict=True))
-    write_volume(volume, folders[modality] / "zz.nii.gz")
+    sitk.WriteImage(sitk.GetImageFromArray(volume.array), str(folders[modality] / "zz.nii.gz"))
     with pytest.raises(InputError, match=message) as caught:
         prepare(folders["mr"], folders["ct"], tmp_path / "c", settings())
     assert "zz.nii.gz" in str(caught.value)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["ct", "mr"]
+
+
+def test_one_dark_voxel_does_not_make_an_mr_a_ct(tmp_path, head_folders):
+    mr = ball_head(0)[0]
+    array = mr.array.copy()
+    array[0, 0, 0] = -1000
+    write_volume(mr.with_array(array), tmp_path / "ct" / "a.nii.gz")
+    with pytest.raises(InputError, match="without air"):
+        prepare(head_folders[0], tmp_path / "ct", tmp_path / "c", settings())
+
+
+def test_two_volumes_of_one_patient_are_refused(tmp_path):
+    for name in ("mr.nii.gz", "mr.mha"):
+        write_volume(ball_head(0)[0], tmp_path / "p" / name)
+    with pytest.raises(InputError, match=r"holds both mr\.nii\.gz and mr\.mha"):
+        find_sources(tmp_path, "mr")
 
 
 def test_folders_that_hold_nothing(tmp_path, head_folders):

@@ -70,6 +70,8 @@ def test_layers(tmp_path):
         ("training: [", "cannot be read as YAML"),
         ("preset: liver", "no preset 'liver'.*brain"),
         ("training: 5", "training"),
+        ("training: {steps: 3}\ntraining: {batch_size: 7}", "'training' stands twice"),
+        ("training: {steps: true}", "whole number"),
     ],
 )
 def test_a_wrong_file_is_one_sentence_with_a_remedy(tmp_path, text, message):
@@ -81,8 +83,9 @@ def test_a_wrong_file_is_one_sentence_with_a_remedy(tmp_path, text, message):
 
 
 def test_scientific_notation_is_a_number(tmp_path):
-    (tmp_path / "s.yaml").write_text("training: {learning_rate: 1e-3}")  # YAML 1.1 reads this as text
+    (tmp_path / "s.yaml").write_text("training: {learning_rate: 1e-3, steps: 1e3}")  # YAML 1.1 reads these as text
     assert load_settings(file=tmp_path / "s.yaml").training.learning_rate == 1e-3
+    assert load_settings(file=tmp_path / "s.yaml").training.steps == 1000
 
 
 def test_a_cohorts_preparation_stands():

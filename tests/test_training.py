@@ -1,11 +1,13 @@
 import csv
 import json
 import logging
+import shutil
 
 import numpy as np
 import pytest
 import torch
 from lightning.fabric import Fabric
+from torchvision import models
 
 from creps.checkpoint import load_tensors
 from creps.data.cohort import load_cohort
@@ -255,6 +257,8 @@ def test_a_run_is_never_overwritten_nor_resumed_as_another(cohort, tmp_path):
     train(cohort, tmp_path / "run", settings(**{"training.steps": 1}))
     with pytest.raises(OutputExistsError, match="--resume auto"):
         train(cohort, tmp_path / "run", settings())
+    (tmp_path / "run" / "record.json").unlink()  # bookkeeping: the checkpoint knows it all
+    train(cohort, tmp_path / "run", settings(**{"training.steps": 1}), resume=True)
     with pytest.raises(SettingsError, match=r"training\.weight_decay = 0\.001"):
         train(cohort, tmp_path / "run", settings(**{"training.weight_decay": 1.0}), resume=True)
     (tmp_path / "thesis").mkdir()
@@ -386,3 +390,23 @@ def plain_weights(cohort, tmp_path_factory):
     folder = tmp_path_factory.mktemp("plain")
     train(cohort, folder / "run", settings(**FEW))
     return load_tensors(folder / "run" / "model" / "generator.safetensors")
+
+
+def test_a_run_that_never_got_anywhere_can_be_started_again(cohort, tmp_path):
+    (tmp_path / "run" / ".writing-x").mkdir(parents=True)
+    train(cohort, tmp_path / "run", settings(**{"training.steps": 1}))
+    for folder in ("checkpoints", "model"):
+        shutil.rmtree(tmp_path / "run" / folder)
+    train(cohort, tmp_path / "run", settings(**{"training.steps": 1}))
+    assert (tmp_path / "run" / "model" / "plan.json").is_file()
+
+
+def test_other_perceptual_weights_are_not_resumed_on(cohort, tmp_path):
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        torch.save(models.convnext_tiny().state_dict(), tmp_path / "w.pth")
+        chosen = settings(**{"creps.weights": str(tmp_path / "w.pth"), "training.steps": 1 + seed})
+        if seed == 0:
+            train(cohort, tmp_path / "run", chosen)
+    with pytest.raises(ModelError, match="not those of this run"):
+        train(cohort, tmp_path / "run", chosen, resume=True)

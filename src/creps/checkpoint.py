@@ -98,7 +98,12 @@ def load_model(folder: Path | str) -> tuple[Plan, Generator]:
 
 def save_tensors(path: Path, tensors: dict[str, torch.Tensor]) -> None:
     """Write named tensors as safetensors, contiguous and on the CPU."""
-    save_file({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}, str(path))
+    try:
+        save_file({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}, str(path))
+    except SafetensorError as error:
+        raise ModelError(
+            f"{path.name} cannot be written to {path.parent.parent.parent} ({error}).", "Free disk space."
+        ) from error
 
 
 def load_tensors(path: Path) -> dict[str, torch.Tensor]:

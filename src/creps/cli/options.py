@@ -89,6 +89,8 @@ def _remember_list(ctx: click.Context, param: click.Parameter, value: str | None
 
 def _parsed(key: str, value: str) -> Any:
     """A value as YAML reads it (`null` is none); commas make a list."""
+    if not value.strip():
+        raise SettingsError(f"--{key} was given without a value.", "Write a value, or null for none.")
     try:
         parsed = yaml.safe_load(value)
     except yaml.YAMLError as error:

@@ -5,7 +5,8 @@ A cohort is a folder::
     manifest.json            what is in it, from which files, prepared how
     mr/<case>.npy            (D, H, W) float32, network units [0, 2]
     ct/<case>.npy            (D, H, W) float32, network units [-1, 3]
-    mr/<case>.body.npy       (D, H, W) bool, body mask (for CT likewise)
+    mr_body/<case>.npy       (D, H, W) bool, body mask
+    ct_body/<case>.npy       (D, H, W) bool, body mask
 
 Plain ``.npy`` files are memory-mapped: a patch costs the pages it touches, not the volume.
 """
@@ -60,6 +61,8 @@ class Case(BaseModel):
     source: str
     """File it was prepared from, relative to the folder that was given."""
     source_sha256: str
+    prepared_sha256: str
+    """Hash of the prepared array and of its body mask."""
 
 
 class Manifest(BaseModel):
@@ -101,27 +104,26 @@ class Cohort:
         Raises:
             CohortError: the file is missing, damaged or not what the manifest says.
         """
-        array = self._open(case, "npy")
-        if array.dtype != np.float32:
-            raise self._broken(case, f"holds {array.dtype}")
-        return array
+        return self._open(case, case.modality, np.float32)
 
     def body(self, case: Case) -> npt.NDArray[np.bool_]:
         """(D, H, W) body mask, memory-mapped, read-only."""
-        return np.asarray(self._open(case, "body.npy"), dtype=np.bool_)
+        return np.asarray(self._open(case, f"{case.modality}_body", np.bool_))
 
     def save_manifest(self) -> None:
         """Write the manifest; a folder without one is no cohort."""
         write_json(self.folder / MANIFEST, self.manifest.model_dump(mode="json"))
 
-    def _open(self, case: Case, ending: str) -> npt.NDArray[Any]:
-        path = self.folder / case.modality / f"{case.case}.{ending}"
+    def _open(self, case: Case, folder: str, kind: type[np.generic]) -> npt.NDArray[Any]:
+        path = self.folder / folder / f"{case.case}.npy"
         try:
             array: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError) as error:
             raise self._broken(case, f"cannot be opened at {path}") from error
         if array.shape != case.shape:
             raise self._broken(case, f"has shape {array.shape}, the manifest says {case.shape}")
+        if array.dtype != kind:
+            raise self._broken(case, f"holds {array.dtype}")
         return array
 
     def _broken(self, case: Case, what: str) -> CohortError:

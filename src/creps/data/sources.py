@@ -66,4 +66,7 @@ def find_sources(folder: Path, modality: Modality) -> list[Source]:
 
 
 def _named(folder: Path, name: str) -> Path | None:
-    return next((folder / f"{name}{ending}" for ending in SUFFIXES if (folder / f"{name}{ending}").is_file()), None)
+    found = [folder / f"{name}{ending}" for ending in SUFFIXES if (folder / f"{name}{ending}").is_file()]
+    if len(found) > 1:
+        raise InputError(f"{folder} holds both {found[0].name} and {found[1].name}.", "Keep one of them.")
+    return found[0] if found else None

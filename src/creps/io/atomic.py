@@ -23,7 +23,8 @@ def atomic_file(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=".writing-", dir=path.parent))
     try:
-        yield folder / path.name
+        with _named(path):
+            yield folder / path.name
         for written in sorted(folder.iterdir(), key=lambda file: file.name == path.name):
             written.replace(path.parent / written.name)
     finally:
@@ -38,12 +39,29 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     try:
         temporary = holder / "new"
         temporary.mkdir()
-        yield temporary
+        with _named(path):
+            yield temporary
         if path.exists():
             path.replace(holder / "old")
-        temporary.replace(path)
+        try:
+            temporary.replace(path)
+        except OSError:
+            if (holder / "old").exists():
+                (holder / "old").replace(path)
+            raise
     finally:
         shutil.rmtree(holder, ignore_errors=True)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Give an error of the file system the name of what was being written."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None or ".writing-" in str(error.filename):
+            raise OSError(error.errno or 0, error.strerror or str(error), str(path)) from error
+        raise
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

@@ -78,13 +78,15 @@ def write_volume(volume: Volume, path: Path | str, *, integer: bool = False) -> 
         integer: Round to int16 (HU, labels) instead of float32.
 
     Raises:
-        InputError: the ending is not one of `SUFFIXES`, or the file cannot be written.
+        InputError: the ending is not one of `SUFFIXES`, a value is not finite, or the file cannot be written.
     """
     import SimpleITK as sitk
 
     path = Path(path)
     if suffix(path) == "":
         raise InputError(f"{path} has no known ending.", f"creps writes {', '.join(SUFFIXES)}.")
+    if not np.isfinite(volume.array).all():
+        raise InputError(f"{path} would hold NaN or infinite voxels.", "Replace them before writing.")
     array = np.rint(volume.array).clip(-32768, 32767).astype(np.int16) if integer else volume.array
     image = sitk.GetImageFromArray(array)
     image.SetSpacing(volume.spacing_mm[::-1])
@@ -92,8 +94,11 @@ def write_volume(volume: Volume, path: Path | str, *, integer: bool = False) -> 
     image.SetDirection(volume.direction[:, ::-1].flatten().tolist())
     try:
         with atomic_file(path) as temporary:
-            sitk.WriteImage(image, str(temporary), useCompression=True)
-    except (RuntimeError, OSError) as error:
+            with _quiet_itk():
+                sitk.WriteImage(image, str(temporary), useCompression=True)
+            if suffix(path) in (".nii", ".nii.gz"):
+                check_nifti(temporary)  # ITK does not notice a full disk here
+    except (RuntimeError, OSError, InputError) as error:
         raise InputError(
             f"{path} cannot be written ({_reason(error)}).", "Check that the folder is writable and not full."
         ) from error

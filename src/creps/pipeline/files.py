@@ -41,8 +41,8 @@ def target_paths(inputs: Sequence[Path], output: Path, overwrite: bool) -> list[
             raise InputError(f"{output} is one file, but there are {len(inputs)} inputs.", "Name a folder with -o.")
         targets = [output]
     else:
-        if output.is_file():
-            raise InputError(f"{output} is a file without a known ending.", f"Use {', '.join(SUFFIXES)}, or a folder.")
+        if output.is_file() or (output.suffix and not output.is_dir() and len(inputs) == 1):
+            raise InputError(f"{output} has no known ending.", f"Use {', '.join(SUFFIXES)}, or a folder.")
         targets = [output / f"{stem(path)}_sct{suffix(path)}" for path in inputs]
     written = [path for target in targets for path in _beside(target)]
     twice = next((path for path in written if written.count(path) > 1), None)
@@ -56,10 +56,10 @@ def target_paths(inputs: Sequence[Path], output: Path, overwrite: bool) -> list[
     return targets
 
 
-def _beside(target: Path) -> tuple[Path, Path, Path]:
-    """The sCT, its record and its picture."""
-    name = stem(target)
-    return target, target.with_name(f"{name}.json"), target.with_name(f"{name}.png")
+def _beside(target: Path) -> list[Path]:
+    """The sCT, its record and its picture; for a header also its data file."""
+    endings = [".json", ".png", *{".mhd": [".zraw"], ".nhdr": [".raw.gz"]}.get(suffix(target), [])]
+    return [target, *(target.with_name(f"{stem(target)}{ending}") for ending in endings)]
 
 
 def synthesize_file(
@@ -83,7 +83,7 @@ def synthesize_file(
     result = synthesize(plan, generator, mr, settings, name=str(source), mask=body, progress=advance)
     record = {**result.record, "input": {"file": source.name, "sha256": sha256_file(source)}}
     with atomic_file(target) as temporary:
-        sct, json_file, picture = _beside(temporary)
+        sct, json_file, picture, *_ = _beside(temporary)
         write_volume(result.sct, sct, integer=True)
         write_json(json_file, record)
         synthesis_figure(picture, mr, result.sct, f"{target.name}, {plan.preparation.region}")

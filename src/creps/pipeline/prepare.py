@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -58,6 +59,7 @@ def prepare(
     with atomic_folder(folder) as temporary:
         for modality in roots:
             (temporary / modality).mkdir()
+            (temporary / f"{modality}_body").mkdir()
         for done, (modality, source) in enumerate(sources):
             if progress is not None:
                 progress(done, len(sources), f"{modality} {source.case}")
@@ -104,7 +106,7 @@ def _prepare_case(
     step = prepare_mr if modality == "mr" else prepare_ct
     prepared = step(read_volume(source.path), preparation, str(source.path), mask)
     np.save(folder / modality / f"{source.case}.npy", prepared.array)
-    np.save(folder / modality / f"{source.case}.body.npy", prepared.body)
+    np.save(folder / f"{modality}_body" / f"{source.case}.npy", prepared.body)
     return Case(
         case=source.case,
         patient=source.patient,
@@ -118,4 +120,5 @@ def _prepare_case(
         mr_divisor=prepared.mr_divisor,
         source=source.path.relative_to(root).as_posix(),
         source_sha256=sha256_file(source.path),
+        prepared_sha256=hashlib.sha256(prepared.array.tobytes() + prepared.body.tobytes()).hexdigest(),
     )

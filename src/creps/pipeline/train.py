@@ -15,7 +15,7 @@ import torch
 from lightning.fabric import Fabric, seed_everything
 from torch import nn
 
-from creps.checkpoint import Plan, save_model
+from creps.checkpoint import PLAN, Plan, save_model
 from creps.data.cohort import Case, Cohort
 from creps.data.patches import PatchLocation, read_patch
 from creps.device import resolve_device
@@ -61,9 +61,9 @@ def train(cohort: Cohort, folder: Path, settings: Settings, *, resume: bool = Fa
         raise SettingsError(
             "The settings' preparation is not that of the cohort.", "Pass prepared=cohort.settings() to load_settings."
         )
-    checkpoint = _checkpoint_to_resume(folder, cohort, settings, resume)
     fabric = _fabric(settings)
     style = build_style(settings)
+    checkpoint = _checkpoint_to_resume(folder, cohort, settings, style, resume)
     networks = build_networks(fabric, settings, style)
     sampler = UnpairedSampler(
         cohort.cases("mr", "train"),
@@ -98,17 +98,24 @@ def _fabric(settings: Settings) -> Fabric:
     return Fabric(accelerator=device.type, devices=devices)
 
 
-def _checkpoint_to_resume(folder: Path, cohort: Cohort, settings: Settings, resume: bool) -> Path | None:
+def _checkpoint_to_resume(
+    folder: Path, cohort: Cohort, settings: Settings, style: CrepsLoss | None, resume: bool
+) -> Path | None:
     """The checkpoint to go on from; refuses a folder that holds something else, or another run."""
     path = folder / SETTINGS_FILE
-    if not folder.exists() or not any(folder.iterdir()):
+    held = [item for item in folder.iterdir() if not item.name.startswith(".writing-")] if folder.exists() else []
+    if not held:
         return None
-    if not resume or not path.is_file():
-        remedy = "Go on with --resume auto, or name another folder." if path.is_file() else "Name another folder."
-        raise OutputExistsError(f"{folder} is already there.", remedy)
+    checkpoint = latest_checkpoint(folder / "checkpoints")
+    if not path.is_file():
+        raise OutputExistsError(f"{folder} is already there.", "Name another folder.")
+    if checkpoint is None:
+        return None  # a run that never got anywhere: nothing is lost by starting it again
+    if not resume:
+        raise OutputExistsError(f"{folder} is already there.", "Go on with --resume auto, or name another folder.")
     _refuse_other_settings(load_settings(file=path), settings, path)
-    _refuse_other_cohort(folder / RECORD_FILE, cohort)
-    return latest_checkpoint(folder / "checkpoints")
+    _refuse_other_origin(checkpoint / PLAN, cohort, style)
+    return checkpoint
 
 
 FREE_TO_CHANGE = (
@@ -129,21 +136,25 @@ def _refuse_other_settings(before: Settings, now: Settings, path: Path) -> None:
                 )
 
 
-def _refuse_other_cohort(record: Path, cohort: Cohort) -> None:
+def _refuse_other_origin(plan: Path, cohort: Cohort, style: CrepsLoss | None) -> None:
+    """Another cohort or other perceptual weights under the same names are another run."""
     try:
-        before = json.loads(record.read_text(encoding="utf-8"))["cohort"]["cases_sha256"]
+        before = json.loads(plan.read_text(encoding="utf-8"))["training"]
+        cases, weights = before["cohort"]["cases_sha256"], before["perceptual_weights"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{record} is missing or damaged.", "Start a new run.") from error
-    if before != _cases_sha256(cohort):
+        raise ModelError(f"{plan} is missing or damaged.", "Delete this checkpoint and resume again.") from error
+    if cases != _cases_sha256(cohort):
         raise CohortError(
             f"{cohort.folder} is not the cohort that this run was started with.",
             "Resume with that one, or start a new run.",
         )
+    if (weights or {}).get("sha256") != (style.backbone.weights.sha256 if style else None):
+        raise ModelError("The perceptual weights are not those of this run.", "Resume with the same file.")
 
 
 def _cases_sha256(cohort: Cohort) -> str:
-    """One hash over what the cohort was made of: cases, splits and their files' hashes."""
-    cases = sorted((c.modality, c.case, c.split, c.source_sha256) for c in cohort.manifest.cases)
+    """One hash over what the cohort was made of: cases, splits and the prepared arrays' hashes."""
+    cases = sorted((c.modality, c.case, c.split, c.prepared_sha256) for c in cohort.manifest.cases)
     return hashlib.sha256(json.dumps(cases).encode()).hexdigest()
 
 
@@ -198,7 +209,10 @@ def _say_what_runs(
         settings.training.precision,
     )
     log.info("perceptual network: %s", style.backbone.weights.describe() if style else "none (creps.weight is 0)")
-    log.info("steps %d to %d, %d patches each", start + 1, steps, settings.training.batch_size)
+    if start >= steps:
+        log.info("all %d steps are done: raise training.steps or training.epochs to go on", steps)
+    else:
+        log.info("steps %d to %d, %d patches each", start + 1, steps, settings.training.batch_size)
 
 
 def _validation(cohort: Cohort, settings: Settings, fabric: Fabric) -> Validation:

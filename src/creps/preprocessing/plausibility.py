@@ -12,6 +12,9 @@ __all__ = ["check_ct", "check_mr"]
 AIR_HU = -300.0
 """A CT in HU has air below this."""
 
+AIR_SHARE = 0.002
+"""At least this share of a CT's voxels is air."""
+
 HU_SHARE = 0.02
 """An MR with more than this share of its voxels below `AIR_HU` is a CT."""
 
@@ -45,7 +48,7 @@ def check_ct(ct: Volume, name: str) -> None:
     """
     _check_extent(ct, name)
     low, high = float(ct.array.min()), float(ct.array.max())
-    if low > AIR_HU:
+    if float((ct.array < AIR_HU).mean()) < AIR_SHARE:
         raise InputError(
             f"{name} is not a CT in HU: its values run from {low:g} to {high:g}, without air.",
             "Give CT in HU (raw values usually need 1024 subtracted), and MR in the other place.",

@@ -102,9 +102,21 @@ def _refuse_other_preparation(settings: Settings, prepared: Settings) -> None:
     )
 
 
+class _NoDuplicates(yaml.SafeLoader):
+    """Refuses a key that stands twice in one block: the first one would be lost without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """As `yaml.SafeLoader`, each key once."""
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        twice = next((key for key in keys if keys.count(key) > 1), None)
+        if twice is not None:
+            raise yaml.constructor.ConstructorError(None, None, f"'{twice}' stands twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
 def _read_yaml(file: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content = yaml.load(file.read_text(encoding="utf-8"), _NoDuplicates)
     except FileNotFoundError as error:
         raise SettingsError(f"{file} does not exist.", "Check the path of the settings file.") from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

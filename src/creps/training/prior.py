@@ -41,6 +41,9 @@ THICK_MM = 9.0
 WATER = 0.0
 """Network units: the guess where the cohort's CTs say nothing."""
 
+PER_CASE = 10_000
+"""About so many values of a case stand for it in each class of place."""
+
 QUANTILES = np.linspace(0, 100, 201)
 
 
@@ -75,7 +78,9 @@ class ContrastPrior:
         result[body] = WATER
         for place in self.mr.keys() & self.ct.keys():
             here = places == place
-            rank = np.interp(mr[here], self.mr[place], QUANTILES)
+            table = self.mr[place]  # ties count half, so that the many zeros do not all rank last
+            order = np.searchsorted(table, mr[here], "left") + np.searchsorted(table, mr[here], "right")
+            rank = np.clip((order - 1) / 2, 0, len(table) - 1) * (100 / (len(table) - 1))
             result[here] = np.interp(100 - rank, QUANTILES, self.ct[place])
         d, h, w = (max(3, 2 * round(THICK_MM / 2 / s) - 1) for s in self.spacing_mm)
         thick = ndimage.grey_closing(mr, size=(d, h, w))  # thin dark structures are filled
@@ -100,7 +105,8 @@ def fit_prior(cohort: Cohort) -> ContrastPrior:
                 air, body = air + int((array[deep] < AIR_BELOW).sum()), body + int(deep.sum())
                 places[array < AIR_BELOW] = -1
             for place in np.unique(places[places >= 0]):
-                pools.setdefault(int(place), []).append(array[places == place])
+                values = array[places == place]
+                pools.setdefault(int(place), []).append(values[:: max(1, len(values) // PER_CASE)])
         tables[modality] = {place: np.percentile(np.concatenate(v), QUANTILES) for place, v in pools.items()}
     return ContrastPrior(tables["mr"], tables["ct"], air / max(1, body), spacing_mm)
 
