@@ -1,10 +1,15 @@
 import json
 
+import numpy as np
 import pytest
 
-from creps.demo import DemoCohort, run_demo, score_table
+from creps.api import load
+from creps.demo import DemoCohort, run_demo, score_table, shipped_model
 from creps.errors import OutputExistsError
 from creps.io.itk import read_volume
+from creps.metrics.image import mean_absolute_error_hu
+from creps.metrics.segmentation import bone_dice
+from creps.phantom import head_patient
 
 
 def test_the_demo_runs_end_to_end(tmp_path):
@@ -26,3 +31,15 @@ def test_the_demo_runs_end_to_end(tmp_path):
     assert sct.same_grid_as(read_volume(tmp_path / "demo" / "phantom" / "test" / "1HT001" / "mr.nii.gz"))
     with pytest.raises(OutputExistsError):
         run_demo(tmp_path / "demo")
+
+
+def test_the_shipped_model_puts_bone_where_bone_is():
+    """On a phantom that neither training nor the demo has seen."""
+    patient = head_patient(987654, 3.0)
+    model = load(shipped_model())
+    assert model.plan.training["perceptual_weights"]["source"] == "random"  # and says so
+    sct = model.synthesize(patient.mr, device="cpu").sct.array
+    body, truth = patient.mask.array > 0, patient.ct_noise_free.array
+    water = mean_absolute_error_hu(truth, np.zeros_like(truth), body)
+    assert mean_absolute_error_hu(truth, sct, body) < 0.95 * water
+    assert bone_dice(truth, sct, body) > 0.5

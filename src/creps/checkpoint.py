@@ -100,6 +100,7 @@ def save_tensors(path: Path, tensors: dict[str, torch.Tensor]) -> None:
     """Write named tensors as safetensors, contiguous and on the CPU."""
     try:
         save_file({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}, str(path))
+        path.chmod(0o644)  # safetensors makes files that only their owner can read
     except SafetensorError as error:
         raise ModelError(
             f"{path.name} cannot be written to {path.parent.parent.parent} ({error}).", "Free disk space."
