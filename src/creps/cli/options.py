@@ -71,7 +71,7 @@ def _option(section: str, name: str, field: FieldInfo) -> click.Option:
         default=None,
         help=f"{field.description} [brain preset: {shown}]",
         expose_value=False,
-        callback=_remember_list if "tuple[" in str(field.annotation) else _remember,
+        callback=_remember,
     )
 
 
@@ -80,11 +80,6 @@ def _remember(ctx: click.Context, param: click.Parameter, value: str | None) -> 
         return
     key = param.name.replace("__", ".", 1)
     ctx.ensure_object(dict).setdefault("overrides", {})[key] = _parsed(key, value)
-
-
-def _remember_list(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
-    """As `_remember`; a single word is a list of one."""
-    _remember(ctx, param, f"[{value}]" if value and "," not in value and value != "null" and value[0] != "[" else value)
 
 
 def _parsed(key: str, value: str) -> Any:

@@ -9,13 +9,11 @@ import click
 
 from creps import __version__
 from creps.cli.options import SettingsCommand, chosen_overrides, progress_bar, set_up_logging
+from creps.provenance import NOTICE
 
 __all__ = ["creps"]
 
 PATH = click.Path(path_type=Path)
-
-EPILOG = "Synthetic CT for research. Not for diagnosis. Not a medical device."
-
 
 HELP = """Unpaired MRI-to-CT synthesis: train on MR and CT of different patients, no registration.
 
@@ -28,7 +26,7 @@ creps synthesize RUN/model mr.nii.gz -o sct.nii.gz  an MR: its synthetic CT
 
 
 @click.group(
-    help=HELP, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}, epilog=EPILOG
+    help=HELP, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}, epilog=NOTICE
 )
 @click.version_option(__version__, prog_name="creps")
 @click.option("-q", "--quiet", is_flag=True, help="Only warnings and errors.")
@@ -203,7 +201,7 @@ def settings(ctx: click.Context, output: Path | None, preset: str | None, settin
     from creps.io.atomic import atomic_file
     from creps.settings import load_settings, to_yaml
 
-    text = to_yaml(load_settings(preset, settings_path, chosen_overrides(ctx)), EPILOG)
+    text = to_yaml(load_settings(preset, settings_path, chosen_overrides(ctx)), NOTICE)
     if output is None:
         click.echo(text, nl=False)
         return

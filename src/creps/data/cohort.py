@@ -108,7 +108,7 @@ class Cohort:
 
     def body(self, case: Case) -> npt.NDArray[np.bool_]:
         """(D, H, W) body mask, memory-mapped, read-only."""
-        return np.asarray(self._open(case, f"{case.modality}_body", np.bool_))
+        return self._open(case, f"{case.modality}_body", np.bool_)
 
     def save_manifest(self) -> None:
         """Write the manifest; a folder without one is no cohort."""

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from creps.volume import Array
 
-__all__ = ["CoveringGrid", "PatchLocation", "Triple", "covering_grid", "half_overlap", "read_patch"]
+__all__ = ["CoveringGrid", "PatchLocation", "Triple", "covering_grid", "half_overlap", "read_patch", "triple"]
 
 Triple = tuple[int, int, int]
 
@@ -61,7 +61,7 @@ class CoveringGrid:
     @property
     def padded_shape(self) -> Triple:
         """Shape of the padded volume, covered exactly by the patches."""
-        return _triple(p + (c - 1) * s for p, c, s in zip(self.patch_size, self.counts, self.stride, strict=True))
+        return triple(p + (c - 1) * s for p, c, s in zip(self.patch_size, self.counts, self.stride, strict=True))
 
     @property
     def original(self) -> PatchLocation:
@@ -101,7 +101,7 @@ class CoveringGrid:
 
 def half_overlap(patch_size: Triple) -> Triple:
     """The paper's overlap in voxels: half a patch, rounded up."""
-    return _triple(p - max(1, p // 2) for p in patch_size)
+    return triple(p - max(1, p // 2) for p in patch_size)
 
 
 def covering_grid(
@@ -136,10 +136,10 @@ def covering_grid(
             f"patches of {patch_size} with an overlap of {overlap} cannot cover every voxel {min_coverage} times"
         )
     _, best = min(candidates, key=lambda candidate: candidate[0])
-    counts = _triple(count for count, _ in best)
-    stride = _triple(p - o for p, o in zip(patch_size, overlap, strict=True))
+    counts = triple(count for count, _ in best)
+    stride = triple(p - o for p, o in zip(patch_size, overlap, strict=True))
     padded = (p + (c - 1) * s for p, c, s in zip(patch_size, counts, stride, strict=True))
-    before = _triple((total - n) // 2 for total, n in zip(padded, shape, strict=True))
+    before = triple((total - n) // 2 for total, n in zip(padded, shape, strict=True))
     return CoveringGrid(shape, patch_size, stride, counts, before)
 
 
@@ -178,6 +178,7 @@ def _axis_options(length: int, size: int, overlap: int) -> list[tuple[int, int]]
     return options
 
 
-def _triple(values: Iterable[int]) -> Triple:
+def triple(values: Iterable[int]) -> Triple:
+    """Three whole numbers (D, H, W)."""
     a, b, c = (int(v) for v in values)
     return a, b, c

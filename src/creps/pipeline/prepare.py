@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -20,8 +19,6 @@ from creps.provenance import provenance, sha256_file
 from creps.settings import PreparationSettings, Settings
 
 __all__ = ["prepare", "split_patients"]
-
-log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int, str], None]
 

@@ -237,7 +237,7 @@ def _validation(cohort: Cohort, settings: Settings, fabric: Fabric) -> Validatio
 
 
 def _pictured(cohort: Cohort, modality: Any) -> list[Case]:
-    """Validation cases, or training cases where there is none, repeated to `PICTURED_CASES` at most."""
+    """Validation cases, or training cases where there is none; `PICTURED_CASES` at most."""
     cases = cohort.cases(modality, "validation") or cohort.cases(modality, "train")
     return list(cases[:PICTURED_CASES])
 

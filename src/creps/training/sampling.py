@@ -5,7 +5,7 @@ Nothing here depends on workers, on earlier draws or on where a run was resumed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -14,7 +14,7 @@ import torch
 from torch.utils.data import Dataset
 
 from creps.data.cohort import Case, Cohort
-from creps.data.patches import PatchLocation, Triple, covering_grid, read_patch
+from creps.data.patches import PatchLocation, Triple, covering_grid, read_patch, triple
 from creps.errors import CohortError
 from creps.preprocessing.intensity import AIR_NETWORK
 from creps.settings import SamplingSettings
@@ -139,7 +139,7 @@ def _order(seed: int, epoch: int, count: int) -> np.ndarray[tuple[int], np.dtype
 def _anywhere(shape: Triple, size: Triple, rng: np.random.Generator) -> PatchLocation:
     """A uniform position inside a volume; centred along axes that are shorter than the patch."""
     return PatchLocation(
-        _triple(int(rng.integers(n - p + 1)) if n >= p else (n - p) // 2 for n, p in zip(shape, size, strict=True)),
+        triple(int(rng.integers(n - p + 1)) if n >= p else (n - p) // 2 for n, p in zip(shape, size, strict=True)),
         size,
     )
 
@@ -164,7 +164,7 @@ def _centred(centre: Sequence[float], shape: Triple, size: Triple) -> PatchLocat
     for c, n, p in zip(centre, shape, size, strict=True):
         start = round(c - p / 2)
         index.append(min(max(start, 0), n - p) if n >= p else (n - p) // 2)
-    return PatchLocation(_triple(index), size)
+    return PatchLocation(triple(index), size)
 
 
 def _check_other_patients(mr_cases: Sequence[Case], ct_cases: Sequence[Case]) -> None:
@@ -193,9 +193,4 @@ def _same_grid(a: Case, b: Case) -> bool:
 
 
 def _minus(a: Triple, b: Triple) -> Triple:
-    return _triple(x - y for x, y in zip(a, b, strict=True))
-
-
-def _triple(values: Iterable[int]) -> Triple:
-    a, b, c = values
-    return a, b, c
+    return triple(x - y for x, y in zip(a, b, strict=True))
