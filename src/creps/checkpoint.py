@@ -11,17 +11,17 @@ A checkpoint of a run is such a model with the state of the training beside it, 
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from creps.errors import ModelError
 from creps.io.atomic import write_json
+from creps.io.versioned import read_versioned
 from creps.networks.generator import Generator
 from creps.provenance import sha256_file
 from creps.settings import GeneratorSettings, InferenceSettings, PreparationSettings
@@ -30,7 +30,6 @@ __all__ = ["PLAN", "WEIGHTS", "Plan", "build_generator", "load_model", "load_ten
 
 PLAN = "plan.json"
 WEIGHTS = "generator.safetensors"
-SCHEMA_VERSION = 1
 
 
 class Plan(BaseModel):
@@ -78,7 +77,13 @@ def load_model(folder: Path | str) -> tuple[Plan, Generator]:
         ModelError: not a model, another schema version, or weights that do not fit the plan.
     """
     folder = _model_folder(Path(folder))
-    plan = _read_plan(folder / PLAN)
+    plan = read_versioned(
+        folder / PLAN,
+        Plan,
+        ModelError,
+        other_version="Use the version of creps that wrote it.",
+        damaged="Copy the model folder again.",
+    )
     weights = folder / WEIGHTS
     if not weights.is_file():
         raise ModelError(f"{folder} has a plan but no {WEIGHTS}.", "Copy the whole model folder.")
@@ -127,18 +132,3 @@ def _model_folder(folder: Path) -> Path:
     if not folder.is_dir():
         raise ModelError(f"{folder} is not a folder.", "Give the model folder that 'creps train' wrote.")
     raise ModelError(f"{folder} is not a model (it has no {PLAN}).", "Give the model folder that 'creps train' wrote.")
-
-
-def _read_plan(path: Path) -> Plan:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(content, dict) and content.get("schema_version") != SCHEMA_VERSION:
-            raise ModelError(
-                f"{path} has schema version {content.get('schema_version')}, this creps reads {SCHEMA_VERSION}.",
-                "Use the version of creps that wrote it.",
-            )
-        return Plan.model_validate(content)
-    except (OSError, ValueError, ValidationError) as error:
-        raise ModelError(
-            f"{path} is damaged ({' '.join(str(error).split())[:200]}).", "Copy the model folder again."
-        ) from error

@@ -13,16 +13,16 @@ Plain ``.npy`` files are memory-mapped: a patch costs the pages it touches, not 
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from creps.errors import CohortError
 from creps.io.atomic import write_json
+from creps.io.versioned import read_versioned
 from creps.settings import PreparationSettings, Settings
 
 __all__ = ["MANIFEST", "Case", "Cohort", "Manifest", "Modality", "Split", "load_cohort"]
@@ -32,7 +32,6 @@ Split = Literal["train", "validation"]
 Box = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 
 MANIFEST = "manifest.json"
-SCHEMA_VERSION = 1
 
 
 class Case(BaseModel):
@@ -145,15 +144,11 @@ def load_cohort(folder: Path | str) -> Cohort:
         raise CohortError(
             f"{folder} is not a prepared cohort (it has no {MANIFEST}).", "Make one with 'creps prepare'."
         )
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(content, dict) and content.get("schema_version") != SCHEMA_VERSION:
-            raise CohortError(
-                f"{path} has schema version {content.get('schema_version')}, this creps reads {SCHEMA_VERSION}.",
-                "Prepare the cohort again with this version.",
-            )
-        return Cohort(folder, Manifest.model_validate(content))
-    except (ValueError, ValidationError) as error:
-        raise CohortError(
-            f"{path} is damaged ({' '.join(str(error).split())[:200]}).", "Run 'creps prepare' again."
-        ) from error
+    manifest = read_versioned(
+        path,
+        Manifest,
+        CohortError,
+        other_version="Prepare the cohort again with this version.",
+        damaged="Run 'creps prepare' again.",
+    )
+    return Cohort(folder, manifest)
