@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
@@ -15,7 +16,14 @@ from creps.errors import SettingsError
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
-__all__ = ["SettingsCommand", "chosen_overrides", "progress_bar", "set_up_logging"]
+__all__ = ["PATH", "SettingsCommand", "chosen_overrides", "preset", "progress_bar", "set_up_logging", "settings_file"]
+
+PATH = click.Path(path_type=Path)
+
+settings_file = click.option(
+    "-s", "--settings", "settings_path", type=PATH, help="Settings file (YAML); never rewritten."
+)
+preset = click.option("-p", "--preset", help="Preset that the settings start from: brain, pelvis, demo or demo-paper.")
 
 
 class SettingsCommand(click.Command):

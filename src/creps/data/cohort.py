@@ -43,6 +43,8 @@ class Case(BaseModel):
     """Name, unique within its modality."""
     patient: str
     """Patient the volume belongs to; a patient is in one split only."""
+    centre: str | None = None
+    """Centre (hospital, scanner) it comes from, where that is known."""
     modality: Modality
     split: Split
     shape: tuple[int, int, int]

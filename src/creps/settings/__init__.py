@@ -1,20 +1,12 @@
 """One typed settings tree; field docs are the command line's help and a written file's comments."""
 
+from creps.settings.inference import InferenceSettings
 from creps.settings.loading import load_settings, preset_names, to_yaml
-from creps.settings.tree import (
-    AdversarialSettings,
-    CrepsSettings,
-    DiscriminatorSettings,
-    GeneratorSettings,
-    InferenceSettings,
-    PreparationSettings,
-    PriorSettings,
-    SamplingSettings,
-    Settings,
-    TrainingSettings,
-    leaf_fields,
-    sections,
-)
+from creps.settings.losses import AdversarialSettings, CrepsSettings, PriorSettings
+from creps.settings.networks import DiscriminatorSettings, GeneratorSettings
+from creps.settings.preparation import PreparationSettings
+from creps.settings.training import SamplingSettings, TrainingSettings
+from creps.settings.tree import Settings, leaf_fields, sections
 
 __all__ = [
     "AdversarialSettings",

@@ -1,0 +1,43 @@
+"""The verbs of ``creps``, a module each: parse, call the pipeline, report."""
+
+from __future__ import annotations
+
+import click
+
+from creps import __version__
+from creps.cli.options import set_up_logging
+from creps.cli.verbs.demo import demo
+from creps.cli.verbs.phantom import phantom
+from creps.cli.verbs.prepare import prepare
+from creps.cli.verbs.settings import settings
+from creps.cli.verbs.synthesize import synthesize
+from creps.cli.verbs.train import train
+from creps.provenance import NOTICE
+
+__all__ = ["creps"]
+
+HELP = """Unpaired MRI-to-CT synthesis: train on MR and CT of different patients, no registration.
+
+\b
+creps demo -o DEMO                                  the whole job on digital phantoms, in minutes
+creps prepare MR/ CT/ -o COHORT                     two folders of volumes: a prepared cohort
+creps train COHORT -o RUN                           a cohort: a model
+creps synthesize RUN/model mr.nii.gz -o sct.nii.gz  an MR: its synthetic CT
+"""
+
+
+@click.group(
+    help=HELP, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}, epilog=NOTICE
+)
+@click.version_option(__version__, prog_name="creps")
+@click.option("-q", "--quiet", is_flag=True, help="Only warnings and errors.")
+@click.option("-v", "--verbose", is_flag=True, help="Details as well.")
+@click.pass_context
+def creps(ctx: click.Context, quiet: bool, verbose: bool) -> None:
+    """The command line; its help is `HELP`."""
+    ctx.ensure_object(dict)["quiet"] = quiet
+    set_up_logging(quiet, verbose)
+
+
+for verb in (demo, phantom, prepare, train, synthesize, settings):
+    creps.add_command(verb)

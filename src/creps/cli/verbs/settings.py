@@ -1,0 +1,46 @@
+"""``creps settings``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from creps.cli.options import PATH, SettingsCommand, chosen_overrides, preset, settings_file
+from creps.provenance import NOTICE
+
+__all__ = ["settings"]
+
+
+@click.command(
+    cls=SettingsCommand,
+    sections=[
+        "preparation",
+        "generator",
+        "discriminator",
+        "adversarial",
+        "creps",
+        "prior",
+        "sampling",
+        "training",
+        "inference",
+    ],
+)
+@click.option("-o", "--output", type=PATH, help="File to write instead of standard output; must not exist.")
+@preset
+@settings_file
+@click.pass_context
+def settings(ctx: click.Context, output: Path | None, preset: str | None, settings_path: Path | None) -> None:
+    """Print every setting with its value, its meaning and its source, as YAML."""
+    from creps.errors import OutputExistsError
+    from creps.io.atomic import atomic_file
+    from creps.settings import load_settings, to_yaml
+
+    text = to_yaml(load_settings(preset, settings_path, chosen_overrides(ctx)), NOTICE)
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    if output.exists():
+        raise OutputExistsError(f"{output} is already there.", "A settings file is never rewritten: name another.")
+    with atomic_file(output) as temporary:
+        temporary.write_text(text, encoding="utf-8")

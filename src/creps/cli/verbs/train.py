@@ -1,0 +1,45 @@
+"""``creps train``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from creps.cli.options import PATH, SettingsCommand, chosen_overrides, preset, settings_file
+
+__all__ = ["train"]
+
+
+@click.command(
+    cls=SettingsCommand,
+    sections=["generator", "discriminator", "adversarial", "creps", "prior", "sampling", "training", "inference"],
+)
+@click.argument("cohort", type=PATH)
+@click.option("-o", "--output", type=PATH, required=True, help="Run folder: model, checkpoints, curves, pictures.")
+@click.option("--resume", type=click.Choice(["auto"]), help="Go on from the last checkpoint, if there is one.")
+@click.option("--weights", help="The same as --creps.weights.")
+@preset
+@settings_file
+@click.pass_context
+def train(
+    ctx: click.Context,
+    cohort: Path,
+    output: Path,
+    resume: str | None,
+    weights: str | None,
+    preset: str | None,
+    settings_path: Path | None,
+) -> None:
+    """Train a model on a prepared COHORT, without pairs."""
+    from creps.data.cohort import load_cohort
+    from creps.pipeline.train import SETTINGS_FILE
+    from creps.pipeline.train import train as run
+    from creps.settings import load_settings
+
+    prepared = load_cohort(cohort)
+    overrides = chosen_overrides(ctx) | ({"creps.weights": weights} if weights else {})
+    if resume and not settings_path and not preset and (output / SETTINGS_FILE).is_file():
+        settings_path = output / SETTINGS_FILE
+    settings = load_settings(preset, settings_path, overrides, prepared.settings())
+    click.echo(f"model: {run(prepared, output, settings, resume=resume is not None)}")

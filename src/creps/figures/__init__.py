@@ -1,0 +1,23 @@
+"""Pictures for people."""
+
+from __future__ import annotations
+
+from creps.figures.planes import (
+    BONE_WINDOW_HU,
+    SOFT_WINDOW_HU,
+    Panel,
+    comparison_figure,
+    mr_window,
+    patch_row,
+    synthesis_figure,
+)
+
+__all__ = [
+    "BONE_WINDOW_HU",
+    "SOFT_WINDOW_HU",
+    "Panel",
+    "comparison_figure",
+    "mr_window",
+    "patch_row",
+    "synthesis_figure",
+]

@@ -1,0 +1,37 @@
+"""Kinds of values that settings have."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+__all__ = ["Count", "Fraction", "NotNegative", "PatchSize", "Positive", "Section", "Seed", "SpacingMm"]
+
+
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+
+
+def _whole(value: object) -> object:
+    """``1e3`` is a whole number, `True` is not."""
+    if isinstance(value, bool):
+        raise ValueError("a whole number is wanted, not true or false")
+    try:
+        number = float(value) if isinstance(value, str) else None
+    except ValueError:
+        return value
+    return int(number) if number is not None and number.is_integer() else value
+
+
+Count = Annotated[int, BeforeValidator(_whole), Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+SpacingMm = tuple[Positive, Positive, Positive]
+PatchSize = tuple[Count, Count, Count]
+
+
+class Section(BaseModel):
+    """One section of the tree: unknown keys are refused, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)

@@ -1,0 +1,70 @@
+"""Settings of the loss terms."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+
+from creps.settings.choices import AdversarialLoss, BackboneName
+from creps.settings.fields import Count, NotNegative, Positive, Section
+
+__all__ = ["AdversarialSettings", "CrepsSettings", "PriorSettings"]
+
+
+class AdversarialSettings(Section):
+    """The adversarial loss of both networks (paper, eq. 5)."""
+
+    loss: AdversarialLoss = "bce"
+    """Binary cross entropy on the logits (paper) or least squares."""
+    weight: NotNegative = 1.0
+    """Weight of the adversarial term in the generator loss (paper, eq. 5: 1)."""
+    gradient_penalty: NotNegative = 0.0
+    """R1 penalty on real CT for the discriminator: weight / 2 x squared gradient norm of a patch's summed logits / their number; 0 is off (paper: off)."""
+
+
+class CrepsSettings(Section):
+    """The CREPs loss: Gram matrices of a frozen ImageNet network (paper, eqs. 1-4)."""
+
+    weight: NotNegative = 20.0
+    """Weight of the style term (paper, eq. 4: 20); 0 removes the term; where `balance` measures the weight, it is not used."""
+    backbone: BackboneName = "convnext_tiny"
+    """Feature network (paper: ConvNeXt-Tiny; VGG16 is the classical loss)."""
+    weights: str = "imagenet"
+    """`imagenet` (torchvision's cache, or its download), a .pth or .safetensors file, or `random`: seeded and untrained, which is not the paper's loss and is said so everywhere."""
+    weights_sha256: Annotated[str | None, BeforeValidator(lambda v: str(v) if isinstance(v, int) else v)] = None
+    """SHA-256 that the weights file must have (a prefix of at least 8 digits will do)."""
+    layers: Annotated[tuple[str, ...] | None, BeforeValidator(lambda v: (v,) if isinstance(v, str) else v)] = None
+    """Feature nodes by torchvision's names; default: the first block of stages 3 and 4 after the second point-wise layer for ConvNeXt, relu1_2, 2_2, 3_3 and 4_3 for VGG16."""
+    image_size: Annotated[int, Field(ge=32)] | None = 224
+    """Slices are resized to this many pixels a side, bilinear (paper, section 2.2: 224); null keeps their own size."""
+    slice_step: Count = 1
+    """Use every n-th axial slice of the patch (1: all)."""
+    reduction: Literal["mean", "sum"] = "mean"
+    """Over slices and batch: `mean`, or the literal `sum` over the batch (slices still averaged)."""
+    gram: Literal["slice", "batch"] = "slice"
+    """Compare the Gram matrix of each slice with that of the CT slice facing it, or the averages over the batch."""
+    content_weight: NotNegative = 0.0
+    """Weight of the content term, mean L1 of the features (paper, Fig. 1: drawn but not used)."""
+    balance: Literal["auto", "always", "never"] = "auto"
+    """Balance the term against the adversarial one over the first steps, then freeze the weight; `auto` does so for everything but real ConvNeXt weights, on which the paper's 20 is exact."""
+    balance_steps: Count = 20
+    """Steps over which the balance is measured."""
+    balance_ratio: Positive = 1.0
+    """Weighted style over adversarial magnitude that the balance aims at."""
+
+
+class PriorSettings(Section):
+    """Ties of the sCT to its MR (not in the paper): a crude guess from unpaired grey-value statistics, and edges."""
+
+    warm_up_steps: Annotated[int, Field(ge=0)] = 0
+    """First steps in which the generator alone learns the guess: grey values matched in reversed order by depth under the skin; 0 is off."""
+    weight: NotNegative = 0.0
+    """Weight of the distance to the guess after that; 0 is off."""
+    smoothness: NotNegative = 0.0
+    """Weight of the term that keeps the sCT smooth where the MR is; edges of the MR are free; 0 is off."""
+
+    @property
+    def needs_guess(self) -> bool:
+        """Whether a guess is used at all."""
+        return self.warm_up_steps > 0 or self.weight > 0
