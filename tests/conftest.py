@@ -28,7 +28,7 @@ TINY = {
     "training.steps": 3,
     "training.log_every": 1,
     "training.precision": "fp32",
-    "training.picture_every": 100,
+    "training.validate_every": 100,
     "inference.precision": "fp32",
     "inference.device": "cpu",
     "training.device": "cpu",

@@ -20,10 +20,10 @@ from creps.networks.generator import Generator
 from creps.pipeline.prepare import prepare
 from creps.pipeline.train import train
 from creps.settings import load_settings
-from creps.training.loop import build_networks, build_style
-from creps.training.prior import ContrastPrior, fit_prior, write_guesses
+from creps.training.build import build_networks, build_style
+from creps.training.prior import ContrastPrior, fit_prior, open_guesses, write_guesses
 from creps.training.sampling import UnpairedPatches, UnpairedSampler
-from creps.training.step import TrainingStep, average_into, unwrapped
+from creps.training.step import Part, TrainingStep, average_into
 from tests.conftest import TINY
 
 
@@ -74,13 +74,13 @@ def test_both_networks_learn(changes):
     chosen = settings(**changes)
     fresh = build_networks(Fabric(accelerator="cpu", devices=1), chosen, build_style(chosen))
     before = {
-        name: {k: v.clone() for k, v in unwrapped(getattr(fresh, name)).named_parameters()}
+        name: {k: v.clone() for k, v in getattr(fresh, name).named_parameters()}
         for name in ("generator", "discriminator")
     }
     networks, _ = one_step(chosen, steps=2)
     for name in ("generator", "discriminator"):
         optimizer = getattr(networks, f"{name}_optimizer")
-        for key, parameter in unwrapped(getattr(networks, name)).named_parameters():
+        for key, parameter in getattr(networks, name).named_parameters():
             assert optimizer.state[parameter]["exp_avg_sq"].abs().sum() > 0, f"{name}.{key}"
             assert not torch.equal(parameter, before[name][key]), f"{name}.{key}"
             assert torch.isfinite(parameter).all(), f"{name}.{key}"
@@ -92,12 +92,13 @@ def test_each_update_moves_only_its_own_network():
     networks = build_networks(fabric, chosen, build_style(chosen))
     step = TrainingStep(fabric, networks, build_style(chosen), chosen)
     step(torch.rand(2, 1, 24, 24, 24), torch.rand(2, 1, 24, 24, 24))
-    discriminator = unwrapped(networks.discriminator)
+    discriminator = networks.discriminator
     # after the step the discriminator holds the gradient of its own loss only, and can be trained again
     assert all(p.requires_grad for p in discriminator.parameters())
     with torch.no_grad():
         sizes = [float(p.grad.abs().sum()) for p in discriminator.parameters()]
-    step._update_generator(*[torch.rand(2, 1, 24, 24, 24, requires_grad=True) for _ in range(3)], None, _report())
+    mr, ct, sct = (torch.rand(2, 1, 24, 24, 24, requires_grad=True) for _ in range(3))
+    step._update_generator([Part(mr, ct, mr)], [sct], _report())
     assert sizes == [float(p.grad.abs().sum()) for p in discriminator.parameters()]
 
 
@@ -127,12 +128,12 @@ def test_warming_up_teaches_the_generator_alone():
     fabric = Fabric(accelerator="cpu", devices=1)
     networks = build_networks(fabric, chosen, None)
     step = TrainingStep(fabric, networks, None, chosen)
-    before = [p.clone() for p in unwrapped(networks.discriminator).parameters()]
+    before = [p.clone() for p in networks.discriminator.parameters()]
     torch.manual_seed(0)
     mr = torch.rand(2, 1, 24, 24, 24) * 2
     losses = [float(step.warm_up(mr, torch.full_like(mr, -0.7)).terms["anchor"]) for _ in range(60)]
     assert losses[-1] < 0.7 * losses[0]
-    assert all(torch.equal(a, b) for a, b in zip(before, unwrapped(networks.discriminator).parameters(), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(before, networks.discriminator.parameters(), strict=True))
 
 
 def test_the_guess_maps_dark_to_bone_by_place_and_thick_dark_to_air(cohort):
@@ -154,7 +155,8 @@ def test_the_guess_maps_dark_to_bone_by_place_and_thick_dark_to_air(cohort):
 
 
 def test_guesses_are_kept_for_training_mrs_only_and_read_with_their_patches(cohort, tmp_path):
-    guesses = write_guesses(cohort, tmp_path / "g")
+    write_guesses(cohort, tmp_path / "g")
+    guesses = open_guesses(cohort, tmp_path / "g")
     assert set(guesses) == {case.case for case in cohort.cases("mr", "train")}
     chosen = settings().sampling
     sampler = UnpairedSampler(cohort.cases("mr", "train"), cohort.cases("ct", "train"), chosen, 0, 2)
@@ -191,8 +193,8 @@ def test_cpu_bf16_gives_the_discriminator_the_float32_gradient():
         for _ in range(10):
             junk = [torch.full((size,), float("nan")) for size in (4096, 65536, 1 << 18)]
             del junk
-            step._update_discriminator(ct, ct, sct, _report())
-        gradients[precision] = [p.grad.clone() for p in unwrapped(networks.discriminator).parameters()]
+            step._update_discriminator([Part(ct, ct, ct)], [sct], _report())
+        gradients[precision] = [p.grad.clone() for p in networks.discriminator.parameters()]
     for full, half in zip(gradients["fp32"], gradients["bf16"], strict=True):
         torch.testing.assert_close(full, half)
 
@@ -208,7 +210,7 @@ def test_average_follows_the_generator_and_its_buffers():
 def test_a_run_tells_its_story(cohort, tmp_path, caplog):
     logging.getLogger("creps").propagate = True
     with caplog.at_level(logging.INFO, logger="creps"):
-        train(cohort, tmp_path / "run", settings(**{"training.ema_decay": 0.9, "training.picture_every": 2}))
+        train(cohort, tmp_path / "run", settings(**{"training.ema_decay": 0.9, "training.validate_every": 2}))
     lines = [r.getMessage() for r in caplog.records if "/3  d_real" in r.getMessage()]
     assert lines[0].startswith("step 1/3")
     assert "style" in lines[0]
@@ -337,7 +339,7 @@ def test_after_a_nan_one_can_go_on_with_a_lower_rate(cohort, tmp_path, monkeypat
         calls.append(1)
         if len(calls) == 3:
             with torch.no_grad():
-                next(unwrapped(self.networks.generator).parameters()).fill_(float("nan"))
+                next(self.networks.generator.parameters()).fill_(float("nan"))
         return report
 
     monkeypatch.setattr(TrainingStep, "__call__", breaks)

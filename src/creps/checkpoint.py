@@ -26,7 +26,17 @@ from creps.networks.generator import Generator
 from creps.provenance import sha256_file
 from creps.settings import GeneratorSettings, InferenceSettings, PreparationSettings
 
-__all__ = ["PLAN", "WEIGHTS", "Plan", "build_generator", "load_model", "load_tensors", "save_model", "save_tensors"]
+__all__ = [
+    "PLAN",
+    "WEIGHTS",
+    "Plan",
+    "build_generator",
+    "load_model",
+    "load_plan",
+    "load_tensors",
+    "save_model",
+    "save_tensors",
+]
 
 PLAN = "plan.json"
 WEIGHTS = "generator.safetensors"
@@ -77,13 +87,7 @@ def load_model(folder: Path | str) -> tuple[Plan, Generator]:
         ModelError: not a model, another schema version, or weights that do not fit the plan.
     """
     folder = _model_folder(Path(folder))
-    plan = read_versioned(
-        folder / PLAN,
-        Plan,
-        ModelError,
-        other_version="Use the version of creps that wrote it.",
-        damaged="Copy the model folder again.",
-    )
+    plan = load_plan(folder)
     weights = folder / WEIGHTS
     if not weights.is_file():
         raise ModelError(f"{folder} has a plan but no {WEIGHTS}.", "Copy the whole model folder.")
@@ -99,6 +103,21 @@ def load_model(folder: Path | str) -> tuple[Plan, Generator]:
             f"{weights} does not fit the generator of its plan.", "Copy the model folder again."
         ) from error
     return plan, generator.eval()
+
+
+def load_plan(folder: Path | str) -> Plan:
+    """The plan of a model folder, a checkpoint, or the model inside a run's folder.
+
+    Raises:
+        ModelError: not a model, or another schema version.
+    """
+    return read_versioned(
+        _model_folder(Path(folder)) / PLAN,
+        Plan,
+        ModelError,
+        other_version="Use the version of creps that wrote it.",
+        damaged="Copy the model folder again.",
+    )
 
 
 def save_tensors(path: Path, tensors: dict[str, torch.Tensor]) -> None:

@@ -7,6 +7,7 @@
   + CohortError       a prepared cohort that is missing, broken or too small
   + ModelError        a model, checkpoint or weights file that cannot be used
   + TrainingError     a run that cannot go on
+    - RunInterruptedError      a signal ended it early; nothing is lost
 
 Each message has two parts: what happened, then what to do about it.
 """
@@ -19,6 +20,7 @@ __all__ = [
     "InputError",
     "ModelError",
     "OutputExistsError",
+    "RunInterruptedError",
     "SettingsError",
     "TrainingError",
 ]
@@ -63,3 +65,17 @@ class ModelError(CrepsError):
 
 class TrainingError(CrepsError):
     """Training cannot start or cannot go on."""
+
+
+class RunInterruptedError(TrainingError):
+    """A signal ended a run before its last step; everything is saved.
+
+    Args:
+        what: One sentence.
+        remedy: One sentence.
+        exit_code: What a shell expects of a program that the signal ended.
+    """
+
+    def __init__(self, what: str, remedy: str, exit_code: int) -> None:
+        super().__init__(what, remedy)
+        self.exit_code = exit_code

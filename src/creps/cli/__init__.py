@@ -10,7 +10,7 @@ import traceback
 import click
 
 from creps.cli.verbs import creps
-from creps.errors import CrepsError
+from creps.errors import CrepsError, RunInterruptedError
 
 __all__ = ["main"]
 
@@ -34,19 +34,31 @@ def main() -> None:
         message, code = _explain(error)
         if code == INTERNAL and logging.getLogger("creps").isEnabledFor(logging.DEBUG):
             traceback.print_exc()
-        click.echo(message, err=True)
+        if _speaks_for_all():
+            click.echo(message, err=True)
         sys.exit(code)
+
+
+def _speaks_for_all() -> bool:
+    """Whether this is the only process of a training, or its first."""
+    if "lightning" not in sys.modules:
+        return True
+    from creps.training.distribution import is_first_process
+
+    return is_first_process()
 
 
 def _explain(error: BaseException) -> tuple[str, int]:
     """One sentence and an exit code."""
     reason = " ".join(str(error).split())[:300]
+    if isinstance(error, RunInterruptedError):
+        return str(error), error.exit_code
     if isinstance(error, CrepsError):
         return f"Error: {error}", 1
     if isinstance(error, (KeyboardInterrupt, click.exceptions.Abort)):
         return "Interrupted.", 130
     if isinstance(error, MemoryError) or "out of memory" in reason.lower():
-        return "Error: Out of memory. Use smaller patches or batches, or the CPU as device.", 1
+        return "Error: Out of memory. Use a smaller inference.batch_size, or the CPU as device.", 1
     if isinstance(error, OSError):
         name, what = error.filename or "A file", error.strerror or reason
         return f"Error: {name}: {what}. Check the path, its rights and the disk.", 1

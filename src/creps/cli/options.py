@@ -114,11 +114,12 @@ def chosen_overrides(ctx: click.Context) -> dict[str, Any]:
 def set_up_logging(quiet: bool, verbose: bool) -> None:
     """Messages of creps go to standard error, a line each."""
     handler = logging.StreamHandler()
+    handler.setLevel(logging.WARNING if quiet else logging.DEBUG)
     handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", datefmt="%H:%M:%S"))
     logger = logging.getLogger("creps")
     logger.handlers[:] = [handler]
     logger.propagate = False
-    logger.setLevel(logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO)
+    logger.setLevel(logging.DEBUG if verbose else logging.INFO)
     for name in ("lightning.fabric", "lightning", "lightning.pytorch"):
         logging.getLogger(name).setLevel(logging.WARNING)
 

@@ -6,7 +6,7 @@ patches overlap by half, every voxel of the original volume is seen at least twi
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -16,7 +16,16 @@ import numpy.typing as npt
 
 from creps.volume import Array
 
-__all__ = ["CoveringGrid", "PatchLocation", "Triple", "covering_grid", "half_overlap", "read_patch", "triple"]
+__all__ = [
+    "CoveringGrid",
+    "PatchLocation",
+    "Triple",
+    "centred_location",
+    "covering_grid",
+    "half_overlap",
+    "read_patch",
+    "triple",
+]
 
 Triple = tuple[int, int, int]
 
@@ -156,6 +165,15 @@ def read_patch(array: Array, location: PatchLocation, fill: float) -> Array:
     patch = np.full(location.size, fill, dtype=np.float32)
     patch[tuple(target)] = values
     return patch
+
+
+def centred_location(centre: Sequence[float], shape: Triple, size: Triple) -> PatchLocation:
+    """The patch around a point, moved inside the volume; centred along axes shorter than the patch."""
+    index = []
+    for c, n, p in zip(centre, shape, size, strict=True):
+        start = round(c - p / 2)
+        index.append(min(max(start, 0), n - p) if n >= p else (n - p) // 2)
+    return PatchLocation(triple(index), size)
 
 
 def _axis_options(length: int, size: int, overlap: int) -> list[tuple[int, int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from creps.figures.curves import curves_figure
 from creps.figures.planes import (
     BONE_WINDOW_HU,
     SOFT_WINDOW_HU,
@@ -17,6 +18,7 @@ __all__ = [
     "SOFT_WINDOW_HU",
     "Panel",
     "comparison_figure",
+    "curves_figure",
     "mr_window",
     "patch_row",
     "synthesis_figure",

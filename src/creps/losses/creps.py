@@ -7,6 +7,7 @@ from typing import Literal
 
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from creps.networks.backbone import Backbone
 
@@ -50,7 +51,7 @@ def style_distance(
         sct: Gram matrices (N, C, C) of each layer; N slices, those of one patch in a row.
         ct: The same of the CT slices that face them.
         reduction: ``mean`` over all slices, or ``sum`` over the batch of the mean over a patch's slices.
-        batch: Patches in the batch.
+        batch: Patches in the whole batch, which `sum` multiplies by.
         gram: ``slice`` compares slice with slice, ``batch`` the averages over all slices.
 
     Returns:
@@ -74,6 +75,11 @@ class CrepsLoss(nn.Module):
         slice_step: Use every n-th slice.
         reduction: See `style_distance`.
         gram: See `style_distance`.
+        batch_size: Patches in the whole batch of a step, of which a call may see a part; default: those seen.
+
+    Attributes:
+        checkpoint_activations: Keep nothing of the backbone for the backward pass and compute it again
+            there, patch by patch: the same gradients, memory for the slices of one patch, more time.
     """
 
     def __init__(
@@ -82,8 +88,11 @@ class CrepsLoss(nn.Module):
         slice_step: int = 1,
         reduction: Literal["mean", "sum"] = "mean",
         gram: Literal["slice", "batch"] = "slice",
+        batch_size: int | None = None,
     ) -> None:
         super().__init__()
+        self.checkpoint_activations = False
+        self.batch_size = batch_size
         self.backbone = backbone
         self.slice_step = slice_step
         self.reduction = reduction
@@ -99,6 +108,16 @@ class CrepsLoss(nn.Module):
         Returns:
             Two scalars: style (eq. 3) and content (mean L1 of the features, Fig. 1).
         """
+        if not (self.checkpoint_activations and torch.is_grad_enabled()):
+            return self._compare(sct, ct)
+        parts = len(sct) if self.gram == "slice" else 1  # averages over the batch need all of it at once
+        terms = [
+            checkpoint(self._compare, *pair, use_reentrant=False, preserve_rng_state=False)
+            for pair in zip(sct.chunk(parts), ct.chunk(parts), strict=True)
+        ]
+        return torch.stack([style for style, _ in terms]).mean(), torch.stack([content for _, content in terms]).mean()
+
+    def _compare(self, sct: torch.Tensor, ct: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         with torch.no_grad():
             target = self.backbone(self._slices(ct))
         features = self.backbone(self._slices(sct))
@@ -106,7 +125,7 @@ class CrepsLoss(nn.Module):
             [gram_matrix(f) for f in features],
             [gram_matrix(f) for f in target],
             reduction=self.reduction,
-            batch=len(sct),
+            batch=self.batch_size or len(sct),
             gram=self.gram,
         )
         content = torch.stack([(a.float() - b.float()).abs().mean() for a, b in zip(features, target, strict=True)])

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from creps.settings.choices import Norm, Padding
 
-__all__ = ["LEAKY_SLOPE", "conv3d", "norm3d"]
+__all__ = ["LEAKY_SLOPE", "conv3d", "frozen_statistics", "norm3d"]
 
 LEAKY_SLOPE = 0.2
 """LeakyReLU slope of the residual blocks and of the discriminator (section 2.2, cGAN)."""
@@ -27,3 +31,17 @@ def conv3d(
     """A convolution without bias: the paper uses none anywhere (section 2.2, cGAN)."""
     padding = 1 if kernel > 1 else 0
     return nn.Conv3d(inputs, outputs, kernel, stride, padding, bias=False, padding_mode=padding_mode)
+
+
+@contextmanager
+def frozen_statistics(network: nn.Module) -> Iterator[None]:
+    """Keep batch norm's running statistics as they are while the same batch goes through once more."""
+    norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum

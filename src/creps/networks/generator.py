@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
+
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
-from creps.networks.blocks import LEAKY_SLOPE, conv3d, norm3d
+from creps.networks.blocks import LEAKY_SLOPE, conv3d, frozen_statistics, norm3d
 from creps.settings.choices import Norm, Padding
 
 __all__ = ["Generator"]
+
+Stage = Callable[[torch.Tensor], torch.Tensor]
 
 
 class ResidualBlock(nn.Module):
@@ -43,6 +50,10 @@ class Generator(nn.Module):
         norm: Normalisation after each convolution but the last (paper: batch).
         norm_in_blocks: Whether the residual blocks normalise too (paper: yes).
         padding: How convolutions see beyond the patch; zero is background in MR and water in CT.
+
+    Attributes:
+        checkpoint_activations: Keep only what lies between stages (encoder, each block, decoder) for the
+            backward pass and compute the rest again there: the same gradients, less memory, more time.
     """
 
     def __init__(
@@ -54,6 +65,7 @@ class Generator(nn.Module):
         padding: Padding = "zeros",
     ) -> None:
         super().__init__()
+        self.checkpoint_activations = False
         inner = norm if norm_in_blocks else "none"
         self.stem = _convolution(1, width, norm, padding)
         self.down = _convolution(width, 2 * width, norm, padding, stride=2)
@@ -63,12 +75,32 @@ class Generator(nn.Module):
 
     def forward(self, mr: torch.Tensor) -> torch.Tensor:
         """(B, 1, D, H, W) MR → (B, 1, D, H, W) sCT; any size of at least 2 voxels per axis."""
-        x = self.up(self.blocks(self.down(self.stem(mr))))
-        x = functional.interpolate(x, size=mr.shape[2:], mode="trilinear", align_corners=False)
+        x = mr
+        for stage in self.stages(mr.shape[2:]):
+            x = self._checkpointed(stage, x) if self.checkpoint_activations and torch.is_grad_enabled() else stage(x)
+        return x
+
+    def stages(self, size: torch.Size) -> list[Stage]:
+        """What a volume of that size (D, H, W) goes through, one after the other."""
+        return [self._encoded, *self.blocks, partial(self._decoded, size=size)]
+
+    def _encoded(self, mr: torch.Tensor) -> torch.Tensor:
+        encoded: torch.Tensor = self.down(self.stem(mr))
+        return encoded
+
+    def _decoded(self, x: torch.Tensor, size: torch.Size) -> torch.Tensor:
+        x = functional.interpolate(self.up(x), size=size, mode="trilinear", align_corners=False)
         x = self.head[0](x)
         with torch.autocast(x.device.type, enabled=False):  # bfloat16 would round bone to steps of 8 HU
             sct: torch.Tensor = self.head[1](x.float())
         return sct
+
+    def _checkpointed(self, stage: Stage, x: torch.Tensor) -> torch.Tensor:
+        again = frozen_statistics(self)  # the backward pass sees the batch a second time
+        result: torch.Tensor = checkpoint(
+            stage, x, use_reentrant=False, preserve_rng_state=False, context_fn=lambda: (nullcontext(), again)
+        )
+        return result
 
 
 def _convolution(inputs: int, outputs: int, norm: Norm, padding: Padding, stride: int = 1) -> nn.Sequential:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-__all__ = ["AdversarialLoss", "BackboneName", "CtPositions", "Fusion", "Norm", "Padding", "Precision"]
+__all__ = ["AdversarialLoss", "BackboneName", "CtPositions", "Fusion", "Norm", "Padding", "Precision", "Tracker"]
 
 Norm = Literal["batch", "instance", "none"]
 Padding = Literal["zeros", "reflect", "replicate"]
@@ -13,3 +13,4 @@ AdversarialLoss = Literal["bce", "least_squares"]
 CtPositions = Literal["independent", "matched", "colocated"]
 Fusion = Literal["upper_median", "median", "mean", "gaussian"]
 Precision = Literal["bf16", "fp32"]
+Tracker = Literal["tensorboard", "mlflow", "wandb"]

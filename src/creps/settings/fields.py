@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-__all__ = ["Count", "Fraction", "NotNegative", "PatchSize", "Positive", "Section", "Seed", "SpacingMm"]
+__all__ = ["Count", "Fraction", "NotNegative", "OneOrMany", "PatchSize", "Positive", "Section", "Seed", "SpacingMm"]
 
 
 Positive = Annotated[float, Field(gt=0)]
@@ -24,6 +24,12 @@ def _whole(value: object) -> object:
     return int(number) if number is not None and number.is_integer() else value
 
 
+def _listed(value: object) -> object:
+    """A word by itself is a list of one."""
+    return (value,) if isinstance(value, str) else value
+
+
+OneOrMany = BeforeValidator(_listed)
 Count = Annotated[int, BeforeValidator(_whole), Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]

@@ -28,8 +28,9 @@ def load_settings(
     file: Path | None = None,
     overrides: Mapping[str, Any] | None = None,
     prepared: Settings | None = None,
+    model: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Settings:
-    """Layer defaults, a preset, a settings file and single values.
+    """Layer defaults, a preset, the settings of a model, a settings file and single values.
 
     Args:
         preset: Name of a shipped preset; wins over the file's own ``preset:`` line.
@@ -37,6 +38,7 @@ def load_settings(
         overrides: ``{"training.steps": 100}``.
         prepared: Settings that a cohort was prepared with: its preset is the default one and its
             preparation stands; asking for another is an error.
+        model: Sections of a model to start from; beside a named preset only its generator counts.
 
     Raises:
         SettingsError: unknown key (the nearest is named), wrong value, unreadable file, or another
@@ -49,6 +51,9 @@ def load_settings(
     if prepared is not None:
         _refuse_other_preset(chosen, layers, prepared)
         layers["preparation"] = prepared.preparation.model_dump()
+    for section in model or {}:
+        if section == "generator" or not (preset or named):
+            _merge(layers, {section: (model or {})[section]})
     _merge(layers, tree)
     for key, value in (overrides or {}).items():
         section, _, name = key.partition(".")

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from creps.settings.choices import AdversarialLoss, BackboneName
-from creps.settings.fields import Count, NotNegative, Positive, Section
+from creps.settings.fields import Count, NotNegative, OneOrMany, Positive, Section
 
 __all__ = ["AdversarialSettings", "CrepsSettings", "PriorSettings"]
 
@@ -34,7 +34,7 @@ class CrepsSettings(Section):
     """`imagenet` (torchvision's cache, or its download), a .pth or .safetensors file, or `random`: seeded and untrained, which is not the paper's loss and is said so everywhere."""
     weights_sha256: Annotated[str | None, BeforeValidator(lambda v: str(v) if isinstance(v, int) else v)] = None
     """SHA-256 that the weights file must have (a prefix of at least 8 digits will do)."""
-    layers: Annotated[tuple[str, ...] | None, BeforeValidator(lambda v: (v,) if isinstance(v, str) else v)] = None
+    layers: Annotated[tuple[str, ...] | None, OneOrMany] = None
     """Feature nodes by torchvision's names; default: the first block of stages 3 and 4 after the second point-wise layer for ConvNeXt, relu1_2, 2_2, 3_3 and 4_3 for VGG16."""
     image_size: Annotated[int, Field(ge=32)] | None = 224
     """Slices are resized to this many pixels a side, bilinear (paper, section 2.2: 224); null keeps their own size."""

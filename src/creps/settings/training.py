@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from creps.settings.choices import CtPositions, Precision
-from creps.settings.fields import Count, Fraction, NotNegative, PatchSize, Positive, Section, Seed
+from creps.settings.choices import CtPositions, Precision, Tracker
+from creps.settings.fields import Count, Fraction, NotNegative, OneOrMany, PatchSize, Positive, Section, Seed
 
 __all__ = ["SamplingSettings", "TrainingSettings"]
 
@@ -21,6 +21,8 @@ class SamplingSettings(Section):
     """`grid` visits every MR patch of the half-stride grid once an epoch (paper), `random` draws positions in the body's box."""
     ct_positions: CtPositions = "independent"
     """`independent` of the MR (paper), `matched`: the same normalised body position in another patient, `colocated`: the same case and position, for cohorts of registered pairs only."""
+    balance_centres: bool = False
+    """Draw from each centre equally often, however many cases it has; cases without a centre count as one centre (paper: not mentioned)."""
     steps_per_epoch: Count | None = None
     """Steps of an epoch when `mr_positions` is random (default: as many as the grid would take)."""
 
@@ -48,15 +50,29 @@ class TrainingSettings(Section):
     """Arithmetic of the networks; losses and optimizers are float32 either way."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:N or mps."""
+    devices: Literal["auto"] | Count = 1
+    """Processes of a node, one per GPU (or so many on the CPU); `auto` takes every GPU. The batch is shared out, batch norm and losses see all of it."""
+    nodes: Count = 1
+    """Machines of a cluster; SLURM or torchrun starts their processes."""
+    accumulate: Count = 1
+    """Split each process's share of the batch into this many parts, one after the other, and add up their gradients: less memory; batch norm sees a part at a time (paper: the whole batch at once)."""
+    checkpoint_activations: bool = False
+    """Compute activations again in the backward pass instead of keeping them: the same gradients, much less memory, about a third more time."""
     workers: Annotated[int, Field(ge=0)] = 0
     """Processes that read patches; changes nothing but speed."""
     seed: Seed = 0
     """Seed of initialisation and of every draw."""
     log_every: Count = 10
     """Steps between lines on the console and rows in the curves; the first step is always shown."""
-    picture_every: Count = 250
-    """Steps between pictures of the validation cases (MR | sCT | CT)."""
+    loggers: Annotated[tuple[Tracker, ...], OneOrMany] = ("tensorboard",)
+    """Where curves and pictures go beside the run's folder: tensorboard, mlflow, wandb (the last two are extras, `pip install creps[mlflow]`); W&B sends them over the network unless WANDB_MODE=offline."""
+    validate_every: Count = 250
+    """Steps between validations on fixed patches of the validation cases: score, picture (MR | sCT | CT), curves as a picture."""
+    validation_cases: Count = 3
+    """MRs (and CTs) that are validated on at most; three patches of each."""
+    model: Literal["last", "best"] = "last"
+    """Which weights become the run's model: the last ones (the paper's; the moving average if there is one), or those with the lowest validation score."""
     checkpoint_every: Count = 500
-    """Steps between checkpoints; the last step always writes one."""
+    """Steps between checkpoints; the last step and an interruption always write one."""
     keep_checkpoints: Count = 2
     """How many checkpoints stay on disk."""

@@ -1,10 +1,12 @@
-"""The training loop: batches in, updates, curves, pictures, checkpoints."""
+"""The training loop: batches in, updates, validation, checkpoints, until the end or a signal."""
 
 from __future__ import annotations
 
-import copy
 import logging
+import signal
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,107 +15,51 @@ from lightning.fabric import Fabric
 from torch import nn
 from torch.utils.data import DataLoader
 
-from creps.checkpoint import Plan, build_generator
-from creps.errors import SettingsError, TrainingError
-from creps.losses.balance import MagnitudeBalance
-from creps.losses.creps import CrepsLoss
-from creps.networks.backbone import Backbone
-from creps.networks.discriminator import PatchDiscriminator, smallest_input
-from creps.settings import Settings
+from creps.checkpoint import Plan, save_model
+from creps.errors import TrainingError
+from creps.io.atomic import atomic_folder
+from creps.training.distribution import BatchShare, first_process_only, mean_over_processes
+from creps.training.interruption import Interruption, ignore_signals
 from creps.training.monitor import Monitor
 from creps.training.sampling import UnpairedPatches
-from creps.training.state import save_checkpoint
+from creps.training.state import Best, inference_weights, save_checkpoint
 from creps.training.step import Networks, StepReport, TrainingStep, average_into
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-__all__ = ["Validation", "build_networks", "build_style", "run_training", "total_steps"]
+__all__ = ["Outcome", "TrainingLoop", "Validation"]
 
 log = logging.getLogger(__name__)
 
 Validation = Callable[[nn.Module, nn.Module], "tuple[dict[str, float], npt.NDArray[np.uint8]]"]
-"""(generator in training, generator to synthesize with) → values for the curves, picture (H, W, 3)."""
+"""(generator in training, generator to synthesize with) → values for the curves, picture (H, W, 3).
+The value named `SCORE` decides which weights are the best ones."""
+
+SCORE = "validation_score_hu"
+
+BEST = "best"
+"""Folder of the best model inside a run's folder."""
 
 
-def build_networks(fabric: Fabric, settings: Settings, style: CrepsLoss | None) -> Networks:
-    """Networks and optimizers, initialised from the run's seed and set up for its device.
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended.
 
-    Raises:
-        SettingsError: the patch is too small for the discriminator.
+    Attributes:
+        step: Steps done.
+        best: Its best validation; known to the first process.
+        signal: What ended it early, if anything.
     """
-    smallest = smallest_input(len(settings.discriminator.widths))
-    if min(settings.sampling.patch_size) < smallest:
-        raise SettingsError(
-            f"sampling.patch_size {settings.sampling.patch_size} is too small for the discriminator.",
-            f"Every side needs at least {smallest} voxels.",
-        )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(settings.training.seed)
-        generator = build_generator(settings.generator)
-        discriminator = PatchDiscriminator(**settings.discriminator.model_dump())
-    generator.to(memory_format=torch.channels_last_3d)
-    discriminator.to(memory_format=torch.channels_last_3d)
-    averaged = copy.deepcopy(generator).requires_grad_(False) if settings.training.ema_decay > 0 else None
-    rate = settings.training.learning_rate
-    generator, generator_optimizer = fabric.setup(generator, _adamw(generator, rate, settings))
-    discriminator, discriminator_optimizer = fabric.setup(
-        discriminator, _adamw(discriminator, settings.training.discriminator_learning_rate or rate, settings)
-    )
-    return Networks(
-        generator,
-        discriminator,
-        generator_optimizer,
-        discriminator_optimizer,
-        _balance(settings, style),
-        averaged.to(fabric.device) if averaged is not None else None,
-    )
+
+    step: int
+    best: Best | None
+    signal: signal.Signals | None = None
 
 
-def build_style(settings: Settings) -> CrepsLoss | None:
-    """The CREPs loss with its backbone, or None if the weights of its terms are 0.
-
-    Raises:
-        ModelError: the backbone's weights cannot be had.
-        SettingsError: the patch's slices are too small for the chosen features.
-    """
-    creps = settings.creps
-    if creps.weight == creps.content_weight == 0:
-        return None
-    backbone = Backbone(
-        creps.backbone, creps.weights, creps.layers, creps.image_size, creps.weights_sha256, settings.training.seed
-    )
-    _, height, width = settings.sampling.patch_size
-    try:
-        with torch.no_grad():
-            backbone(torch.zeros(1, 1, height, width))
-    except RuntimeError as error:
-        raise SettingsError(
-            f"Slices of {height} x {width} voxels are too small for the features {', '.join(backbone.layers)}.",
-            "Set creps.image_size (paper: 224), use larger patches, or earlier layers.",
-        ) from error
-    return CrepsLoss(backbone, creps.slice_step, creps.reduction, creps.gram)
-
-
-def total_steps(settings: Settings, samples_per_epoch: int) -> int:
-    """Steps of a run: its epochs, cut off at `training.steps`."""
-    steps = -(-settings.training.epochs * samples_per_epoch // settings.training.batch_size)
-    return steps if settings.training.steps is None else min(steps, settings.training.steps)
-
-
-def run_training(
-    fabric: Fabric,
-    networks: Networks,
-    step: TrainingStep,
-    patches: UnpairedPatches,
-    *,
-    start: int,
-    folder: Path,
-    plan: Callable[[int], Plan],
-    validate: Validation | None,
-) -> None:
-    """Train from step `start` to the end of `patches`.
+class TrainingLoop:
+    """Trains from step `start` to the end of `patches`.
 
     Args:
         fabric: The engine.
@@ -121,69 +67,122 @@ def run_training(
         step: The update.
         patches: The samples of the whole run.
         start: Steps done before.
+        best: The best validation so far.
         folder: The run's folder.
         plan: Makes the model's plan after a number of steps.
         validate: Looks at the networks now and then.
-
-    Raises:
-        TrainingError: a loss is no longer finite.
     """
-    training, steps = step.settings.training, patches.steps
-    loader = fabric.setup_dataloaders(_loader(patches, start, training.workers), use_distributed_sampler=False)
-    monitor = Monitor(folder, start, steps, training.log_every)
-    try:
-        for done, batch in enumerate(loader, start + 1):
-            mr, ct = (batch[name].contiguous(memory_format=torch.channels_last_3d) for name in ("mr", "ct"))
-            guess = batch.get("guess")
-            warming_up = guess is not None and done <= step.settings.prior.warm_up_steps
-            report = step.warm_up(mr, guess) if warming_up else step(mr, ct, guess)
-            if networks.averaged is not None:
-                average_into(networks.averaged, networks.generator, training.ema_decay, done)
-            looks = validate is not None and (done % training.picture_every == 0 or done == steps)
-            saves = done % training.checkpoint_every == 0 or done == steps
-            if monitor.due(done) or looks or saves:
-                terms, validation = _finite(report, done, folder), None
-                if validate is not None and looks:
-                    validation, picture = validate(networks.generator, networks.averaged or networks.generator)
-                    monitor.picture(done, picture)
-                monitor.show(done, terms, report.weights, validation)
-            if networks.balance.steps and done == step.settings.prior.warm_up_steps + networks.balance.steps:
-                log.info("style weight balanced and frozen at %.6g", float(networks.balance.weight))
-            if saves:
-                save_checkpoint(folder / "checkpoints", networks, done, plan(done), training.keep_checkpoints)
-    finally:
-        monitor.close()
 
+    def __init__(
+        self,
+        fabric: Fabric,
+        networks: Networks,
+        step: TrainingStep,
+        patches: UnpairedPatches,
+        *,
+        start: int,
+        best: Best | None,
+        folder: Path,
+        plan: Callable[[int], Plan],
+        validate: Validation,
+    ) -> None:
+        self.fabric, self.networks, self.step, self.patches = fabric, networks, step, patches
+        self.start, self.best, self.folder, self.plan, self.validate = start, best, folder, plan, validate
+        self.settings = step.settings.training
+        self.done = start
+        self._unchecked: list[tuple[int, StepReport]] = []
 
-def _adamw(module: nn.Module, rate: float, settings: Settings) -> torch.optim.AdamW:
-    return torch.optim.AdamW(
-        module.parameters(),
-        lr=rate,
-        betas=(settings.training.beta1, 0.999),
-        weight_decay=settings.training.weight_decay,
-    )
+    def run(self, monitor: Monitor | None) -> Outcome:
+        """Train.
 
+        Args:
+            monitor: Shows the run; None in all processes but the first.
 
-def _balance(settings: Settings, style: CrepsLoss | None) -> MagnitudeBalance:
-    creps = settings.creps
-    real = style is None or (style.backbone.weights.backbone == "convnext_tiny" and style.backbone.weights.trained)
-    measured = creps.weight > 0 and (creps.balance == "always" or (creps.balance == "auto" and not real))
-    return MagnitudeBalance(creps.weight, creps.balance_steps if measured else 0, creps.balance_ratio)
+        Raises:
+            TrainingError: a loss or a weight is no longer finite; the checkpoints before stay.
+        """
+        settings, steps = self.settings, self.patches.steps
+        with Interruption(self.fabric) as interruption:
+            for done, batch in enumerate(self._batches(), self.start + 1):
+                self._unchecked.append((done, self._update(batch, done)))
+                stops = interruption.requested()
+                ends = done == steps
+                looks = done % settings.validate_every == 0 or ends
+                saves = done % settings.checkpoint_every == 0 or ends or stops
+                if done == self.start + 1 or done % settings.log_every == 0 or looks or saves:
+                    terms, weights = self._checked_terms()
+                    first_process_only(self.fabric, partial(self._look, monitor, done, terms, weights, looks))
+                if saves:
+                    first_process_only(self.fabric, partial(self._save, done))
+                self.done = done
+                if stops and not ends:
+                    return Outcome(done, self.best, interruption.signal)
+        return Outcome(self.done, self.best)
 
-
-def _loader(patches: UnpairedPatches, start: int, workers: int) -> DataLoader[dict[str, torch.Tensor]]:
-    batch_size = patches.sampler.batch_size
-    rest = range(start * batch_size, len(patches))
-    return DataLoader(patches, batch_size, sampler=rest, num_workers=workers, persistent_workers=workers > 0)
-
-
-def _finite(report: StepReport, step: int, folder: Path) -> dict[str, float]:
-    values = {name: float(value) for name, value in report.terms.items()}
-    broken = [name for name, value in values.items() if not abs(value) < float("inf")]
-    if broken:
-        raise TrainingError(
-            f"At step {step} the loss term '{broken[0]}' is {values[broken[0]]}.",
-            f"Go on from the last checkpoint in {folder / 'checkpoints'} with --resume auto and a lower "
-            "training.learning_rate.",
+    def _batches(self) -> DataLoader[dict[str, torch.Tensor]]:
+        share = BatchShare(
+            self.settings.batch_size, self.start, self.patches.steps, self.fabric.global_rank, self.fabric.world_size
         )
-    return values
+        workers = self.settings.workers
+        loader: DataLoader[dict[str, torch.Tensor]] = DataLoader(
+            self.patches,
+            share.share,
+            sampler=share,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            worker_init_fn=ignore_signals,
+        )
+        return self.fabric.setup_dataloaders(loader, use_distributed_sampler=False)  # type: ignore[return-value]
+
+    def _update(self, batch: dict[str, torch.Tensor], done: int) -> StepReport:
+        mr, ct = (batch[name].contiguous(memory_format=torch.channels_last_3d) for name in ("mr", "ct"))
+        guess = batch.get("guess")
+        warming_up = guess is not None and done <= self.step.settings.prior.warm_up_steps
+        report = self.step.warm_up(mr, guess) if warming_up and guess is not None else self.step(mr, ct, guess)
+        if self.networks.averaged is not None:
+            average_into(self.networks.averaged, self.networks.generator, self.settings.ema_decay, done)
+        return report
+
+    def _checked_terms(self) -> tuple[dict[str, float], dict[str, float]]:
+        """The last step's terms, after a look at every step since the last look: none may be NaN or infinite."""
+        values: dict[str, float] = {}
+        for step, report in self._unchecked:
+            means = mean_over_processes(self.fabric, torch.stack(list(report.terms.values()))).tolist()
+            values = dict(zip(report.terms, means, strict=True))
+            broken = next((name for name, value in values.items() if not abs(value) < float("inf")), None)
+            if broken is not None:
+                raise TrainingError(
+                    f"At step {step} the loss term '{broken}' is {values[broken]}.",
+                    f"Go on from the last checkpoint in {self.folder / 'checkpoints'} with --resume auto and a lower "
+                    "training.learning_rate.",
+                )
+        weights = self._unchecked[-1][1].weights
+        self._unchecked.clear()
+        return values, weights
+
+    def _look(
+        self, monitor: Monitor | None, done: int, terms: dict[str, float], weights: dict[str, float], looks: bool
+    ) -> None:
+        values = None
+        if looks:
+            final = self.networks.averaged if self.networks.averaged is not None else self.networks.generator
+            values, picture = self.validate(self.networks.generator, final)
+            self._keep_if_best(done, values[SCORE])
+            if monitor is not None:
+                monitor.picture(done, picture)
+        if monitor is not None:
+            monitor.show(done, terms, weights, values)
+        balance = self.networks.balance
+        if balance.steps and done == self.step.settings.prior.warm_up_steps + balance.steps:
+            log.info("style weight balanced and frozen at %.6g", float(balance.weight))
+
+    def _keep_if_best(self, done: int, score: float) -> None:
+        if self.best is not None and score >= self.best.score:
+            return
+        self.best = Best(done, score)
+        with atomic_folder(self.folder / BEST) as temporary:
+            save_model(temporary, inference_weights(self.networks), self.plan(done))
+
+    def _save(self, done: int) -> None:
+        checkpoints, keep = self.folder / "checkpoints", self.settings.keep_checkpoints
+        save_checkpoint(checkpoints, self.networks, done, self.plan(done), keep, self.best)

@@ -1,28 +1,30 @@
-"""What a run shows: console lines, curves as CSV and TensorBoard, pictures."""
+"""What a run shows: console lines, curves as CSV, pictures, and the trackers it feeds."""
 
 from __future__ import annotations
 
 import csv
 import logging
 import time
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from creps.io.atomic import atomic_file
 from creps.training.step import TERMS
+from creps.training.trackers import Tracker
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-__all__ = ["Monitor"]
+__all__ = ["CURVES", "Monitor"]
 
 log = logging.getLogger(__name__)
 
 CURVES = "curves.csv"
 
-VALIDATION = ("train_eval_difference_hu",)
+VALIDATION = ("validation_score_hu", "train_eval_difference_hu")
 """What a validation measures."""
 
 
@@ -35,22 +37,24 @@ class Monitor:
         folder: The run's folder.
         start: Steps done before.
         steps: Steps of the whole run.
-        log_every: Steps between lines; the first and the last are always shown.
+        trackers: Told everything as well.
+        draw_curves: Draws the curves' file (first argument) as a picture (second argument).
     """
 
-    def __init__(self, folder: Path, start: int, steps: int, log_every: int) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
-        self.folder, self.steps, self.log_every = folder, steps, log_every
+    def __init__(
+        self,
+        folder: Path,
+        start: int,
+        steps: int,
+        trackers: Sequence[Tracker] = (),
+        draw_curves: Callable[[Path, Path], None] | None = None,
+    ) -> None:
+        self.folder, self.steps = folder, steps
         self.columns = ["step", "seconds_per_step", *TERMS, *(f"{name}_weight" for name in TERMS), *VALIDATION]
         self.curves = _open_curves(folder / CURVES, self.columns, start)
-        self.tensorboard = SummaryWriter(str(folder / "tensorboard"), purge_step=start + 1 if start else None)
+        self.trackers, self.draw_curves = trackers, draw_curves
         self.first_step = self.last_step = start
         self.started = self.last_time = time.perf_counter()
-
-    def due(self, step: int) -> bool:
-        """Whether `step` (counted from 1) is to be shown."""
-        return step == self.first_step + 1 or step % self.log_every == 0 or step == self.steps
 
     def show(
         self, step: int, terms: dict[str, float], weights: dict[str, float], validation: dict[str, float] | None = None
@@ -72,24 +76,28 @@ class Monitor:
             )
             scalars |= {f"validation/{name}": value for name, value in validation.items()}
             row |= validation
-        for name, value in scalars.items():
-            self.tensorboard.add_scalar(name, value, step)
+        for tracker in self.trackers:
+            tracker.scalars(scalars, step)
         writer = csv.DictWriter(self.curves, self.columns, restval="", lineterminator="\n")
         writer.writerow({"step": step} | {name: f"{value:.8g}" for name, value in row.items()})
         self.curves.flush()
+        if self.draw_curves is not None and (validation or step == self.steps):
+            self.draw_curves(self.folder / CURVES, self.folder / "curves.png")
 
     def picture(self, step: int, image: npt.NDArray[np.uint8]) -> None:
-        """An (H, W, 3) picture as PNG and for TensorBoard."""
+        """An (H, W, 3) picture as PNG and for the trackers."""
         import matplotlib.image
 
         with atomic_file(self.folder / "pictures" / f"step_{step:08d}.png") as path:
             matplotlib.image.imsave(path, image)
-        self.tensorboard.add_image("validation", image, step, dataformats="HWC")
+        for tracker in self.trackers:
+            tracker.picture(image, step)
 
     def close(self) -> None:
         """Flush what is buffered."""
         self.curves.close()
-        self.tensorboard.close()
+        for tracker in self.trackers:
+            tracker.close()
 
 
 def _open_curves(path: Path, columns: list[str], start: int) -> TextIO:

@@ -23,7 +23,7 @@ from creps.preprocessing.intensity import AIR_NETWORK
 from creps.preprocessing.mask import Mask, depth_mm
 from creps.volume import Array
 
-__all__ = ["ContrastPrior", "fit_prior", "write_guesses"]
+__all__ = ["ContrastPrior", "fit_prior", "open_guesses", "write_guesses"]
 
 DEPTHS_MM = (0.0, 4.5, 7.5, 10.5, 13.5, 16.5, 19.5, 22.5, 28.5, 40.0, 60.0)
 """Lower ends of the classes of depth under the skin: fine where the skull is."""
@@ -111,18 +111,17 @@ def fit_prior(cohort: Cohort) -> ContrastPrior:
     return ContrastPrior(tables["mr"], tables["ct"], air / max(1, body), spacing_mm)
 
 
-def write_guesses(cohort: Cohort, folder: Path) -> dict[str, Array]:
-    """Guess a CT for every training MR of a cohort and keep it on disk.
-
-    Returns:
-        Case → (D, H, W) in network units, memory-mapped.
-    """
+def write_guesses(cohort: Cohort, folder: Path) -> None:
+    """Guess a CT for every training MR of a cohort and keep it on disk."""
     prior = fit_prior(cohort)
-    cases = cohort.cases("mr", "train")
     with atomic_folder(folder) as temporary:
-        for case in cases:
+        for case in cohort.cases("mr", "train"):
             np.save(temporary / f"{case.case}.npy", prior.guess(np.asarray(cohort.array(case)), cohort.body(case)))
-    return {case.case: np.load(folder / f"{case.case}.npy", mmap_mode="r") for case in cases}
+
+
+def open_guesses(cohort: Cohort, folder: Path) -> dict[str, Array]:
+    """Case → its guess (D, H, W) in network units, memory-mapped."""
+    return {case.case: np.load(folder / f"{case.case}.npy", mmap_mode="r") for case in cohort.cases("mr", "train")}
 
 
 def _places(body: Mask, spacing_mm: tuple[float, float, float]) -> npt.NDArray[np.int64]:

@@ -14,7 +14,7 @@ import torch
 from torch.utils.data import Dataset
 
 from creps.data.cohort import Case, Cohort
-from creps.data.patches import PatchLocation, Triple, covering_grid, read_patch, triple
+from creps.data.patches import PatchLocation, Triple, centred_location, covering_grid, read_patch, triple
 from creps.errors import CohortError
 from creps.preprocessing.intensity import AIR_NETWORK
 from creps.settings import SamplingSettings
@@ -60,11 +60,16 @@ class UnpairedSampler:
         if settings.ct_positions == "matched":
             _check_other_patients(self.mr_cases, self.ct_cases)
         self._facing = _facing_cases(self.mr_cases, self.ct_cases) if settings.ct_positions == "colocated" else {}
+        self._mr_centres, self._ct_centres = _by_centre(self.mr_cases), _by_centre(self.ct_cases)
         self._grid = [
             (case, PatchLocation(_minus(where.index, grid.pad_before), where.size))
             for case in self.mr_cases
             for grid in [covering_grid(case.shape, settings.patch_size, min_coverage=1)]
             for where in grid.locations
+        ]
+        centre_of = [case.centre if settings.balance_centres else None for case, _ in self._grid]
+        self._grid_groups = [
+            [place for place, centre in enumerate(centre_of) if centre == name] for name in dict.fromkeys(centre_of)
         ]
 
     @property
@@ -81,20 +86,40 @@ class UnpairedSampler:
         if self.settings.ct_positions == "colocated":
             return Draw(mr, mr_location, self._facing[mr.case], mr_location)
         if self.settings.ct_positions == "matched":
-            others = [ct for ct in self.ct_cases if ct.patient != mr.patient]
-            ct = others[int(rng.integers(len(others)))]
+            ct = self._any(self._ct_centres, rng, without=mr.patient)
             return Draw(mr, mr_location, ct, _matched(mr, mr_location, ct, self.settings.patch_size))
-        ct = self.ct_cases[int(rng.integers(len(self.ct_cases)))]
+        ct = self._any(self._ct_centres, rng)
         return Draw(mr, mr_location, ct, _anywhere(ct.shape, self.settings.patch_size, rng))
 
     def _draw_mr(self, step: int, index: int) -> tuple[Case, PatchLocation]:
         sample = step * self.batch_size + index
         if self.settings.mr_positions == "grid":
-            epoch, place = divmod(sample, len(self._grid))
-            return self._grid[_order(self.seed, epoch, len(self._grid))[place]]
+            return self._grid[self._visit(sample)]
         rng = self._rng(MR_STREAM, step, index)
-        case = self.mr_cases[int(rng.integers(len(self.mr_cases)))]
+        case = self._any(self._mr_centres, rng)
         return case, _inside_body(case, self.settings.patch_size, rng)
+
+    def _visit(self, sample: int) -> int:
+        """Which patch of the grid sample number `sample` visits.
+
+        Each centre's patches are visited in an order of their own, again and again; balanced sampling
+        goes round the centres, otherwise all patches are one group.
+        """
+        groups = self._grid_groups
+        turn, centre = divmod(sample, len(groups))
+        group = groups[centre]
+        epoch, place = divmod(turn, len(group))
+        return int(group[_order(self.seed, epoch, len(group), centre)[place]])
+
+    def _any(self, centres: list[list[Case]], rng: np.random.Generator, without: str | None = None) -> Case:
+        """A case by lot, of a patient other than `without`; with balanced sampling a centre comes first."""
+        allowed = [[case for case in centre if case.patient != without] for centre in centres]
+        allowed = [centre for centre in allowed if centre]
+        if self.settings.balance_centres:
+            cases = allowed[int(rng.integers(len(allowed)))]
+        else:
+            cases = [case for centre in allowed for case in centre]
+        return cases[int(rng.integers(len(cases)))]
 
     def _rng(self, stream: int, step: int, index: int) -> np.random.Generator:
         return np.random.default_rng(np.random.SeedSequence([self.seed, stream, step, index]))
@@ -131,9 +156,15 @@ class UnpairedPatches(Dataset[dict[str, torch.Tensor]]):
         return {name: torch.from_numpy(patch)[None] for name, patch in patches.items()}
 
 
-@lru_cache(maxsize=4)
-def _order(seed: int, epoch: int, count: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    return np.random.default_rng(np.random.SeedSequence([seed, ORDER_STREAM, epoch])).permutation(count)
+@lru_cache(maxsize=16)
+def _order(seed: int, epoch: int, count: int, centre: int = 0) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    stream = [seed, ORDER_STREAM, epoch, *([centre] if centre else [])]
+    return np.random.default_rng(np.random.SeedSequence(stream)).permutation(count)
+
+
+def _by_centre(cases: Sequence[Case]) -> list[list[Case]]:
+    """The cases of each centre; those without one are a centre of their own."""
+    return [[case for case in cases if case.centre == name] for name in dict.fromkeys(case.centre for case in cases)]
 
 
 def _anywhere(shape: Triple, size: Triple, rng: np.random.Generator) -> PatchLocation:
@@ -147,7 +178,7 @@ def _anywhere(shape: Triple, size: Triple, rng: np.random.Generator) -> PatchLoc
 def _inside_body(case: Case, size: Triple, rng: np.random.Generator) -> PatchLocation:
     """A uniform position whose centre lies in the body's box and whose patch lies in the volume."""
     centre = [rng.uniform(first, end) for first, end in case.body]
-    return _centred(centre, case.shape, size)
+    return centred_location(centre, case.shape, size)
 
 
 def _matched(mr: Case, where: PatchLocation, ct: Case, size: Triple) -> PatchLocation:
@@ -156,15 +187,7 @@ def _matched(mr: Case, where: PatchLocation, ct: Case, size: Triple) -> PatchLoc
     for i, p, (a, b), (c, d) in zip(where.index, size, mr.body, ct.body, strict=True):
         relative = (i + p / 2 - a) / max(1, b - a)
         centre.append(c + relative * (d - c))
-    return _centred(centre, ct.shape, size)
-
-
-def _centred(centre: Sequence[float], shape: Triple, size: Triple) -> PatchLocation:
-    index = []
-    for c, n, p in zip(centre, shape, size, strict=True):
-        start = round(c - p / 2)
-        index.append(min(max(start, 0), n - p) if n >= p else (n - p) // 2)
-    return PatchLocation(triple(index), size)
+    return centred_location(centre, ct.shape, size)
 
 
 def _check_other_patients(mr_cases: Sequence[Case], ct_cases: Sequence[Case]) -> None:

@@ -5,7 +5,7 @@
     checkpoints/step_00000500/
         plan.json, generator.safetensors     the model, ready for synthesis (the average, if there is one)
         training.safetensors                 both networks, both optimizers, average, balance
-        training.json                        step, hash of the tensors
+        training.json                        step, best validation so far, hash of the tensors
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +23,38 @@ from creps.checkpoint import Plan, load_tensors, save_model, save_tensors
 from creps.errors import ModelError, TrainingError
 from creps.io.atomic import atomic_folder, write_json
 from creps.provenance import sha256_file
-from creps.training.step import Networks, unwrapped
+from creps.training.step import Networks
 
-__all__ = ["latest_checkpoint", "load_checkpoint", "save_checkpoint"]
+__all__ = [
+    "Best",
+    "inference_weights",
+    "latest_checkpoint",
+    "load_checkpoint",
+    "load_discriminator",
+    "save_checkpoint",
+]
 
 TENSORS, STATE = "training.safetensors", "training.json"
 SCHEMA_VERSION = 1
 _NAME = re.compile(r"step_(\d{8})")
 
 
-def save_checkpoint(folder: Path, networks: Networks, step: int, plan: Plan, keep: int) -> Path:
+@dataclass(frozen=True)
+class Best:
+    """The best validation of a run.
+
+    Attributes:
+        step: After how many steps.
+        score: Its score; lower is better.
+    """
+
+    step: int
+    score: float
+
+
+def save_checkpoint(
+    folder: Path, networks: Networks, step: int, plan: Plan, keep: int, best: Best | None = None
+) -> Path:
     """Write the checkpoint of `step` into a run's checkpoints folder, whole or not at all.
 
     Args:
@@ -40,6 +63,7 @@ def save_checkpoint(folder: Path, networks: Networks, step: int, plan: Plan, kee
         step: Steps done.
         plan: Plan of the model.
         keep: How many checkpoints stay; older ones are removed.
+        best: The best validation so far.
 
     Returns:
         The checkpoint's folder.
@@ -53,7 +77,8 @@ def save_checkpoint(folder: Path, networks: Networks, step: int, plan: Plan, kee
         save_model(temporary, inference_weights(networks), plan)
         save_tensors(temporary / TENSORS, _all_tensors(networks))
         digest = sha256_file(temporary / TENSORS)
-        write_json(temporary / STATE, {"schema_version": SCHEMA_VERSION, "step": step, "sha256": digest})
+        state = {"schema_version": SCHEMA_VERSION, "step": step, "sha256": digest}
+        write_json(temporary / STATE, {**state, "best": asdict(best) if best else None})
     for old in _checkpoints(folder)[:-keep]:
         shutil.rmtree(old, ignore_errors=True)
     return path
@@ -61,7 +86,7 @@ def save_checkpoint(folder: Path, networks: Networks, step: int, plan: Plan, kee
 
 def inference_weights(networks: Networks) -> dict[str, torch.Tensor]:
     """The weights to synthesize with: the moving average if there is one."""
-    return dict(_modules(networks)["averaged" if networks.averaged is not None else "generator"].state_dict())
+    return dict((networks.averaged or networks.generator).state_dict())
 
 
 def latest_checkpoint(folder: Path) -> Path | None:
@@ -70,11 +95,11 @@ def latest_checkpoint(folder: Path) -> Path | None:
     return found[-1] if found else None
 
 
-def load_checkpoint(path: Path, networks: Networks) -> int:
+def load_checkpoint(path: Path, networks: Networks) -> tuple[int, Best | None]:
     """Put a checkpoint's state into freshly built networks and optimizers.
 
     Returns:
-        Steps done.
+        Steps done, and the best validation among them.
 
     Raises:
         ModelError: damaged, of another schema version, or of networks of another shape.
@@ -82,6 +107,7 @@ def load_checkpoint(path: Path, networks: Networks) -> int:
     try:
         state = json.loads((path / STATE).read_text(encoding="utf-8"))
         step, digest, version = int(state["step"]), state["sha256"], state["schema_version"]
+        best = Best(**state["best"]) if state.get("best") else None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(
             f"{path / STATE} is missing or damaged.", "Delete this checkpoint and resume again."
@@ -100,7 +126,22 @@ def load_checkpoint(path: Path, networks: Networks) -> int:
         raise ModelError(
             f"{path} belongs to networks of another shape.", "Resume with the settings that the run was started with."
         ) from error
-    return step
+    return step, best
+
+
+def load_discriminator(path: Path, networks: Networks) -> bool:
+    """Put a checkpoint's discriminator into fresh networks, if it has one of the same shape.
+
+    Raises:
+        ModelError: the checkpoint is damaged.
+    """
+    if not (path / TENSORS).is_file():
+        return False
+    try:
+        networks.discriminator.load_state_dict(_below(load_tensors(path / TENSORS), "discriminator"))
+    except RuntimeError:
+        return False
+    return True
 
 
 def _refuse_broken(tensors: dict[str, torch.Tensor], step: int, folder: Path) -> None:
@@ -120,8 +161,8 @@ def _checkpoints(folder: Path) -> list[Path]:
 
 def _modules(networks: Networks) -> dict[str, torch.nn.Module]:
     modules = {
-        "generator": unwrapped(networks.generator),
-        "discriminator": unwrapped(networks.discriminator),
+        "generator": networks.generator,
+        "discriminator": networks.discriminator,
         "balance": networks.balance,
     }
     return modules | ({"averaged": networks.averaged} if networks.averaged is not None else {})
@@ -129,8 +170,8 @@ def _modules(networks: Networks) -> dict[str, torch.nn.Module]:
 
 def _optimizers(networks: Networks) -> dict[str, tuple[torch.nn.Module, torch.optim.Optimizer]]:
     return {
-        "generator_optimizer": (unwrapped(networks.generator), networks.generator_optimizer),
-        "discriminator_optimizer": (unwrapped(networks.discriminator), networks.discriminator_optimizer),
+        "generator_optimizer": (networks.generator, networks.generator_optimizer),
+        "discriminator_optimizer": (networks.discriminator, networks.discriminator_optimizer),
     }
 
 

@@ -18,6 +18,9 @@ __all__ = ["train"]
 @click.argument("cohort", type=PATH)
 @click.option("-o", "--output", type=PATH, required=True, help="Run folder: model, checkpoints, curves, pictures.")
 @click.option("--resume", type=click.Choice(["auto"]), help="Go on from the last checkpoint, if there is one.")
+@click.option(
+    "--from", "origin", type=PATH, help="Start from this model, run or checkpoint (fine-tuning), with its settings."
+)
 @click.option("--weights", help="The same as --creps.weights.")
 @preset
 @settings_file
@@ -27,19 +30,25 @@ def train(
     cohort: Path,
     output: Path,
     resume: str | None,
+    origin: Path | None,
     weights: str | None,
     preset: str | None,
     settings_path: Path | None,
 ) -> None:
     """Train a model on a prepared COHORT, without pairs."""
     from creps.data.cohort import load_cohort
+    from creps.pipeline.starting_point import settings_of
     from creps.pipeline.train import SETTINGS_FILE
     from creps.pipeline.train import train as run
     from creps.settings import load_settings
+    from creps.training.distribution import is_first_process
 
     prepared = load_cohort(cohort)
     overrides = chosen_overrides(ctx) | ({"creps.weights": weights} if weights else {})
     if resume and not settings_path and not preset and (output / SETTINGS_FILE).is_file():
         settings_path = output / SETTINGS_FILE
-    settings = load_settings(preset, settings_path, overrides, prepared.settings())
-    click.echo(f"model: {run(prepared, output, settings, resume=resume is not None)}")
+    model = settings_of(origin) if origin is not None and settings_path != output / SETTINGS_FILE else None
+    settings = load_settings(preset, settings_path, overrides, prepared.settings(), model)
+    folder = run(prepared, output, settings, resume=resume is not None, origin=origin)
+    if is_first_process():
+        click.echo(f"model: {folder}")

@@ -1,0 +1,69 @@
+"""The curves of a run as one picture."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from creps.io.atomic import atomic_file
+
+__all__ = ["curves_figure"]
+
+PANELS: dict[str, tuple[str, ...]] = {
+    "discriminator": ("d_real", "d_fake", "r1"),
+    "generator: adversarial": ("adversarial",),
+    "generator: style × weight": ("style",),
+    "generator: other terms": ("content", "anchor", "smoothness"),
+    "validation (HU)": ("validation_score_hu", "train_eval_difference_hu"),
+    "seconds per step": ("seconds_per_step",),
+}
+"""Title → columns of the curves' file."""
+
+SMOOTH = 200
+"""About so many points are drawn; more are averaged in groups."""
+
+
+def curves_figure(curves: Path, picture: Path, title: str = "") -> None:
+    """Draw the columns of ``curves.csv`` over the steps.
+
+    Args:
+        curves: The file.
+        picture: The PNG to write.
+        title: Above it.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with curves.open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    shown = {name: [c for c in columns if any(row.get(c) for row in rows)] for name, columns in PANELS.items()}
+    shown = {name: columns for name, columns in shown.items() if columns}
+    figure = Figure(figsize=(11, 2.6 * -(-max(1, len(shown)) // 2)), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(-(-max(1, len(shown)) // 2), 2, squeeze=False).flat
+    for (name, columns), axis in zip(shown.items(), axes, strict=False):
+        for column in columns:
+            steps, values = _points(rows, column, weighted=name.endswith("weight"))
+            axis.plot(steps, values, label=column, linewidth=1.2, marker="." if len(steps) < 30 else None)
+        axis.set_title(name, fontsize=9)
+        axis.set_xlabel("step", fontsize=8)
+        axis.tick_params(labelsize=8)
+        axis.grid(alpha=0.3)
+        axis.legend(fontsize=7)
+    for axis in axes:  # what is left of the last row
+        axis.axis("off")
+    figure.suptitle(title, fontsize=10)
+    with atomic_file(picture) as temporary:
+        figure.savefig(temporary, dpi=90)
+
+
+def _points(rows: list[dict[str, str]], column: str, *, weighted: bool) -> tuple[list[float], list[float]]:
+    """Steps and values, averaged in groups where there are many."""
+    points = []
+    for row in rows:
+        if row.get(column):
+            weight = float(row.get(f"{column}_weight") or 1) if weighted else 1.0
+            points.append((float(row["step"]), weight * float(row[column])))
+    size = max(1, len(points) // SMOOTH)
+    groups = [points[i : i + size] for i in range(0, len(points), size)]
+    return [group[-1][0] for group in groups], [sum(value for _, value in group) / len(group) for group in groups]

@@ -1,0 +1,264 @@
+"""A run's folder: what is in it, whether a run may go on there, and the record that tells its story.
+
+::
+
+    settings.yaml                    every setting
+    record.json                      versions, hashes, cohort, sessions (from step, to step, how each ended)
+    log.txt  curves.csv  curves.png  pictures/  tensorboard/
+    checkpoints/step_00000500/       for going on
+    last/  ema/  best/               models: last weights, their moving average, lowest validation score
+    model/                           the one to use: a copy of one of these
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import signal
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from creps.checkpoint import PLAN, Plan, load_model, save_model
+from creps.data.cohort import Cohort
+from creps.errors import CohortError, CrepsError, ModelError, OutputExistsError, RunInterruptedError, SettingsError
+from creps.io.atomic import atomic_file, atomic_folder, write_json
+from creps.losses.balance import MagnitudeBalance
+from creps.losses.creps import CrepsLoss
+from creps.provenance import NOTICE, provenance
+from creps.settings import Settings, load_settings, to_yaml
+from creps.training.loop import BEST, Outcome
+from creps.training.state import inference_weights, latest_checkpoint
+from creps.training.step import Networks
+
+__all__ = ["SETTINGS_FILE", "RunFolder"]
+
+log = logging.getLogger(__name__)
+
+SETTINGS_FILE = "settings.yaml"
+RECORD_FILE = "record.json"
+LOG_FILE = "log.txt"
+
+FREE_TO_CHANGE = (
+    *("epochs", "steps", "learning_rate", "discriminator_learning_rate", "device", "devices", "nodes", "accumulate"),
+    *("checkpoint_activations", "workers", "log_every", "loggers", "validate_every", "validation_cases", "model"),
+    *("checkpoint_every", "keep_checkpoints"),
+)
+"""Training settings that may change when a run goes on."""
+
+
+class RunFolder:
+    """The folder of one run.
+
+    Args:
+        path: Where; missing or empty for a new run.
+        cohort: What is trained on.
+        settings: The whole tree.
+        style: The CREPs loss, or None.
+        origin: What the run starts from instead of random weights, for the record.
+    """
+
+    def __init__(
+        self, path: Path, cohort: Cohort, settings: Settings, style: CrepsLoss | None, origin: dict[str, Any] | None
+    ) -> None:
+        self.path, self.cohort, self.settings, self.style, self.origin = path, cohort, settings, style, origin
+        self._session: dict[str, Any] = {}
+        self._earlier: dict[str, Any] = {}
+
+    def checkpoint_to_resume(self, resume: bool) -> Path | None:
+        """The checkpoint to go on from, if there is one.
+
+        Raises:
+            OutputExistsError: the folder holds something else, or a run that was not to be resumed.
+            SettingsError, CohortError, ModelError: it holds another run than this one.
+        """
+        path, settings = self.path, self.path / SETTINGS_FILE
+        held = [item for item in path.iterdir() if not item.name.startswith(".writing-")] if path.exists() else []
+        if not held:
+            return None
+        checkpoint = latest_checkpoint(path / "checkpoints")
+        if not settings.is_file():
+            raise OutputExistsError(f"{path} is already there.", "Name another folder.")
+        if checkpoint is None:
+            return None  # a run that never got anywhere: nothing is lost by starting it again
+        if not resume:
+            raise OutputExistsError(f"{path} is already there.", "Go on with --resume auto, or name another folder.")
+        _refuse_other_settings(load_settings(file=settings), self.settings, settings)
+        self._refuse_other_origin(checkpoint / PLAN)
+        return checkpoint
+
+    def open(self, start: int) -> str:
+        """Write what the run is before its first step.
+
+        Returns:
+            The run's id: the same for a run and its continuation.
+        """
+        with atomic_file(self.path / SETTINGS_FILE) as path:
+            path.write_text(to_yaml(self.settings, f"{NOTICE}\nThe settings of this run."), encoding="utf-8")
+        self._earlier = _read_record(self.path / RECORD_FILE) if start else {}
+        self._earlier.setdefault("run_id", uuid.uuid4().hex[:16])
+        self._session = {"started": _now(), "from_step": start}
+        self._write_record("running", self.training_record(start))
+        return str(self._earlier["run_id"])
+
+    @contextmanager
+    def told(self, done: Callable[[], int]) -> Iterator[None]:
+        """Keep the log, and write how the session ended, whatever ends it.
+
+        Args:
+            done: Says how many steps are done.
+        """
+        with _log_to(self.path / LOG_FILE):
+            try:
+                yield
+            except RunInterruptedError as error:
+                log.info("%s", error)
+                self._close("interrupted", error.what, done())
+                raise
+            except BaseException as error:
+                reason = str(error) if isinstance(error, CrepsError) else type(error).__name__
+                log.info("stopped: %s", reason)
+                self._close("failed", reason, done())
+                raise
+
+    def finish(self, networks: Networks, outcome: Outcome) -> None:
+        """Write the models of a run that came to its end or was interrupted, and its record."""
+        record = self.training_record(outcome.step, networks.balance)
+        last = self.plan(record)
+        tensors = {"last": networks.generator.state_dict()}
+        if networks.averaged is not None:
+            tensors["ema"] = networks.averaged.state_dict()
+        for name, state in tensors.items():
+            self._save_model(name, dict(state), last)
+        if self.settings.training.model == "best" and outcome.best is not None:
+            plan, generator = load_model(self.path / BEST)
+            self._save_model("model", dict(generator.state_dict()), plan)
+        else:
+            self._save_model("model", inference_weights(networks), last)
+        self._earlier["best"] = asdict(outcome.best) if outcome.best else None
+        self._close("finished", None, outcome.step, record)
+
+    def interruption(self, outcome: Outcome, steps: int) -> RunInterruptedError:
+        """The error that says that a signal ended the run early."""
+        number = outcome.signal or signal.SIGINT
+        return RunInterruptedError(
+            f"Stopped by {number.name} after step {outcome.step} of {steps}; everything is saved in {self.path}.",
+            "Go on with --resume auto.",
+            exit_code=128 + number,
+        )
+
+    def _save_model(self, name: str, tensors: dict[str, torch.Tensor], plan: Plan) -> None:
+        with atomic_folder(self.path / name) as temporary:
+            save_model(temporary, tensors, plan)
+
+    def plan(self, record: dict[str, Any]) -> Plan:
+        """The plan of a model with that training record."""
+        return Plan(
+            preparation=self.cohort.manifest.preparation,
+            generator=self.settings.generator,
+            patch_size=self.settings.sampling.patch_size,
+            inference=self.settings.inference,
+            training=record,
+            provenance=provenance(),
+        )
+
+    def training_record(self, steps: int, balance: MagnitudeBalance | None = None) -> dict[str, Any]:
+        """How a model came about; file names only, no paths of this machine."""
+        chosen = self.settings.model_dump(mode="json")
+        chosen["creps"]["weights"] = Path(self.settings.creps.weights).name
+        style = self.style
+        return {
+            "steps": steps,
+            "started_from": self.origin,
+            "cohort": {
+                "cases_sha256": _cases_sha256(self.cohort),
+                "mr_cases": len(self.cohort.cases("mr", "train")),
+                "ct_cases": len(self.cohort.cases("ct", "train")),
+            },
+            "perceptual_weights": style.backbone.weights.record() if style else None,
+            "style_weight": None if balance is None or style is None else balance.record(),
+            "settings": chosen,
+        }
+
+    def _close(self, status: str, reason: str | None, step: int, record: dict[str, Any] | None = None) -> None:
+        self._session |= {"ended": _now(), "to_step": step, "status": status, "reason": reason}
+        self._write_record(status, record or self.training_record(step))
+
+    def _write_record(self, status: str, record: dict[str, Any]) -> None:
+        sessions = [*self._earlier.get("sessions", []), {**self._session}]
+        kept = {"run_id": self._earlier["run_id"], "best": self._earlier.get("best")}
+        write_json(self.path / RECORD_FILE, {**provenance(), "status": status, **kept, "sessions": sessions, **record})
+
+    def _refuse_other_origin(self, plan: Path) -> None:
+        """Another cohort, other perceptual weights or another starting model are another run."""
+        try:
+            before = json.loads(plan.read_text(encoding="utf-8"))["training"]
+            cases, weights = before["cohort"]["cases_sha256"], before["perceptual_weights"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ModelError(f"{plan} is missing or damaged.", "Delete this checkpoint and resume again.") from error
+        if cases != _cases_sha256(self.cohort):
+            raise CohortError(
+                f"{self.cohort.folder} is not the cohort that this run was started with.",
+                "Resume with that one, or start a new run.",
+            )
+        if (weights or {}).get("sha256") != (self.style.backbone.weights.sha256 if self.style else None):
+            raise ModelError("The perceptual weights are not those of this run.", "Resume with the same file.")
+        started_from = before.get("started_from")
+        if self.origin is not None and self.origin != started_from:
+            raise ModelError("This run was not started from that model.", "Resume without --from, or start a new run.")
+        self.origin = started_from
+
+
+def _refuse_other_settings(before: Settings, now: Settings, path: Path) -> None:
+    old, new = before.model_dump(exclude={"inference", "preset"}), now.model_dump(exclude={"inference", "preset"})
+    for section, values in old.items():
+        for name, value in values.items():
+            if new[section][name] != value and not (section == "training" and name in FREE_TO_CHANGE):
+                raise SettingsError(
+                    f"The run was started with {section}.{name} = {value} ({path}), now it is {new[section][name]}.",
+                    "Resume without changing it, or start a new run.",
+                )
+
+
+def _cases_sha256(cohort: Cohort) -> str:
+    """One hash over what the cohort was made of: cases, splits and the prepared arrays' hashes."""
+    cases = sorted((c.modality, c.case, c.split, c.prepared_sha256) for c in cohort.manifest.cases)
+    return hashlib.sha256(json.dumps(cases).encode()).hexdigest()
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    """The record of earlier sessions; bookkeeping only, so that a damaged one stops nobody."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+@contextmanager
+def _log_to(path: Path) -> Iterator[None]:
+    """Keep what creps says in a file, however quiet the console is."""
+    logger = logging.getLogger("creps")
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s"))
+    level = logger.level
+    if logger.getEffectiveLevel() > logging.INFO:
+        logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        handler.close()

@@ -1,0 +1,108 @@
+"""Fine-tuning: a run that starts from a model instead of random weights."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from creps.checkpoint import Plan, load_model, load_plan
+from creps.errors import SettingsError
+from creps.settings import Settings, leaf_fields
+from creps.training.state import latest_checkpoint, load_discriminator
+from creps.training.step import Networks
+
+__all__ = ["StartingPoint", "load_starting_point", "settings_of"]
+
+log = logging.getLogger(__name__)
+
+OWN = ("validation_fraction", "seed")
+"""Preparation settings that say nothing about what a network sees."""
+
+
+@dataclass(frozen=True)
+class StartingPoint:
+    """A model to start from.
+
+    Attributes:
+        plan: Its plan.
+        weights: Its generator's state.
+        checkpoint: A checkpoint beside it, whose discriminator is taken along.
+    """
+
+    plan: Plan
+    weights: dict[str, torch.Tensor]
+    checkpoint: Path | None
+
+    def record(self) -> dict[str, Any]:
+        """As plain JSON values, with what the model itself started from."""
+        return {
+            "weights_sha256": self.plan.weights_sha256,
+            "steps": self.plan.training.get("steps"),
+            "region": self.plan.preparation.region,
+            "started_from": self.plan.training.get("started_from"),
+        }
+
+    def warm_start(self, networks: Networks) -> None:
+        """Take the discriminator along where there is one of the same shape."""
+        found = self.checkpoint is not None and load_discriminator(self.checkpoint, networks)
+        log.info(
+            "starting from a model of %s steps (SHA-256 %s), discriminator %s",
+            self.plan.training.get("steps", "?"),
+            self.plan.weights_sha256[:12],
+            "as well" if found else "anew",
+        )
+
+
+def settings_of(folder: Path) -> dict[str, dict[str, Any]]:
+    """The settings that a model was trained with, as far as this version knows them.
+
+    Without the preparation, which is the cohort's, and without a path to perceptual weights, which no
+    model records.
+
+    Args:
+        folder: A model, a run or a checkpoint.
+
+    Raises:
+        ModelError: it is none of these.
+    """
+    plan = load_plan(folder)
+    recorded = plan.training.get("settings", {})
+    chosen: dict[str, dict[str, Any]] = {}
+    for section, name, _ in leaf_fields():
+        if section != "preparation" and name in recorded.get(section, {}):
+            chosen.setdefault(section, {})[name] = recorded[section][name]
+    return chosen | {"generator": plan.generator.model_dump(), "inference": plan.inference.model_dump()}
+
+
+def load_starting_point(folder: Path, settings: Settings) -> StartingPoint:
+    """Load what a run is to start from.
+
+    Args:
+        folder: A model, a run or a checkpoint.
+        settings: Those of the new run.
+
+    Raises:
+        ModelError: it is none of these, or damaged.
+        SettingsError: the cohort was prepared otherwise, or the generator has another shape.
+    """
+    plan, generator = load_model(folder)
+    ours, theirs = settings.preparation.model_dump(), plan.preparation.model_dump()
+    other = next((name for name in ours if name not in OWN and ours[name] != theirs[name]), None)
+    if other is not None:
+        raise SettingsError(
+            f"{folder} was trained with preparation.{other} = {theirs[other]}, the cohort has {ours[other]}.",
+            "Prepare the cohort for it: creps prepare ... --from MODEL.",
+        )
+    shape, wanted = plan.generator.model_dump(), settings.generator.model_dump()
+    other = next((name for name in wanted if wanted[name] != shape[name]), None)
+    if other is not None:
+        raise SettingsError(
+            f"The generator of {folder} has generator.{other} = {shape[other]}, the settings ask for {wanted[other]}.",
+            "Leave the generator out of the settings: it comes with the model.",
+        )
+    checkpoint = folder if (folder / "training.json").is_file() else latest_checkpoint(folder / "checkpoints")
+    return StartingPoint(plan, dict(generator.state_dict()), checkpoint)

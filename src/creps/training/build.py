@@ -1,0 +1,119 @@
+"""From settings to what a run is made of: networks, optimizers, the perceptual loss, the number of steps."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from lightning.fabric import Fabric
+from torch import nn
+
+from creps.checkpoint import build_generator
+from creps.errors import SettingsError
+from creps.losses.balance import MagnitudeBalance
+from creps.losses.creps import CrepsLoss
+from creps.networks.backbone import Backbone
+from creps.networks.discriminator import PatchDiscriminator, smallest_input
+from creps.settings import Settings
+from creps.training.distribution import synchronise_batch_norm
+from creps.training.step import Networks
+
+__all__ = ["build_networks", "build_style", "total_steps"]
+
+
+def build_networks(
+    fabric: Fabric, settings: Settings, style: CrepsLoss | None, weights: dict[str, torch.Tensor] | None = None
+) -> Networks:
+    """Networks and optimizers, initialised from the run's seed, on the run's device.
+
+    Args:
+        fabric: The engine.
+        settings: The whole tree.
+        style: The CREPs loss, or None.
+        weights: Of a generator to start from.
+
+    Raises:
+        SettingsError: the patch is too small for the discriminator.
+    """
+    smallest = smallest_input(len(settings.discriminator.widths))
+    if min(settings.sampling.patch_size) < smallest:
+        raise SettingsError(
+            f"sampling.patch_size {settings.sampling.patch_size} is too small for the discriminator.",
+            f"Every side needs at least {smallest} voxels.",
+        )
+    training = settings.training
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(training.seed)
+        generator = build_generator(settings.generator)
+        discriminator: nn.Module = PatchDiscriminator(**settings.discriminator.model_dump())
+    if weights is not None:
+        generator.load_state_dict(weights)
+    generator.checkpoint_activations = training.checkpoint_activations
+    for network in (generator, discriminator):
+        network.to(fabric.device).to(memory_format=torch.channels_last_3d)
+    averaged = copy.deepcopy(generator).requires_grad_(False) if training.ema_decay > 0 else None
+    shared_generator = synchronise_batch_norm(fabric, generator)
+    discriminator = synchronise_batch_norm(fabric, discriminator)
+    return Networks(
+        shared_generator,
+        discriminator,
+        _adamw(shared_generator, training.learning_rate, settings),
+        _adamw(discriminator, training.discriminator_learning_rate or training.learning_rate, settings),
+        _balance(settings, style),
+        averaged,
+    )
+
+
+def build_style(settings: Settings) -> CrepsLoss | None:
+    """The CREPs loss with its backbone, or None if the weights of its terms are 0.
+
+    Raises:
+        ModelError: the backbone's weights cannot be had.
+        SettingsError: the patch's slices are too small for the chosen features, or averages over the
+            batch are asked for of a batch that is never seen at once.
+    """
+    creps, training = settings.creps, settings.training
+    if creps.weight == creps.content_weight == 0:
+        return None
+    if creps.gram == "batch" and (training.accumulate > 1 or training.devices != 1 or training.nodes > 1):
+        raise SettingsError(
+            "creps.gram: batch needs the whole batch at once.",
+            "Set training.accumulate, devices and nodes to 1, or creps.gram: slice.",
+        )
+    backbone = Backbone(
+        creps.backbone, creps.weights, creps.layers, creps.image_size, creps.weights_sha256, training.seed
+    )
+    _, height, width = settings.sampling.patch_size
+    try:
+        with torch.no_grad():
+            backbone(torch.zeros(1, 1, height, width))
+    except RuntimeError as error:
+        raise SettingsError(
+            f"Slices of {height} x {width} voxels are too small for the features {', '.join(backbone.layers)}.",
+            "Set creps.image_size (paper: 224), use larger patches, or earlier layers.",
+        ) from error
+    style = CrepsLoss(backbone, creps.slice_step, creps.reduction, creps.gram, training.batch_size)
+    style.checkpoint_activations = training.checkpoint_activations
+    return style
+
+
+def total_steps(settings: Settings, samples_per_epoch: int) -> int:
+    """Steps of a run: its epochs, cut off at `training.steps`."""
+    steps = -(-settings.training.epochs * samples_per_epoch // settings.training.batch_size)
+    return steps if settings.training.steps is None else min(steps, settings.training.steps)
+
+
+def _adamw(module: nn.Module, rate: float, settings: Settings) -> torch.optim.AdamW:
+    return torch.optim.AdamW(
+        module.parameters(),
+        lr=rate,
+        betas=(settings.training.beta1, 0.999),
+        weight_decay=settings.training.weight_decay,
+    )
+
+
+def _balance(settings: Settings, style: CrepsLoss | None) -> MagnitudeBalance:
+    creps = settings.creps
+    real = style is None or (style.backbone.weights.backbone == "convnext_tiny" and style.backbone.weights.trained)
+    measured = creps.weight > 0 and (creps.balance == "always" or (creps.balance == "auto" and not real))
+    return MagnitudeBalance(creps.weight, creps.balance_steps if measured else 0, creps.balance_ratio)

@@ -1,0 +1,198 @@
+"""One process or many: start them, share out a batch, keep their networks equal.
+
+Lightning Fabric starts the processes (or finds those that SLURM or torchrun started) and runs the
+collectives. Gradients are averaged once per update, flat, instead of by a wrapper around each network:
+with two optimizers, a penalty on gradients and several passes per update a wrapper waits for gradients
+that never come, and networks of this size take no time to send.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import torch
+from lightning.fabric import Fabric
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+from torch import nn
+from torch.distributed.nn.functional import all_reduce
+
+from creps.device import resolve_device
+from creps.errors import CrepsError, SettingsError
+from creps.settings import TrainingSettings
+
+__all__ = [
+    "BatchShare",
+    "average_gradients",
+    "first_process_only",
+    "is_first_process",
+    "mean_over_processes",
+    "on_first_process",
+    "start_processes",
+    "synchronise_batch_norm",
+]
+
+Result = TypeVar("Result")
+
+
+def start_processes(settings: TrainingSettings) -> Fabric:
+    """The engine, with all processes of the run started and connected.
+
+    Raises:
+        SettingsError: no such device, not so many of them, or a batch that cannot be shared out evenly.
+    """
+    device = resolve_device(settings.device)
+    count = _count(settings, device)
+    parts = count * settings.nodes * settings.accumulate
+    if settings.batch_size % parts:
+        raise SettingsError(
+            f"training.batch_size {settings.batch_size} cannot be shared out evenly over {count * settings.nodes} "
+            f"processes in {settings.accumulate} parts each.",
+            f"Use a multiple of {parts}, or fewer devices or parts (training.accumulate).",
+        )
+    if count * settings.nodes == 1:
+        devices: Any = [device.index or 0] if device.type == "cuda" else 1
+        return Fabric(accelerator=device.type, devices=devices)
+    fabric = Fabric(accelerator=device.type, devices=count, num_nodes=settings.nodes, strategy="ddp")
+    fabric.launch()
+    if not fabric.is_global_zero:
+        logging.getLogger("creps").setLevel(logging.ERROR)
+    return fabric
+
+
+def _count(settings: TrainingSettings, device: torch.device) -> int:
+    there = torch.cuda.device_count() if device.type == "cuda" else None
+    if settings.devices == "auto":
+        return there or 1
+    if there is not None and settings.devices > there:
+        raise SettingsError(f"This machine has {there} GPUs, not {settings.devices}.", "Lower training.devices.")
+    if device.type == "mps" and settings.devices > 1:
+        raise SettingsError("Apple's mps is one device.", "Set training.devices to 1.")
+    return settings.devices
+
+
+def on_first_process(fabric: Fabric, action: Callable[[], Result]) -> Result:
+    """Do something in the first process only and give every process its result, or its end.
+
+    Raises:
+        CrepsError: in the first process, what `action` raised.
+        SystemExit: in the others, if `action` raised.
+    """
+    if fabric.world_size == 1:
+        return action()
+    result: Result | None = None
+    failure: BaseException | None = None
+    if fabric.is_global_zero:
+        try:
+            result = action()
+        except (CrepsError, OSError) as error:
+            failure = error
+    result, failed = fabric.broadcast((result, failure is not None))
+    if failure is not None:
+        raise failure
+    if failed:
+        raise SystemExit(1)
+    return result  # type: ignore[return-value]
+
+
+def first_process_only(fabric: Fabric, action: Callable[[], None]) -> None:
+    """Do something in the first process while the others wait; they do not get its result."""
+
+    def without_result() -> None:
+        action()
+
+    on_first_process(fabric, without_result)
+
+
+def is_first_process() -> bool:
+    """Whether this is the process that speaks for all of them."""
+    return (getattr(rank_zero_only, "rank", None) or 0) == 0
+
+
+class BatchShare:
+    """The samples of a run that one process reads: its part of every step's batch, in order.
+
+    Args:
+        batch_size: Samples of a step over all processes.
+        start: Steps done before.
+        steps: Steps of the whole run.
+        rank: Number of the process.
+        processes: How many there are.
+    """
+
+    def __init__(self, batch_size: int, start: int, steps: int, rank: int = 0, processes: int = 1) -> None:
+        self.batch_size, self.start, self.steps = batch_size, start, steps
+        self.share = batch_size // processes
+        self.first = rank * self.share
+
+    def __len__(self) -> int:
+        return max(0, self.steps - self.start) * self.share
+
+    def __iter__(self) -> Iterator[int]:
+        for step in range(self.start, self.steps):
+            first = step * self.batch_size + self.first
+            yield from range(first, first + self.share)
+
+
+@torch.no_grad()
+def average_gradients(fabric: Fabric, network: nn.Module) -> None:
+    """Replace each process's gradients by their mean over the processes."""
+    if fabric.world_size == 1:
+        return
+    gradients = [p.grad for p in network.parameters() if p.grad is not None]
+    flat = mean_over_processes(fabric, torch.cat([g.flatten() for g in gradients]))
+    first = 0
+    for gradient in gradients:
+        gradient.copy_(flat[first : first + gradient.numel()].view_as(gradient))
+        first += gradient.numel()
+
+
+def mean_over_processes(fabric: Fabric, values: torch.Tensor) -> torch.Tensor:
+    """The mean of each value over the processes."""
+    if fabric.world_size == 1:
+        return values
+    mean: torch.Tensor = fabric.all_reduce(values, reduce_op="mean")  # type: ignore[assignment]
+    return mean
+
+
+def synchronise_batch_norm(fabric: Fabric, network: nn.Module) -> nn.Module:
+    """Let batch norm see the batches of all processes; weights and state keep their names.
+
+    PyTorch's own `SyncBatchNorm` on GPUs; it refuses the CPU, where `CpuSyncBatchNorm` does the same.
+    """
+    if fabric.world_size == 1:
+        return network
+    if fabric.device.type != "cpu":
+        synchronised: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+        return synchronised
+    for module in network.modules():
+        if type(module) is nn.BatchNorm3d:
+            module.__class__ = CpuSyncBatchNorm
+    return network
+
+
+class CpuSyncBatchNorm(nn.BatchNorm3d):
+    """Batch norm over equal parts of a batch in several CPU processes."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, C, D, H, W) → the same shape, normalised over every process's batch."""
+        if not self.training:
+            return super().forward(x)
+        exact, axes, shape = x.float(), (0, 2, 3, 4), (1, -1, 1, 1, 1)
+        processes = torch.distributed.get_world_size()
+        mean = all_reduce(exact.mean(dim=axes)) / processes
+        centred = exact - mean.view(shape)
+        variance = all_reduce(centred.square().mean(dim=axes)) / processes
+        self._follow(mean.detach(), variance.detach(), processes * x.numel() // x.shape[1])
+        scale = torch.rsqrt(variance + self.eps) * self.weight
+        return (centred * scale.view(shape) + self.bias.view(shape)).to(x.dtype)
+
+    @torch.no_grad()
+    def _follow(self, mean: torch.Tensor, variance: torch.Tensor, count: int) -> None:
+        """Move the running statistics, as `nn.BatchNorm3d` does: towards the unbiased variance."""
+        if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
+            return
+        self.num_batches_tracked += 1
+        self.running_mean.lerp_(mean, self.momentum or 0.0)
+        self.running_var.lerp_(variance * (count / max(1, count - 1)), self.momentum or 0.0)

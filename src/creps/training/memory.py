@@ -1,0 +1,204 @@
+"""How much memory a training step takes, before it is taken.
+
+What a backward pass needs grows in proportion to the voxels of a patch (generator, discriminator) or to
+the number of slices (perceptual network). So both are counted on two small probes, exactly as autograd
+keeps them, and carried on to the run's patches. Temporary buffers of the backward pass are added as a
+share, see `BUFFERS`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
+
+import psutil
+import torch
+from torch import nn
+
+from creps.checkpoint import build_generator
+from creps.losses.creps import CrepsLoss
+from creps.networks.discriminator import PatchDiscriminator, smallest_input
+from creps.networks.generator import Generator
+from creps.settings import Settings
+
+__all__ = ["MemoryEstimate", "estimate_memory", "free_bytes", "settings_that_fit"]
+
+BUFFERS = 0.25
+"""Gradients of activations and workspace during a backward pass, as a share of what is kept for it."""
+
+FLOAT_BYTES = 4
+
+
+@dataclass(frozen=True)
+class MemoryEstimate:
+    """Peak bytes of a training step beyond the loaded program, in one process.
+
+    Attributes:
+        generator: Activations of the generator.
+        discriminator: Activations of the discriminator's own update.
+        style: Activations of the discriminator's verdict and the perceptual network in the generator's update.
+        weights: Weights, gradients, optimizers, moving average, perceptual network.
+    """
+
+    generator: float
+    discriminator: float
+    style: float
+    weights: float
+
+    @property
+    def total(self) -> float:
+        """The larger of both updates: the generator's activations are alive in each."""
+        return self.weights + (1 + BUFFERS) * (self.generator + max(self.discriminator, self.style))
+
+    def describe(self) -> str:
+        """One phrase for the log."""
+        parts = {"generator": self.generator, "perceptual network": self.style, "discriminator": self.discriminator}
+        listed = ", ".join(f"{name} {_gigabytes(size)}" for name, size in parts.items())
+        return f"about {_gigabytes(self.total)} ({listed})"
+
+
+def estimate_memory(settings: Settings, style: CrepsLoss | None, processes: int = 1) -> MemoryEstimate:
+    """Estimate the peak of a step.
+
+    Args:
+        settings: The whole tree.
+        style: The CREPs loss with its backbone, or None.
+        processes: Processes that share the batch.
+    """
+    training = settings.training
+    batch = training.batch_size // (processes * training.accumulate)
+    voxels = math.prod(settings.sampling.patch_size)
+    saving = training.checkpoint_activations
+    generator = build_generator(settings.generator).train()
+    discriminator = PatchDiscriminator(**settings.discriminator.model_dump()).train()
+    autocast = _autocast(settings)
+    judged = batch * voxels * _per_voxel(settings, discriminator, _exact)
+    synthesized = batch * voxels * _generator_per_voxel(settings, generator, autocast, saving=saving)
+    styled = 0.0
+    if style is not None:
+        slices = len(range(style.slice_step // 2, settings.sampling.patch_size[0], style.slice_step))
+        styled = (1 if saving and style.gram == "slice" else batch) * slices * _per_slice(settings, style, autocast)
+    parameters = sum(p.numel() for network in (generator, discriminator) for p in network.parameters())
+    frozen = sum(p.numel() for p in style.backbone.parameters()) if style is not None else 0
+    return MemoryEstimate(synthesized, 2 * judged, judged + styled, FLOAT_BYTES * (5 * parameters + frozen))
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory that a device has left."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    return int(psutil.virtual_memory().available)
+
+
+def settings_that_fit(settings: Settings, style: CrepsLoss | None, free: float, processes: int = 1) -> str:
+    """The gentlest change with which a step fits into `free` bytes, as a remedy in words."""
+    share = settings.training.batch_size // processes
+    for checkpointing in dict.fromkeys((settings.training.checkpoint_activations, True)):
+        for parts in (n for n in range(settings.training.accumulate, share + 1) if share % n == 0):
+            changes = {"accumulate": parts, "checkpoint_activations": checkpointing}
+            training = settings.training.model_copy(update=changes)
+            changed = settings.model_copy(update={"training": training})
+            if estimate_memory(changed, style, processes).total <= free:
+                wanted = {k: v for k, v in changes.items() if v != getattr(settings.training, k)}
+                if wanted:
+                    listed = " and ".join(f"training.{k}: {str(v).lower()}" for k, v in wanted.items())
+                    return f"Set {listed}."
+    return "Use a smaller sampling.patch_size or generator.width, or a device with more memory."
+
+
+def _gigabytes(size: float) -> str:
+    return f"{size / 1e9:.2g} GB" if size < 1e10 else f"{size / 1e9:.0f} GB"
+
+
+def _autocast(settings: Settings) -> Callable[[], AbstractContextManager[object]]:
+    enabled = settings.training.precision == "bf16"
+    return lambda: torch.autocast("cpu", torch.bfloat16, enabled=enabled)
+
+
+def _exact() -> AbstractContextManager[object]:
+    return torch.autocast("cpu", enabled=False)
+
+
+def _kept(run: Callable[[], object]) -> int:
+    """Bytes that autograd keeps for the backward pass of `run`, each storage once."""
+    sizes: dict[int, int] = {}
+    alive: list[torch.Tensor] = []  # so that no storage's address comes up twice
+
+    def note(tensor: torch.Tensor) -> torch.Tensor:
+        sizes[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        alive.append(tensor)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        result = run()
+    del result
+    return sum(sizes.values())
+
+
+def _slope(counted: Callable[[int], int], small: int, large: int, size: Callable[[int], int]) -> float:
+    """Bytes per unit of size, from two probes: what does not grow drops out."""
+    return (counted(large) - counted(small)) / (size(large) - size(small))
+
+
+def _cube(n: int) -> int:
+    return n**3
+
+
+def _image(side: int) -> torch.Tensor:
+    return torch.rand(1, 1, side, side, side).contiguous(memory_format=torch.channels_last_3d)
+
+
+def _per_voxel(settings: Settings, network: nn.Module, autocast: Callable[[], AbstractContextManager[object]]) -> float:
+    side = max(24, smallest_input(len(settings.discriminator.widths)))
+    channels = 2 if settings.discriminator.conditional and isinstance(network, PatchDiscriminator) else 1
+
+    def counted(n: int) -> int:
+        images = [_image(n).requires_grad_() for _ in range(channels)]
+        with autocast():
+            return _kept(lambda: network(*images))
+
+    return _slope(counted, side, 2 * side, _cube)
+
+
+def _generator_per_voxel(
+    settings: Settings,
+    generator: Generator,
+    autocast: Callable[[], AbstractContextManager[object]],
+    *,
+    saving: bool,
+) -> float:
+    if not saving:
+        return _per_voxel(settings, generator, autocast)
+
+    def counted(side: int) -> int:
+        x, between, within = _image(side), 0, 0
+        with autocast():
+            for stage in generator.stages(x.shape[2:]):
+                x = x.detach().requires_grad_()
+                between += x.untyped_storage().nbytes()
+                within = max(within, _kept(partial(stage, x)))
+                with torch.no_grad():
+                    x = stage(x)
+        return between + within
+
+    return _slope(counted, 16, 32, _cube)
+
+
+def _per_slice(settings: Settings, style: CrepsLoss, autocast: Callable[[], AbstractContextManager[object]]) -> float:
+    _, height, width = settings.sampling.patch_size
+    step, flag = style.slice_step, style.checkpoint_activations
+
+    def counted(slices: int) -> int:
+        image = torch.rand(1, 1, slices * step, height, width)
+        sct = image.clone().requires_grad_()
+        with autocast():
+            return _kept(lambda: style(sct, image))
+
+    style.checkpoint_activations = False
+    try:
+        return _slope(counted, 1, 2, lambda n: n)
+    finally:
+        style.checkpoint_activations = flag
