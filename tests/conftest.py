@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from creps.data.cohort import Cohort, load_cohort
 from creps.io.itk import write_volume
+from creps.pipeline.prepare import prepare
 from creps.settings import Settings, load_settings
 from creps.volume import Volume
 
@@ -62,6 +64,14 @@ def head_folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     for i in range(4):
         write_volume(ball_head(10 + i)[1], folder / "ct" / f"c{i}.mha", integer=True)
     return folder / "mr", folder / "ct"
+
+
+@pytest.fixture(scope="session")
+def cohort(head_folders: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Cohort:
+    """Those seven people, prepared."""
+    folder = tmp_path_factory.mktemp("cohort") / "c"
+    prepare(*head_folders, folder, load_settings(overrides=TINY))
+    return load_cohort(folder)
 
 
 @pytest.fixture(scope="session")

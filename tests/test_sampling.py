@@ -9,10 +9,10 @@ from creps.settings import SamplingSettings
 from creps.training.sampling import UnpairedPatches, UnpairedSampler
 
 
-def case(name, modality, shape, body=None, patient=None, origin=(0, 0, 0)):
+def case(name, modality, shape, body=None, patient=None, origin=(0, 0, 0), centre=None):
     body = body or tuple((2, n - 3) for n in shape)
     return Case(
-        case=name, patient=patient or name, modality=modality, split="train", shape=shape, body=body, source="x",
+        case=name, patient=patient or name, centre=centre, modality=modality, split="train", shape=shape, body=body, source="x",
         source_sha256="x", prepared_sha256="x", spacing_mm=(1, 1, 1), origin_mm=origin,
         direction=(0, 0, 1, 0, 1, 0, 1, 0, 0),
     )  # fmt: skip
@@ -48,6 +48,33 @@ def test_an_epoch_visits_every_mr_patch_of_the_half_stride_grid_once():
     first = [s.draw(*divmod(k, 5)).mr_location for k in range(count)]
     second = [s.draw(*divmod(k, 5)).mr_location for k in range(count, 2 * count)]
     assert first != second  # in another order
+
+
+@pytest.mark.parametrize("mr_positions", ["grid", "random"])
+@pytest.mark.parametrize("ct_positions", ["independent", "matched"])
+def test_balanced_sampling_draws_from_each_centre_equally_often(mr_positions, ct_positions):
+    """One centre has one MR of six and one CT of eight; a case without a centre stands for itself."""
+    mr = [case(f"m{i}", "mr", (40, 44, 48), centre="A" if i else "B") for i in range(6)]
+    ct = [case(f"c{i}", "ct", (60, 50, 42), centre="P" if i else None) for i in range(8)]
+    settings = {"mr_positions": mr_positions, "ct_positions": ct_positions}
+    shares = {}
+    for balanced in (False, True):
+        s = sampler(mr=mr, ct=ct, balance_centres=balanced, **settings)
+        draws = [s.draw(k // 4, k % 4) for k in range(2400)]
+        shares[balanced] = [np.mean([d.mr.centre == "B" for d in draws]), np.mean([d.ct.centre is None for d in draws])]
+    assert shares[False] == pytest.approx([1 / 6, 1 / 8], abs=0.03)
+    assert shares[True] == pytest.approx([1 / 2, 1 / 2], abs=0.04)
+
+
+def test_balanced_grids_visit_every_patch_of_each_centre_in_turn():
+    mr = [case(f"m{i}", "mr", (40, 44, 48), centre="A" if i else "B") for i in range(3)]
+    s = sampler(mr=mr, balance_centres=True)
+    draws = [s.draw(*divmod(k, 4)) for k in range(2 * s.samples_per_epoch)]
+    for centre in "AB":
+        seen = [(d.mr.case, d.mr_location) for d in draws if d.mr.centre == centre]
+        patches = len(set(seen))
+        assert len(set(seen[:patches])) == patches  # none comes again before all were seen
+    assert [d.mr.centre for d in draws[:4]] in (list("ABAB"), list("BABA"))
 
 
 @pytest.mark.parametrize("mr_positions", ["grid", "random"])

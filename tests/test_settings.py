@@ -1,11 +1,12 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
 
 from creps.errors import SettingsError
-from creps.settings import Settings, leaf_fields, load_settings, preset_names, to_yaml
+from creps.settings import Settings, leaf_fields, load_settings, preset_names, to_markdown, to_yaml
 
 
 def test_the_papers_numbers():
@@ -110,3 +111,9 @@ def test_start_up_is_light(code):
     code += f"\nimport sys\nprint(*[m for m in '{heavy}'.split() if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+def test_the_reference_page_is_that_of_the_code():
+    """Remake it with: creps settings --markdown > docs/reference/settings.md."""
+    page = Path(__file__).parents[1] / "docs" / "reference" / "settings.md"
+    assert page.read_text(encoding="utf-8") == to_markdown()

@@ -10,7 +10,6 @@ from lightning.fabric import Fabric
 from torchvision import models
 
 from creps.checkpoint import load_tensors
-from creps.data.cohort import load_cohort
 from creps.data.patches import read_patch
 from creps.errors import CrepsError, ModelError, OutputExistsError, SettingsError
 from creps.losses.adversarial import gradient_penalty, real_or_fake
@@ -19,19 +18,12 @@ from creps.networks.discriminator import PatchDiscriminator
 from creps.networks.generator import Generator
 from creps.pipeline.prepare import prepare
 from creps.pipeline.train import train
-from creps.settings import load_settings
+from creps.settings import leaf_fields, load_settings
 from creps.training.build import build_networks, build_style
 from creps.training.prior import ContrastPrior, fit_prior, open_guesses, write_guesses
 from creps.training.sampling import UnpairedPatches, UnpairedSampler
 from creps.training.step import Part, TrainingStep, average_into
 from tests.conftest import TINY
-
-
-@pytest.fixture(scope="module")
-def cohort(head_folders, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("cohort") / "c"
-    prepare(*head_folders, folder, load_settings(overrides=TINY))
-    return load_cohort(folder)
 
 
 def settings(**changes):
@@ -369,10 +361,29 @@ TRAINING_CHANGES = {
     "generator.norm": "instance", "generator.norm_in_blocks": False, "generator.padding": "reflect",
     "generator.width": 2, "generator.residual_blocks": 2, "prior.warm_up_steps": 1, "prior.weight": 10.0,
     "prior.smoothness": 1.0, "sampling.ct_positions": "matched", "sampling.mr_positions": "random",
-    "sampling.patch_size": [24, 24, 28], "training.batch_size": 1, "training.beta1": 0.5, "training.ema_decay": 0.5,
+    "sampling.patch_size": [24, 24, 28], "training.accumulate": 2, "training.batch_size": 1, "training.beta1": 0.5, "training.ema_decay": 0.5,
     "training.learning_rate": 1e-3, "training.discriminator_learning_rate": 1e-3, "training.precision": "bf16",
     "training.seed": 3, "training.weight_decay": 1.0,
 }  # fmt: skip
+
+
+ELSEWHERE = {
+    "creps.weights": "networks", "creps.weights_sha256": "a check", "creps.balance_steps": "needs a balance",
+    "creps.balance_ratio": "needs a balance", "discriminator.conditional": "needs pairs",
+    "sampling.balance_centres": "needs centres", "sampling.steps_per_epoch": "counts", "training.epochs": "counts",
+    "training.steps": "counts", "training.device": "where", "training.devices": "where", "training.nodes": "where",
+    "training.checkpoint_activations": "how", "training.workers": "how", "training.log_every": "shows",
+    "training.loggers": "shows", "training.validate_every": "shows", "training.validation_cases": "shows",
+    "training.model": "which", "training.checkpoint_every": "keeps", "training.keep_checkpoints": "keeps",
+}  # fmt: skip
+"""Settings with tests of their own: they change what is kept or shown, or need another cohort."""
+
+
+def test_no_training_setting_is_forgotten():
+    sections = ("generator", "discriminator", "adversarial", "creps", "prior", "sampling", "training")
+    assert {
+        f"{s}.{name}" for s, name, _ in leaf_fields() if s in sections
+    } == TRAINING_CHANGES.keys() | ELSEWHERE.keys()
 
 
 @pytest.mark.parametrize(("name", "value"), TRAINING_CHANGES.items())

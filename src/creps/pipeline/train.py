@@ -82,7 +82,7 @@ def train(
     )
     with run.told(lambda: loop.done) if fabric.is_global_zero else nullcontext():
         _say_what_runs(fabric, cohort, settings, style, start, patches.steps)
-        with _monitor(fabric, folder, settings, run_id, start, patches.steps) as monitor, _memory_errors_named(loop):
+        with _monitor(fabric, run, run_id, start, patches.steps) as monitor, _memory_errors_named(loop):
             outcome = loop.run(monitor)
         first_process_only(fabric, partial(run.finish, networks, outcome))
         if outcome.signal is not None:
@@ -111,15 +111,14 @@ def _open(
 
 
 @contextmanager
-def _monitor(
-    fabric: Fabric, folder: Path, settings: Settings, run_id: str, start: int, steps: int
-) -> Iterator[Monitor | None]:
+def _monitor(fabric: Fabric, run: RunFolder, run_id: str, start: int, steps: int) -> Iterator[Monitor | None]:
     """What shows the run, in the first process only."""
     if not fabric.is_global_zero:
         yield None
         return
-    trackers = open_trackers(settings.training.loggers, folder, run_id, start, settings.model_dump(mode="json"))
-    monitor = Monitor(folder, start, steps, trackers, partial(curves_figure, title=folder.name))
+    config = run.training_record(start)["settings"]
+    trackers = open_trackers(run.settings.training.loggers, run.path, run_id, start, config)
+    monitor = Monitor(run.path, start, steps, trackers, partial(curves_figure, title=run.path.name))
     try:
         yield monitor
     finally:

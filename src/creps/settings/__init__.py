@@ -5,6 +5,7 @@ from creps.settings.loading import load_settings, preset_names, to_yaml
 from creps.settings.losses import AdversarialSettings, CrepsSettings, PriorSettings
 from creps.settings.networks import DiscriminatorSettings, GeneratorSettings
 from creps.settings.preparation import PreparationSettings
+from creps.settings.reference import to_markdown
 from creps.settings.training import SamplingSettings, TrainingSettings
 from creps.settings.tree import Settings, leaf_fields, sections
 
@@ -23,5 +24,6 @@ __all__ = [
     "load_settings",
     "preset_names",
     "sections",
+    "to_markdown",
     "to_yaml",
 ]

@@ -16,7 +16,6 @@ import torch
 from lightning.fabric import Fabric
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from torch import nn
-from torch.distributed.nn.functional import all_reduce
 
 from creps.device import resolve_device
 from creps.errors import CrepsError, SettingsError
@@ -54,6 +53,7 @@ def start_processes(settings: TrainingSettings) -> Fabric:
     if count * settings.nodes == 1:
         devices: Any = [device.index or 0] if device.type == "cuda" else 1
         return Fabric(accelerator=device.type, devices=devices)
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     fabric = Fabric(accelerator=device.type, devices=count, num_nodes=settings.nodes, strategy="ddp")
     fabric.launch()
     if not fabric.is_global_zero:
@@ -172,6 +172,21 @@ def synchronise_batch_norm(fabric: Fabric, network: nn.Module) -> nn.Module:
     return network
 
 
+class _SumOverProcesses(torch.autograd.Function):
+    """Each process gets the sum, and each one's gradient is the sum of all gradients."""
+
+    @staticmethod
+    def forward(_: Any, values: torch.Tensor) -> torch.Tensor:
+        summed = values.clone()
+        torch.distributed.all_reduce(summed)
+        return summed
+
+    @staticmethod
+    def backward(_: Any, gradient: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = _SumOverProcesses.apply(gradient)
+        return result
+
+
 class CpuSyncBatchNorm(nn.BatchNorm3d):
     """Batch norm over equal parts of a batch in several CPU processes."""
 
@@ -181,9 +196,9 @@ class CpuSyncBatchNorm(nn.BatchNorm3d):
             return super().forward(x)
         exact, axes, shape = x.float(), (0, 2, 3, 4), (1, -1, 1, 1, 1)
         processes = torch.distributed.get_world_size()
-        mean = all_reduce(exact.mean(dim=axes)) / processes
+        mean = _SumOverProcesses.apply(exact.mean(dim=axes)) / processes
         centred = exact - mean.view(shape)
-        variance = all_reduce(centred.square().mean(dim=axes)) / processes
+        variance = _SumOverProcesses.apply(centred.square().mean(dim=axes)) / processes
         self._follow(mean.detach(), variance.detach(), processes * x.numel() // x.shape[1])
         scale = torch.rsqrt(variance + self.eps) * self.weight
         return (centred * scale.view(shape) + self.bias.view(shape)).to(x.dtype)

@@ -19,6 +19,9 @@ __all__ = ["Tracker", "open_trackers"]
 
 PROJECT = "creps"
 
+PRIVATE = {"x_disable_meta": True, "x_disable_machine_info": True, "x_disable_stats": True, "host": "", "username": ""}
+"""Weights & Biases: curves, pictures and settings; nothing of the machine, its user or the command line."""
+
 
 class Tracker(Protocol):
     """What a run tells a tracking tool."""
@@ -89,21 +92,22 @@ class TensorBoard:
 
 
 class MLflow:
-    """A run of the experiment ``creps`` at MLFLOW_TRACKING_URI, or in ``mlflow/`` of the run's folder."""
+    """A run of the experiment ``creps`` at MLFLOW_TRACKING_URI, or in ``mlflow.db`` of the run's folder."""
 
     def __init__(self, folder: Path, run_id: str, start: int, config: dict[str, Any]) -> None:
         mlflow = _optional("mlflow")
-        place = os.environ.get("MLFLOW_TRACKING_URI") or (folder / "mlflow").absolute().as_uri()
-        self.client = mlflow.MlflowClient(tracking_uri=place)
-        self.run_id = self._run(folder.name, run_id, start)
+        server = os.environ.get("MLFLOW_TRACKING_URI")
+        self.client = mlflow.MlflowClient(tracking_uri=server or f"sqlite:///{(folder / 'mlflow.db').absolute()}")
+        artifacts = None if server else (folder / "mlflow").absolute().as_uri()
+        self.run_id = self._run(folder.name, run_id, start, artifacts)
         if not start:
             for section, values in config.items():
                 for name, value in values.items() if isinstance(values, dict) else ():
                     self.client.log_param(self.run_id, f"{section}.{name}", str(value)[:500])
 
-    def _run(self, name: str, key: str, start: int) -> str:
+    def _run(self, name: str, key: str, start: int, artifacts: str | None) -> str:
         experiment = self.client.get_experiment_by_name(PROJECT)
-        identity = experiment.experiment_id if experiment else self.client.create_experiment(PROJECT)
+        identity = experiment.experiment_id if experiment else self.client.create_experiment(PROJECT, artifacts)
         found = self.client.search_runs([identity], f"tags.creps_run = '{key}'") if start else []
         if found:
             return str(found[0].info.run_id)
@@ -136,6 +140,7 @@ class WeightsAndBiases:
             id=run_id,
             resume="allow" if start else None,
             config=config,
+            settings=self.wandb.Settings(silent=True, console="off", disable_git=True, disable_code=True, **PRIVATE),
         )
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:

@@ -27,16 +27,20 @@ __all__ = ["settings"]
     ],
 )
 @click.option("-o", "--output", type=PATH, help="File to write instead of standard output; must not exist.")
+@click.option("--markdown", is_flag=True, help="The reference page of all settings instead of one preset's values.")
 @preset
 @settings_file
 @click.pass_context
-def settings(ctx: click.Context, output: Path | None, preset: str | None, settings_path: Path | None) -> None:
+def settings(
+    ctx: click.Context, output: Path | None, markdown: bool, preset: str | None, settings_path: Path | None
+) -> None:
     """Print every setting with its value, its meaning and its source, as YAML."""
     from creps.errors import OutputExistsError
     from creps.io.atomic import atomic_file
-    from creps.settings import load_settings, to_yaml
+    from creps.settings import load_settings, to_markdown, to_yaml
 
-    text = to_yaml(load_settings(preset, settings_path, chosen_overrides(ctx)), NOTICE)
+    chosen = load_settings(preset, settings_path, chosen_overrides(ctx))
+    text = to_markdown() if markdown else to_yaml(chosen, NOTICE)
     if output is None:
         click.echo(text, nl=False)
         return

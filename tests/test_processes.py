@@ -1,0 +1,78 @@
+"""Several processes are one: two gloo processes on the CPU against one with the same global batch."""
+
+import csv
+import os
+import subprocess
+import sys
+
+import pytest
+
+from creps.checkpoint import load_tensors
+from creps.settings import load_settings, to_yaml
+from tests.conftest import TINY
+
+RECIPE = {
+    "training.batch_size": 4, "training.steps": 3, "adversarial.gradient_penalty": 0.5, "training.ema_decay": 0.5,
+    "creps.balance_steps": 2, "training.validate_every": 2, "generator.width": 4,
+}  # fmt: skip
+"""The paper's batch norm in both networks, and all that is hard to share: a penalty, a balance, an average."""
+
+TOLERANCE = 1e-4
+"""Relative, of every loss term: float32 sums in another order, carried through three updates of both networks."""
+
+
+def run_training(cohort, folder, tmp_path, *options, **changes):
+    (tmp_path / "s.yaml").write_text(to_yaml(load_settings(overrides=TINY | RECIPE | changes)))
+    command = [sys.executable, "-m", "creps", "train", str(cohort.folder), "-o", str(folder)]
+    return subprocess.run(
+        [*command, "-s", str(tmp_path / "s.yaml"), *options],
+        capture_output=True, text=True, timeout=300, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def both(cohort, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("processes")
+    for name, devices in (("one", 1), ("two", 2)):
+        done = run_training(cohort, folder / name, folder, **{"training.devices": devices})
+        assert done.returncode == 0, done.stderr
+        assert done.stderr.count("step 3/3  d_real") == 1  # one process speaks
+        assert done.stdout.count("model:") == 1
+    return folder / "one", folder / "two"
+
+
+def test_two_processes_report_the_losses_of_one(both):
+    one, two = (list(csv.DictReader((run / "curves.csv").read_text().splitlines())) for run in both)
+    assert [row["step"] for row in one] == [row["step"] for row in two] == ["1", "2", "3"]
+    for ours, theirs in zip(one, two, strict=True):
+        for name, value in ours.items():
+            if value and name not in ("seconds_per_step",):
+                assert float(theirs[name]) == pytest.approx(float(value), rel=TOLERANCE, abs=1e-6), name
+
+
+def test_two_processes_train_the_networks_of_one(both):
+    """Gradients (AdamW's moments) and running statistics, of both networks; weights within a step of AdamW."""
+    one, two = (load_tensors(run / "checkpoints" / "step_00000003" / "training.safetensors") for run in both)
+    assert one.keys() == two.keys()
+    compared = 0
+    for name, value in one.items():
+        largest = float(value.abs().max())
+        if name.endswith((":exp_avg", "running_mean", "running_var")):
+            assert float((value - two[name]).abs().max()) <= 100 * TOLERANCE * largest + 1e-7, name
+            compared += 1
+        elif name.endswith(".weight") and value.dtype.is_floating_point:
+            assert float((value - two[name]).abs().max()) <= 2e-4, name
+    assert compared > 20
+
+
+def test_a_users_error_ends_every_process_with_one_sentence(cohort, both, tmp_path):
+    done = run_training(cohort, both[0], tmp_path, **{"training.devices": 2})
+    assert done.returncode == 1
+    assert done.stderr.count("is already there") == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_a_run_of_two_processes_resumes_as_one(cohort, both, tmp_path):
+    done = run_training(cohort, both[1], tmp_path, "--resume", "auto", **{"training.devices": 1, "training.steps": 4})
+    assert done.returncode == 0, done.stderr
+    assert "step 4/4" in done.stderr

@@ -1,0 +1,271 @@
+"""A run can be stopped, resumed and inspected at any time; its folder tells its whole story."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import wasserstein_distance
+
+from creps.checkpoint import build_generator, load_model, load_plan, load_tensors
+from creps.errors import ModelError, RunInterruptedError, SettingsError, TrainingError
+from creps.pipeline.starting_point import settings_of
+from creps.pipeline.train import train
+from creps.pipeline.validation import PatchValidation
+from creps.preprocessing.intensity import network_to_hu
+from creps.settings import load_settings, to_yaml
+from creps.training.loop import TrainingLoop
+from creps.training.step import TrainingStep
+from tests.conftest import TINY
+
+
+def settings(**changes):
+    return load_settings(overrides=TINY | changes)
+
+
+def rows(run):
+    return list(csv.DictReader((run / "curves.csv").read_text().splitlines()))
+
+
+def record(run):
+    return json.loads((run / "record.json").read_text())
+
+
+def same_weights(a, b):
+    a, b = load_tensors(a / "generator.safetensors"), load_tensors(b / "generator.safetensors")
+    return all(torch.equal(a[name], b[name]) for name in a)
+
+
+def interrupting(monkeypatch, at, number=signal.SIGTERM):
+    """Send the process a signal in the middle of a step."""
+    original, calls = TrainingStep.__call__, []
+
+    def step(self, *arguments):
+        calls.append(1)
+        if len(calls) == at:
+            os.kill(os.getpid(), number)
+        return original(self, *arguments)
+
+    monkeypatch.setattr(TrainingStep, "__call__", step)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_saves_and_the_run_goes_on_bit_for_bit(cohort, tmp_path, monkeypatch, number):
+    chosen = settings(**{"training.steps": 4, "training.ema_decay": 0.9, "creps.balance_steps": 3})
+    train(cohort, tmp_path / "straight", chosen)
+    before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)]
+    with monkeypatch.context() as patch:
+        interrupting(patch, 2, number)
+        with pytest.raises(RunInterruptedError, match=rf"{number.name} after step 2 of 4.*--resume auto") as caught:
+            train(cohort, tmp_path / "cut", chosen)
+    assert caught.value.exit_code == 128 + number
+    assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)] == before
+    assert load_plan(tmp_path / "cut").training["steps"] == 2  # a model to look at meanwhile
+    train(cohort, tmp_path / "cut", chosen, resume=True)
+    for name in ("model", "last", "ema", "best"):
+        assert same_weights(tmp_path / "straight" / name, tmp_path / "cut" / name), name
+    assert [row["step"] for row in rows(tmp_path / "cut")] == ["1", "2", "3", "4"]
+    sessions = record(tmp_path / "cut")["sessions"]
+    assert [(s["from_step"], s["to_step"], s["status"]) for s in sessions] == [
+        (0, 2, "interrupted"),
+        (2, 4, "finished"),
+    ]
+    assert number.name in sessions[0]["reason"]
+
+
+def test_a_signal_in_the_last_step_ends_the_run_as_ever(cohort, tmp_path, monkeypatch):
+    interrupting(monkeypatch, 3)
+    train(cohort, tmp_path / "run", settings())
+    assert record(tmp_path / "run")["status"] == "finished"
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_preempted_command_saves_within_its_grace(cohort, tmp_path, workers):
+    """As SLURM does it: SIGTERM to the whole group, workers included; exit code 143, no traceback."""
+    (tmp_path / "s.yaml").write_text(to_yaml(settings(**{"training.steps": 5000, "training.workers": workers})))
+    command = [sys.executable, "-m", "creps", "train", str(cohort.folder), "-o", str(tmp_path / "run")]
+    with subprocess.Popen(
+        [*command, "-s", str(tmp_path / "s.yaml")], stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and not (
+            (tmp_path / "run" / "curves.csv").is_file() and len(rows(tmp_path / "run")) > 2
+        ):
+            time.sleep(0.1)
+        os.killpg(process.pid, signal.SIGTERM)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert "Traceback" not in said
+    assert "Go on with --resume auto." in said
+    step = record(tmp_path / "run")["sessions"][-1]["to_step"]
+    assert (tmp_path / "run" / "checkpoints" / f"step_{step:08d}" / "training.json").is_file()
+    assert load_plan(tmp_path / "run").training["steps"] == step
+
+
+def test_the_folder_tells_the_whole_story(cohort, tmp_path):
+    train(cohort, tmp_path / "run", settings(**{"training.ema_decay": 0.5, "training.validate_every": 2}))
+    run, story = tmp_path / "run", record(tmp_path / "run")
+    assert {p.name for p in run.iterdir()} >= {
+        "settings.yaml", "record.json", "log.txt", "curves.csv", "curves.png", "pictures", "tensorboard",
+        "checkpoints", "last", "ema", "best", "model",
+    }  # fmt: skip
+    assert story["status"] == "finished"
+    assert story["versions"]["torch"]
+    assert len(story["cohort"]["cases_sha256"]) == 64
+    assert story["best"]["step"] in (2, 3)
+    log = (run / "log.txt").read_text()
+    assert "step 3/3" in log
+    assert "memory of a step: about" in log
+    assert (run / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert same_weights(run / "model", run / "ema")
+    assert not same_weights(run / "model", run / "last")
+
+
+def test_best_is_the_lowest_score_and_can_be_the_model(cohort, tmp_path, monkeypatch):
+    scores = iter([30.0, 10.0, 20.0])
+    original = PatchValidation.__call__
+
+    def scored(self, *networks):
+        values, picture = original(self, *networks)
+        return values | {"validation_score_hu": next(scores)}, picture
+
+    monkeypatch.setattr(PatchValidation, "__call__", scored)
+    train(cohort, tmp_path / "run", settings(**{"training.validate_every": 1, "training.model": "best"}))
+    assert record(tmp_path / "run")["best"] == {"step": 2, "score": 10.0}
+    assert load_plan(tmp_path / "run" / "best").training["steps"] == 2
+    assert same_weights(tmp_path / "run" / "model", tmp_path / "run" / "best")
+    assert not same_weights(tmp_path / "run" / "model", tmp_path / "run" / "last")
+
+
+def test_a_resumed_run_remembers_its_best(cohort, tmp_path, monkeypatch):
+    scores = iter([10.0, 5.0, 20.0])
+    monkeypatch.setattr(TrainingLoop, "_keep_if_best", _with_scores(TrainingLoop._keep_if_best, scores))
+    changes = {"training.validate_every": 1}
+    train(cohort, tmp_path / "run", settings(**changes, **{"training.steps": 2}))
+    train(cohort, tmp_path / "run", settings(**changes), resume=True)
+    assert record(tmp_path / "run")["best"] == {"step": 2, "score": 5.0}
+
+
+def _with_scores(original, scores):
+    return lambda self, done, _: original(self, done, next(scores))
+
+
+def test_the_score_is_a_distance_of_hu(cohort):
+    validation = PatchValidation(cohort, settings(), torch.device("cpu"))
+    generator = load_network()
+    values, picture = validation(generator, generator)
+    assert values["validation_score_hu"] > 100  # an untrained network makes water of everything
+    by_hand = [
+        wasserstein_distance(network_to_hu(generator_output(generator, mr)[mr.body]), reference)
+        for row, reference in zip(validation.mr, validation.references, strict=True)
+        for mr in row
+    ]
+    assert values["validation_score_hu"] == pytest.approx(np.mean(by_hand), rel=1e-4)
+    assert picture.shape[-1] == 3
+    assert values == validation(generator, generator)[0]  # the same patches each time
+
+
+@torch.no_grad()
+def generator_output(generator, mr):
+    return generator.eval()(torch.from_numpy(mr.array)[None, None])[0, 0].numpy()
+
+
+def load_network():
+    torch.manual_seed(0)
+    return build_generator(settings().generator)
+
+
+def test_the_step_and_the_term_that_broke_are_named_between_lines(cohort, tmp_path, monkeypatch):
+    original, calls = TrainingStep.__call__, []
+
+    def breaks(self, *arguments):
+        report = original(self, *arguments)
+        calls.append(1)
+        if len(calls) == 3:
+            report.terms["style"] = report.terms["style"] * float("inf")
+        return report
+
+    monkeypatch.setattr(TrainingStep, "__call__", breaks)
+    changes = {"training.log_every": 100, "training.steps": 5, "training.checkpoint_every": 2}
+    with pytest.raises(TrainingError, match="At step 3 the loss term 'style' is inf"):
+        train(cohort, tmp_path / "run", settings(**changes))
+    assert [p.name for p in (tmp_path / "run" / "checkpoints").iterdir()] == ["step_00000002"]
+    story = record(tmp_path / "run")
+    assert story["status"] == "failed"
+    assert "'style' is inf" in story["sessions"][-1]["reason"]
+    assert "'style' is inf" in (tmp_path / "run" / "log.txt").read_text()
+
+
+def test_fine_tuning_starts_from_the_model(cohort, tmp_path):
+    train(cohort, tmp_path / "base", settings(**{"training.ema_decay": 0.5}))
+    still = {
+        "training.learning_rate": 1e-30,
+        "training.weight_decay": 0.0,
+        "training.steps": 1,
+        "training.ema_decay": 0,
+    }
+    tuned = train(cohort, tmp_path / "tuned", settings(**still), origin=tmp_path / "base")
+    base, now = load_model(tmp_path / "base")[1], load_model(tuned)[1]
+    for ours, theirs in zip(base.parameters(), now.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs)
+    started = load_plan(tuned).training["started_from"]
+    assert started["weights_sha256"] == load_plan(tmp_path / "base").weights_sha256
+    assert started["steps"] == 3
+    last = sorted((tmp_path / "base" / "checkpoints").iterdir())[-1] / "training.safetensors"
+    after = next((tmp_path / "tuned" / "checkpoints").iterdir()) / "training.safetensors"
+    ours, theirs = load_tensors(last), load_tensors(after)
+    weights = [name for name in ours if name.startswith("discriminator.") and name.endswith("0.weight")]
+    assert weights
+    for name in weights:  # its discriminator came along
+        torch.testing.assert_close(ours[name], theirs[name])
+
+
+def test_a_fine_tuned_run_resumes_and_keeps_its_origin(cohort, tmp_path):
+    train(cohort, tmp_path / "base", settings())
+    train(cohort, tmp_path / "run", settings(**{"training.steps": 1}), origin=tmp_path / "base" / "model")
+    train(cohort, tmp_path / "run", settings(**{"training.steps": 2}), resume=True)
+    chain = load_plan(tmp_path / "run").training["started_from"]
+    assert chain["weights_sha256"] == load_plan(tmp_path / "base").weights_sha256
+    train(cohort, tmp_path / "run", settings(), resume=True, origin=tmp_path / "base" / "model")
+    train(cohort, tmp_path / "other", settings(**{"training.seed": 4}))
+    with pytest.raises(ModelError, match="not started from that model"):
+        train(cohort, tmp_path / "run", settings(**{"training.steps": 4}), resume=True, origin=tmp_path / "other")
+
+
+def test_fine_tuning_refuses_what_does_not_fit(cohort, tmp_path):
+    train(cohort, tmp_path / "base", settings())
+    with pytest.raises(SettingsError, match=r"generator\.width = 4, the settings ask for 2"):
+        train(cohort, tmp_path / "run", settings(**{"generator.width": 2}), origin=tmp_path / "base")
+    plan_file = tmp_path / "base" / "model" / "plan.json"
+    plan = json.loads(plan_file.read_text())
+    plan["preparation"]["spacing_mm"] = [1, 1, 1]
+    plan_file.write_text(json.dumps(plan))
+    with pytest.raises(SettingsError, match=r"spacing_mm = .*creps prepare \.\.\. --from MODEL"):
+        train(cohort, tmp_path / "run", settings(), origin=tmp_path / "base")
+    with pytest.raises(ModelError, match="not a model"):
+        train(cohort, tmp_path / "run", settings(), origin=tmp_path)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_models_settings_come_with_it_as_far_as_they_are_known(cohort, tmp_path):
+    train(cohort, tmp_path / "base", settings(**{"adversarial.loss": "least_squares"}))
+    plan_file = tmp_path / "base" / "model" / "plan.json"
+    plan = json.loads(plan_file.read_text())
+    plan["training"]["settings"]["training"]["of_another_version"] = 1
+    plan_file.write_text(json.dumps(plan))
+    model = settings_of(tmp_path / "base")
+    chosen = load_settings(prepared=cohort.settings(), model=model, overrides={"training.steps": 7})
+    assert chosen.adversarial.loss == "least_squares"
+    assert chosen.generator.width == 4
+    assert chosen.training.steps == 7
+    preset = load_settings("brain", prepared=cohort.settings(), model=model)
+    assert (preset.adversarial.loss, preset.generator.width) == (
+        "bce",
+        4,
+    )  # a named preset's recipe, the model's network
