@@ -12,8 +12,8 @@ from creps.training.sampling import UnpairedPatches, UnpairedSampler
 def case(name, modality, shape, body=None, patient=None, origin=(0, 0, 0), centre=None):
     body = body or tuple((2, n - 3) for n in shape)
     return Case(
-        case=name, patient=patient or name, centre=centre, modality=modality, split="train", shape=shape, body=body, source="x",
-        source_sha256="x", prepared_sha256="x", spacing_mm=(1, 1, 1), origin_mm=origin,
+        case=name, patient=patient or name, centre=centre, modality=modality, split="train", shape=shape, body=body,
+        source="x", source_sha256="x", prepared_sha256="x", spacing_mm=(1, 1, 1), origin_mm=origin,
         direction=(0, 0, 1, 0, 1, 0, 1, 0, 0),
     )  # fmt: skip
 

@@ -361,7 +361,8 @@ TRAINING_CHANGES = {
     "generator.norm": "instance", "generator.norm_in_blocks": False, "generator.padding": "reflect",
     "generator.width": 2, "generator.residual_blocks": 2, "prior.warm_up_steps": 1, "prior.weight": 10.0,
     "prior.smoothness": 1.0, "sampling.ct_positions": "matched", "sampling.mr_positions": "random",
-    "sampling.patch_size": [24, 24, 28], "training.accumulate": 2, "training.batch_size": 1, "training.beta1": 0.5, "training.ema_decay": 0.5,
+    "sampling.patch_size": [24, 24, 28],
+    "training.accumulate": 2, "training.batch_size": 1, "training.beta1": 0.5, "training.ema_decay": 0.5,
     "training.learning_rate": 1e-3, "training.discriminator_learning_rate": 1e-3, "training.precision": "bf16",
     "training.seed": 3, "training.weight_decay": 1.0,
 }  # fmt: skip

@@ -76,6 +76,6 @@ class RunInterruptedError(TrainingError):
         exit_code: What a shell expects of a program that the signal ended.
     """
 
-    def __init__(self, what: str, remedy: str, exit_code: int) -> None:
+    def __init__(self, what: str, remedy: str, exit_code: int = 130) -> None:
         super().__init__(what, remedy)
         self.exit_code = exit_code

@@ -1,0 +1,141 @@
+"""What a training step takes: memory against the estimate printed before a run, and seconds.
+
+Each configuration runs in a process of its own on random patches, so that peaks do not mix; the peak is
+that of the resident memory (CPU) or of the allocator (GPU) above the loaded program, networks included::
+
+    python benchmarks/training/memory.py [NAME …] [--device cuda]
+
+Writes ``results-cpu.json`` or ``results-cuda.json`` beside this file; named configurations replace their rows only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import multiprocessing
+import statistics
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import torch
+
+from creps.provenance import provenance
+from creps.settings import load_settings
+from creps.training.build import build_networks, build_style
+from creps.training.distribution import start_processes
+from creps.training.memory import estimate_memory
+from creps.training.step import TrainingStep
+
+SMALL = {"sampling.patch_size": [32, 64, 64], "training.batch_size": 4, "creps.slice_step": 4}
+
+CONFIGURATIONS = {
+    "small": ("brain", SMALL),
+    "small, 2 parts": ("brain", SMALL | {"training.accumulate": 2}),
+    "small, 4 parts": ("brain", SMALL | {"training.accumulate": 4}),
+    "small, activations again": ("brain", SMALL | {"training.checkpoint_activations": True}),
+    "small, float32": ("brain", SMALL | {"training.precision": "fp32"}),
+    "small, no style": ("brain", SMALL | {"creps.weight": 0}),
+    "larger patch": ("brain", SMALL | {"sampling.patch_size": [64, 64, 64]}),
+    "brain, batch 8 in 8 parts": ("brain", {"training.accumulate": 8}),
+    "pelvis, batch 8 in 8 parts": ("pelvis", {"training.accumulate": 8}),
+    "brain, batch 8 in 8 parts, activations again": (
+        "brain",
+        {"training.accumulate": 8, "training.checkpoint_activations": True},
+    ),
+    "brain": ("brain", {}),
+    "pelvis": ("pelvis", {}),
+}
+"""Name → preset and changes. The last two are the paper's: GPUs only."""
+
+STEPS = 3
+
+
+def measure(name: str, device: str, steps: int, results: multiprocessing.Queue) -> None:
+    preset, changes = CONFIGURATIONS[name]
+    chosen = load_settings(preset, overrides={"creps.weights": "random", "training.device": device, **changes})
+    style, fabric = build_style(chosen), start_processes(chosen.training)
+    started = time.perf_counter()
+    estimate = estimate_memory(chosen, style)
+    estimating = time.perf_counter() - started
+    gc.collect()
+    with Peak(fabric.device) as peak:
+        networks = build_networks(fabric, chosen, style)
+        step = TrainingStep(fabric, networks, style.to(fabric.device) if style else None, chosen)
+        shape = (chosen.training.batch_size, 1, *chosen.sampling.patch_size)
+        mr, ct = (torch.rand(shape, device=fabric.device) for _ in range(2))
+        mr, ct = (patches.contiguous(memory_format=torch.channels_last_3d) for patches in (mr, ct))
+        seconds = []
+        for _ in range(steps):
+            started = time.perf_counter()
+            step(mr, ct)
+            if fabric.device.type == "cuda":
+                torch.cuda.synchronize()
+            seconds.append(time.perf_counter() - started)
+    results.put(
+        {
+            "estimate_gb": round(estimate.total / 1e9, 3),
+            "measured_gb": round(peak.grown / 1e9, 3),
+            "ratio": round(estimate.total / peak.grown, 2),
+            "median_seconds_per_step": round(statistics.median(seconds[1:] or seconds), 2),
+            "steps": steps,
+            "seconds_to_estimate": round(estimating, 2),
+            "batch_size": chosen.training.batch_size,
+            "patch_size": list(chosen.sampling.patch_size),
+        }
+    )
+
+
+class Peak:
+    """The most memory used while it is open, above what was used before."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device, self.process = device, psutil.Process()
+
+    def __enter__(self) -> Peak:
+        self.base = self.most = self.process.memory_info().rss
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+        self.open = True
+        self.thread = threading.Thread(target=self.watch)
+        self.thread.start()
+        return self
+
+    def watch(self) -> None:
+        while self.open:
+            self.most = max(self.most, self.process.memory_info().rss)
+            time.sleep(0.02)
+
+    def __exit__(self, *_: object) -> None:
+        self.open = False
+        self.thread.join()
+        cuda = self.device.type == "cuda"
+        self.grown = torch.cuda.max_memory_allocated() if cuda else self.most - self.base
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", help="configurations; default: all that this device is for")
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--steps", type=int, default=STEPS)
+    options = parser.parse_args()
+    path = Path(__file__).with_name(f"results-{options.device}.json")
+    rows = json.loads(path.read_text())["rows"] if path.is_file() and options.names else {}
+    context = multiprocessing.get_context("spawn")
+    for name in options.names or [
+        n for n in CONFIGURATIONS if options.device == "cuda" or n not in ("brain", "pelvis")
+    ]:
+        results = context.Queue()
+        process = context.Process(target=measure, args=(name, options.device, options.steps, results))
+        process.start()
+        rows[name] = results.get()
+        process.join()
+        print(f"{name}: {rows[name]}", flush=True)
+        machine = {"threads": torch.get_num_threads(), "memory_gb": round(psutil.virtual_memory().total / 1e9)}
+        path.write_text(json.dumps({**provenance(), **machine, "rows": rows}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
