@@ -99,11 +99,11 @@ class Peak:
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
         self.open = True
-        self.thread = threading.Thread(target=self.watch)
+        self.thread = threading.Thread(target=self._watch)
         self.thread.start()
         return self
 
-    def watch(self) -> None:
+    def _watch(self) -> None:
         while self.open:
             self.most = max(self.most, self.process.memory_info().rss)
             time.sleep(0.02)

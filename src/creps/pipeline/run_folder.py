@@ -40,8 +40,6 @@ from creps.training.step import Networks
 
 __all__ = ["SETTINGS_FILE", "RunFolder"]
 
-log = logging.getLogger(__name__)
-
 SETTINGS_FILE = "settings.yaml"
 RECORD_FILE = "record.json"
 LOG_FILE = "log.txt"
@@ -115,16 +113,16 @@ class RunFolder:
         Args:
             done: Says how many steps are done.
         """
-        with _log_to(self.path / LOG_FILE):
+        with _log_to(self.path / LOG_FILE) as note:
             try:
                 yield
             except RunInterruptedError as error:
-                log.info("%s", error)
+                note(str(error))
                 self._close("interrupted", error.what, done())
                 raise
             except BaseException as error:
                 reason = str(error) if isinstance(error, CrepsError) else type(error).__name__
-                log.info("stopped: %s", reason)
+                note(f"stopped: {reason}")
                 self._close("failed", reason, done())
                 raise
 
@@ -247,8 +245,8 @@ def _now() -> str:
 
 
 @contextmanager
-def _log_to(path: Path) -> Iterator[None]:
-    """Keep what creps says in a file, however quiet the console is."""
+def _log_to(path: Path) -> Iterator[Callable[[str], None]]:
+    """Keep what creps says in a file, however quiet the console is; what is yielded writes to the file alone."""
     logger = logging.getLogger("creps")
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s"))
@@ -257,7 +255,7 @@ def _log_to(path: Path) -> Iterator[None]:
         logger.setLevel(logging.INFO)
     logger.addHandler(handler)
     try:
-        yield
+        yield lambda said: handler.emit(logger.makeRecord(logger.name, logging.INFO, "", 0, said, (), None))
     finally:
         logger.removeHandler(handler)
         logger.setLevel(level)

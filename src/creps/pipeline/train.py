@@ -22,6 +22,7 @@ from creps.provenance import NOTICE
 from creps.settings import Settings
 from creps.training.build import build_networks, build_style, total_steps
 from creps.training.distribution import first_process_only, on_first_process, start_processes
+from creps.training.interruption import Interruption
 from creps.training.loop import TrainingLoop
 from creps.training.memory import estimate_memory, free_bytes, settings_that_fit
 from creps.training.monitor import Monitor
@@ -59,6 +60,13 @@ def train(
         raise SettingsError(
             "The settings' preparation is not that of the cohort.", "Pass prepared=cohort.settings() to load_settings."
         )
+    with Interruption() as interruption:
+        return _train(cohort, folder, settings, resume, origin, interruption)
+
+
+def _train(
+    cohort: Cohort, folder: Path, settings: Settings, resume: bool, origin: Path | None, interruption: Interruption
+) -> Path:
     source = load_starting_point(origin, settings) if origin is not None else None
     style = build_style(settings)
     fabric = start_processes(settings.training)
@@ -83,7 +91,7 @@ def train(
     with run.told(lambda: loop.done) if fabric.is_global_zero else nullcontext():
         _say_what_runs(fabric, cohort, settings, style, start, patches.steps)
         with _monitor(fabric, run, run_id, start, patches.steps) as monitor, _memory_errors_named(loop):
-            outcome = loop.run(monitor)
+            outcome = loop.run(monitor, interruption)
         first_process_only(fabric, partial(run.finish, networks, outcome))
         if outcome.signal is not None:
             raise run.interruption(outcome, patches.steps)

@@ -39,7 +39,8 @@ def start_processes(settings: TrainingSettings) -> Fabric:
     """The engine, with all processes of the run started and connected.
 
     Raises:
-        SettingsError: no such device, not so many of them, or a batch that cannot be shared out evenly.
+        SettingsError: no such device, not so many of them, a batch that cannot be shared out evenly, or a
+            cluster's job that does not fit the settings.
     """
     device = resolve_device(settings.device)
     count = _count(settings, device)
@@ -54,8 +55,15 @@ def start_processes(settings: TrainingSettings) -> Fabric:
         devices: Any = [device.index or 0] if device.type == "cuda" else 1
         return Fabric(accelerator=device.type, devices=devices)
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
-    fabric = Fabric(accelerator=device.type, devices=count, num_nodes=settings.nodes, strategy="ddp")
-    fabric.launch()
+    try:
+        fabric = Fabric(accelerator=device.type, devices=count, num_nodes=settings.nodes, strategy="ddp")
+        fabric.launch()
+    except (RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise SettingsError(
+            f"{count * settings.nodes} processes cannot be started: {reason}.",
+            "With SLURM: --ntasks-per-node as training.devices, --nodes as training.nodes, and start it with srun.",
+        ) from error
     if not fabric.is_global_zero:
         logging.getLogger("creps").setLevel(logging.ERROR)
     return fabric

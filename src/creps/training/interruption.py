@@ -22,12 +22,11 @@ SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1
 class Interruption:
     """While it is open, the first signal is noted for the end of the step; a second Ctrl-C works as ever.
 
-    Args:
-        fabric: The engine; its processes agree on when to stop.
+    Attributes:
+        signal: What was noted.
     """
 
-    def __init__(self, fabric: Fabric) -> None:
-        self.fabric = fabric
+    def __init__(self) -> None:
         self.signal: signal.Signals | None = None
         self._before: dict[int, Any] = {}
 
@@ -44,12 +43,12 @@ class Interruption:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def requested(self) -> bool:
+    def requested(self, fabric: Fabric) -> bool:
         """Whether to stop now: the same answer in every process."""
-        if self.fabric.world_size == 1:
+        if fabric.world_size == 1:
             return self.signal is not None
-        number = torch.tensor(float(self.signal or 0), device=self.fabric.device)
-        agreed = int(self.fabric.all_reduce(number, reduce_op="max"))  # type: ignore[arg-type]
+        number = torch.tensor(float(self.signal or 0), device=fabric.device)
+        agreed = int(fabric.all_reduce(number, reduce_op="max"))  # type: ignore[arg-type]
         if agreed and self.signal is None:
             self.signal = signal.Signals(agreed)
         return agreed > 0

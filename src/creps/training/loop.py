@@ -92,31 +92,31 @@ class TrainingLoop:
         self.done = start
         self._unchecked: list[tuple[int, StepReport]] = []
 
-    def run(self, monitor: Monitor | None) -> Outcome:
+    def run(self, monitor: Monitor | None, interruption: Interruption) -> Outcome:
         """Train.
 
         Args:
             monitor: Shows the run; None in all processes but the first.
+            interruption: Says when to stop early.
 
         Raises:
             TrainingError: a loss or a weight is no longer finite; the checkpoints before stay.
         """
         settings, steps = self.settings, self.patches.steps
-        with Interruption(self.fabric) as interruption:
-            for done, batch in enumerate(self._batches(), self.start + 1):
-                self._unchecked.append((done, self._update(batch, done)))
-                stops = interruption.requested()
-                ends = done == steps
-                looks = done % settings.validate_every == 0 or ends
-                saves = done % settings.checkpoint_every == 0 or ends or stops
-                if done == self.start + 1 or done % settings.log_every == 0 or looks or saves:
-                    terms, weights = self._checked_terms()
-                    first_process_only(self.fabric, partial(self._look, monitor, done, terms, weights, looks))
-                if saves:
-                    first_process_only(self.fabric, partial(self._save, done))
-                self.done = done
-                if stops and not ends:
-                    return Outcome(done, self.best, interruption.signal)
+        for done, batch in enumerate(self._batches(), self.start + 1):
+            self._unchecked.append((done, self._update(batch, done)))
+            stops = interruption.requested(self.fabric)
+            ends = done == steps
+            looks = done % settings.validate_every == 0 or ends
+            saves = done % settings.checkpoint_every == 0 or ends or stops
+            if done == self.start + 1 or done % settings.log_every == 0 or looks or saves:
+                terms, weights = self._checked_terms()
+                first_process_only(self.fabric, partial(self._look, monitor, done, terms, weights, looks))
+            if saves:
+                first_process_only(self.fabric, partial(self._save, done))
+            self.done = done
+            if stops and not ends:
+                return Outcome(done, self.best, interruption.signal)
         return Outcome(self.done, self.best)
 
     def _batches(self) -> DataLoader[dict[str, torch.Tensor]]:
