@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-from lightning.fabric import Fabric
 
 from creps.errors import SettingsError, TrainingError
 from creps.networks.generator import Generator
@@ -27,7 +26,7 @@ def settings(**changes):
 
 
 def stepped(chosen, steps=2):
-    fabric = Fabric(accelerator="cpu", devices=1)
+    fabric = start_processes(chosen.training)
     style = build_style(chosen)
     networks = build_networks(fabric, chosen, style)
     step = TrainingStep(fabric, networks, style, chosen)
@@ -71,7 +70,7 @@ def test_parts_leave_the_running_statistics_of_one_pass():
     generator = networks.generator
     by_hand = Generator(4, 1)
     torch.manual_seed(settings().training.seed)
-    by_hand = build_networks(Fabric(accelerator="cpu", devices=1), settings(), None).generator
+    by_hand = build_networks(start_processes(settings().training), settings(), None).generator
     torch.manual_seed(0)
     mr = torch.rand(4, 1, 24, 24, 24) * 2
     for part in mr.chunk(2):

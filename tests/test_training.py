@@ -6,7 +6,6 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from lightning.fabric import Fabric
 from torchvision import models
 
 from creps.checkpoint import load_tensors
@@ -20,6 +19,7 @@ from creps.pipeline.prepare import prepare
 from creps.pipeline.train import train
 from creps.settings import leaf_fields, load_settings
 from creps.training.build import build_networks, build_style
+from creps.training.distribution import start_processes
 from creps.training.prior import ContrastPrior, fit_prior, open_guesses, write_guesses
 from creps.training.sampling import UnpairedPatches, UnpairedSampler
 from creps.training.step import Part, TrainingStep, average_into
@@ -31,7 +31,7 @@ def settings(**changes):
 
 
 def one_step(chosen, steps=1, seed=0):
-    fabric = Fabric(accelerator="cpu", devices=1)
+    fabric = start_processes(chosen.training)
     style = build_style(chosen)
     networks = build_networks(fabric, chosen, style)
     step = TrainingStep(fabric, networks, style, chosen)
@@ -64,7 +64,7 @@ def test_both_networks_learn(changes):
     An engine that this field uses trained its discriminator by exactly 0 for months.
     """
     chosen = settings(**changes)
-    fresh = build_networks(Fabric(accelerator="cpu", devices=1), chosen, build_style(chosen))
+    fresh = build_networks(start_processes(chosen.training), chosen, build_style(chosen))
     before = {
         name: {k: v.clone() for k, v in getattr(fresh, name).named_parameters()}
         for name in ("generator", "discriminator")
@@ -80,7 +80,7 @@ def test_both_networks_learn(changes):
 
 def test_each_update_moves_only_its_own_network():
     chosen = settings()
-    fabric = Fabric(accelerator="cpu", devices=1)
+    fabric = start_processes(chosen.training)
     networks = build_networks(fabric, chosen, build_style(chosen))
     step = TrainingStep(fabric, networks, build_style(chosen), chosen)
     step(torch.rand(2, 1, 24, 24, 24), torch.rand(2, 1, 24, 24, 24))
@@ -117,7 +117,7 @@ def test_objectives():
 
 def test_warming_up_teaches_the_generator_alone():
     chosen = settings(**{"training.learning_rate": 1e-2})
-    fabric = Fabric(accelerator="cpu", devices=1)
+    fabric = start_processes(chosen.training)
     networks = build_networks(fabric, chosen, None)
     step = TrainingStep(fabric, networks, None, chosen)
     before = [p.clone() for p in networks.discriminator.parameters()]
@@ -177,7 +177,7 @@ def test_cpu_bf16_gives_the_discriminator_the_float32_gradient():
     gradients = {}
     for precision in ("fp32", "bf16"):
         chosen = settings(**{"training.precision": precision, "discriminator.norm": "none"})
-        fabric = Fabric(accelerator="cpu", devices=1)
+        fabric = start_processes(chosen.training)
         networks = build_networks(fabric, chosen, None)
         step = TrainingStep(fabric, networks, None, chosen)
         torch.manual_seed(0)

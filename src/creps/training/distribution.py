@@ -9,6 +9,7 @@ that never come, and networks of this size take no time to send.
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -53,10 +54,10 @@ def start_processes(settings: TrainingSettings) -> Fabric:
         )
     if count * settings.nodes == 1:
         devices: Any = [device.index or 0] if device.type == "cuda" else 1
-        return Fabric(accelerator=device.type, devices=devices)
+        return _fabric(accelerator=device.type, devices=devices)
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     try:
-        fabric = Fabric(accelerator=device.type, devices=count, num_nodes=settings.nodes, strategy="ddp")
+        fabric = _fabric(accelerator=device.type, devices=count, num_nodes=settings.nodes, strategy="ddp")
         fabric.launch()
     except (RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split()).rstrip(".")
@@ -67,6 +68,12 @@ def start_processes(settings: TrainingSettings) -> Fabric:
     if not fabric.is_global_zero:
         logging.getLogger("creps").setLevel(logging.ERROR)
     return fabric
+
+
+def _fabric(**options: Any) -> Fabric:
+    with warnings.catch_warnings():  # a login node has srun, and running without it is what was asked for
+        warnings.filterwarnings("ignore", message="The `srun` command is available")
+        return Fabric(**options)
 
 
 def _count(settings: TrainingSettings, device: torch.device) -> int:
