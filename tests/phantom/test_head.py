@@ -28,14 +28,14 @@ def is_any(patient: Phantom, names: tuple[str, ...]) -> np.ndarray:
 
 
 def test_tissue_fractions_sum_to_one(patient: Phantom) -> None:
-    canvas = patient.head.canvas
+    canvas = patient.body.canvas
     fractions = [canvas.mix({tissue.name: 1.0}) for tissue in TISSUES]
     assert min(part.min() for part in fractions) > -1e-5
     np.testing.assert_allclose(sum(fractions), 1.0, atol=1e-4)
 
 
 def test_labels_name_the_largest_fraction_nearly_everywhere(patient: Phantom) -> None:
-    fractions = np.stack([patient.head.canvas.mix({tissue.name: 1.0}) for tissue in TISSUES])
+    fractions = np.stack([patient.body.canvas.mix({tissue.name: 1.0}) for tissue in TISSUES])
     dominant = fractions.max(axis=0) > 0.7
     agree = fractions.argmax(axis=0) == patient.labels.array
     assert agree[dominant].mean() > 0.99
@@ -45,7 +45,7 @@ def test_bone_encloses_the_brain() -> None:
     """Above the skull base, what is not bone falls into the brain and the outside, with no way between."""
     patient = head_patient(3, 2.5)
     bone = is_any(patient, BONE)
-    vault = patient.head.canvas.points.z > 0.0
+    vault = patient.body.canvas.points.z > 0.0
     regions, _ = ndimage.label(~bone & vault)
     brain = is_any(patient, BRAIN) & vault
     inside = np.unique(regions[brain])
@@ -54,7 +54,7 @@ def test_bone_encloses_the_brain() -> None:
 
 
 def test_tissues_are_where_they_belong(patient: Phantom) -> None:
-    points = patient.head.canvas.points
+    points = patient.body.canvas.points
     heights = {name: float(points.z[is_any(patient, (name,))].mean()) for name in ("tooth", "vitreous", "white matter")}
     assert heights["tooth"] < heights["vitreous"] < heights["white matter"]
     for name in ("grey matter", "white matter", "csf", "cortical bone", "fat", "muscle", "disc", "blood", "mucosa"):
@@ -74,7 +74,7 @@ def test_mask_covers_the_patient_and_not_the_couch(patient: Phantom) -> None:
     assert patient.ct_noise_free is not None
     couch = (patient.ct_noise_free.array > -950) & ~ndimage.binary_dilation(mask, iterations=2)
     assert couch.any()
-    rows = patient.head.canvas.axes[1]
+    rows = patient.body.canvas.axes[1]
     assert rows[np.nonzero(couch)[1]].mean() > rows[np.nonzero(mask)[1]].mean() + 60
 
 
@@ -86,7 +86,7 @@ def test_truth_ct_lies_on_the_mr_grid_and_shows_the_same_anatomy(patient: Phanto
     hu, mr = patient.ct.array, patient.mr.array
     deep = is_any(patient, ("fat",)) & (hu < -60)
     cortex = is_any(patient, ("cortical bone",)) & (hu > 1000)
-    air = patient.head.canvas.mix({"air": 1.0}) > 0.99
+    air = patient.body.canvas.mix({"air": 1.0}) > 0.99
     assert np.median(mr[deep]) > 2.5 * np.median(mr[cortex])
     assert np.median(mr[air]) < 0.1 * np.median(mr[deep])
     assert np.median(hu[air & (patient.mask.array > 0)]) == pytest.approx(-1000, abs=10)

@@ -8,7 +8,6 @@ from math import cos, exp, radians, sin
 import numpy as np
 
 from creps.phantom.canvas import Canvas
-from creps.phantom.fields import smooth_field
 from creps.phantom.tissues import TISSUES, Tissue
 from creps.volume import Array
 
@@ -22,7 +21,7 @@ class MrCentre:
     Attributes:
         name: Short name, used in records.
         tesla: Field strength, 1.5 or 3.
-        sequence: "mprage", "spin echo" or "spoiled gradient echo".
+        sequence: "mprage", "spin echo", "turbo spin echo" or "spoiled gradient echo".
         tr_ms: Repetition time.
         te_ms: Echo time.
         ti_ms: Inversion time (mprage only).
@@ -30,7 +29,8 @@ class MrCentre:
         full_scale: Stored value of the brightest tissue, about; patients vary around it.
         stretch: Voxel size along D, H, W against the nominal spacing.
         bias: Standard deviation of the log of the receive field.
-        snr: Signal of white matter over the noise's standard deviation.
+        snr: Signal of `reference` over the noise's standard deviation.
+        reference: A tissue.
     """
 
     name: str
@@ -44,6 +44,7 @@ class MrCentre:
     stretch: tuple[float, float, float]
     bias: float
     snr: float
+    reference: str = "white matter"
 
 
 MR_CENTRES: tuple[MrCentre, ...] = (
@@ -90,9 +91,9 @@ def acquire_mr(
     for length, field in texture.items():
         relative = {t.name: _relative_texture(t) for t in TISSUES if t.texture_mm == length}
         image *= 1 + canvas.mix(relative) * field
-    bias = smooth_field(rng, canvas.axes, 110.0) + np.float32(0.5) * smooth_field(rng, canvas.axes, 60.0)
+    bias = canvas.smooth_field(rng, 110.0) + np.float32(0.5) * canvas.smooth_field(rng, 60.0)
     image *= np.exp(np.float32(centre.bias) * bias)
-    noise = np.float32(values["white matter"] / centre.snr)
+    noise = np.float32(values[centre.reference] / centre.snr)
     real = image + noise * rng.standard_normal(image.shape, dtype=np.float32)
     imaginary = noise * rng.standard_normal(image.shape, dtype=np.float32)
     scale = centre.full_scale * float(np.exp(0.15 * np.clip(rng.standard_normal(), -2, 2))) / values["fat"]
