@@ -126,7 +126,7 @@ def test_bad_arguments(tmp_path: Path, options: dict[str, object], words: str) -
 
 
 def test_regions() -> None:
-    assert list(REGIONS) == ["head"]
+    assert list(REGIONS) == ["head", "pelvis"]
 
 
 def test_a_failure_leaves_nothing(tmp_path: Path) -> None:

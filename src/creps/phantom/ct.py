@@ -13,7 +13,7 @@ from creps.phantom.fields import gaussian_noise, smoothstep
 from creps.phantom.tissues import TISSUES
 from creps.volume import Array
 
-__all__ = ["CT_SCANNERS", "HU_RANGE", "CtScanner", "acquire_ct"]
+__all__ = ["CT_SCANNERS", "HU_RANGE", "PELVIS_CT_SCANNERS", "CtScanner", "acquire_ct"]
 
 HU_RANGE = (-1024.0, 3071.0)
 """The range of 12-bit CT numbers."""
@@ -46,7 +46,13 @@ CT_SCANNERS: tuple[CtScanner, ...] = (
     CtScanner("P", 13.0, 0.6, 0.5, (1.2, 0.95, 0.95), (-150.0, -920.0)),
     CtScanner("Q", 17.0, 0.5, 0.4, (1.0, 1.0, 1.0), (-250.0, -890.0)),
 )
-"""Two planning CT scanners."""
+"""Two planning CT scanners, as set for heads."""
+
+PELVIS_CT_SCANNERS: tuple[CtScanner, ...] = (
+    CtScanner("P", 14.0, 0.6, 0.6, (1.5, 0.98, 0.98), (-180.0, -920.0)),
+    CtScanner("Q", 18.0, 0.5, 0.5, (1.25, 1.02, 1.02), (-260.0, -890.0)),
+)
+"""The same two scanners, as set for pelves: more noise, thicker slices."""
 
 
 def acquire_ct(

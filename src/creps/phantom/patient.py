@@ -15,11 +15,12 @@ from creps.phantom.ct import acquire_ct
 from creps.phantom.fields import Axes
 from creps.phantom.head import HEAD
 from creps.phantom.mr import acquire_mr
+from creps.phantom.pelvis import PELVIS
 from creps.phantom.region import FieldOfView, Region
 from creps.phantom.tissues import TEXTURE_LENGTHS_MM
 from creps.volume import Array, Volume
 
-__all__ = ["MAX_SPACING_MM", "Phantom", "check_spacing", "grow_patient", "head_patient"]
+__all__ = ["MAX_SPACING_MM", "Phantom", "check_spacing", "grow_patient", "head_patient", "pelvis_patient"]
 
 MAX_SPACING_MM = 5.0
 
@@ -66,6 +67,13 @@ def head_patient(
 ) -> Phantom:
     """Grow one head and image it: `grow_patient` of the head."""
     return grow_patient(HEAD, seed, spacing_mm, mr=mr, ct=ct, centre=centre)
+
+
+def pelvis_patient(
+    seed: int | list[int], spacing_mm: float = 2.0, *, mr: bool = True, ct: bool = True, centre: int = 0
+) -> Phantom:
+    """Grow one pelvis and image it: `grow_patient` of the pelvis."""
+    return grow_patient(PELVIS, seed, spacing_mm, mr=mr, ct=ct, centre=centre)
 
 
 def grow_patient(
