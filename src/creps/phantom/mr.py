@@ -31,6 +31,7 @@ class MrCentre:
         bias: Standard deviation of the log of the receive field.
         snr: Signal of `reference` over the noise's standard deviation.
         reference: A tissue.
+        flow_void: Whether flowing blood is dark, as where a refocusing pulse finds it gone.
     """
 
     name: str
@@ -45,6 +46,7 @@ class MrCentre:
     bias: float
     snr: float
     reference: str = "white matter"
+    flow_void: bool = False
 
 
 MR_CENTRES: tuple[MrCentre, ...] = (
@@ -55,8 +57,8 @@ MR_CENTRES: tuple[MrCentre, ...] = (
 """Three centres that image heads and differ in contrast, raw range, voxel size, bias and noise."""
 
 PELVIS_MR_CENTRES: tuple[MrCentre, ...] = (
-    MrCentre("A", 3.0, "turbo spin echo", 5200, 96, 0, 90, 640, (1.5, 1.0, 1.0), 0.16, 9, "muscle"),
-    MrCentre("B", 1.5, "spin echo", 560, 12, 0, 90, 1500, (1.6, 1.0, 1.0), 0.09, 22, "muscle"),
+    MrCentre("A", 3.0, "turbo spin echo", 5200, 96, 0, 90, 640, (1.5, 1.0, 1.0), 0.16, 9, "muscle", True),
+    MrCentre("B", 1.5, "spin echo", 560, 12, 0, 90, 1500, (1.6, 1.0, 1.0), 0.09, 22, "muscle", True),
     MrCentre("C", 1.5, "spoiled gradient echo", 7.2, 4.6, 0, 12, 190, (1.25, 1.05, 1.05), 0.12, 16, "muscle"),
 )
 """Three centres that image pelves: T2 turbo spin echo, T1 spin echo, and the in-phase part of a T1 Dixon scan."""
@@ -65,7 +67,7 @@ _TRAIN_LENGTHENS_FAT = 1.9
 """T2 of fat under a train of refocusing pulses against its T2 (Henkelman et al. 1994, J Magn Reson Imaging 4:533)."""
 
 _FLOW_VOID = 0.2
-"""Signal of flowing blood against blood at rest where echoes are refocused: most of it has left the slice."""
+"""Signal of flowing blood against blood at rest: most of it has left the slice between the pulses."""
 
 _FATTY = ("fat", "yellow marrow", "trabecular bone")
 
@@ -83,7 +85,7 @@ def signal(tissue: Tissue, centre: MrCentre) -> float:
         t2 *= _TRAIN_LENGTHENS_FAT
     recovery, decay = exp(-centre.tr_ms / t1), exp(-centre.te_ms / t2)
     if centre.sequence in ("spin echo", "turbo spin echo"):
-        flow = _FLOW_VOID if centre.reference == "muscle" and tissue.name == "blood" else 1.0
+        flow = _FLOW_VOID if centre.flow_void and tissue.name == "blood" else 1.0
         return tissue.pd * (1 - recovery) * decay * flow
     if centre.sequence == "mprage":
         return tissue.pd * abs(1 - 2 * exp(-centre.ti_ms / t1) / (1 + recovery)) * decay

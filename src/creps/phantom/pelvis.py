@@ -38,8 +38,8 @@ from creps.phantom.shapes import Points
 __all__ = ["PELVIS", "PelvisSubject", "grow_pelvis"]
 
 _HALF_BOX_MM: HalfBox = (176.0, 190.0, 236.0)
-_BELLOWS_MM, _RIPPLES_MM = 2.6, 0.8
-"""Deformation on a scale of 70 mm and of 30 mm."""
+_DEFORMATION_MM = ((95.0, 2.6), (30.0, 0.7))
+"""Scale and standard deviation of the smooth random deformation."""
 
 
 @dataclass(frozen=True)
@@ -113,8 +113,8 @@ def anatomical_points(rng: np.random.Generator, axes: Axes, person: PelvisPerson
     """
     points = unposed(axes, posture.rotation_deg, posture.shift_mm, person.scale)
     for part in (points.x, points.y, points.z):
-        part += smooth_field(rng, axes, 70.0, _HALF_BOX_MM) * np.float32(_BELLOWS_MM)
-        part += smooth_field(rng, axes, 30.0, _HALF_BOX_MM) * np.float32(_RIPPLES_MM)
+        for length, strength in _DEFORMATION_MM:
+            part += smooth_field(rng, axes, length, _HALF_BOX_MM) * np.float32(strength)
     return points
 
 
@@ -126,9 +126,9 @@ def _draw_pelvis(person_rng: np.random.Generator, posture_rng: np.random.Generat
 PELVIS = Region(
     name="pelvis",
     draw=_draw_pelvis,
-    mr_view=FieldOfView(((-112.0, 128.0), (-190.0, 160.0), (-232.0, 232.0)), ((-4, 10), (-6, 10)), (0.0, 10.0, 0.0)),
+    mr_view=FieldOfView(((-112.0, 128.0), (-196.0, 156.0), (-232.0, 232.0)), ((-4, 10), (-6, 10)), (0.0, 10.0, 0.0)),
     ct_view=FieldOfView(
-        ((-128.0, 150.0), (-190.0, 190.0), (-240.0, 240.0)), ((-4, 12), (-6, 10)), (0.0, -130.0, -640.0)
+        ((-128.0, 150.0), (-200.0, 192.0), (-240.0, 240.0)), ((-4, 12), (-6, 10)), (0.0, -130.0, -640.0)
     ),
     mr_centres=PELVIS_MR_CENTRES,
     ct_scanners=PELVIS_CT_SCANNERS,

@@ -19,6 +19,9 @@ CENTRE: Point = (88.0, 0.0, 0.0)
 JOINT_MM = 2.8
 """Cartilage between the femoral head and its socket."""
 
+_BONE_SHARE = 0.8
+"""Share of trabecular bone, the rest being fatty marrow, at a density of 1."""
+
 # Lateral view of the wing: y, z (mm) along its outline.
 _OUTLINE = np.array(
     [
@@ -88,9 +91,9 @@ def paint_spongy(
 ) -> None:
     """A bone with a shell around trabeculae and marrow."""
     thick = shell_mm * person.cortex
-    canvas.paint_nested({shell: 0.0, "yellow marrow": thick}, shape, side)
+    canvas.paint_nested({shell: 0.0, "trabecular bone": thick}, shape, side)
     inner = Shape(lambda p: shape.distance(p) + np.float32(thick), shape.low, shape.high)
-    canvas.paint("trabecular bone", inner, side, strength=min(0.8 * person.density, 0.99))
+    canvas.paint("yellow marrow", inner, side, strength=max(1 - _BONE_SHARE * person.density, 0.01))
 
 
 def paint_hip_bones(canvas: Canvas, person: PelvisPerson, bone: Shape) -> None:

@@ -54,7 +54,7 @@ def _loop(
     t = np.linspace(0, 2 * np.pi * turns, xs.size)
     ys = y - 0.6 * person.belly_mm * min(max((z - 30) / 80, 0), 1) + 8 * np.sin(t + phase[0]) + rng.uniform(-3, 3)
     zs = z + 8 * np.sin(t * 0.9 + phase[1]) + rng.uniform(-3, 3)
-    radii = 10.5 + 2.0 * np.sin(t * 1.7 + phase[1]) + rng.uniform(-1.5, 1.5, xs.size)
+    radii = 11.8 + 2.0 * np.sin(t * 1.7 + phase[1]) + rng.uniform(-1.5, 1.5, xs.size)
     gas = bool(rng.random() < 1.3 * person.bowel_gas * (1.5 if y < -50 else 0.4))
     course = [(float(a), float(b), float(c)) for a, b, c in zip(xs, ys, zs, strict=True)]
     return course, [float(r) for r in radii], gas, int(rng.integers(0, 6))

@@ -137,7 +137,8 @@ def _wall(canvas: Canvas, person: PelvisPerson, outlines: Outlines, nearest: Arr
     if window is not None:
         q = canvas.at(window)
         shell = np.abs(bowl.distance(q) + 2) - np.float32(1.8)
-        shell = np.maximum(np.maximum(shell, q.z + 8), -26 - q.y + np.abs(q.x) * np.float32(0.2))
+        hiatus = np.minimum(12 - np.abs(q.x), 50 - q.y)
+        shell = np.maximum(np.maximum(shell, q.z + 8), np.maximum(hiatus, -26 - q.y))
         _enter(np.asarray(shell, dtype=np.float32), nearest[window], second[window])
 
 

@@ -25,7 +25,6 @@ class PelvisPerson:
         density: Share of bone in the trabecular bone against the average; the rest is fatty marrow.
         fat_mm: Mean thickness of the subcutaneous fat.
         belly_mm: How far the abdominal wall stands out.
-        visceral_fat: Fat around the organs against the average.
         muscle: Bulk of the muscles against the average.
         muscle_fat: Fat between and within the muscles, 0 to about 1.
         neck_shaft_mm: How far the greater trochanter stands out against the atlas.
@@ -43,7 +42,6 @@ class PelvisPerson:
     density: float = 1.0
     fat_mm: float = 17.0
     belly_mm: float = 0.0
-    visceral_fat: float = 1.0
     muscle: float = 1.0
     muscle_fat: float = 0.4
     neck_shaft_mm: float = 0.0
@@ -53,8 +51,9 @@ class PelvisPerson:
     bowel_gas: float = 0.3
 
     def as_dict(self) -> dict[str, Any]:
-        """For a record."""
-        return asdict(self)
+        """For a record, without the organs of the other sex."""
+        others = ("prostate",) if self.female else ("uterus", "uterus_tilt_mm")
+        return {key: value for key, value in asdict(self).items() if key not in others}
 
 
 @dataclass(frozen=True)
@@ -94,13 +93,12 @@ def draw_pelvis_person(rng: np.random.Generator) -> PelvisPerson:
         density=vary(rng, 1.0, 0.25),
         fat_mm=fat,
         belly_mm=0.6 * (fat - 17.0) + vary(rng, 2.0, 8.0),
-        visceral_fat=vary(rng, 1.0, 0.15),
         muscle=vary(rng, 0.94 if female else 1.04, 0.06),
         muscle_fat=vary(rng, 0.45, 0.18),
         neck_shaft_mm=vary(rng, 0.0, 2.0),
         prostate=vary(rng, 1.12, 0.10),
-        uterus=vary(rng, 0.95, 0.10),
-        uterus_tilt_mm=vary(rng, 12.0, 7.0),
+        uterus=vary(rng, 1.05, 0.10),
+        uterus_tilt_mm=vary(rng, 18.0, 8.0),
         bowel_gas=vary(rng, 0.3, 0.1),
     )
 

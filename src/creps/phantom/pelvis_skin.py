@@ -137,7 +137,7 @@ def _fat_thickness(rng: np.random.Generator, canvas: Canvas, person: PelvisPerso
     )
     spine = smoothstep(-away, -45.0, -10.0) * smoothstep(p.z, 10.0, 50.0)
     hip = np.float32(0.95) + np.float32(0.45 if person.female else 0.2) * np.exp(-(((p.z + 45) / 55) ** 2))
-    share = front * belly + (1 - front) * (back * buttock * (1 - np.float32(0.45) * spine) + (1 - back) * hip)
+    share = front * belly + (1 - front) * (back * buttock * (1 - np.float32(0.38) * spine) + (1 - back) * hip)
     between = smoothstep(-p.z, 55.0, 95.0) * smoothstep(-away, -60.0, -20.0)
     share = share * (1 - np.float32(0.5) * between) + np.float32(0.09) * canvas.smooth_field(rng, 48.0)
     return np.maximum(np.float32(person.fat_mm) * share, np.float32(4.5))

@@ -51,7 +51,7 @@ def _paint_sacrum(canvas: Canvas, person: PelvisPerson, hip: Shape) -> None:
         for i, (y, z, _, depth, reach) in enumerate(_SACRUM)
     ]
     base = tilt(ellipsoid((0, 51, 98), (26, 17, 12), power=3.0), (0.0, 51.0, 98.0), -0.75)
-    crest = tube([(0, 88, 98), (0, 96, 74), (0, 101, 50), (0, 99, 28)], [4.5, 5.0, 4.0, 3.0])
+    crest = tube([(0, 88, 98), (0, 93, 74), (0, 96, 50), (0, 95, 28)], [4.5, 4.5, 4.0, 3.0])
     arch = tube([(16, 82, 98), (7, 90, 90), (0, 93, 84)], [6.0, 4.5, 4.0])
     facet = tube([(22, 72, 108), (22, 78, 96)], [6.5, 7.0])
     holes = [
