@@ -57,7 +57,7 @@ MR_CENTRES: tuple[MrCentre, ...] = (
 """Three centres that image heads and differ in contrast, raw range, voxel size, bias and noise."""
 
 PELVIS_MR_CENTRES: tuple[MrCentre, ...] = (
-    MrCentre("A", 3.0, "turbo spin echo", 5200, 96, 0, 90, 640, (1.5, 1.0, 1.0), 0.16, 9, "muscle", True),
+    MrCentre("A", 3.0, "turbo spin echo", 5200, 96, 0, 90, 640, (1.5, 1.0, 1.0), 0.13, 9, "muscle", True),
     MrCentre("B", 1.5, "spin echo", 560, 12, 0, 90, 1500, (1.6, 1.0, 1.0), 0.09, 22, "muscle", True),
     MrCentre("C", 1.5, "spoiled gradient echo", 7.2, 4.6, 0, 12, 190, (1.25, 1.05, 1.05), 0.12, 16, "muscle"),
 )

@@ -73,9 +73,9 @@ def _paint_rectum(canvas: Canvas, day: PelvisDay) -> None:
     swell, r, aside = day.rectum_swell, day.rectum_mm, day.rectum_shift_mm
     places: list[Point] = [
         (0, 46, -44),
-        (0.5 * aside, 56, -22),
-        (aside, 62 - 0.25 * (r - 13), 2),
-        (aside, 64, 28),
+        (0.5 * aside, 52 - 0.3 * (r - 13), -22),
+        (aside, 60 - 0.35 * (r - 13), 2),
+        (aside, 63 - 0.3 * (r - 13), 28),
         (0.6 * aside, 58, 52),
         (10, 44, 68),
     ]

@@ -67,7 +67,7 @@ def _paint_sacrum(canvas: Canvas, person: PelvisPerson, hip: Shape) -> None:
     joint = mirrored(both(grow(hip, _SACROILIAC_MM), half))
     canvas.paint("cartilage", joint)
     paint_spongy(canvas, person, cut(sacrum, mirrored(grow(hip, _SACROILIAC_MM))), 1.5, shell="thin bone")
-    coccyx = tube([(0, 80, 0), (0, 74, -11), (0, 65, -20), (0, 58, -24)], [6.5, 5.0, 4.0, 2.5], (1.3, 0.8, 1.0))
+    coccyx = tube([(0, 82, 0), (0, 80, -10), (0, 76, -18), (0, 72, -24)], [6.5, 5.0, 4.0, 2.5], (1.3, 0.8, 1.0))
     paint_spongy(canvas, person, coccyx, 1.4, shell="thin bone")
 
 
