@@ -18,7 +18,7 @@ from creps.phantom.shapes import Points
 
 SPACING_MM = 4.0
 MAN, WOMAN = 1, 9
-BONE = ("cortical bone", "thin bone", "trabecular bone", "yellow marrow")
+BONE = ("cortical bone", "thin bone", "marrow", "trabecular bone", "yellow marrow")
 BLADDER = ("urine", "bladder wall")
 TABLE = {tissue.name: tissue for tissue in TISSUES}
 

@@ -10,6 +10,7 @@ from creps.phantom.canvas import Canvas
 from creps.phantom.pelvis_person import PelvisPerson, PelvisPosture
 from creps.phantom.plates import Plate, plate_shape, shape_plate
 from creps.phantom.shapes import Point, Points, Shape, both, cut, ellipsoid, shear, tube, union
+from creps.volume import Array
 
 __all__ = ["CENTRE", "femur_points", "hip_bone", "iliac_wing", "paint_femora", "paint_hip_bones", "paint_spongy"]
 
@@ -21,6 +22,9 @@ JOINT_MM = 2.8
 
 _BONE_SHARE = 0.8
 """Share of trabecular bone, the rest being fatty marrow, at a density of 1."""
+
+_DENSE_MM = 3.0
+"""Depth of the denser trabeculae below the shell, at a full share."""
 
 # Lateral view of the wing: y, z (mm) along its outline.
 _OUTLINE = np.array(
@@ -79,21 +83,20 @@ def _cup_side(radius: float) -> Shape:
     normal = np.array([0.72, -0.26, -0.64], dtype=np.float32)
     normal /= np.linalg.norm(normal)
 
-    def distance(p: Points) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    def distance(p: Points) -> Array:
         along = sum((part - np.float32(c)) * n for part, c, n in zip((p.x, p.y, p.z), CENTRE, normal, strict=True))
         return np.asarray(along - np.float32(0.16 * radius), dtype=np.float32)
 
     return Shape(distance, (-300.0, -300.0, -300.0), (300.0, 300.0, 300.0))
 
 
-def paint_spongy(
-    canvas: Canvas, person: PelvisPerson, shape: Shape, shell_mm: float, side: int = 1, shell: str = "cortical bone"
-) -> None:
-    """A bone with a shell around trabeculae and marrow."""
+def paint_spongy(canvas: Canvas, person: PelvisPerson, shape: Shape, shell_mm: float, side: int = 1) -> None:
+    """A bone with a thin shell around trabeculae, dense below the shell, and fatty marrow among them."""
     thick = shell_mm * person.cortex
-    canvas.paint_nested({shell: 0.0, "trabecular bone": thick}, shape, side)
+    share = _BONE_SHARE * person.density
+    canvas.paint_nested({"thin bone": 0.0, "marrow": thick, "trabecular bone": thick + _DENSE_MM * share}, shape, side)
     inner = Shape(lambda p: shape.distance(p) + np.float32(thick), shape.low, shape.high)
-    canvas.paint("yellow marrow", inner, side, strength=max(1 - _BONE_SHARE * person.density, 0.01))
+    canvas.paint("yellow marrow", inner, side, strength=max(1 - share, 0.01))
 
 
 def paint_hip_bones(canvas: Canvas, person: PelvisPerson, bone: Shape) -> None:
@@ -103,7 +106,7 @@ def paint_hip_bones(canvas: Canvas, person: PelvisPerson, bone: Shape) -> None:
     cartilage = both(ellipsoid(CENTRE, (r + JOINT_MM, r + JOINT_MM, r + JOINT_MM)), _cup_side(r))
     for side in (1, -1):
         canvas.paint("cartilage", cartilage, side)
-        paint_spongy(canvas, person, bone, 1.7, side)
+        paint_spongy(canvas, person, bone, 1.5, side)
 
 
 def femur_points(points: list[Point], turn_deg: float) -> list[Point]:

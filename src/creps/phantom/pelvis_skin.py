@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
@@ -50,6 +52,7 @@ _CAVITY = np.array(
 _CAVITY_FLOOR_Z_MM = -58.0
 
 
+@dataclass(frozen=True, eq=False)
 class Outlines:
     """Signed distances (mm), each (D, H, W) and negative inside.
 
@@ -59,8 +62,9 @@ class Outlines:
         cavity: To the wall of the abdomen and the pelvis.
     """
 
-    def __init__(self, skin: Array, fascia: Array, cavity: Array) -> None:
-        self.skin, self.fascia, self.cavity = skin, fascia, cavity
+    skin: Array
+    fascia: Array
+    cavity: Array
 
 
 def draw_outlines(rng: np.random.Generator, canvas: Canvas, person: PelvisPerson, posture: PelvisPosture) -> Outlines:

@@ -33,7 +33,7 @@ def paint_spine(canvas: Canvas, person: PelvisPerson, hip: Shape) -> None:
     _paint_sacrum(canvas, person, hip)
     for index, (y, z, slant) in enumerate(_LUMBAR):
         _paint_vertebra(canvas, person, (0.0, y, z), slant, wide=1.04 if index == 0 else 1.0)
-    for (y, z), slant in (((43.0, 112.0), -0.65), ((28.5, 146.5), -0.32), ((22.0, 181.5), -0.12)):
+    for (y, z), slant in (((43.0, 112.0), -0.65), ((28.5, 146.5), -0.32), ((22.0, 181.1), -0.12)):
         tilted = ellipsoid((0, y, z), (25, 17, 6), power=3.0)
         canvas.paint("disc", tilt(tilted, (0.0, y, z), slant))
     canal = [(0.0, 48.0, 210.0), (0.0, 53.0, 164.0), (0.0, 62.0, 128.0), (0.0, 75.0, 102.0), (0.0, 86.0, 76.0)]
@@ -66,9 +66,9 @@ def _paint_sacrum(canvas: Canvas, person: PelvisPerson, hip: Shape) -> None:
     sacrum = mirrored(half)
     joint = mirrored(both(grow(hip, _SACROILIAC_MM), half))
     canvas.paint("cartilage", joint)
-    paint_spongy(canvas, person, cut(sacrum, mirrored(grow(hip, _SACROILIAC_MM))), 1.5, shell="thin bone")
+    paint_spongy(canvas, person, cut(sacrum, mirrored(grow(hip, _SACROILIAC_MM))), 1.1)
     coccyx = tube([(0, 82, 0), (0, 80, -10), (0, 76, -18), (0, 72, -24)], [6.5, 5.0, 4.0, 2.5], (1.3, 0.8, 1.0))
-    paint_spongy(canvas, person, coccyx, 1.4, shell="thin bone")
+    paint_spongy(canvas, person, coccyx, 1.0)
 
 
 def _paint_vertebra(canvas: Canvas, person: PelvisPerson, centre: Point, slant: float, wide: float) -> None:
@@ -83,5 +83,5 @@ def _paint_vertebra(canvas: Canvas, person: PelvisPerson, centre: Point, slant: 
         tube([(17, y + 20, z + 3), (44 * wide, y + 24, z + 4)], [5.0, 4.0], (1.0, 0.8, 1.2)),
         blend=3.0,
     )
-    paint_spongy(canvas, person, mirrored(arch), 1.5, shell="thin bone")
-    paint_spongy(canvas, person, body, 1.4, shell="thin bone")
+    paint_spongy(canvas, person, mirrored(arch), 1.1)
+    paint_spongy(canvas, person, body, 0.9)

@@ -81,7 +81,7 @@ TISSUES: tuple[Tissue, ...] = (
     Tissue("endometrium", 40, 5, 5, 0.92, (1450, 1700), (180, 150)),
     Tissue("ovary", 30, 10, 5, 0.90, (1350, 1650), (120, 105)),
     Tissue("erectile tissue", 48, 5, 5, 0.90, (1400, 1750), (170, 140)),
-    Tissue("trabecular bone", 210, 42, 5, 0.70, (430, 500), (58, 52)),
+    Tissue("trabecular bone", 210, 55, 5, 0.70, (430, 500), (58, 52)),
     Tissue("yellow marrow", -45, 22, 5, 0.78, (310, 390), (76, 68)),
 )
 
