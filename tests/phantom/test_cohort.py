@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 from pathlib import Path
@@ -47,6 +48,74 @@ def test_layout(cohort: Path) -> None:
         "train/1HM003/mr.nii.gz",
     ]
     assert sorted(path.name for path in cohort.parent.iterdir()) == ["cohort"]
+    assert sorted(path.name for path in cohort.iterdir()) == ["phantom.json", "test", "train", "train.csv"]
+
+
+def training_rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "train.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_training_manifest(cohort: Path) -> None:
+    rows = training_rows(cohort)
+    assert list(rows[0]) == ["case", "modality", "path", "mask", "centre", "split", "patient"]
+    assert [(row["case"], row["modality"], row["centre"]) for row in rows] == [
+        ("1HM001", "mr", "A"),
+        ("1HM002", "mr", "B"),
+        ("1HM003", "mr", "C"),
+        ("1HC001", "ct", "P"),
+        ("1HC002", "ct", "Q"),
+    ]
+    for row in rows:
+        assert row["split"] == ""
+        assert row["patient"] == row["case"]
+        volume, mask = (read_volume(cohort / row[name]) for name in ("path", "mask"))
+        assert volume.same_grid_as(mask)
+
+
+def test_a_manifest_of_nobody_has_a_header_only(tmp_path: Path) -> None:
+    write_cohort(tmp_path / "c", mr_patients=0, ct_patients=0, test_patients=0)
+    text = (tmp_path / "c/train.csv").read_text(encoding="utf-8")
+    assert text == "case,modality,path,mask,centre,split,patient\n"
+
+
+@pytest.fixture(scope="module")
+def pelves(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("phantom") / "pelves"
+    write_cohort(folder, region="pelvis", mr_patients=1, ct_patients=1, test_patients=1, seed=7, spacing_mm=5.0)
+    return folder
+
+
+def test_pelvis_layout_and_record(pelves: Path) -> None:
+    truth = ("ct", "ct_noise_free", "ct_planning", "labels", "labels_planning", "mask", "mr")
+    assert list(digests(pelves)) == [
+        *(f"test/1PT001/{name}.nii.gz" for name in truth),
+        "train/1PC001/ct.nii.gz",
+        "train/1PC001/mask.nii.gz",
+        "train/1PM001/mask.nii.gz",
+        "train/1PM001/mr.nii.gz",
+    ]
+    record = json.loads((pelves / "phantom.json").read_text(encoding="utf-8"))
+    assert record["region"] == "pelvis"
+    assert record["cases"][2]["ct_planning"]["bladder_ml"] != record["cases"][2]["bladder_ml"]
+    assert [(row["case"], row["modality"]) for row in training_rows(pelves)] == [("1PM001", "mr"), ("1PC001", "ct")]
+
+
+def test_pelvis_truth_is_on_one_grid(pelves: Path) -> None:
+    volumes = {path.name: read_volume(path) for path in (pelves / "test/1PT001").iterdir()}
+    assert all(volume.same_grid_as(volumes["mr.nii.gz"]) for volume in volumes.values())
+    now, other = volumes["labels.nii.gz"].array, volumes["labels_planning.nii.gz"].array
+    assert 0 < (now != other).mean() < 0.02
+
+
+def test_a_larger_pelvis_cohort_starts_with_the_same_patients(pelves: Path, tmp_path: Path) -> None:
+    write_cohort(
+        tmp_path / "more", region="pelvis", mr_patients=0, ct_patients=2, test_patients=0, seed=7, spacing_mm=5.0
+    )
+    before, after = digests(pelves), digests(tmp_path / "more")
+    shared = before.keys() & after.keys()
+    assert len(shared) == 2
+    assert all(before[name] == after[name] for name in shared)
 
 
 def test_record(cohort: Path) -> None:
@@ -126,7 +195,7 @@ def test_bad_arguments(tmp_path: Path, options: dict[str, object], words: str) -
 
 
 def test_regions() -> None:
-    assert list(REGIONS) == ["head"]
+    assert list(REGIONS) == ["head", "pelvis"]
 
 
 def test_a_failure_leaves_nothing(tmp_path: Path) -> None:

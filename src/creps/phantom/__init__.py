@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from creps.phantom.cohort import PHANTOM_SCHEMA, REGIONS, write_cohort
-from creps.phantom.mr import MR_CENTRES
-from creps.phantom.patient import Phantom, head_patient
+from creps.phantom.cohort import PHANTOM_SCHEMA, REGIONS, TRAINING_MANIFEST, write_cohort
+from creps.phantom.mr import MR_CENTRES, PELVIS_MR_CENTRES
+from creps.phantom.patient import Phantom, head_patient, pelvis_patient
 from creps.phantom.tissues import TISSUE_ID, TISSUES, Tissue
 
 __all__ = [
     "MR_CENTRES",
+    "PELVIS_MR_CENTRES",
     "PHANTOM_SCHEMA",
     "REGIONS",
     "TISSUES",
     "TISSUE_ID",
+    "TRAINING_MANIFEST",
     "Phantom",
     "Tissue",
     "head_patient",
+    "pelvis_patient",
     "write_cohort",
 ]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from creps.phantom.fields import Axes
+from creps.phantom.fields import HEAD_HALF_BOX_MM, Axes, HalfBox, smooth_field
 from creps.phantom.shapes import Point, Points, Shape
 from creps.phantom.tissues import TISSUE_ID
 from creps.volume import Array
@@ -51,6 +51,7 @@ class Canvas:
         layers: Bottom first.
         depth_mm: (D, H, W) depth below the skin, or None; where given, `paint` and `paint_nested` stay below
             the skin: air at any depth, the rest at `SKIN_MM`.
+        half_box_mm: The box that random fields cover.
     """
 
     axes: Axes
@@ -58,6 +59,7 @@ class Canvas:
     voxel_mm: float
     layers: list[Layer] = field(default_factory=list)
     depth_mm: Array | None = None
+    half_box_mm: HalfBox = HEAD_HALF_BOX_MM
     _coarse: tuple[int, Points] | None = None
 
     @property
@@ -65,6 +67,16 @@ class Canvas:
         """(D, H, W)."""
         depth, height, width = self.points.x.shape
         return depth, height, width
+
+    @property
+    def everywhere(self) -> Window:
+        """The window of the whole grid."""
+        depth, height, width = self.shape
+        return slice(0, depth), slice(0, height), slice(0, width)
+
+    def smooth_field(self, rng: np.random.Generator, length_mm: float) -> Array:
+        """(D, H, W): a random field of about unit variance, its nodes `length_mm` apart in the patient."""
+        return smooth_field(rng, self.axes, length_mm, self.half_box_mm)
 
     def window(self, low: Point, high: Point, side: int = 1) -> Window | None:
         """The part of the grid that holds an anatomical box, or None where it lies outside."""

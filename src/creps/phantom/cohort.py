@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,17 +11,24 @@ from typing import Any
 from creps.errors import InputError, SettingsError
 from creps.io.atomic import atomic_folder, write_json
 from creps.io.itk import write_volume
-from creps.phantom.mr import MR_CENTRES
-from creps.phantom.patient import Phantom, check_spacing, head_patient
+from creps.phantom.head import HEAD
+from creps.phantom.patient import Phantom, check_spacing, grow_patient
+from creps.phantom.pelvis import PELVIS
+from creps.phantom.region import Region
 from creps.phantom.tissues import TISSUES
 
-__all__ = ["PHANTOM_SCHEMA", "REGIONS", "write_cohort"]
+__all__ = ["PHANTOM_SCHEMA", "REGIONS", "TRAINING_MANIFEST", "write_cohort"]
 
 PHANTOM_SCHEMA = 1
 """Version of ``phantom.json`` and of the anatomy: raised when the same seed gives other images."""
 
-REGIONS: dict[str, Callable[..., Phantom]] = {"head": head_patient}
+TRAINING_MANIFEST = "train.csv"
+"""Lists the training volumes with their centres, for preparation."""
+
+REGIONS: dict[str, Region] = {region.name: region for region in (HEAD, PELVIS)}
 """What can be grown."""
+
+_MANIFEST_COLUMNS = ("case", "modality", "path", "mask", "centre", "split", "patient")
 
 
 @dataclass(frozen=True)
@@ -62,14 +70,24 @@ def write_cohort(
 ) -> list[Path]:
     """Grow patients and write them, all or none.
 
-    Training MR and CT belong to different people. Test patients have both, aligned:
+    Training MR and CT belong to different people. Test patients have both, aligned (``H`` stands
+    for the head, ``P`` for the pelvis):
 
         folder/train/1HM001/{mr,mask}.nii.gz
         folder/train/1HC001/{ct,mask}.nii.gz
         folder/test/1HT001/{mr,ct,ct_noise_free,mask,labels}.nii.gz
+        folder/train.csv
         folder/phantom.json
 
-    A patient depends on `seed`, its kind and its number only: a larger cohort starts with the same ones.
+    Where organs fill and move from day to day, the aligned ``ct``, ``ct_noise_free``, ``labels`` and
+    ``mask`` show the MR's own sitting. Test patients then have a CT of another sitting too, as a
+    planning CT of the same day would be, on the same grid and with the same bones:
+
+        folder/test/1PT001/{ct_planning,labels_planning}.nii.gz
+
+    ``train.csv`` lists the training volumes, a row each, with the letter of their MR centre or CT
+    scanner. A patient depends on `seed`, its kind and its number only: a larger cohort starts with
+    the same ones.
 
     Args:
         folder: Where; must be missing or empty.
@@ -98,9 +116,7 @@ def write_cohort(
     with atomic_folder(folder) as building:
         for done, (group, index) in enumerate(cases, start=1):
             name = f"1{region[0].upper()}{group.letter}{index + 1:03d}"
-            patient = REGIONS[region](
-                [seed, group.number, index], spacing_mm, mr=group.mr, ct=group.ct, centre=index % len(MR_CENTRES)
-            )
+            patient = _grow(REGIONS[region], group, index, seed, spacing_mm)
             _write_case(patient, building / group.folder / name, with_truth=group is _TEST)
             records.append(
                 {"id": name, "group": group.folder, "seed": [seed, group.number, index]} | patient.parameters
@@ -110,16 +126,36 @@ def write_cohort(
         header = {"schema": PHANTOM_SCHEMA, "region": region, "seed": seed, "spacing_mm": spacing_mm}
         tissues = {number: tissue.name for number, tissue in enumerate(TISSUES)}
         write_json(building / "phantom.json", header | counts | {"labels": tissues, "cases": records})
+        _write_manifest(building / TRAINING_MANIFEST, records)
     return [folder / record["group"] / record["id"] for record in records]
+
+
+def _grow(region: Region, group: _Group, index: int, seed: int, spacing_mm: float) -> Phantom:
+    centre = index % len(region.mr_centres)
+    return grow_patient(region, [seed, group.number, index], spacing_mm, mr=group.mr, ct=group.ct, centre=centre)
 
 
 def _write_case(patient: Phantom, folder: Path, *, with_truth: bool) -> None:
     images = {"mr": patient.mr, "ct": patient.ct, "mask": patient.mask}
     if with_truth:
         images |= {"ct_noise_free": patient.ct_noise_free, "labels": patient.labels}
+        images |= {"ct_planning": patient.ct_planning, "labels_planning": patient.labels_planning}
     for name, volume in images.items():
         if volume is not None:
             write_volume(volume, folder / f"{name}.nii.gz", integer=True)
+
+
+def _write_manifest(path: Path, records: list[dict[str, Any]]) -> None:
+    """List the training volumes; paths are relative to the list, and the split is left to preparation."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(_MANIFEST_COLUMNS)
+        for record in records:
+            if record["group"] == "train":
+                name, modality = record["id"], "mr" if "mr_centre" in record else "ct"
+                centre = record["mr_centre"] if modality == "mr" else record["ct_scanner"]
+                images = (f"train/{name}/{modality}.nii.gz", f"train/{name}/mask.nii.gz")
+                rows.writerow((name, modality, *images, centre, "", name))
 
 
 def _check_settings(region: str, counts: dict[str, int], seed: int, spacing_mm: float) -> None:

@@ -8,11 +8,12 @@ import numpy as np
 from scipy import ndimage
 
 from creps.phantom.canvas import Canvas
+from creps.phantom.couch import Couch
 from creps.phantom.fields import gaussian_noise, smoothstep
 from creps.phantom.tissues import TISSUES
 from creps.volume import Array
 
-__all__ = ["CT_SCANNERS", "HU_RANGE", "CtScanner", "acquire_ct"]
+__all__ = ["CT_SCANNERS", "HU_RANGE", "PELVIS_CT_SCANNERS", "CtScanner", "acquire_ct"]
 
 HU_RANGE = (-1024.0, 3071.0)
 """The range of 12-bit CT numbers."""
@@ -45,11 +46,22 @@ CT_SCANNERS: tuple[CtScanner, ...] = (
     CtScanner("P", 13.0, 0.6, 0.5, (1.2, 0.95, 0.95), (-150.0, -920.0)),
     CtScanner("Q", 17.0, 0.5, 0.4, (1.0, 1.0, 1.0), (-250.0, -890.0)),
 )
-"""Two planning CT scanners."""
+"""Two planning CT scanners, as set for heads."""
+
+PELVIS_CT_SCANNERS: tuple[CtScanner, ...] = (
+    CtScanner("P", 14.0, 0.6, 0.6, (1.5, 0.98, 0.98), (-180.0, -920.0)),
+    CtScanner("Q", 18.0, 0.5, 0.5, (1.25, 1.02, 1.02), (-260.0, -890.0)),
+)
+"""The same two scanners, as set for pelves: more noise, thicker slices."""
 
 
 def acquire_ct(
-    rng: np.random.Generator, canvas: Canvas, scanner: CtScanner, texture: dict[float, Array], skin_mm: Array
+    rng: np.random.Generator,
+    canvas: Canvas,
+    scanner: CtScanner,
+    texture: dict[float, Array],
+    skin_mm: Array,
+    couch: Couch,
 ) -> tuple[Array, Array]:
     """Image a patient on the couch.
 
@@ -59,6 +71,7 @@ def acquire_ct(
         scanner: Scanner and couch.
         texture: Unit-variance fields (D, H, W) by correlation length (mm).
         skin_mm: (D, H, W) distance to the skin; the couch stays outside.
+        couch: Shape of the couch.
 
     Returns:
         Two (D, H, W) arrays of whole HU within `HU_RANGE`: as reconstructed, and free of noise.
@@ -66,7 +79,7 @@ def acquire_ct(
     hu = canvas.mix({tissue.name: tissue.hu for tissue in TISSUES})
     for length, field in texture.items():
         hu += canvas.mix({t.name: t.hu_sd for t in TISSUES if t.texture_mm == length}) * field
-    add_couch(hu, canvas, scanner, skin_mm)
+    add_couch(hu, canvas, scanner, skin_mm, couch)
     spacing = [float(axis[1] - axis[0]) for axis in canvas.axes]
     hu = ndimage.gaussian_filter(hu, [scanner.blur_mm / s for s in spacing], mode="nearest", truncate=3.0)
     noise = np.float32(scanner.noise_hu) * gaussian_noise(rng, canvas.shape, scanner.noise_voxels)
@@ -78,26 +91,23 @@ def _store(hu: Array) -> Array:
     return np.asarray(np.clip(np.rint(hu), *HU_RANGE), dtype=np.float32)
 
 
-def add_couch(hu: Array, canvas: Canvas, scanner: CtScanner, skin_mm: Array) -> None:
-    """Put a curved couch top and a headrest behind the head, in place.
+def add_couch(hu: Array, canvas: Canvas, scanner: CtScanner, skin_mm: Array, couch: Couch) -> None:
+    """Put the couch behind the body, in place.
 
     Args:
         hu: (D, H, W), changed outside the body only.
         canvas: Gives the patient coordinates.
         scanner: Material of the couch.
         skin_mm: (D, H, W) distance to the skin.
+        couch: Its shape.
     """
-    z, y, x = (axis.astype(np.float32) for axis in canvas.axes)
-    behind = float(y[np.flatnonzero((skin_mm < 0).any(axis=(0, 2)))[-1]]) if (skin_mm < 0).any() else 95.0
-    top = behind + 6.0 - 0.0011 * x[None, None, :] ** 2
-    depth = y[None, :, None] - top
-    couch = np.maximum(np.maximum(-depth, depth - 26), np.abs(x)[None, None, :] - 150)
-    neck = np.float32(34) * np.exp(-(((z[:, None, None] + 112) / 26) ** 2))
-    cup = np.sqrt(x[None, None, :] ** 2 + (y[None, :, None] - 6) ** 2) - np.float32(behind + 1 - 6)
-    rest = np.maximum(np.abs(cup + neck - 2.0) - 2.0, 42 - y[None, :, None] + neck)
+    inside = np.flatnonzero((skin_mm < 0).any(axis=(0, 2)))
+    if inside.size == 0:
+        return
+    shape = couch(canvas.axes, float(canvas.axes[1][inside[-1]]))
     outside = 1 - canvas.inside(skin_mm - np.float32(canvas.voxel_mm))
     hard, soft = (np.float32(value - _AIR_HU) for value in scanner.couch_hu)
-    shell = canvas.inside(np.asarray(couch, dtype=np.float32))
-    core = canvas.inside(np.asarray(couch + 2.0, dtype=np.float32))
-    foam = canvas.inside(np.asarray(rest, dtype=np.float32)) * (1 - shell)
+    shell = canvas.inside(shape.top)
+    core = canvas.inside(shape.top + np.float32(2))
+    foam = canvas.inside(shape.foam) * (1 - shell)
     hu += (hard * (shell - core) + soft * core + np.float32(180) * foam) * outside

@@ -9,19 +9,24 @@ import numpy.typing as npt
 
 from creps.volume import Array
 
-__all__ = ["Axes", "gaussian_noise", "smooth_field", "smoothstep"]
+__all__ = ["HEAD_HALF_BOX_MM", "Axes", "HalfBox", "gaussian_noise", "smooth_field", "smoothstep"]
 
 Axes = Sequence[npt.NDArray[np.float64]]
 """Coordinates (mm) of the samples along each axis of an array."""
 
-HALF_BOX_MM = 168.0
-"""Random fields cover a cube of this half size around the origin of the head."""
+HalfBox = tuple[float, float, float]
+"""Half size (mm) along D, H, W of the box around the origin that random fields cover."""
+
+HEAD_HALF_BOX_MM: HalfBox = (168.0, 168.0, 168.0)
+"""The box of the head."""
 
 _SPLINE_SD = 0.48**0.5
 """Standard deviation that a cubic B-spline leaves of white nodes, per axis (0.46 to 0.5)."""
 
 
-def smooth_field(rng: np.random.Generator, axes: Axes, length_mm: float) -> Array:
+def smooth_field(
+    rng: np.random.Generator, axes: Axes, length_mm: float, half_box_mm: HalfBox = HEAD_HALF_BOX_MM
+) -> Array:
     """A stationary Gaussian field of about unit variance on an axis-parallel grid.
 
     Random nodes `length_mm` apart, joined by cubic B-splines. The nodes are drawn before the grid
@@ -31,22 +36,26 @@ def smooth_field(rng: np.random.Generator, axes: Axes, length_mm: float) -> Arra
         rng: Source of the nodes.
         axes: Three sorted coordinate vectors (mm), in array order.
         length_mm: Distance of the nodes.
+        half_box_mm: What the nodes cover; the field is constant beyond.
 
     Returns:
         (len(axes[0]), len(axes[1]), len(axes[2])), float32.
     """
-    count = int(np.ceil(2 * HALF_BOX_MM / length_mm)) + 4
-    nodes = rng.standard_normal((count, count, count), dtype=np.float32)
-    depth, rows, columns = (_spline_weights(axis, length_mm, count) for axis in axes)
+    counts = [int(np.ceil(2 * half / length_mm)) + 4 for half in half_box_mm]
+    nodes = rng.standard_normal(counts, dtype=np.float32)
+    depth, rows, columns = (
+        _spline_weights(axis, length_mm, half, count)
+        for axis, half, count in zip(axes, half_box_mm, counts, strict=True)
+    )
     field = np.tensordot(depth, nodes, axes=(1, 0))
     field = np.matmul(rows, field)
     field = np.matmul(field, columns.T)
     return np.asarray(field, dtype=np.float32)
 
 
-def _spline_weights(positions: npt.NDArray[np.float64], length_mm: float, count: int) -> Array:
+def _spline_weights(positions: npt.NDArray[np.float64], length_mm: float, half_mm: float, count: int) -> Array:
     """(len(positions), count) cubic B-spline weights, scaled to unit variance."""
-    place = (np.clip(positions, -HALF_BOX_MM, HALF_BOX_MM) + HALF_BOX_MM) / length_mm + 1.0
+    place = (np.clip(positions, -half_mm, half_mm) + half_mm) / length_mm + 1.0
     distance = np.abs(place[:, None] - np.arange(count)[None, :])
     near = 2 / 3 - distance**2 + distance**3 / 2
     far = np.clip(2 - distance, 0, None) ** 3 / 6

@@ -12,20 +12,23 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from creps.phantom.body import Body, Day, Subject, unposed
 from creps.phantom.canvas import Canvas
+from creps.phantom.couch import head_couch
+from creps.phantom.ct import CT_SCANNERS
 from creps.phantom.fields import Axes, smooth_field, smoothstep
 from creps.phantom.head_brain import paint_brain
 from creps.phantom.head_face import paint_airways, paint_face_bones, paint_orbits
 from creps.phantom.head_neck import paint_neck
 from creps.phantom.head_skin import paint_soft_tissue, skin_distance
 from creps.phantom.head_skull import hull, paint_skull, skull_thickness
-from creps.phantom.person import Person
+from creps.phantom.mr import MR_CENTRES
+from creps.phantom.person import Person, vary
+from creps.phantom.region import FieldOfView, Region
 from creps.phantom.shapes import Points
-from creps.volume import Array
 
-__all__ = ["Head", "Posture", "draw_person", "draw_posture", "grow_head"]
+__all__ = ["HEAD", "HeadSubject", "Posture", "draw_person", "draw_posture", "grow_head"]
 
 FLEXION_PIVOT_Z_MM = -48.0
 
@@ -49,53 +52,53 @@ class Posture:
         return asdict(self)
 
 
-@dataclass(frozen=True, eq=False)
-class Head:
-    """One person's tissues on a grid.
+@dataclass(frozen=True)
+class HeadSubject:
+    """A head on a table.
 
     Attributes:
-        canvas: The tissue layers.
-        skin_mm: (D, H, W) signed distance to the skin, negative inside; cavities count as inside.
+        person: Proportions.
+        posture: How the head lies.
     """
 
-    canvas: Canvas
-    skin_mm: Array
+    person: Person
+    posture: Posture
 
-    @property
-    def mask(self) -> Array:
-        """(D, H, W) body mask, 1 inside the skin (airways included) and 0 outside."""
-        return np.asarray(self.skin_mm < 0, dtype=np.float32)
+    def grow(self, rng: np.random.Generator, axes: Axes) -> Day:
+        """Grow the anatomy; nothing in a head changes from day to day."""
+        body = grow_head(rng, axes, self.person, self.posture)
+        return lambda _: body
+
+    def as_dict(self) -> dict[str, Any]:
+        """For a record."""
+        return self.person.as_dict() | self.posture.as_dict()
 
 
 def draw_person(rng: np.random.Generator) -> Person:
     """Random proportions of one adult."""
-
-    def vary(mean: float, sd: float, limit: float = 2.0) -> float:
-        return float(mean + sd * np.clip(rng.standard_normal(), -limit, limit))
-
-    size = vary(1.0, 0.025)
+    size = vary(rng, 1.0, 0.025)
     return Person(
-        scale=(size * vary(1.0, 0.025), size * vary(1.0, 0.025), size * vary(1.0, 0.02)),
-        face_height=vary(1.0, 0.035),
-        face_width=vary(1.0, 0.035),
-        jaw_width=vary(1.0, 0.05),
-        chin_mm=vary(0.0, 2.5),
-        skull_mm=vary(6.3, 0.9),
-        table_mm=vary(1.75, 0.2),
-        scalp_mm=vary(5.2, 1.0),
-        fat_mm=vary(3.2, 1.2),
-        muscle_fat=vary(0.5, 0.25),
-        atrophy_mm=vary(1.5, 0.5),
-        ventricles=vary(1.15, 0.2),
-        gyri_mm=vary(4.2, 0.25),
-        frontal_sinus=vary(0.85, 0.3),
-        maxillary_sinus=vary(1.0, 0.1),
-        mastoid_air=vary(0.6, 0.2),
-        nose=vary(1.0, 0.1),
-        nose_asymmetry_mm=vary(0.0, 2.0),
-        ears=vary(1.0, 0.08),
-        neck=vary(1.0, 0.06),
-        mouth_gap_mm=abs(vary(0.5, 1.0)),
+        scale=(size * vary(rng, 1.0, 0.025), size * vary(rng, 1.0, 0.025), size * vary(rng, 1.0, 0.02)),
+        face_height=vary(rng, 1.0, 0.035),
+        face_width=vary(rng, 1.0, 0.035),
+        jaw_width=vary(rng, 1.0, 0.05),
+        chin_mm=vary(rng, 0.0, 2.5),
+        skull_mm=vary(rng, 6.3, 0.9),
+        table_mm=vary(rng, 1.75, 0.2),
+        scalp_mm=vary(rng, 5.2, 1.0),
+        fat_mm=vary(rng, 3.2, 1.2),
+        muscle_fat=vary(rng, 0.5, 0.25),
+        atrophy_mm=vary(rng, 1.5, 0.5),
+        ventricles=vary(rng, 1.15, 0.2),
+        gyri_mm=vary(rng, 4.2, 0.25),
+        frontal_sinus=vary(rng, 0.85, 0.3),
+        maxillary_sinus=vary(rng, 1.0, 0.1),
+        mastoid_air=vary(rng, 0.6, 0.2),
+        nose=vary(rng, 1.0, 0.1),
+        nose_asymmetry_mm=vary(rng, 0.0, 2.0),
+        ears=vary(rng, 1.0, 0.08),
+        neck=vary(rng, 1.0, 0.06),
+        mouth_gap_mm=abs(vary(rng, 0.5, 1.0)),
     )
 
 
@@ -111,7 +114,7 @@ def draw_posture(rng: np.random.Generator, *, treatment_couch: bool) -> Posture:
     )
 
 
-def grow_head(rng: np.random.Generator, axes: Axes, person: Person, posture: Posture) -> Head:
+def grow_head(rng: np.random.Generator, axes: Axes, person: Person, posture: Posture) -> Body:
     """Grow one person's anatomy on a grid.
 
     Args:
@@ -137,7 +140,7 @@ def grow_head(rng: np.random.Generator, axes: Axes, person: Person, posture: Pos
     paint_brain(rng, canvas, person, hull_mm)
     paint_orbits(canvas)
     paint_airways(rng, canvas, person)
-    return Head(canvas, skin)
+    return Body(canvas, skin)
 
 
 def anatomical_points(rng: np.random.Generator, axes: Axes, person: Person, posture: Posture) -> Points:
@@ -152,17 +155,8 @@ def anatomical_points(rng: np.random.Generator, axes: Axes, person: Person, post
     Returns:
         Atlas coordinates, each (D, H, W) in mm.
     """
-    shift = posture.shift_mm
-    patient = (
-        (axes[2] - shift[0])[None, None, :],
-        (axes[1] - shift[1])[None, :, None],
-        (axes[0] - shift[2])[:, None, None],
-    )
-    inverse = _rotation(posture.rotation_deg).T.astype(np.float32)
-    turned = [sum(inverse[k, j] * patient[j].astype(np.float32) for j in range(3)) for k in range(3)]
-    x, y, z = (np.asarray(part, dtype=np.float32) for part in turned)
-    for part, scale in zip((x, y, z), person.scale, strict=True):
-        part /= np.float32(scale)
+    points = unposed(axes, posture.rotation_deg, posture.shift_mm, person.scale)
+    x, y, z = points.x, points.y, points.z
     for part in (x, y, z):
         part += smooth_field(rng, axes, 55.0) * np.float32(2.2)
         part += smooth_field(rng, axes, 24.0) * np.float32(0.7)
@@ -174,9 +168,17 @@ def anatomical_points(rng: np.random.Generator, axes: Axes, person: Person, post
     return Points(x, y, z)
 
 
-def _rotation(degrees: tuple[float, float, float]) -> npt.NDArray[np.float64]:
-    a, b, c = np.deg2rad(degrees)
-    about_x = np.array([[1, 0, 0], [0, np.cos(a), -np.sin(a)], [0, np.sin(a), np.cos(a)]])
-    about_y = np.array([[np.cos(b), 0, np.sin(b)], [0, 1, 0], [-np.sin(b), 0, np.cos(b)]])
-    about_z = np.array([[np.cos(c), -np.sin(c), 0], [np.sin(c), np.cos(c), 0], [0, 0, 1]])
-    return np.asarray(about_z @ about_y @ about_x)
+def _draw_head(person_rng: np.random.Generator, posture_rng: np.random.Generator, treatment_couch: bool) -> Subject:
+    return HeadSubject(draw_person(person_rng), draw_posture(posture_rng, treatment_couch=treatment_couch))
+
+
+HEAD = Region(
+    name="head",
+    draw=_draw_head,
+    mr_view=FieldOfView(((-134.0, 96.0), (-124.0, 112.0), (-97.0, 97.0)), ((-4, 4), (-2, 4)), (0.0, 18.0, 6.0)),
+    ct_view=FieldOfView(((-134.0, 99.0), (-126.0, 132.0), (-110.0, 110.0)), ((-4, 14), (-2, 4)), (0.0, -150.0, -420.0)),
+    mr_centres=MR_CENTRES,
+    ct_scanners=CT_SCANNERS,
+    couch=head_couch,
+)
+"""The head, from the vertex to the middle of the neck."""

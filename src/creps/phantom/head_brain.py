@@ -56,7 +56,7 @@ def _cerebrum(
 ) -> Array:
     """Signed distance to the pial surface of the cerebrum, negative in the tissue."""
     p = canvas.at(window)
-    gap = person.atrophy_mm + np.float32(0.7) * smooth_field(rng, canvas.axes, 30.0)[window]
+    gap = person.atrophy_mm + np.float32(0.7) * canvas.smooth_field(rng, 30.0)[window]
     gap = gap + 2 * smoothstep(-p.z, 5, 40) * smoothstep(-np.abs(p.x), -24, -8)
     outer = np.minimum(depth - np.maximum(gap, np.float32(1.0)), tentorium - np.float32(1.8))
     basal = np.minimum((p.z + 9) + np.maximum(np.abs(p.x) - 13, 0) * 3, outer + 40)  # no cortex on the stem's cisterns
@@ -166,7 +166,7 @@ def _paint_below(
     canvas.cover(window, "grey matter", canvas.inside(lobes))
     angle = np.arctan2(p.z + 29, p.y - 20)
     radius = np.sqrt((p.z + 29) ** 2 + (p.y - 20) ** 2)
-    warp = smooth_field(rng, canvas.axes, 14.0)[window]
+    warp = canvas.smooth_field(rng, 14.0)[window]
     folia = np.sin(angle * 34 + np.float32(1.1) * warp)
     fine = smoothstep(radius, 10, 24)
     arbor = np.float32(11) - np.float32(4.5) * folia * fine + np.float32(1.0) * warp

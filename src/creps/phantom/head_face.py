@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from creps.phantom.canvas import Canvas
-from creps.phantom.fields import smooth_field
 from creps.phantom.person import Person
 from creps.phantom.shapes import Point, Shape, both, box, cut, ellipsoid, shear, tube, union
 
@@ -156,7 +155,7 @@ def _paint_sinuses(rng: np.random.Generator, canvas: Canvas, person: Person) -> 
     m = person.maxillary_sinus
     maxillary = shear(ellipsoid((26, -60, -49), (13 * m, 15.5 * m, 15.5 * m), power=2.6), (26, -60, -49), x_by_z=0.12)
     sphenoid = cut(ellipsoid((8.5, -32, -32), (9, 14, 10), power=2.6), ellipsoid((0, -16, -19), (10, 9, 9)), 2.0)
-    cells = smooth_field(rng, canvas.axes, 6.0)
+    cells = canvas.smooth_field(rng, 6.0)
     ethmoid = box((7.5, -58, -27), (6.5, 19, 11), 3.0)
     for side in (1, -1):
         canvas.paint_nested({"mucosa": -0.8, "air": 0.2 + 1.2 * rng.random()}, maxillary, side, below_mm=7.0)

@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 
 from creps.phantom.canvas import Canvas
-from creps.phantom.fields import smooth_field, smoothstep
+from creps.phantom.fields import smoothstep
 from creps.phantom.person import Person
 from creps.phantom.shapes import Point, box, cut, ellipsoid, shear, tube, union
 
@@ -68,7 +68,7 @@ def _paint_muscles(rng: np.random.Generator, canvas: Canvas, person: Person) -> 
         tube([(9, -1, -62), (9, -2, -150)], [4.0, 4.5], (1.8, 0.8, 1.0)),  # longus
         tube([(14, -78, -116), (14, -46, -118)], [4.0, 5.0]),  # digastric, mylohyoid
     ]
-    marbling = smooth_field(rng, canvas.axes, 4.0)
+    marbling = canvas.smooth_field(rng, 4.0)
     deep = smoothstep(canvas.depth_mm, 3.5, 6.5) if canvas.depth_mm is not None else np.ones(canvas.shape, np.float32)
     for side in (1, -1):
         for belly in bellies:

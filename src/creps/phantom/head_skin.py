@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from creps.phantom.canvas import SKIN_MM, Canvas
-from creps.phantom.fields import smooth_field, smoothstep
+from creps.phantom.fields import smoothstep
 from creps.phantom.person import Person
 from creps.phantom.shapes import Point, Points, Shape, blend_min, ellipsoid, grow, shear, tube, union
 from creps.volume import Array
@@ -55,7 +55,7 @@ def skin_distance(
     temporalis = np.exp(
         -(((np.abs(p.x) - 62) / 22) ** 2) - ((p.y + 32) / 26) ** 2 - ((p.z + 6) / 26) ** 2
     ) * np.float32(11)
-    scalp = person.scalp_mm + np.float32(0.6) * smooth_field(rng, canvas.axes, 40.0) + temporalis
+    scalp = person.scalp_mm + np.float32(0.6) * canvas.smooth_field(rng, 40.0) + temporalis
     skin = hull_mm - thickness_mm - scalp
     parts = [
         (_face(), 14.0),
@@ -175,17 +175,16 @@ def paint_soft_tissue(rng: np.random.Generator, canvas: Canvas, person: Person, 
         skin_mm: (D, H, W) distance to the skin.
     """
     p = canvas.points
-    everywhere = (slice(0, canvas.shape[0]), slice(0, canvas.shape[1]), slice(0, canvas.shape[2]))
     skin = canvas.inside(skin_mm)
-    canvas.cover(everywhere, "skin", skin)
-    canvas.cover(everywhere, "fat", canvas.inside(skin_mm + np.float32(SKIN_MM)))
+    canvas.cover(canvas.everywhere, "skin", skin)
+    canvas.cover(canvas.everywhere, "fat", canvas.inside(skin_mm + np.float32(SKIN_MM)))
     face = smoothstep(-p.z, 10.0, 60.0)
     nape = face * smoothstep(p.y, 20.0, 60.0)
     depth = person.scalp_mm - 1.0 + (person.fat_mm - 3.2) * 0.3 + face * (person.fat_mm - 1.0) + nape * 3.0
-    depth = depth + face * smooth_field(rng, canvas.axes, 26.0) * np.float32(1.3)
+    depth = depth + face * canvas.smooth_field(rng, 26.0) * np.float32(1.3)
     depth = np.maximum(depth, np.float32(2.8)) * (1 - np.float32(0.35) * smoothstep(-p.y, 75, 100) * face)
-    canvas.cover(everywhere, "muscle", canvas.inside(skin_mm + depth))
-    planes = np.abs(smooth_field(rng, canvas.axes, 13.0)) * np.float32(6.5)
+    canvas.cover(canvas.everywhere, "muscle", canvas.inside(skin_mm + depth))
+    planes = np.abs(canvas.smooth_field(rng, 13.0)) * np.float32(6.5)
     between = canvas.inside(planes - np.float32(0.9 + 1.0 * person.muscle_fat)) * face * (skin_mm < -4)
-    canvas.cover(everywhere, "fat", between.astype(np.float32) * np.float32(0.8))
+    canvas.cover(canvas.everywhere, "fat", between.astype(np.float32) * np.float32(0.8))
     canvas.paint_pair("cartilage", grow(_pinna(person.ears), -1.4))

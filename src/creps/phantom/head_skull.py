@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from creps.phantom.canvas import Canvas
-from creps.phantom.fields import smooth_field, smoothstep
+from creps.phantom.fields import smoothstep
 from creps.phantom.person import Person
 from creps.phantom.shapes import Points, Shape, blend_max, blend_min, cut, ellipsoid, tube, union
 from creps.volume import Array
@@ -50,7 +50,7 @@ def skull_thickness(rng: np.random.Generator, canvas: Canvas, person: Person) ->
     occiput = np.exp(-((p.x / 30) ** 2) - ((p.z + 22) / 24) ** 2) * smoothstep(p.y, 40, 75) * np.float32(5.0)
     forehead = np.exp(-((p.x / 32) ** 2) - ((p.z - 2) / 22) ** 2) * smoothstep(-p.y, 50, 78) * np.float32(2.0)
     temple = np.exp(-(((np.abs(p.x) - 64) / 18) ** 2) - ((p.y + 8) / 38) ** 2 - ((p.z + 14) / 24) ** 2)
-    vary = smooth_field(rng, canvas.axes, 34.0) * np.float32(0.75)
+    vary = canvas.smooth_field(rng, 34.0) * np.float32(0.75)
     base = smoothstep(-p.z, 25, 45) * smoothstep(-np.abs(p.x), -62, -45)
     thickness = person.skull_mm + occiput + forehead + vary - temple * np.float32(2.9) - base * np.float32(1.8)
     return np.asarray(np.maximum(thickness, np.float32(2.6)), dtype=np.float32)
@@ -67,13 +67,12 @@ def paint_skull(rng: np.random.Generator, canvas: Canvas, person: Person, hull_m
         thickness_mm: (D, H, W) thickness of the wall.
     """
     p = canvas.points
-    everywhere = (slice(0, canvas.shape[0]), slice(0, canvas.shape[1]), slice(0, canvas.shape[2]))
     outer = np.maximum(hull_mm - thickness_mm, -60 - p.z)  # the foramen magnum stays open
     bone = canvas.inside(outer)
-    canvas.cover(everywhere, "cortical bone", bone)
-    table = person.table_mm * (1 + np.float32(0.22) * smooth_field(rng, canvas.axes, 22.0))
+    canvas.cover(canvas.everywhere, "cortical bone", bone)
+    table = person.table_mm * (1 + np.float32(0.22) * canvas.smooth_field(rng, 22.0))
     inner = np.maximum(outer + table, -hull_mm + table * np.float32(0.85))
-    canvas.cover(everywhere, "diploe", canvas.inside(inner))
+    canvas.cover(canvas.everywhere, "diploe", canvas.inside(inner))
     _paint_base(canvas)
     _paint_mastoid(rng, canvas, person)
 
@@ -99,7 +98,7 @@ def _paint_mastoid(rng: np.random.Generator, canvas: Canvas, person: Person) -> 
     process = union(
         ellipsoid((57, 27, -50), (12, 17, 16)), tube([(54, 24, -56), (50, 22, -70)], [10.0, 5.5]), blend=5.0
     )
-    cells = smooth_field(rng, canvas.axes, 5.0)
+    cells = canvas.smooth_field(rng, 5.0)
     for side in (1, -1):
         window = canvas.window(process.low, process.high, side)
         if window is None:

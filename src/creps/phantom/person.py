@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-__all__ = ["Person"]
+import numpy as np
+
+__all__ = ["Person", "vary"]
 
 
 @dataclass(frozen=True)
@@ -61,3 +63,8 @@ class Person:
     def as_dict(self) -> dict[str, Any]:
         """For a record."""
         return asdict(self)
+
+
+def vary(rng: np.random.Generator, mean: float, sd: float, limit: float = 2.0) -> float:
+    """A normal draw, kept within `limit` standard deviations."""
+    return float(mean + sd * np.clip(rng.standard_normal(), -limit, limit))

@@ -21,7 +21,9 @@ __all__ = [
     "cut",
     "ellipsoid",
     "grow",
+    "mirrored",
     "shear",
+    "tilt",
     "tube",
     "union",
 ]
@@ -152,6 +154,34 @@ def grow(shape: Shape, mm: float) -> Shape:
     """The shape with its surface moved outwards (or inwards, `mm` < 0)."""
     low, high = np.asarray(shape.low) - mm, np.asarray(shape.high) + mm
     return _boxed(lambda p: _float32(shape.distance(p) - np.float32(mm)), low, high)
+
+
+def tilt(shape: Shape, centre: Point, slope: float) -> Shape:
+    """The shape turned about the left-right axis through `centre`, so that a level plane gets dz/dy = -slope."""
+    cosine = float(1 / np.hypot(1.0, slope))
+    sine = slope * cosine
+    low, high = (np.subtract(corner, centre) for corner in (shape.low, shape.high))
+
+    def distance(p: Points) -> Array:
+        y, z = p.y - np.float32(centre[1]), p.z - np.float32(centre[2])
+        turned_y = np.float32(centre[1]) + np.float32(cosine) * y - np.float32(sine) * z
+        turned_z = np.float32(centre[2]) + np.float32(sine) * y + np.float32(cosine) * z
+        return shape.distance(Points(p.x, turned_y, turned_z))
+
+    reach = float(np.hypot(max(abs(low[1]), abs(high[1])), max(abs(low[2]), abs(high[2]))))
+    return _boxed(
+        distance,
+        (shape.low[0], centre[1] - reach, centre[2] - reach),
+        (shape.high[0], centre[1] + reach, centre[2] + reach),
+    )
+
+
+def mirrored(shape: Shape) -> Shape:
+    """The shape's left half (x > 0), on both sides."""
+    reach = max(abs(shape.low[0]), abs(shape.high[0]))
+    return _boxed(
+        lambda p: shape.distance(Points(np.abs(p.x), p.y, p.z)), (-reach, *shape.low[1:]), (reach, *shape.high[1:])
+    )
 
 
 def blend_min(a: Array, b: Array, blend: float) -> Array:

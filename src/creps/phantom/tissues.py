@@ -37,6 +37,12 @@ class Tissue:
 # Imaging 23:611). PD: BrainWeb (Collins et al. 1998) and, for bone, its water content. Rounded;
 # the rows without a published value (gland, mucosa, lens) copy the nearest tissue of alike water
 # and protein content.
+#
+# Pelvis, after a further look at the sources: prostate, uterus (myometrium), and lumbar marrow
+# after de Bazelaire et al. 2004; urine as water with solutes; peripheral zone and seminal vesicles
+# as gland filled with fluid; bladder and bowel wall as smooth muscle; stool and chyme as mixtures
+# of water and residue, after clinical reference ranges; yellow marrow as fat with a little water;
+# trabecular HU after quantitative CT of hip and sacrum.
 TISSUES: tuple[Tissue, ...] = (
     #       name          HU    sd  mm   PD   T1 1.5/3 T      T2 1.5/3 T
     Tissue("air", -1000, 0, 2, 0.00, (1000, 1000), (10, 10)),
@@ -62,6 +68,21 @@ TISSUES: tuple[Tissue, ...] = (
     Tissue("vitreous", 15, 4, 12, 0.98, (3500, 3900), (1200, 1000)),
     Tissue("lens", 75, 4, 5, 0.65, (1100, 1400), (30, 25)),
     Tissue("nerve", 35, 5, 5, 0.72, (750, 950), (75, 70)),
+    # From here on the pelvis. New rows go to the end: label values and textures above must not change.
+    Tissue("urine", 6, 2, 12, 1.00, (3200, 3600), (900, 700)),
+    Tissue("bladder wall", 38, 5, 5, 0.85, (1000, 1350), (60, 52)),
+    Tissue("bowel wall", 40, 8, 5, 0.85, (1000, 1300), (65, 58)),
+    Tissue("bowel content", 22, 10, 5, 0.92, (1300, 1600), (140, 110)),
+    Tissue("stool", 35, 35, 5, 0.70, (750, 900), (60, 50)),
+    Tissue("prostate", 42, 6, 5, 0.86, (1320, 1600), (88, 74)),
+    Tissue("peripheral zone", 36, 5, 5, 0.92, (1500, 1850), (150, 130)),
+    Tissue("seminal vesicle", 24, 8, 5, 0.93, (1700, 2000), (190, 160)),
+    Tissue("uterus", 55, 7, 5, 0.86, (1310, 1510), (117, 79)),
+    Tissue("endometrium", 40, 5, 5, 0.92, (1450, 1700), (180, 150)),
+    Tissue("ovary", 30, 10, 5, 0.90, (1350, 1650), (120, 105)),
+    Tissue("erectile tissue", 48, 5, 5, 0.90, (1400, 1750), (170, 140)),
+    Tissue("trabecular bone", 210, 55, 5, 0.70, (430, 500), (58, 52)),
+    Tissue("yellow marrow", -45, 22, 5, 0.78, (310, 390), (76, 68)),
 )
 
 TISSUE_ID: dict[str, int] = {tissue.name: number for number, tissue in enumerate(TISSUES)}

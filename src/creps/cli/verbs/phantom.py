@@ -11,10 +11,14 @@ from creps.cli.options import PATH, progress_bar
 
 __all__ = ["phantom"]
 
+_REGIONS = ("head", "pelvis")
+
 
 @click.command()
 @click.argument("output", type=PATH)
-@click.option("--region", default="head", show_default=True, help="Body region of the phantoms.")
+@click.option(
+    "--region", type=click.Choice(_REGIONS), default="head", show_default=True, help="Body region of the phantoms."
+)
 @click.option("--mr", "mr_patients", type=int, default=12, show_default=True, help="Training patients with an MR.")
 @click.option(
     "--ct", "ct_patients", type=int, default=12, show_default=True, help="Other training patients, with a CT."
@@ -24,7 +28,12 @@ __all__ = ["phantom"]
 @click.option("--spacing", "spacing_mm", type=float, default=2.0, show_default=True, help="Voxel spacing in mm.")
 @click.pass_context
 def phantom(ctx: click.Context, /, output: Path, **options: Any) -> None:
-    """Write a cohort of digital phantoms with known truth to OUTPUT."""
+    """Write a cohort of digital phantoms with known truth to OUTPUT.
+
+    Training MR and CT belong to different people; OUTPUT/train.csv lists them with their centres. A
+    test patient's ct is aligned to its mr. A pelvis has a ct_planning too: the same person in another
+    sitting, bladder and rectum filled otherwise.
+    """
     from creps.phantom import write_cohort
 
     cases = write_cohort(output, progress=progress_bar(ctx.obj["quiet"], "phantoms"), **options)
