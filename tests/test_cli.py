@@ -146,12 +146,16 @@ def test_bad_input_to_synthesize(work, head_folders, tmp_path, capsys):
     assert (out / f"{mr.name.removesuffix('.nii.gz')}_sct.nii.gz").read_bytes() == written  # the same bytes
 
 
+def test_a_region_without_a_phantom_is_a_usage_error(capsys, tmp_path):
+    assert run("phantom", tmp_path / "p", "--region", "liver") == 2
+    assert "'liver' is not one of 'head', 'pelvis'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["prepare", "nowhere", "nowhere", "-o", "c"], "nowhere is not a folder"),
         (["train", "nowhere", "-o", "r"], "is not a prepared cohort"),
-        (["phantom", "p", "--region", "liver"], "liver"),
         (["phantom", "p", "--spacing", "-1"], "spacing"),
         (["settings", "-p", "liver"], "no preset 'liver'"),
         (["settings", "-s", "none.yaml"], "does not exist"),

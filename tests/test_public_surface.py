@@ -14,8 +14,8 @@ MODULES = sorted(path for path in SOURCE.rglob("*.py") if path.name != "__main__
 
 
 def test_the_public_names():
-    functions = {"load", "load_settings", "read_volume", "write_volume"}
-    assert set(creps.__all__) == functions | {"CrepsError", "Model", "Settings", "Volume", "__version__"}
+    functions = {"load", "load_cohort", "load_settings", "prepare", "read_volume", "train", "write_volume"}
+    assert set(creps.__all__) == functions | {"Cohort", "CrepsError", "Model", "Settings", "Volume", "__version__"}
     for name in creps.__all__:
         assert getattr(creps, name) is not None
     assert set(creps.__all__) <= set(dir(creps))

@@ -7,6 +7,8 @@ The public surface loads on first use, so that ``import creps`` stays light::
     model = creps.load("run/model")
     result = model.synthesize(creps.read_volume("mr.nii.gz"))
     creps.write_volume(result.sct, "sct.nii.gz", integer=True)
+
+`prepare` and `train` are the verbs of the same names.
 """
 
 from __future__ import annotations
@@ -17,8 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from creps.api import Model, load
+    from creps.data.cohort import Cohort, load_cohort
     from creps.errors import CrepsError
     from creps.io.itk import read_volume, write_volume
+    from creps.pipeline.prepare import prepare
+    from creps.pipeline.train import train
     from creps.settings import Settings, load_settings
     from creps.volume import Volume
 
@@ -28,25 +33,33 @@ except PackageNotFoundError:  # a source tree that is not installed
     __version__ = "0+unknown"
 
 __all__ = [
+    "Cohort",
     "CrepsError",
     "Model",
     "Settings",
     "Volume",
     "__version__",
     "load",
+    "load_cohort",
     "load_settings",
+    "prepare",
     "read_volume",
+    "train",
     "write_volume",
 ]
 
 _HOME = {
+    "Cohort": "creps.data.cohort",
     "CrepsError": "creps.errors",
     "Model": "creps.api",
     "Settings": "creps.settings",
     "Volume": "creps.volume",
     "load": "creps.api",
+    "load_cohort": "creps.data.cohort",
     "load_settings": "creps.settings",
+    "prepare": "creps.pipeline.prepare",
     "read_volume": "creps.io.itk",
+    "train": "creps.pipeline.train",
     "write_volume": "creps.io.itk",
 }
 

@@ -37,17 +37,21 @@ __all__ = ["DemoResult", "run_demo"]
 
 log = logging.getLogger(__name__)
 
-RECIPES = {"demo": "demo recipe", "demo-paper": "paper's recipe"}
-"""Preset → what tables and pictures call it."""
+RECIPES = {
+    "head": {"demo": "demo recipe", "demo-paper": "paper's recipe"},
+    "pelvis": {"demo-pelvis": "demo recipe"},
+}
+"""Region → preset → what tables and pictures call it."""
 
-SHIPPED_MODEL = "demo_model"
+SHIPPED_MODELS = {"head": "demo_model"}
 PICTURED = 2
 
 
 @dataclass(frozen=True)
 class DemoCohort:
-    """Size of the demo's phantom cohort."""
+    """The demo's phantom cohort."""
 
+    region: str = "head"
     mr_patients: int = 12
     ct_patients: int = 12
     test_patients: int = 4
@@ -71,10 +75,12 @@ class DemoResult:
     """What the demo found.
 
     Attributes:
+        region: Of the phantoms.
         scores: Method → mean over the test patients of MAE, bias and bone Dice in the body.
         picture: The comparison of MR, sCTs and true CT.
     """
 
+    region: str
     scores: dict[str, dict[str, float]]
     picture: Path
 
@@ -86,12 +92,12 @@ def run_demo(
     overrides: dict[str, Any] | None = None,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> DemoResult:
-    """Write the phantom cohort, train both recipes, synthesize held-out phantoms, score, draw.
+    """Write the phantom cohort, train the region's recipes, synthesize held-out phantoms, score, draw.
 
     Args:
         folder: Where everything goes; must not exist.
-        cohort: How many phantoms, how fine, which seed.
-        overrides: Settings to change in both recipes, such as ``{"training.steps": 10}``.
+        cohort: Which region, how many phantoms, how fine, which seed; default: heads.
+        overrides: Settings to change in every recipe, such as ``{"training.steps": 10}``.
         progress: Called with (done, all, name) while phantoms are written and prepared.
 
     Raises:
@@ -99,32 +105,34 @@ def run_demo(
     """
     if folder.exists():
         raise OutputExistsError(f"{folder} is already there.", "Name another folder, or delete this one first.")
-    recipes = {preset: load_settings(preset, overrides=overrides) for preset in RECIPES}
-    log.info("writing phantom patients with known truth")
-    write_cohort(folder / "phantom", progress=progress, **asdict(cohort or DemoCohort()))
+    cohort = cohort or DemoCohort()
+    names = RECIPES[cohort.region]
+    recipes = {preset: load_settings(preset, overrides=overrides) for preset in names}
+    log.info("writing phantom patients with known truth: %s", cohort.region)
+    write_cohort(folder / "phantom", progress=progress, **asdict(cohort))
     training_folder = folder / "phantom" / "train"
     log.info("preparing MR and CT of different patients")
-    prepared = prepare(training_folder, training_folder, folder / "cohort", recipes["demo"], progress)
+    prepared = prepare(training_folder, training_folder, folder / "cohort", next(iter(recipes.values())), progress)
     models = {}
     for preset, settings in recipes.items():
-        log.info("training the %s (preset %s)", RECIPES[preset], preset)
+        log.info("training the %s (preset %s)", names[preset], preset)
         started = time.perf_counter()
-        models[RECIPES[preset]] = train(prepared, folder / "runs" / preset, settings)
+        models[names[preset]] = train(prepared, folder / "runs" / preset, settings)
         log.info("trained in %.0f s", time.perf_counter() - started)
-    shipped = shipped_model()
+    shipped = shipped_model(cohort.region)
     if shipped is not None:
         models["shipped model"] = shipped
     patients = _test_patients(folder / "phantom" / "test")
     scts = {name: _synthesize_all(model, patients, folder / "sct", name) for name, model in models.items()}
     results = {**_baselines(patients, prepared), **scts}
     scores = {name: _mean_scores(patients, arrays) for name, arrays in results.items()}
-    _write_results(folder, scores, len(patients))
-    return DemoResult(scores, _draw(folder, patients, scts))
+    _write_results(folder, cohort.region, scores, len(patients))
+    return DemoResult(cohort.region, scores, _draw(folder, patients, scts))
 
 
-def shipped_model() -> Path | None:
-    """The small demo model that comes with creps, trained longer by the same command."""
-    path = Path(str(resources.files("creps") / SHIPPED_MODEL))
+def shipped_model(region: str = "head") -> Path | None:
+    """The small demo model of a region that comes with creps, trained longer by the same command."""
+    path = Path(str(resources.files("creps") / SHIPPED_MODELS.get(region, "no model")))
     return path if path.is_dir() else None
 
 
@@ -195,8 +203,8 @@ def _mean_scores(patients: list[Patient], arrays: list[Array]) -> dict[str, floa
     return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
 
 
-def _write_results(folder: Path, scores: dict[str, dict[str, float]], patients: int) -> None:
-    write_json(folder / "scores.json", {**provenance(), "test_patients": patients, "scores": scores})
+def _write_results(folder: Path, region: str, scores: dict[str, dict[str, float]], patients: int) -> None:
+    write_json(folder / "scores.json", {**provenance(), "region": region, "test_patients": patients, "scores": scores})
     with atomic_file(folder / "scores.txt") as path:
         path.write_text(f"{NOTICE}\n\n{score_table(scores)}\n", encoding="utf-8")
 

@@ -13,19 +13,26 @@ __all__ = ["demo"]
 
 @click.command()
 @click.option("-o", "--output", type=PATH, required=True, help="Folder for everything the demo makes; must not exist.")
+@click.option(
+    "--region", type=click.Choice(["head", "pelvis", "both"]), default="both", show_default=True, help="Body region."
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the phantoms.")
-@click.option("--steps", type=int, help="Training steps of both recipes, for a quick look.")
+@click.option("--steps", type=int, help="Training steps of every recipe, for a quick look.")
 @click.pass_context
-def demo(ctx: click.Context, output: Path, seed: int, steps: int | None) -> None:
+def demo(ctx: click.Context, output: Path, region: str, seed: int, steps: int | None) -> None:
     """Train and synthesize digital phantoms with known truth, score, draw.
 
-    Two recipes are trained: the demo's own and the paper's at the same size.
+    Heads with two recipes, the demo's own and the paper's at the same size; pelves with the demo's own. Results are in
+    OUTPUT/head and OUTPUT/pelvis.
     """
     from creps.demo import DemoCohort, run_demo, score_table
+    from creps.errors import OutputExistsError
 
+    if output.exists():
+        raise OutputExistsError(f"{output} is already there.", "Name another folder, or delete this one first.")
     overrides = {} if steps is None else {"training.steps": steps}
-    result = run_demo(
-        output, cohort=DemoCohort(seed=seed), overrides=overrides, progress=progress_bar(ctx.obj["quiet"], "phantoms")
-    )
-    click.echo(score_table(result.scores))
-    click.echo(f"picture: {result.picture}")
+    progress = progress_bar(ctx.obj["quiet"], "phantoms")
+    for name in ("head", "pelvis") if region == "both" else (region,):
+        cohort = DemoCohort(region=name, seed=seed)
+        result = run_demo(output / name, cohort=cohort, overrides=overrides, progress=progress)
+        click.echo(f"{name}, {score_table(result.scores)}\npicture: {result.picture}\n")
