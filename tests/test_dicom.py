@@ -165,8 +165,8 @@ def spoilt(kind, tmp_path):
 
     array = stored((8, 5, 4))
     options = {
-        "missing": {"change": lambda data, i: "leave out" if i == 4 else None},
-        "two missing": {"change": lambda data, i: "leave out" if i in (2, 5) else None},
+        "missing": {"change": lambda _, i: "leave out" if i == 4 else None},
+        "two missing": {"change": lambda _, i: "leave out" if i in (2, 5) else None},
         "uneven": {"positions": [0, 3, 6, 9, 12, 15, 18, 22]},
         "doubled": {"positions": [0, 3, 6, 6, 9, 12, 15, 18]},
         "turned": {"change": set_to(ImageOrientationPatient=[0, 1, 0, 0, 0, -1])},
@@ -236,7 +236,7 @@ def test_a_missing_slice_never_passes(count, distance, data):
         SliceGeometry(turn[:, 2] * distance * i, turn[:, 0], turn[:, 1], (1.0, 1.0), (4, 4), "")
         for i in data.draw(st.permutations([i for i in range(count) if i != gone]))
     ]
-    with pytest.raises(InputError, match="misses 1 slice|unevenly"):
+    with pytest.raises(InputError, match=r"misses 1 slice|unevenly"):
         stack_geometry(slices, "x")
 
 

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["SliceGeometry", "StackGeometry", "stack_geometry"]
 
 POSITION_TOLERANCE_MM = 0.1
-"""A slice may lie this far from its place in a perfectly even stack (0.05 mm of jitter is common)."""
+"""A slice may lie this far from its place in a perfectly even stack (0.05 mm of jitter is common), but not
+further than a tenth of the slice distance."""
 
 PARALLEL_TOLERANCE = 1e-3
 """Direction cosines of the slices may differ by this much (rounding)."""
@@ -154,7 +155,7 @@ def _check_gaps(along: Vector, label: str) -> None:
     """Refuse doubled, missing and unevenly spaced slices; `along` ascends, in mm along the normal."""
     gaps = np.diff(along)
     usual = float(np.median(gaps))
-    tolerance = min(2 * POSITION_TOLERANCE_MM, 0.4 * usual)
+    allowed = min(POSITION_TOLERANCE_MM, 0.1 * usual)
     doubled = np.flatnonzero(gaps <= min(POSITION_TOLERANCE_MM / 2, 0.2 * usual))
     if doubled.size:
         places = ", ".join(f"{along[i]:.2f}" for i in doubled[:5])
@@ -164,7 +165,7 @@ def _check_gaps(along: Vector, label: str) -> None:
         )
     steps = np.rint(gaps / usual)
     wide = np.flatnonzero(steps > 1)
-    if wide.size and (np.abs(gaps - steps * usual) <= tolerance * np.maximum(steps, 1)).all():
+    if wide.size and (np.abs(gaps - steps * usual) <= 2 * allowed * steps).all():
         places = ", ".join(f"between {along[i]:.2f} and {along[i + 1]:.2f} mm" for i in wide[:5])
         missing = int((steps - 1).sum())
         raise InputError(
@@ -174,11 +175,11 @@ def _check_gaps(along: Vector, label: str) -> None:
         )
     index = np.arange(len(along))
     away = np.abs(along - np.polyval(np.polyfit(index, along, 1), index))
-    if (np.abs(gaps - usual) > tolerance).any() or away.max() > POSITION_TOLERANCE_MM:
+    if (np.abs(gaps - usual) > 2 * allowed).any() or away.max() > allowed:
         worst = int(np.argmax(np.abs(gaps - usual)))
         raise InputError(
             f"{label} is unevenly spaced: slices are {gaps.min():.3f} to {gaps.max():.3f} mm apart (near"
-            f" {along[worst]:.2f} mm along its normal); {POSITION_TOLERANCE_MM:g} mm off an even stack is accepted.",
+            f" {along[worst]:.2f} mm along its normal); {allowed:.2g} mm off an even stack is accepted.",
             "Export an evenly spaced series, or resample it with a tool of your choice.",
         )
 
