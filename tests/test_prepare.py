@@ -11,7 +11,8 @@ from creps.data.cohort import load_cohort
 from creps.data.sources import find_sources
 from creps.errors import CohortError, InputError, OutputExistsError
 from creps.io.itk import read_volume, write_volume
-from creps.pipeline.prepare import prepare, split_patients
+from creps.data.splits import split_patients
+from creps.pipeline.prepare import prepare
 from creps.preprocessing.mask import body_mask_ct, body_mask_mr
 from creps.preprocessing.preparation import prepare_mr
 from creps.provenance import sha256_file
