@@ -11,7 +11,6 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from creps import __version__
 from creps.data.cohort import Case, Failure
 from creps.data.sources import Source
 from creps.errors import CohortError, CrepsError, InputError
@@ -21,6 +20,7 @@ from creps.io.read import image_sha256, read_image
 from creps.io.versioned import read_versioned
 from creps.preprocessing.mask import body_box
 from creps.preprocessing.preparation import Prepared, prepare_ct, prepare_mr
+from creps.provenance import provenance
 from creps.settings import PreparationSettings
 from creps.volume import Volume
 
@@ -107,7 +107,7 @@ def prepare_case(task: Task) -> Outcome:
             return Outcome(case=done, reused=True)
         mask = read_image(source.mask) if source.mask is not None else None
         case = _store(task, _prepared(task, mask), hashes)
-        Record(creps=__version__, preparation=fingerprint(task.preparation), case=case).save(task.folder)
+        Record(creps=_version(), preparation=fingerprint(task.preparation), case=case).save(task.folder)
         return Outcome(case=case)
     except CrepsError as error:
         return Outcome(failure=failure_of(source, error))
@@ -128,6 +128,10 @@ def failure_of(source: Source, error: CrepsError) -> Failure:
         if path is not None:
             reason = reason.replace(str(path), source.shown if path == source.path else path.name)
     return Failure(modality=source.modality, case=source.case, source=source.shown, reason=reason, remedy=error.remedy)
+
+
+def _version() -> str:
+    return str(provenance()["versions"]["creps"])
 
 
 def _hashes(source: Source) -> tuple[str, str | None]:
@@ -151,7 +155,7 @@ def _done(task: Task, hashes: tuple[str, str | None]) -> Case | None:
     except (CohortError, OSError, ValueError):
         return None
     same = (record.case.source_sha256, record.case.mask_sha256) == hashes
-    if not same or record.creps != __version__ or record.preparation != fingerprint(task.preparation):
+    if not same or record.creps != _version() or record.preparation != fingerprint(task.preparation):
         return None
     return record.case
 
