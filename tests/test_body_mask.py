@@ -20,7 +20,7 @@ def head(*, couch=True, shell=True, ear=True, spacing=(2.0, 2.0, 2.0)):
     patient = ellipsoid(1.0)
     patient |= (np.abs(w - 110) < 11) & (np.abs(d - 90) < 20) & (h > 22) & (h < 80)  # nose
     if ear:
-        patient |= (np.abs(d - 95) < 28) & (np.abs(h - 115) < 4) & (w > 170) & (w < 192)
+        patient |= (np.abs(d - 95) < 28) & (np.abs(h - 115) < 4) & (w > 170) & (w < 186)
     airway = (np.abs(w - 110) < 2.5) & (np.abs(d - 78) < 2.5) & (h > 26) & (h < 100)  # open at the nostril
     things = np.zeros(shape, dtype=bool)
     if shell:

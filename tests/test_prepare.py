@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from creps.data.cohort import load_cohort
 from creps.data.sources import find_sources
+from creps.data.splits import split_patients
 from creps.errors import CohortError, InputError, OutputExistsError
 from creps.io.itk import read_volume, write_volume
-from creps.data.splits import split_patients
 from creps.pipeline.prepare import prepare
 from creps.preprocessing.mask import body_mask_ct, body_mask_mr
 from creps.preprocessing.preparation import prepare_mr
@@ -162,7 +162,7 @@ def test_one_dark_voxel_does_not_make_an_mr_a_ct(tmp_path, head_folders):
     array = mr.array.copy()
     array[0, 0, 0] = -1000
     write_volume(mr.with_array(array), tmp_path / "ct" / "a.nii.gz")
-    with pytest.raises(CohortError, match="None of the 1 CT can be used.*without air"):
+    with pytest.raises(CohortError, match=r"None of the 1 CT can be used.*without air"):
         prepare(head_folders[0], tmp_path / "ct", tmp_path / "c", settings())
     assert not (tmp_path / "c").exists()
 
