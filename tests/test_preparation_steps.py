@@ -25,7 +25,12 @@ def variation(values):
     return values.std() / values.mean()
 
 
-def test_a_smooth_field_is_evened_out():
+@pytest.fixture
+def fewer_iterations(monkeypatch):
+    monkeypatch.setattr("creps.preprocessing.bias.ITERATIONS", (30, 30, 20))
+
+
+def test_a_smooth_field_is_evened_out(fewer_iterations):
     mr = ball_head(0)[0]
     shaded = mr.array * field(mr.shape)
     body = body_mask_mr(mr)
@@ -33,12 +38,11 @@ def test_a_smooth_field_is_evened_out():
     evened = even_field(shaded, body, mr.spacing_mm)
     assert variation(mr.array[brain]) < 0.05 < 0.12 < variation(shaded[brain])
     assert variation(evened[brain]) < 0.4 * variation(shaded[brain])
-    np.testing.assert_array_equal(evened, even_field(shaded, body, mr.spacing_mm))  # nothing random
     ratio = np.log(shaded[brain] / evened[brain])
     assert abs(ratio.mean()) < 0.15  # 1 on average: a fixed divisor keeps its meaning
 
 
-def test_the_field_is_corrected_in_training_and_synthesis_alike():
+def test_the_field_is_corrected_in_training_and_synthesis_alike(fewer_iterations):
     mr = ball_head(0)[0]
     shaded = mr.with_array(mr.array * field(mr.shape))
     options = {"spacing_mm": (4.0, 4.0, 4.0), "mr_scale": "auto"}

@@ -16,7 +16,7 @@ __all__ = ["even_field"]
 COARSE_MM = 4.0
 """Voxels of the grid on which the field is estimated: it is smooth."""
 
-ITERATIONS = (50, 50, 30)
+ITERATIONS = (50, 50, 50, 50)
 """At most so many for each of the resolutions of the field."""
 
 CONVERGENCE = 1e-3
