@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import creps
+from creps.data import workers
 from creps.data.cohort import load_cohort
 from creps.data.screening import Screened
 from creps.data.workers import WorkerDied, cores, run_all
@@ -76,6 +77,17 @@ def test_the_number_of_processes_is_bound_by_memory():
     assert sensible_jobs(Screened((), 10**6, 10**7, 1e6), grid) == 1  # small: not worth it
     assert sensible_jobs(Screened((), 10**7, 10**9, 1e7), grid) == cores()
     assert sensible_jobs(Screened((), 10**11, 10**12, 1e7), grid) == 1
+
+
+def test_the_memory_of_a_container_counts(tmp_path, monkeypatch):
+    monkeypatch.setattr(workers, "CGROUP", tmp_path)
+    whole = workers.available_bytes()
+    assert whole > 10**8
+    (tmp_path / "memory.current").write_text("600\n")
+    (tmp_path / "memory.max").write_text("1000\n")
+    assert workers.available_bytes() == 400
+    (tmp_path / "memory.max").write_text("max\n")
+    assert workers.available_bytes() > 10**8
 
 
 class StopError(Exception):

@@ -9,11 +9,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any, TypeVar
+
+import psutil
 
 from creps.errors import CohortError
 
-__all__ = ["WorkerDied", "cores", "run_all"]
+__all__ = ["WorkerDied", "available_bytes", "cores", "run_all"]
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -26,6 +29,8 @@ THREADS = (
     "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
 )
 """Environment variables that say how many threads a library starts."""
+
+CGROUP = Path("/sys/fs/cgroup")
 
 READY = "ready"
 
@@ -46,6 +51,16 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def available_bytes() -> int:
+    """Memory that can be taken: of the machine, or of the container or job this process runs in."""
+    free = int(psutil.virtual_memory().available)
+    try:
+        limit, used = (int((CGROUP / name).read_text()) for name in ("memory.max", "memory.current"))
+    except (OSError, ValueError):  # no such limit, or the word "max"
+        return free
+    return max(0, min(free, limit - used))
 
 
 def run_all(

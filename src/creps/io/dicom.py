@@ -181,10 +181,16 @@ def _header(path: Path) -> Dataset | None:
             start = stream.read(132)
     except OSError as error:
         raise InputError(f"{path} cannot be opened ({error.strerror}).", "Check its access rights.") from error
+    if not start and path.suffix.lower() in (".dcm", ".ima"):
+        raise InputError(f"{path} is empty.", "Copy or export it again.")
     marked = start[128:] == b"DICM"
     if not marked and start[:4] not in (b"\x08\x00\x00\x00", b"\x08\x00\x05\x00", b"\x08\x00\x08\x00"):
         return None
-    return _read(path, str(path), header_only=True)
+    header = _read(path, str(path), header_only=True)
+    kind = getattr(getattr(header, "file_meta", None), "MediaStorageSOPClassUID", None)
+    if kind in {**CLASSIC, **MULTI_FRAME} and not {"SOPClassUID", "SeriesInstanceUID", "Rows"} <= set(header.dir()):
+        raise InputError(f"{path} is truncated: its DICOM header ends early.", "Copy or export it again.")
+    return header
 
 
 def _read(path: Path, label: str, *, header_only: bool = False) -> Dataset:

@@ -6,8 +6,6 @@ import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import psutil
-
 from creps.data.cohort import Case, Cohort, Failure, Manifest, Split, load_cohort
 from creps.data.preparing import Task, failure_of, fingerprint, prepare_case
 from creps.data.screening import Screened, check_usable, drop_outliers, screen
@@ -15,8 +13,8 @@ from creps.data.source_table import read_table
 from creps.data.sources import Source, find_sources
 from creps.data.splits import assign_splits
 from creps.data.staging import Staging
-from creps.data.workers import WorkerDied, cores, run_all
-from creps.errors import CohortError, InputError, OutputExistsError, SettingsError
+from creps.data.workers import WorkerDied, available_bytes, cores, run_all
+from creps.errors import CohortError, CrepsError, InputError, OutputExistsError, SettingsError
 from creps.provenance import provenance
 from creps.settings import PreparationSettings, Settings
 
@@ -29,8 +27,8 @@ log = logging.getLogger(__name__)
 SERIAL_VOXELS = 20e6
 """A cohort with fewer voxels is prepared sooner than further processes are started."""
 
-BYTES_PER_VOXEL = 40
-"""Memory that preparing takes per voxel, of the source's grid and of the model's (measured)."""
+BYTES_PER_VOXEL = 24
+"""Memory that preparing takes per voxel of the source's grid and of the model's together (12 to 21 were measured)."""
 
 BYTES_PER_PROCESS = 300e6
 
@@ -115,7 +113,7 @@ def sensible_jobs(screened: Screened, preparation: PreparationSettings) -> int:
     d, h, w = preparation.spacing_mm
     voxels = screened.largest_voxels + screened.largest_mm3 / (d * h * w)
     each = BYTES_PER_PROCESS + BYTES_PER_VOXEL * voxels
-    return max(1, min(cores(), int(0.8 * psutil.virtual_memory().available / each)))
+    return max(1, min(cores(), int(0.8 * available_bytes() / each)))
 
 
 def _check_target(folder: Path, settings: Settings, resume: bool) -> Cohort | None:
@@ -179,6 +177,5 @@ def _splits(sources: Sequence[Source], cases: Sequence[Case], preparation: Prepa
     return splits
 
 
-def _dropped(case: Case, error: Exception) -> Failure:
-    what, remedy = error.args
-    return Failure(modality=case.modality, case=case.case, source=case.source, reason=what, remedy=remedy)
+def _dropped(case: Case, error: CrepsError) -> Failure:
+    return Failure(modality=case.modality, case=case.case, source=case.source, reason=error.what, remedy=error.remedy)
