@@ -137,6 +137,13 @@ def test_other_settings_or_masks_are_prepared_anew(tmp_path, caplog):
     start(**{"preparation.spacing_mm": [5, 5, 5]})
     assert all(new.stat().st_mtime_ns != old for new, old in zip(records, before, strict=True))
     before = [path.stat().st_mtime_ns for path in records]
+    start(**{"preparation.spacing_mm": [5, 5, 5], "preparation.mr_scale": 500})
+    after = [path.stat().st_mtime_ns for path in records]
+    assert [path.name for path in records] == ["ct_q.json", "mr_p.json"]
+    assert (after[0] == before[0], after[1] == before[1]) == (
+        True,
+        False,
+    )  # the MR's scale is none of the CT's business
     mask = np.zeros(ball_head(1)[0].shape)
     mask[5:20, 6:22, 7:21] = 1
     write_volume(ball_head(1)[0].with_array(mask), tmp_path / "data" / "p" / "mask.nii.gz", integer=True)

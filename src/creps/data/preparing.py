@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from creps.data.cohort import Case, Failure
+from creps.data.cohort import Case, Failure, Modality
 from creps.data.sources import Source
 from creps.errors import CohortError, CrepsError, InputError
 from creps.io.atomic import write_json
@@ -31,6 +31,9 @@ RECORDS = "cases"
 
 ONLY_SPLITTING = {"validation_fraction", "seed"}
 """Settings of the preparation that change no array."""
+
+OTHERS = {"mr": {"remove_couch"}, "ct": {"mr_scale", "mr_percentile", "mr_bias_correction"}}
+"""Modality → settings that only change the other one's arrays."""
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 """Errors of the disk written to, not of the case."""
@@ -86,9 +89,10 @@ def record_path(folder: Path, modality: str, case: str) -> Path:
     return folder / RECORDS / f"{modality}_{case}.json"
 
 
-def fingerprint(preparation: PreparationSettings) -> dict[str, Any]:
-    """The settings that decide what an array looks like."""
-    return preparation.model_dump(mode="json", exclude=ONLY_SPLITTING)
+def fingerprint(preparation: PreparationSettings, modality: Modality | None = None) -> dict[str, Any]:
+    """The settings that decide what an array (of a modality) looks like."""
+    without = ONLY_SPLITTING | (OTHERS[modality] if modality else set())
+    return preparation.model_dump(mode="json", exclude=without)
 
 
 def prepare_case(task: Task) -> Outcome:
@@ -107,7 +111,9 @@ def prepare_case(task: Task) -> Outcome:
             return Outcome(case=done, reused=True)
         mask = read_image(source.mask) if source.mask is not None else None
         case = _store(task, _prepared(task, mask), hashes)
-        Record(creps=_version(), preparation=fingerprint(task.preparation), case=case).save(task.folder)
+        Record(creps=_version(), preparation=fingerprint(task.preparation, source.modality), case=case).save(
+            task.folder
+        )
         return Outcome(case=case)
     except CrepsError as error:
         return Outcome(failure=failure_of(source, error))
@@ -155,7 +161,7 @@ def _done(task: Task, hashes: tuple[str, str | None]) -> Case | None:
     except (CohortError, OSError, ValueError):
         return None
     same = (record.case.source_sha256, record.case.mask_sha256) == hashes
-    if not same or record.creps != _version() or record.preparation != fingerprint(task.preparation):
+    if not same or record.creps != _version() or record.preparation != fingerprint(task.preparation, source.modality):
         return None
     return record.case
 

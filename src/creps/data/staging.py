@@ -52,7 +52,6 @@ class Staging:
     def take_over(self, cohort: Cohort) -> None:
         """Bring in the cases of a finished cohort, as hard links where the disk can."""
         version = str(cohort.manifest.provenance.get("versions", {}).get("creps", ""))
-        preparation = fingerprint(cohort.manifest.preparation)
         for case in cohort.manifest.cases:
             if (self.folder / RECORDS / f"{case.modality}_{case.case}.json").exists():
                 continue
@@ -60,6 +59,7 @@ class Staging:
                 path = self.folder / kind / f"{case.case}.npy"
                 path.unlink(missing_ok=True)
                 _link(cohort.folder / kind / path.name, path)
+            preparation = fingerprint(cohort.manifest.preparation, case.modality)
             Record(creps=version, preparation=preparation, case=case).save(self.folder)
 
     def publish(self, manifest: Manifest, failures: Sequence[Failure]) -> Cohort:
