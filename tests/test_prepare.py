@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from creps.data.cohort import load_cohort
 from creps.data.sources import find_sources
+from creps.data.splits import split_patients
 from creps.errors import CohortError, InputError, OutputExistsError
 from creps.io.itk import read_volume, write_volume
-from creps.pipeline.prepare import prepare, split_patients
+from creps.pipeline.prepare import prepare
 from creps.preprocessing.mask import body_mask_ct, body_mask_mr
 from creps.preprocessing.preparation import prepare_mr
 from creps.provenance import sha256_file
@@ -113,12 +114,24 @@ def test_the_body_of_an_mr_includes_its_dark_skull():
     assert 2 * (mask & body).sum() / (mask.sum() + body.sum()) > 0.97
 
 
+def corner(volume):
+    """A share of the voxels, as the padding outside a round field of view."""
+    return np.indices(volume.shape)[1:].sum(axis=0) < 8
+
+
+def as_image(volume):
+    image = sitk.GetImageFromArray(volume.array)
+    image.SetSpacing(volume.spacing_mm[::-1])
+    return image
+
+
 def wrong_volume(kind):
     mr, ct = ball_head(5)
     return {
         "a CT among the MRs": (ct, "mr", "looks like a CT in HU"),
         "an MR among the CTs": (mr, "ct", "not a CT in HU"),
         "an empty MR": (mr.with_array(np.zeros(mr.shape)), "mr", "is empty"),
+        "a padded raw CT": (ct.with_array(np.where(corner(ct), -2000, ct.array + 1024)), "ct", "1024 subtracted"),
         "a raw CT": (ct.with_array(ct.array + 1024), "ct", "1024 subtracted"),
         "NaN": (mr.with_array(np.where(mr.array > 500, np.nan, mr.array)), "mr", "NaN"),
         "air only": (ct.with_array(np.full(ct.shape, -1000.0) - (ct.array > 0)), "ct", "not a CT in HU"),
@@ -126,16 +139,22 @@ def wrong_volume(kind):
 
 
 @pytest.mark.parametrize(
-    "kind", ["a CT among the MRs", "an MR among the CTs", "an empty MR", "a raw CT", "NaN", "air only"]
+    "kind",
+    ["a CT among the MRs", "an MR among the CTs", "an empty MR", "a raw CT", "a padded raw CT", "NaN", "air only"],
 )
-def test_bad_cases_are_named_and_nothing_is_left(tmp_path, head_folders, kind):
+def test_bad_cases_are_named_and_the_others_go_on(tmp_path, head_folders, kind, caplog):
     volume, modality, message = wrong_volume(kind)
     folders = dict(zip(("mr", "ct"), (shutil.copytree(f, tmp_path / f.name) for f in head_folders), strict=True))
-    sitk.WriteImage(sitk.GetImageFromArray(volume.array), str(folders[modality] / "zz.nii.gz"))
-    with pytest.raises(InputError, match=message) as caught:
-        prepare(folders["mr"], folders["ct"], tmp_path / "c", settings())
-    assert "zz.nii.gz" in str(caught.value)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["ct", "mr"]
+    sitk.WriteImage(as_image(volume), str(folders[modality] / "zz.nii.gz"))
+    cohort = prepare(folders["mr"], folders["ct"], tmp_path / "c", settings())
+    assert len(cohort.manifest.cases) == 7
+    (failure,) = load_cohort(tmp_path / "c").failures()
+    assert (failure.modality, failure.case) == (modality, "zz")
+    assert message in failure.reason + failure.remedy
+    assert str(tmp_path) not in (tmp_path / "c" / "failures.json").read_text()
+    assert "'zz' was left out" in caplog.text
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["c", "ct", "mr"]
+    assert not list((tmp_path / "c").glob("*/zz*"))
 
 
 def test_one_dark_voxel_does_not_make_an_mr_a_ct(tmp_path, head_folders):
@@ -143,8 +162,9 @@ def test_one_dark_voxel_does_not_make_an_mr_a_ct(tmp_path, head_folders):
     array = mr.array.copy()
     array[0, 0, 0] = -1000
     write_volume(mr.with_array(array), tmp_path / "ct" / "a.nii.gz")
-    with pytest.raises(InputError, match="without air"):
+    with pytest.raises(CohortError, match=r"None of the 1 CT can be used.*without air"):
         prepare(head_folders[0], tmp_path / "ct", tmp_path / "c", settings())
+    assert not (tmp_path / "c").exists()
 
 
 def test_two_volumes_of_one_patient_are_refused(tmp_path):
@@ -197,10 +217,10 @@ def test_masks_must_lie_on_their_images_grid(tmp_path):
     cropped = Volume(body[:15], mr.spacing_mm)
     for wrong in (shifted, cropped):
         write_volume(wrong, path)
-        with pytest.raises(InputError, match=r"mask of .*mr\.nii\.gz lies on another grid"):
+        with pytest.raises(CohortError, match=r"mask of .*mr\.nii\.gz lies on another grid"):
             prepare(tmp_path / "mr", tmp_path / "ct", tmp_path / "c", settings())
     write_volume(mr.with_array(np.zeros(mr.shape)), path)
-    with pytest.raises(InputError, match="No body was found in the mask of"):
+    with pytest.raises(CohortError, match="No body was found in the mask of"):
         prepare(tmp_path / "mr", tmp_path / "ct", tmp_path / "c", settings())
     tilt = np.deg2rad(0.03)  # what rounding in a header does
     turn = np.array([[1, 0, 0], [0, np.cos(tilt), -np.sin(tilt)], [0, np.sin(tilt), np.cos(tilt)]])

@@ -7,6 +7,7 @@ A cohort is a folder::
     ct/<case>.npy            (D, H, W) float32, network units [-1, 3]
     mr_body/<case>.npy       (D, H, W) bool, body mask
     ct_body/<case>.npy       (D, H, W) bool, body mask
+    failures.json            images that could not be prepared, and why (only if there are any)
 
 Plain ``.npy`` files are memory-mapped: a patch costs the pages it touches, not the volume.
 """
@@ -25,13 +26,25 @@ from creps.io.atomic import write_json
 from creps.io.versioned import read_versioned
 from creps.settings import PreparationSettings, Settings
 
-__all__ = ["MANIFEST", "Case", "Cohort", "Manifest", "Modality", "Split", "load_cohort"]
+__all__ = [
+    "FAILURES",
+    "MANIFEST",
+    "Case",
+    "Cohort",
+    "Failure",
+    "Failures",
+    "Manifest",
+    "Modality",
+    "Split",
+    "load_cohort",
+]
 
 Modality = Literal["mr", "ct"]
 Split = Literal["train", "validation"]
 Box = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 
 MANIFEST = "manifest.json"
+FAILURES = "failures.json"
 
 
 class Case(BaseModel):
@@ -60,10 +73,44 @@ class Case(BaseModel):
     mr_divisor: Annotated[float, Field(gt=0)] | None = None
     """What the MR's values were divided by."""
     source: str
-    """File it was prepared from, relative to the folder that was given."""
+    """File it was prepared from, relative to the folder (or table) that was given."""
     source_sha256: str
+    """Hash of that file; of a DICOM series, the hash of its files' sorted hashes."""
+    mask_sha256: str | None = None
+    """Hash of the body mask that was given with it, if one was."""
+    intensity_p01: float | None = None
+    """1st percentile of the source's own values (MR: scanner units, CT: HU) inside the body."""
+    intensity_p50: float | None = None
+    """Their median."""
+    intensity_p99: float | None = None
+    """Their 99th percentile."""
     prepared_sha256: str
     """Hash of the prepared array and of its body mask."""
+
+
+class Failure(BaseModel):
+    """An image that could not be prepared."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    modality: Modality
+    case: str
+    source: str
+    """What `Case.source` would have been."""
+    reason: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.modality.upper()} '{self.case}' was left out: {self.reason} {self.remedy}"
+
+
+class Failures(BaseModel):
+    """What a cohort lacks."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_version: Literal[1] = 1
+    failures: tuple[Failure, ...]
 
 
 class Manifest(BaseModel):
@@ -110,6 +157,14 @@ class Cohort:
     def body(self, case: Case) -> npt.NDArray[np.bool_]:
         """(D, H, W) body mask, memory-mapped, read-only."""
         return self._open(case, f"{case.modality}_body", np.bool_)
+
+    def failures(self) -> tuple[Failure, ...]:
+        """The images that could not be prepared; empty if all could."""
+        path = self.folder / FAILURES
+        if not path.is_file():
+            return ()
+        again = "Run 'creps prepare' again."
+        return read_versioned(path, Failures, CohortError, other_version=again, damaged=again).failures
 
     def save_manifest(self) -> None:
         """Write the manifest; a folder without one is no cohort."""

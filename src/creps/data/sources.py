@@ -1,68 +1,217 @@
-"""Find the volumes of a cohort in the folders that people have."""
+"""Find the images of a cohort in the folders and tables that people have."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from creps.data.cohort import Modality
-from creps.errors import InputError
+from creps.data.cohort import Modality, Split
+from creps.errors import CrepsError, InputError
+from creps.io.dicom import Series, find_series, one_series
 from creps.io.itk import SUFFIXES, is_volume_file, stem
 
-__all__ = ["Source", "find_sources"]
+__all__ = ["Source", "dicom_source", "find_sources", "synthrad_centre"]
 
-REMEDY = "Give a folder of volume files, or of one folder per patient that holds mr.nii.gz or ct.nii.gz."
+MODALITIES: tuple[Modality, ...] = ("mr", "ct")
+
+REMEDY = (
+    "Give a folder of volume files, or of one folder per patient that holds mr.nii.gz, ct.nii.gz or a DICOM series."
+)
+
+SYNTHRAD = (
+    (re.compile(r"[12]B([A-Z])\d{3}"), ("brain",)),
+    (re.compile(r"[12]P([A-Z])\d{3}"), ("pelvis",)),
+    (re.compile(r"[12]AB([A-Z])\d{3}"), ("AB",)),
+    (re.compile(r"[12]HN([A-Z])\d{3}"), ("HN",)),
+    (re.compile(r"[12]TH([A-Z])\d{3}"), ("TH",)),
+)
+"""Ids of the SynthRAD challenges (2023: brain, pelvis; 2025: AB, HN, TH) with the folder that holds them."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """One volume to prepare.
+    """One image to prepare.
 
     Attributes:
-        case: Name of the case.
+        case: Name of the case, unique within its modality.
         patient: Patient it belongs to.
-        path: The volume's file.
-        mask: A body mask's file, if the folder has one.
+        path: The volume's file, or the folder of a DICOM series.
+        mask: A body mask's file or series folder, if there is one.
+        modality: "mr" or "ct".
+        centre: Hospital or scanner, where that is known.
+        split: Where a table puts it; None leaves that to `split_patients`.
+        series: The DICOM series, if it is one.
+        shown: What the manifest calls the file: relative, and without a patient's name.
+        problem: Why it cannot be used, if that is known already.
     """
 
     case: str
     patient: str
     path: Path
     mask: Path | None = None
+    modality: Modality = "mr"
+    centre: str | None = None
+    split: Split | None = None
+    series: Series | None = None
+    shown: str = ""
+    problem: CrepsError | None = None
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return self.case if self.series is not None else str(self.path)
 
 
-def find_sources(folder: Path, modality: Modality) -> list[Source]:
-    """The volumes of one modality in a folder.
+def find_sources(folder: Path, modality: Modality | None = None) -> list[Source]:
+    """The images in a folder.
 
-    Either every volume file in the folder is a case named after its file (files with "mask" in their
-    name are passed over), or every sub-folder that
-    holds ``mr.*`` (or ``ct.*``) is one, named after the sub-folder, with ``mask.*`` beside it: the
-    layout of SynthRAD. Sub-folders without that modality are other patients' and are passed over.
+    Either every volume file in the folder is a case named after its file (files with "mask" in their name are
+    passed over; only if `modality` is given), or every sub-folder is a patient's, named after it: with ``mr.*`` or
+    ``ct.*`` and perhaps ``mask.*`` (the layout of SynthRAD), or with a DICOM series somewhere below it. Sub-folders
+    without the modality are other patients' and are passed over.
+
+    Args:
+        folder: The folder.
+        modality: Look for this one; None looks for both, in patients' folders.
 
     Raises:
-        InputError: no such folder, nothing in it, or both kinds of cases.
+        InputError: no such folder, nothing in it, both kinds of cases, or folders of several regions.
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder.", REMEDY)
-    per_patient = [
-        Source(case.name, case.name, volume, _named(case, "mask"))
-        for case in sorted(folder.iterdir())
-        if case.is_dir() and (volume := _named(case, modality)) is not None
-    ]
-    files = [path for path in sorted(folder.iterdir()) if path.is_file() and is_volume_file(path)]
+    try:
+        return _find(folder, modality)
+    except PermissionError as error:
+        raise InputError(
+            f"{error.filename or folder} cannot be opened ({error.strerror}).", "Check its access rights."
+        ) from error
+
+
+def synthrad_centre(case: str, container: str) -> str | None:
+    """The centre that a SynthRAD id names: one letter; None unless the containing folder is named as the region."""
+    for pattern, folders in SYNTHRAD:
+        match = pattern.fullmatch(case)
+        if match and container in folders:
+            return match[1]
+    return None
+
+
+def dicom_source(folder: Path, series: Series, modality: Modality, case: str | None = None) -> Source:
+    """The case of a DICOM series; its names never carry the patient's.
+
+    Args:
+        folder: What the case is named after.
+        series: The series.
+        modality: Its modality.
+        case: A name that was chosen for it.
+    """
+    if case is None:
+        key = (series.patient_key or "unknown")[:8]
+        case = f"patient-{key}" if series.names_patient(folder.name) else folder.name
+    patient = series.patient_key or case
+    return Source(case, patient, series.folder, modality=modality, series=series, shown=f"{case} (DICOM)")
+
+
+def _find(folder: Path, modality: Modality | None) -> list[Source]:
+    entries = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    wanted = MODALITIES if modality is None else (modality,)
+    per_patient = [source for entry in entries if entry.is_dir() for source in _of_patient(entry, wanted)]
+    files = [path for path in entries if path.is_file() and is_volume_file(path)]
     files = [path for path in files if "mask" not in stem(path).lower()]
     if per_patient and files:
         raise InputError(
             f"{folder} holds both volume files ({files[0].name}, …) and patients' folders ({per_patient[0].case}, …).",
             "Keep one kind of them in it.",
         )
-    if not per_patient and not files:
-        raise InputError(f"{folder} holds no {modality.upper()} volume.", f"{REMEDY} Read are {', '.join(SUFFIXES)}.")
-    names = [stem(path) for path in files]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise InputError(f"{folder} holds two volumes named '{twice}'.", "Keep one of them, or rename it.")
-    return per_patient or [Source(name, name, path) for name, path in zip(names, files, strict=True)]
+    if not per_patient and not (files and modality):
+        raise _nothing(folder, entries, wanted, bool(files))
+    found = per_patient or [Source(stem(path), stem(path), path, modality=wanted[0], shown=path.name) for path in files]
+    _check_names(folder, found)
+    return found
+
+
+def _of_patient(folder: Path, wanted: tuple[Modality, ...]) -> Iterator[Source]:
+    """The images in one patient's folder."""
+    volumes = {modality: _named(folder, modality) for modality in MODALITIES}
+    if not any(volumes.values()):
+        yield from _of_dicom(folder, wanted)
+        return
+    for modality in wanted:
+        path = volumes[modality]
+        if path is not None:
+            yield Source(
+                case=folder.name,
+                patient=folder.name,
+                path=path,
+                mask=_named(folder, "mask"),
+                modality=modality,
+                centre=synthrad_centre(folder.name, folder.parent.name),
+                shown=f"{folder.name}/{path.name}",
+            )
+
+
+def _of_dicom(folder: Path, wanted: tuple[Modality, ...]) -> Iterator[Source]:
+    if _regions([folder]):
+        return
+    found = find_series(folder)
+    for modality in wanted:
+        series = [s for s in found if s.modality == modality]
+        if not series:
+            continue
+        source = dicom_source(folder, series[0], modality)
+        if len(series) == 1:
+            yield source
+            continue
+        try:
+            one_series(folder, modality, source.case)
+        except InputError as problem:
+            yield Source(source.case, source.patient, folder, modality=modality, series=series[0], problem=problem)
+
+
+def _regions(entries: list[Path]) -> list[str]:
+    """Sub-folders that are no patients but hold patients' folders."""
+    return [
+        entry.name
+        for entry in entries
+        if entry.is_dir()
+        and any(
+            child.is_dir() and any(_named(child, modality) is not None for modality in MODALITIES)
+            for child in sorted(entry.iterdir())
+        )
+    ]
+
+
+def _nothing(folder: Path, entries: list[Path], wanted: tuple[Modality, ...], loose: bool) -> InputError:
+    """Say why no case was found."""
+    regions = _regions(entries)
+    if regions:
+        return InputError(
+            f"{folder} holds no cases itself but folders of cases: {', '.join(regions)}.",
+            "There is one model per region: give one of them.",
+        )
+    if loose:
+        return InputError(
+            f"{folder} holds loose volume files, which do not say whether they are MR or CT.",
+            "Give a folder of MR and one of CT, or a CSV file.",
+        )
+    if find_series(folder):
+        return InputError(
+            f"{folder} holds DICOM files, but none of {' or '.join(wanted).upper().replace(' OR ', ' or ')} in a folder"
+            " per patient.",
+            "Put each patient's series into a folder of its own.",
+        )
+    kind = "MR and no CT" if len(wanted) == 2 else wanted[0].upper()
+    return InputError(f"{folder} holds no {kind} volume.", f"{REMEDY} Read are DICOM and {', '.join(SUFFIXES)}.")
+
+
+def _check_names(folder: Path, sources: list[Source]) -> None:
+    seen: set[tuple[Modality, str]] = set()
+    for source in sources:
+        if (source.modality, source.case) in seen:
+            raise InputError(f"{folder} holds two volumes named '{source.case}'.", "Keep one of them, or rename it.")
+        seen.add((source.modality, source.case))
 
 
 def _named(folder: Path, name: str) -> Path | None:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["atomic_file", "atomic_folder", "write_json"]
+__all__ = ["atomic_file", "atomic_folder", "replace_folder", "write_json"]
 
 
 @contextmanager
@@ -41,13 +41,23 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         temporary.mkdir()
         with _named(path):
             yield temporary
-        if path.exists():
-            path.replace(holder / "old")
+        replace_folder(temporary, path)
+    finally:
+        shutil.rmtree(holder, ignore_errors=True)
+
+
+def replace_folder(new: Path, path: Path) -> None:
+    """Move a finished folder to `path`, on the same disk; what is there is deleted once it has gone in."""
+    if not path.exists():
+        new.replace(path)
+        return
+    holder = Path(tempfile.mkdtemp(prefix=".writing-", dir=path.parent))
+    try:
+        path.replace(holder / "old")
         try:
-            temporary.replace(path)
+            new.replace(path)
         except OSError:
-            if (holder / "old").exists():
-                (holder / "old").replace(path)
+            (holder / "old").replace(path)
             raise
     finally:
         shutil.rmtree(holder, ignore_errors=True)

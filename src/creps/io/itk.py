@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, overload
 
 import numpy as np
 
@@ -19,10 +19,13 @@ from creps.volume import Volume
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
-__all__ = ["SUFFIXES", "is_volume_file", "read_volume", "stem", "suffix", "write_volume"]
+__all__ = ["SUFFIXES", "is_volume_file", "read_header", "read_volume", "stem", "suffix", "write_volume"]
 
 SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".nhdr")
 """File endings that are read and written."""
+
+Sizes = tuple[int, int, int]
+Spacings = tuple[float, float, float]
 
 MAX_VOXELS = 2**31
 """A header that claims more voxels than this is taken to be broken."""
@@ -58,15 +61,33 @@ def read_volume(path: Path | str) -> Volume:
             geometry, values that are not finite, or fewer than two voxels along an axis.
     """
     path = Path(path)
+    _check_path(path)
+    if suffix(path) in (".nii", ".nii.gz"):
+        check_nifti(path)
+    return _to_volume(_read_image(path), path)
+
+
+def read_header(path: Path | str) -> tuple[tuple[int, int, int], tuple[float, float, float]]:
+    """Shape and spacing in mm, both along (D, H, W), of a scalar 3-D volume; its voxels are not read.
+
+    Raises:
+        InputError: as `read_volume`, as far as the header shows it.
+    """
+    path = Path(path)
+    _check_path(path)
+    (w, h, d), (sw, sh, sd) = _read_image(path, header_only=True)
+    return (d, h, w), (sd, sh, sw)
+
+
+def _check_path(path: Path) -> None:
     if not path.exists():
         raise InputError(f"{path} does not exist.", "Check the path.")
     if path.is_dir():
         raise InputError(f"{path} is a folder, not a volume file.", "Name the file inside it.")
     if suffix(path) == "":
         raise InputError(f"{path} has no known ending.", f"creps reads {', '.join(SUFFIXES)}.")
-    if suffix(path) in (".nii", ".nii.gz"):
-        check_nifti(path)
-    return _to_volume(_read_image(path), path)
+    if not os.access(path, os.R_OK):
+        raise InputError(f"{path} cannot be opened (Permission denied).", "Check its access rights.")
 
 
 def write_volume(volume: Volume, path: Path | str, *, integer: bool = False) -> None:
@@ -123,7 +144,12 @@ def _quiet_itk() -> Iterator[None]:
         sitk.ProcessObject.SetGlobalWarningDisplay(before)
 
 
-def _read_image(path: Path) -> sitk.Image:
+@overload
+def _read_image(path: Path) -> sitk.Image: ...
+@overload
+def _read_image(path: Path, *, header_only: Literal[True]) -> tuple[Sizes, Spacings]: ...
+def _read_image(path: Path, *, header_only: bool = False) -> sitk.Image | tuple[Sizes, Spacings]:
+    """The image, or its size and spacing in the order (x, y, z)."""
     import SimpleITK as sitk
 
     reader = sitk.ImageFileReader()
@@ -132,6 +158,8 @@ def _read_image(path: Path) -> sitk.Image:
         with _quiet_itk():
             reader.ReadImageInformation()
             _check_header(reader, path)
+            if header_only:
+                return reader.GetSize()[:3], reader.GetSpacing()[:3]
             return reader.Execute()
     except RuntimeError as error:
         if "orthonormal" in str(error).lower():

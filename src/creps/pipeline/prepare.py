@@ -1,121 +1,181 @@
-"""``creps prepare``: two folders of MR and CT of different patients → a prepared cohort."""
+"""``creps prepare``: MR and CT of different patients → a prepared cohort."""
 
 from __future__ import annotations
 
-import hashlib
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
-
-from creps.data.cohort import Case, Cohort, Manifest, Modality, Split
+from creps.data.cohort import Case, Cohort, Failure, Manifest, Split, load_cohort
+from creps.data.preparing import Task, failure_of, fingerprint, prepare_case
+from creps.data.screening import Screened, check_usable, drop_outliers, screen
+from creps.data.source_table import read_table
 from creps.data.sources import Source, find_sources
-from creps.errors import OutputExistsError
-from creps.io.atomic import atomic_folder
-from creps.io.itk import read_volume
-from creps.preprocessing.mask import body_box
-from creps.preprocessing.preparation import prepare_ct, prepare_mr
-from creps.provenance import provenance, sha256_file
+from creps.data.splits import assign_splits
+from creps.data.staging import Staging
+from creps.data.workers import WorkerDied, available_bytes, cores, run_all
+from creps.errors import CohortError, CrepsError, InputError, OutputExistsError, SettingsError
+from creps.provenance import provenance
 from creps.settings import PreparationSettings, Settings
 
-__all__ = ["prepare", "split_patients"]
+__all__ = ["find_all_sources", "prepare", "sensible_jobs"]
 
 Progress = Callable[[int, int, str], None]
 
+log = logging.getLogger(__name__)
+
+SERIAL_VOXELS = 20e6
+"""A cohort with fewer voxels is prepared sooner than further processes are started."""
+
+BYTES_PER_VOXEL = 24
+"""Memory that preparing takes per voxel of the source's grid and of the model's together (12 to 21 were measured)."""
+
+BYTES_PER_PROCESS = 300e6
+
 
 def prepare(
-    mr_folder: Path, ct_folder: Path, folder: Path, settings: Settings, progress: Progress | None = None
+    source: Path,
+    second: Path | None,
+    folder: Path,
+    settings: Settings,
+    progress: Progress | None = None,
+    *,
+    jobs: int | None = 1,
+    resume: bool = False,
 ) -> Cohort:
-    """Prepare a cohort, whole or not at all.
+    """Prepare a cohort. It appears whole; what an interrupted run has prepared is taken over by the next.
 
     Args:
-        mr_folder: MR volumes, see `find_sources`.
-        ct_folder: CT volumes in HU, of other patients, in any number.
+        source: A CSV file (see `read_table`), a folder of patients, or a folder of MR (see `find_sources`).
+        second: A folder of CT, of other patients, in any number; None with a CSV file or a folder of patients.
         folder: The cohort to write.
         settings: What `settings.preparation` says is done.
         progress: Called with (cases done, cases in all, case).
+        jobs: Processes; None for as many as cores and memory allow.
+        resume: Go on from a finished cohort in `folder`: prepare what is missing or changed and replace it.
 
     Returns:
-        The cohort.
+        The cohort; `Cohort.failures` are the images that could not be prepared.
 
     Raises:
-        InputError: a volume cannot be used, or `folder` is there already.
+        InputError: the sources cannot be used, or `folder` is there already.
+        CohortError: no MR or no CT is left.
     """
-    if folder.exists():
-        raise OutputExistsError(f"{folder} is already there.", "Name another folder, or delete this one first.")
-    sources: list[tuple[Modality, Source]] = [("mr", source) for source in find_sources(mr_folder, "mr")]
-    sources += [("ct", source) for source in find_sources(ct_folder, "ct")]
-    preparation = settings.preparation
-    splits = split_patients(
-        [[s.patient for m, s in sources if m == modality] for modality in ("mr", "ct")],
-        preparation.validation_fraction,
-        preparation.seed,
-    )
-    roots = {"mr": mr_folder, "ct": ct_folder}
-    cases = []
-    with atomic_folder(folder) as temporary:
-        for modality in roots:
-            (temporary / modality).mkdir()
-            (temporary / f"{modality}_body").mkdir()
-        for done, (modality, source) in enumerate(sources):
-            if progress is not None:
-                progress(done, len(sources), f"{modality} {source.case}")
-            split = splits[source.patient]
-            cases.append(_prepare_case(temporary, roots[modality], modality, source, split, preparation))
-        if progress is not None:
-            progress(len(sources), len(sources), "")
+    old = _check_target(folder, settings, resume)
+    sources = find_all_sources(source, second)
+    screened = screen(sources)
+    with Staging(folder) as staging:
+        if old is not None:
+            staging.take_over(old)
+        tasks = [Task(one, staging.folder, settings.preparation) for one in screened.sources]
+        jobs = sensible_jobs(screened, settings.preparation) if jobs is None else jobs
+        prepared, failures = _prepare_all(tasks, jobs, progress)
+        prepared, dropped = drop_outliers(prepared, settings.preparation)
+        failures += [_dropped(case, error) for case, error in dropped]
+        for failure in failures:
+            log.warning("%s", failure)
+        check_usable(prepared, failures)
+        splits = _splits(sources, prepared, settings.preparation)
+        cases = tuple(case.model_copy(update={"split": splits[case.patient]}) for case in prepared)
         manifest = Manifest(
-            preset=settings.preset, preparation=preparation, cases=tuple(cases), provenance=provenance()
+            preset=settings.preset, preparation=settings.preparation, cases=cases, provenance=provenance()
         )
-        Cohort(temporary, manifest).save_manifest()
-    return Cohort(folder, manifest)
+        return staging.publish(manifest, failures)
 
 
-def split_patients(patients: Sequence[Sequence[str]], fraction: float, seed: int) -> dict[str, Split]:
-    """Assign every patient to one split, whichever modalities he or she has.
+def find_all_sources(source: Path, second: Path | None) -> list[Source]:
+    """The MR and CT that one or two arguments name.
 
-    Args:
-        patients: For each modality its patients.
-        fraction: Share that goes to validation: of each modality's own patients, rounded, at least one
-            where there are two or more; none if 0.
-        seed: Seed of the draw.
+    Raises:
+        InputError: they cannot be used.
+        CohortError: they name no MR, or no CT.
     """
-    splits: dict[str, Split] = {}
-    # the smaller group first: patients who have both modalities must not use up its validation or its training
-    for stream, group in sorted(enumerate(patients), key=lambda item: len(set(item[1]))):
-        names = sorted(set(group))
-        order = np.random.default_rng([seed, stream]).permutation(len(names))
-        wanted = min(max(1, round(fraction * len(names))), len(names) - 1) if fraction > 0 else 0
-        wanted -= sum(splits.get(name) == "validation" for name in names)
-        for name in (names[i] for i in order):
-            if name in splits:
-                continue
-            splits[name] = "validation" if wanted > 0 else "train"
-            wanted -= 1
+    if source.suffix.lower() == ".csv":
+        if second is not None:
+            raise InputError(f"{source} lists MR and CT, but {second} is given as well.", "Give the CSV file alone.")
+        sources = read_table(source)
+    elif second is None or second.resolve() == source.resolve():
+        sources = find_sources(source)
+    else:
+        sources = find_sources(source, "mr") + find_sources(second, "ct")
+    for modality in ("mr", "ct"):
+        if not any(one.modality == modality for one in sources):
+            raise CohortError(
+                f"{source} holds no {modality.upper()}.", "A cohort needs MR and CT, of different patients."
+            )
+    return sources
+
+
+def sensible_jobs(screened: Screened, preparation: PreparationSettings) -> int:
+    """As many processes as cores and memory allow; one for a small cohort."""
+    if screened.voxels < SERIAL_VOXELS:
+        return 1
+    d, h, w = preparation.spacing_mm
+    voxels = screened.largest_voxels + screened.largest_mm3 / (d * h * w)
+    each = BYTES_PER_PROCESS + BYTES_PER_VOXEL * voxels
+    return max(1, min(cores(), int(0.8 * available_bytes() / each)))
+
+
+def _check_target(folder: Path, settings: Settings, resume: bool) -> Cohort | None:
+    """The cohort to go on from, if there is one."""
+    if not folder.exists():
+        return None
+    if not resume:
+        raise OutputExistsError(
+            f"{folder} is already there.", "Name another folder, delete this one first, or add --resume to a cohort."
+        )
+    cohort = load_cohort(folder)
+    before, now = fingerprint(cohort.manifest.preparation), fingerprint(settings.preparation)
+    changed = next((name for name in now if before[name] != now[name]), None)
+    if changed is not None:
+        raise SettingsError(
+            f"{folder} was prepared with preparation.{changed} = {before[changed]}, the settings ask for"
+            f" {now[changed]}.",
+            "Resume with the settings it was prepared with, or prepare into another folder.",
+        )
+    return cohort
+
+
+def _prepare_all(tasks: Sequence[Task], jobs: int, progress: Progress | None) -> tuple[list[Case], list[Failure]]:
+    """Prepare every case, in any order; the results are in the order of the tasks."""
+    cases: dict[int, Case] = {}
+    failures: dict[int, Failure] = {}
+    reused = 0
+    if progress is not None:
+        progress(0, len(tasks), "")
+    for done, (index, outcome) in enumerate(run_all(prepare_case, tasks, jobs), start=1):
+        source = tasks[index].source
+        if isinstance(outcome, WorkerDied):
+            reason = InputError(
+                f"The process that prepared {source.name} was ended, probably for want of memory.",
+                "Run again with fewer jobs.",
+            )
+            failures[index] = failure_of(source, reason)
+        elif outcome.case is not None:
+            cases[index] = outcome.case.model_copy(
+                update={"patient": source.patient, "centre": source.centre, "source": source.shown}
+            )
+            reused += outcome.reused
+        elif outcome.failure is not None:
+            failures[index] = outcome.failure
+        if progress is not None:
+            progress(done, len(tasks), f"{source.modality} {source.case}")
+    if reused:
+        log.info("%d of %d cases were prepared before and are taken over", reused, len(tasks))
+    return [cases[i] for i in sorted(cases)], [failures[i] for i in sorted(failures)]
+
+
+def _splits(sources: Sequence[Source], cases: Sequence[Case], preparation: PreparationSettings) -> dict[str, Split]:
+    """Split all patients that were found, so that a repaired file moves nobody; anew if failures emptied a part."""
+    splits = assign_splits(sources, preparation)
+    for modality in ("mr", "ct"):
+        wanted = {splits[source.patient] for source in sources if source.modality == modality}
+        left = {splits[case.patient] for case in cases if case.modality == modality}
+        if wanted != left:
+            usable = {(case.modality, case.case) for case in cases}
+            return assign_splits([s for s in sources if (s.modality, s.case) in usable], preparation)
     return splits
 
 
-def _prepare_case(
-    folder: Path, root: Path, modality: Modality, source: Source, split: Split, preparation: PreparationSettings
-) -> Case:
-    """Read, prepare and store one volume."""
-    mask = read_volume(source.mask) if source.mask is not None else None
-    step = prepare_mr if modality == "mr" else prepare_ct
-    prepared = step(read_volume(source.path), preparation, str(source.path), mask)
-    np.save(folder / modality / f"{source.case}.npy", prepared.array)
-    np.save(folder / f"{modality}_body" / f"{source.case}.npy", prepared.body)
-    return Case(
-        case=source.case,
-        patient=source.patient,
-        modality=modality,
-        split=split,
-        shape=prepared.grid.shape,
-        spacing_mm=prepared.grid.spacing_mm,
-        origin_mm=prepared.grid.origin_mm,
-        direction=tuple(prepared.grid.direction.ravel().tolist()),
-        body=body_box(prepared.body),  # type: ignore[arg-type]
-        mr_divisor=prepared.mr_divisor,
-        source=source.path.relative_to(root).as_posix(),
-        source_sha256=sha256_file(source.path),
-        prepared_sha256=hashlib.sha256(prepared.array.tobytes() + prepared.body.tobytes()).hexdigest(),
-    )
+def _dropped(case: Case, error: CrepsError) -> Failure:
+    return Failure(modality=case.modality, case=case.case, source=case.source, reason=error.what, remedy=error.remedy)

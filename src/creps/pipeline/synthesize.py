@@ -16,6 +16,7 @@ from creps.device import resolve_device
 from creps.errors import SettingsError
 from creps.inference.aggregation import fused_slabs, slab_bytes
 from creps.inference.sliding_window import predict_patches
+from creps.preprocessing.crop import beyond
 from creps.preprocessing.intensity import AIR_HU, SCT_RANGE_HU, network_to_hu
 from creps.preprocessing.preparation import Prepared, prepare_mr
 from creps.preprocessing.resample import resample_onto
@@ -87,7 +88,9 @@ def synthesize(
     sct_hu = np.clip(network_to_hu(fused[grid.original.slices]), *SCT_RANGE_HU)
     if plan.preparation.remove_outside:
         sct_hu = np.where(prepared.body, sct_hu, np.float32(AIR_HU))
-    sct = resample_onto(prepared.grid.with_array(sct_hu), mr.reoriented()).reoriented(mr.direction)
+    upright = resample_onto(prepared.grid.with_array(sct_hu), mr.reoriented())
+    outside = beyond(upright, prepared.grid)  # what `crop_margin_mm` cut away is air, not the edge drawn out
+    sct = upright.with_array(np.where(outside, np.float32(AIR_HU), upright.array)).reoriented(mr.direction)
     record = _record(plan, settings, mr, grid, prepared, sct.array, time.perf_counter() - started)
     return Synthesis(mr.with_array(sct.array), record)
 

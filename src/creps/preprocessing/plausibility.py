@@ -7,10 +7,16 @@ import numpy as np
 from creps.errors import InputError
 from creps.volume import Volume
 
-__all__ = ["check_ct", "check_mr"]
+__all__ = ["LOOKS_LIKE_CT", "NO_CT", "check_ct", "check_extent", "check_mr"]
+
+LOOKS_LIKE_CT = "looks like a CT in HU"
+NO_CT = "is not a CT in HU"
 
 AIR_HU = -300.0
 """A CT in HU has air below this."""
+
+LOWEST_AIR_HU = -1100.0
+"""Air is not darker than this (noise is); what is, is padding, which raw values have too."""
 
 AIR_SHARE = 0.002
 """At least this share of a CT's voxels is air."""
@@ -22,6 +28,9 @@ HU_SHARE = 0.02
 EXTENT_MM = (20.0, 3000.0)
 """A volume of a patient is this long along each axis."""
 
+SMALL_MM, MANY_VOXELS = 60.0, 64
+"""Nobody scans a region this small with so many voxels along an axis: the spacing is in cm."""
+
 
 def check_mr(mr: Volume, name: str) -> None:
     """Refuse an MR that is empty or looks like a CT.
@@ -29,13 +38,13 @@ def check_mr(mr: Volume, name: str) -> None:
     Raises:
         InputError: constant, without a positive value, with the air of a CT, or of an impossible size.
     """
-    _check_extent(mr, name)
+    check_extent(mr.shape, mr.extent_mm, name)
     low, high = float(mr.array.min()), float(mr.array.max())
     if low == high or high <= 0:
         raise InputError(f"{name} is empty: its values run from {low:g} to {high:g}.", "Give the MR itself.")
     if float((mr.array < AIR_HU).mean()) > HU_SHARE:
         raise InputError(
-            f"{name} looks like a CT in HU (values from {low:g} to {high:g}), not an MR.",
+            f"{name} {LOOKS_LIKE_CT} (values from {low:g} to {high:g}), not an MR.",
             "Give MR here and CT in the other place.",
         )
 
@@ -46,22 +55,31 @@ def check_ct(ct: Volume, name: str) -> None:
     Raises:
         InputError: no air, nothing as dense as tissue, values no CT has, or an impossible size.
     """
-    _check_extent(ct, name)
+    check_extent(ct.shape, ct.extent_mm, name)
     low, high = float(ct.array.min()), float(ct.array.max())
-    if float((ct.array < AIR_HU).mean()) < AIR_SHARE:
+    if float(((ct.array < AIR_HU) & (ct.array > LOWEST_AIR_HU)).mean()) < AIR_SHARE:
         raise InputError(
-            f"{name} is not a CT in HU: its values run from {low:g} to {high:g}, without air.",
+            f"{name} {NO_CT}: its values run from {low:g} to {high:g}, without air.",
             "Give CT in HU (raw values usually need 1024 subtracted), and MR in the other place.",
         )
     if float(np.percentile(ct.array, 99.5)) < AIR_HU or low < -10000:
-        raise InputError(
-            f"{name} is not a CT in HU: its values run from {low:g} to {high:g}.", "Convert it to HU first."
-        )
+        raise InputError(f"{name} {NO_CT}: its values run from {low:g} to {high:g}.", "Convert it to HU first.")
 
 
-def _check_extent(volume: Volume, name: str) -> None:
-    if min(volume.extent_mm) < EXTENT_MM[0] or max(volume.extent_mm) > EXTENT_MM[1]:
-        size = " x ".join(f"{e:.3g}" for e in volume.extent_mm)
+def check_extent(shape: tuple[int, int, int], extent_mm: tuple[float, float, float], name: str) -> None:
+    """Refuse a size that no patient has.
+
+    Args:
+        shape: (D, H, W).
+        extent_mm: Edge to edge along D, H, W.
+        name: What the message calls the volume.
+
+    Raises:
+        InputError: too small or too large; usually the spacing is not in mm.
+    """
+    small = max(extent_mm) < SMALL_MM and max(shape) >= MANY_VOXELS
+    if small or min(extent_mm) < EXTENT_MM[0] or max(extent_mm) > EXTENT_MM[1]:
+        size = " x ".join(f"{e:.3g}" for e in extent_mm)
         raise InputError(
             f"{name} measures {size} mm, which is no part of a patient.",
             "Check the spacing in its header: it must be in mm.",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from creps.errors import InputError
+from creps.preprocessing.bias import even_field
+from creps.preprocessing.crop import crop_box, cropped
 from creps.preprocessing.intensity import AIR_NETWORK, hu_to_network, mr_divisor, mr_to_network
 from creps.preprocessing.mask import Mask, body_mask_ct, body_mask_mr
 from creps.preprocessing.plausibility import check_ct, check_mr
@@ -20,32 +22,38 @@ SMALLEST_BODY = 0.01
 """Share of the voxels that must belong to the body."""
 
 
+PERCENTILES = (1.0, 50.0, 99.0)
+"""Of the values inside the body, kept to compare scanners."""
+
+
 @dataclass(frozen=True)
 class Prepared:
     """A volume on the model's grid, upright.
 
     Attributes:
-        grid: The resampled volume in its own units.
+        grid: The resampled (and cropped) volume in its own units.
         array: (D, H, W) in network units.
         body: (D, H, W) body mask.
+        intensity: The 1st, 50th and 99th percentile inside the body in the image's own units, before any correction.
         mr_divisor: What an MR was divided by.
     """
 
     grid: Volume
     array: Array
     body: Mask
+    intensity: tuple[float, float, float]
     mr_divisor: float | None = None
 
 
 def prepare_mr(mr: Volume, settings: PreparationSettings, name: str, mask: Volume | None = None) -> Prepared:
-    """Resample, find the body and scale an MR (Hémon et al. 2023, section 2.2, Pre-processing).
+    """Resample, find the body, even out, scale and crop an MR (Hémon et al. 2023, section 2.2, Pre-processing).
 
-    The automatic scale always comes from the body found in the image, so that it is the same with and
+    Receive field and automatic scale always come from the body found in the image, so that they are the same with and
     without a given mask.
 
     Args:
         mr: MR in scanner units, on any grid, in any orientation.
-        settings: Spacing, scale, background.
+        settings: Spacing, receive field, scale, background, crop.
         name: What messages call it.
         mask: A body mask on the grid of `mr`, to be used instead of the one found.
 
@@ -55,22 +63,42 @@ def prepare_mr(mr: Volume, settings: PreparationSettings, name: str, mask: Volum
     check_mr(mr, name)
     grid = resample(mr.reoriented(), settings.spacing_mm)
     found = body_mask_mr(grid)
+    evened = even_field(grid.array, found, grid.spacing_mm) if settings.mr_bias_correction else grid.array
     try:
-        divisor = mr_divisor(grid.array, found, settings.mr_scale, settings.mr_percentile)
+        divisor = mr_divisor(evened, found, settings.mr_scale, settings.mr_percentile)
     except ValueError as error:
         raise InputError(f"{name} has {error}.", "Check the volume: it may be empty or cut off.") from error
     body = _checked_body(found, mr, grid, mask, name)
-    array = mr_to_network(grid.array, divisor)
-    return Prepared(grid, _background(array, body, 0.0, settings), body, divisor)
+    array = mr_to_network(evened, divisor)
+    if settings.remove_outside:
+        array = np.where(body, array, np.float32(0.0))
+    return _cropped(Prepared(grid, array, body, _percentiles(grid, body), divisor), settings)
 
 
 def prepare_ct(ct: Volume, settings: PreparationSettings, name: str, mask: Volume | None = None) -> Prepared:
-    """Resample, find the body and scale a CT in HU; the CT's counterpart of `prepare_mr`."""
+    """Resample, find the body, scale and crop a CT in HU; the CT's counterpart of `prepare_mr`."""
     check_ct(ct, name)
     grid = resample(ct.reoriented(), settings.spacing_mm)
     found = body_mask_ct(grid) if mask is None else np.zeros(grid.shape, dtype=bool)
     body = _checked_body(found, ct, grid, mask, name)
-    return Prepared(grid, _background(hu_to_network(grid.array), body, AIR_NETWORK, settings), body)
+    array = hu_to_network(grid.array)
+    if settings.remove_outside or settings.remove_couch:
+        array = np.where(body, array, np.float32(AIR_NETWORK))
+    return _cropped(Prepared(grid, array, body, _percentiles(grid, body)), settings)
+
+
+def _percentiles(grid: Volume, body: Mask) -> tuple[float, float, float]:
+    low, middle, high = np.percentile(grid.array[body], PERCENTILES).tolist()
+    return low, middle, high
+
+
+def _cropped(whole: Prepared, settings: PreparationSettings) -> Prepared:
+    """Crop to the body's box if the settings say so."""
+    if settings.crop_margin_mm is None:
+        return whole
+    box = crop_box(whole.body, whole.grid.spacing_mm, settings.crop_margin_mm)
+    grid = cropped(whole.grid, box)
+    return replace(whole, grid=grid, array=whole.array[box].copy(), body=whole.body[box].copy())
 
 
 def _checked_body(found: Mask, image: Volume, grid: Volume, mask: Volume | None, name: str) -> Mask:
@@ -80,13 +108,9 @@ def _checked_body(found: Mask, image: Volume, grid: Volume, mask: Volume | None,
             raise InputError(f"The mask of {name} lies on another grid than its image.", "Give it on the image's grid.")
         aligned = image.with_array(mask.array > 0)  # header rounding must not turn the axes apart
         body, source = resample_onto(aligned.reoriented(), grid).array > 0.5, f"the mask of {name}"
-    if body.mean() < SMALLEST_BODY:
+    if not body.any() or body.mean() < SMALLEST_BODY:
         raise InputError(
             f"No body was found in {source} ({100 * body.mean():.1f} % of its voxels).",
             "Check the volume; in a cohort a mask.nii.gz beside it is used instead.",
         )
     return body
-
-
-def _background(array: Array, body: Mask, value: float, settings: PreparationSettings) -> Array:
-    return np.where(body, array, np.float32(value)) if settings.remove_outside else array

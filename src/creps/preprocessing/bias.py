@@ -1,0 +1,68 @@
+"""Even out an MR's receive field: N4 (Tustison et al. 2010) on a coarse grid, applied at full resolution."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import SimpleITK as sitk
+from skimage.filters import threshold_otsu
+
+from creps.preprocessing.mask import Mask
+from creps.volume import Array
+
+__all__ = ["even_field"]
+
+COARSE_MM = 4.0
+"""Voxels of the grid on which the field is estimated: it is smooth."""
+
+ITERATIONS = (50, 50, 50, 50)
+"""At most so many for each of the resolutions of the field."""
+
+CONVERGENCE = 1e-3
+
+
+def even_field(mr: Array, body: Mask, spacing_mm: Sequence[float]) -> Array:
+    """Divide an MR by its estimated receive field.
+
+    The field is 1 on (geometric) average in the body, so that a fixed divisor keeps its meaning; outside the body it
+    stays within the range it has inside. Computed by one thread, so that it is the same everywhere.
+
+    Args:
+        mr: (D, H, W) in scanner units.
+        body: (D, H, W) body mask.
+        spacing_mm: Along D, H, W.
+
+    Returns:
+        (D, H, W) in scanner units; `mr` itself if the body is too small to estimate anything.
+    """
+    tissue = _tissue(mr, body)
+    factors = [max(1, min(round(COARSE_MM / s), n // 4)) for s, n in zip(spacing_mm, mr.shape, strict=True)]
+    image, mask = _image(mr.astype(np.float32), spacing_mm), _image(tissue.astype(np.uint8), spacing_mm)
+    coarse, coarse_mask = sitk.Shrink(image, factors[::-1]), sitk.Shrink(mask, factors[::-1])
+    if min(coarse.GetSize()) < 4 or int(sitk.GetArrayViewFromImage(coarse_mask).sum()) < 64:
+        return mr
+    n4 = sitk.N4BiasFieldCorrectionImageFilter()
+    n4.SetNumberOfThreads(1)
+    n4.SetMaximumNumberOfIterations(list(ITERATIONS))
+    n4.SetConvergenceThreshold(CONVERGENCE)
+    n4.Execute(coarse, coarse_mask)
+    log_field = np.asarray(sitk.GetArrayFromImage(n4.GetLogBiasFieldAsImage(image)), dtype=np.float32)
+    inside = log_field[tissue]
+    low, high = float(inside.min()), float(inside.max())
+    centred = np.clip(log_field, low, high) - np.float32(inside.mean())
+    return np.asarray(mr / np.exp(centred), dtype=np.float32)
+
+
+def _tissue(mr: Array, body: Mask) -> Mask:
+    """What of the body gives signal: N4 takes logarithms, air and cortical bone would lead it astray."""
+    inside = mr[body & (mr > 0)]
+    if inside.size == 0 or inside.min() == inside.max():
+        return np.zeros_like(body)
+    return np.asarray(body & (mr > 0.5 * threshold_otsu(inside)))
+
+
+def _image(array: Array, spacing_mm: Sequence[float]) -> sitk.Image:
+    image = sitk.GetImageFromArray(array)
+    image.SetSpacing([float(s) for s in spacing_mm][::-1])
+    return image

@@ -1,0 +1,52 @@
+"""Cut a volume down to a box, and say which voxels of another grid lie outside it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from creps.preprocessing.mask import Mask, body_box
+from creps.volume import Volume
+
+__all__ = ["Slices", "beyond", "crop_box", "cropped"]
+
+Slices = tuple[slice, slice, slice]
+
+
+def crop_box(body: Mask, spacing_mm: Sequence[float], margin_mm: float) -> Slices:
+    """The box around the body with a margin, within the array.
+
+    Args:
+        body: (D, H, W) body mask.
+        spacing_mm: Along D, H, W.
+        margin_mm: On every side, rounded up to whole voxels.
+    """
+    parts = []
+    for (first, end), spacing, length in zip(body_box(body), spacing_mm, body.shape, strict=True):
+        margin = math.ceil(margin_mm / spacing - 1e-6)
+        parts.append(slice(max(0, first - margin), min(length, end + margin)))
+    d, h, w = parts
+    return d, h, w
+
+
+def cropped(volume: Volume, box: Slices) -> Volume:
+    """The part of a volume in a box; every voxel stays where it is in the patient."""
+    x, y, z = volume.to_patient_mm([part.start for part in box]).tolist()
+    return Volume(np.ascontiguousarray(volume.array[box]), volume.spacing_mm, (x, y, z), volume.direction)
+
+
+def beyond(volume: Volume, grid: Volume) -> Mask:
+    """(D, H, W) of `volume`: voxels whose centre lies outside the extent (edge to edge) of `grid`.
+
+    Both have parallel axes, as in `resample_onto`.
+    """
+    start = grid.direction.T @ (np.asarray(volume.origin_mm) - np.asarray(grid.origin_mm))
+    outside = np.zeros(volume.shape, dtype=bool)
+    for axis in range(3):
+        positions = start[axis] + np.arange(volume.shape[axis]) * volume.spacing_mm[axis]
+        own = grid.spacing_mm[axis]
+        out = (positions < -0.5 * own - 1e-3) | (positions > (grid.shape[axis] - 0.5) * own + 1e-3)
+        outside |= out.reshape([-1 if i == axis else 1 for i in range(3)])
+    return outside
