@@ -20,7 +20,7 @@ HELP = """Unpaired MRI-to-CT synthesis: train on MR and CT of different patients
 
 \b
 creps demo -o DEMO                                  the whole job on digital phantoms, in minutes
-creps prepare MR/ CT/ -o COHORT                     two folders of volumes: a prepared cohort
+creps prepare MR/ CT/ -o COHORT                     folders, a CSV table or DICOM: a prepared cohort
 creps train COHORT -o RUN                           a cohort: a model
 creps synthesize RUN/model mr.nii.gz -o sct.nii.gz  an MR: its synthetic CT
 """

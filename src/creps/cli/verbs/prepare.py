@@ -80,10 +80,10 @@ def _settings(preset: str | None, file: Path | None, overrides: dict[str, Any], 
 
     if model is None:
         return load_settings(preset, file, overrides)
-    from creps.checkpoint import load_model
+    from creps.checkpoint import load_plan
     from creps.data.preparing import fingerprint
 
-    plan, _ = load_model(model)
+    plan = load_plan(model)
     given = [*(["-p"] if preset else []), *(["-s"] if file else [])]
     given += [f"--{key}" for key in overrides if key.partition(".")[2] in fingerprint(plan.preparation)]
     if given:
