@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 
@@ -12,6 +13,9 @@ from creps.io.itk import write_volume
 from creps.pipeline.prepare import prepare
 from creps.settings import Settings, load_settings
 from creps.volume import Volume
+
+hypothesis.settings.register_profile("creps", deadline=None)  # a loaded machine is no failure
+hypothesis.settings.load_profile("creps")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
