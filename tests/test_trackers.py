@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from creps.errors import SettingsError
+from creps.pipeline.train import train
 from creps.settings import load_settings, to_yaml
 from creps.training import trackers
 from tests.conftest import TINY
@@ -55,7 +56,9 @@ def test_wandb_writes_offline_and_tells_nothing_of_the_machine(cohort, tmp_path)
     assert os.uname().nodename.encode() not in content
 
 
-def test_a_tracker_that_is_not_installed_is_named_with_its_extra(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "wandb", None)
+def test_a_tracker_that_is_not_installed_is_named_with_its_extra(cohort, tmp_path, monkeypatch):
+    monkeypatch.setattr(trackers, "find_spec", lambda name: None if name == "wandb" else name)
+    chosen = load_settings(overrides=TINY | {"training.loggers": ["tensorboard", "wandb"]})
     with pytest.raises(SettingsError, match=r"names 'wandb'.*pip install 'creps\[wandb\]'"):
-        trackers.open_trackers(("wandb",), tmp_path, "id", 0, {})
+        train(cohort, tmp_path / "run", chosen)
+    assert not (tmp_path / "run").exists()

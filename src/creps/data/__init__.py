@@ -1,1 +1,1 @@
-"""Prepared cohorts and the index arithmetic of patches; no images are interpreted here."""
+"""Where images come from, prepared cohorts, and the index arithmetic of patches."""

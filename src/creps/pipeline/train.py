@@ -30,7 +30,7 @@ from creps.training.prior import open_guesses, write_guesses
 from creps.training.sampling import UnpairedPatches, UnpairedSampler
 from creps.training.state import load_checkpoint
 from creps.training.step import TrainingStep
-from creps.training.trackers import open_trackers
+from creps.training.trackers import check_installed, open_trackers
 
 __all__ = ["SETTINGS_FILE", "train"]
 
@@ -60,6 +60,7 @@ def train(
         raise SettingsError(
             "The settings' preparation is not that of the cohort.", "Pass prepared=cohort.settings() to load_settings."
         )
+    check_installed(settings.training.loggers)
     with Interruption() as interruption:
         return _train(cohort, folder, settings, resume, origin, interruption)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-__all__ = ["Tracker", "open_trackers"]
+__all__ = ["Tracker", "check_installed", "open_trackers"]
 
 PROJECT = "creps"
 
@@ -47,9 +47,6 @@ def open_trackers(
         run_id: The same for a run and its continuation.
         start: Steps done before; a resumed run goes on in the same place.
         config: The run's settings.
-
-    Raises:
-        SettingsError: one is not installed.
     """
     kinds: dict[TrackerName, type[TensorBoard | MLflow | WeightsAndBiases]] = {
         "tensorboard": TensorBoard,
@@ -59,13 +56,18 @@ def open_trackers(
     return [kinds[name](folder, run_id, start, config) for name in dict.fromkeys(names)]
 
 
-def _optional(name: str) -> Any:
-    try:
-        return import_module(name)
-    except ImportError as error:
+def check_installed(names: tuple[TrackerName, ...]) -> None:
+    """Refuse trackers that are not installed, before anything else is done.
+
+    Raises:
+        SettingsError: one is not.
+    """
+    missing = next((name for name in names if find_spec(name) is None), None)
+    if missing is not None:
         raise SettingsError(
-            f"training.loggers names '{name}', which is not installed.", f"Install it: pip install 'creps[{name}]'."
-        ) from error
+            f"training.loggers names '{missing}', which is not installed.",
+            f"Install it: pip install 'creps[{missing}]'.",
+        )
 
 
 class TensorBoard:
@@ -95,7 +97,8 @@ class MLflow:
     """A run of the experiment ``creps`` at MLFLOW_TRACKING_URI, or in ``mlflow.db`` of the run's folder."""
 
     def __init__(self, folder: Path, run_id: str, start: int, config: dict[str, Any]) -> None:
-        mlflow = _optional("mlflow")
+        import mlflow
+
         server = os.environ.get("MLFLOW_TRACKING_URI")
         self.client = mlflow.MlflowClient(tracking_uri=server or f"sqlite:///{(folder / 'mlflow.db').absolute()}")
         artifacts = None if server else (folder / "mlflow").absolute().as_uri()
@@ -132,7 +135,9 @@ class WeightsAndBiases:
     """A run of the project ``creps``; goes over the network unless WANDB_MODE says offline."""
 
     def __init__(self, folder: Path, run_id: str, start: int, config: dict[str, Any]) -> None:
-        self.wandb = _optional("wandb")
+        import wandb
+
+        self.wandb = wandb
         self.run = self.wandb.init(
             project=PROJECT,
             name=folder.name,
