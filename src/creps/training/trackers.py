@@ -19,7 +19,13 @@ __all__ = ["Tracker", "check_installed", "open_trackers"]
 
 PROJECT = "creps"
 
-PRIVATE: dict[str, Any] = {"x_disable_meta": True, "x_disable_machine_info": True, "x_disable_stats": True, "host": "", "username": ""}
+PRIVATE: dict[str, Any] = {
+    "x_disable_meta": True,
+    "x_disable_machine_info": True,
+    "x_disable_stats": True,
+    "host": "",
+    "username": "",
+}
 """Weights & Biases: curves, pictures and settings; nothing of the machine, its user or the command line."""
 
 
