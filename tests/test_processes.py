@@ -76,3 +76,29 @@ def test_a_run_of_two_processes_resumes_as_one(cohort, both, tmp_path):
     done = run_training(cohort, both[1], tmp_path, "--resume", "auto", **{"training.devices": 1, "training.steps": 4})
     assert done.returncode == 0, done.stderr
     assert "step 4/4" in done.stderr
+
+
+def test_what_ends_one_process_is_said_and_ends_the_others(cohort, tmp_path):
+    """Memory that runs out in the second process only: its own message, no hang, no traceback."""
+    script = tmp_path / "fails.py"
+    script.write_text(
+        "import os, sys\n"
+        "from creps.training.step import TrainingStep\n"
+        "original = TrainingStep.__call__\n"
+        "def step(self, *arguments):\n"
+        "    if self.fabric.global_rank == 1:\n"
+        '        raise RuntimeError("DefaultCPUAllocator: can\'t allocate memory")\n'
+        "    return original(self, *arguments)\n"
+        "TrainingStep.__call__ = step\n"
+        "from creps.cli import main\n"
+        "main()\n"
+    )
+    chosen = load_settings(overrides=TINY | RECIPE | {"training.devices": 2})
+    (tmp_path / "s.yaml").write_text(to_yaml(chosen))
+    done = subprocess.run(
+        [sys.executable, script, "train", cohort.folder, "-o", tmp_path / "run", "-s", tmp_path / "s.yaml"],
+        capture_output=True, text=True, timeout=120, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert "Process 1: Error: Out of memory on cpu at step 1" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -34,18 +34,17 @@ def main() -> None:
         message, code = _explain(error)
         if code == INTERNAL and logging.getLogger("creps").isEnabledFor(logging.DEBUG):
             traceback.print_exc()
-        if _speaks_for_all():
-            click.echo(message, err=True)
+        click.echo(f"{_process_name()}{message}", err=True)
         sys.exit(code)
 
 
-def _speaks_for_all() -> bool:
-    """Whether this is the only process of a training, or its first."""
+def _process_name() -> str:
+    """Which process of a training speaks, if it is not the first one."""
     if "lightning" not in sys.modules:
-        return True
-    from creps.training.distribution import is_first_process
+        return ""
+    from creps.training.distribution import process_number
 
-    return is_first_process()
+    return f"Process {process_number()}: " if process_number() else ""
 
 
 def _explain(error: BaseException) -> tuple[str, int]:

@@ -21,7 +21,7 @@ from creps.pipeline.validation import PatchValidation
 from creps.provenance import NOTICE
 from creps.settings import Settings
 from creps.training.build import build_networks, build_style, total_steps
-from creps.training.distribution import first_process_only, on_first_process, start_processes
+from creps.training.distribution import first_process_only, on_first_process, shared_error, start_processes
 from creps.training.interruption import Interruption
 from creps.training.loop import TrainingLoop
 from creps.training.memory import estimate_memory, free_bytes, settings_that_fit
@@ -35,6 +35,10 @@ from creps.training.trackers import check_installed, open_trackers
 __all__ = ["SETTINGS_FILE", "train"]
 
 log = logging.getLogger(__name__)
+
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
+PROCESS_ENDED = ("connection closed by peer", "connection reset by peer", "nccl")
+"""What allocators, and collectives whose other end is gone, say."""
 
 
 def train(
@@ -91,11 +95,11 @@ def _train(
     )
     with run.told(lambda: loop.done) if fabric.is_global_zero else nullcontext():
         _say_what_runs(fabric, cohort, settings, style, start, patches.steps)
-        with _monitor(fabric, run, run_id, start, patches.steps) as monitor, _memory_errors_named(loop):
+        with _monitor(fabric, run, run_id, start, patches.steps) as monitor, _failures_named(loop):
             outcome = loop.run(monitor, interruption)
         first_process_only(fabric, partial(run.finish, networks, outcome))
         if outcome.signal is not None:
-            raise run.interruption(outcome, patches.steps)
+            raise shared_error(fabric, run.interruption(outcome, patches.steps))
     return folder / "model"
 
 
@@ -135,22 +139,24 @@ def _monitor(fabric: Fabric, run: RunFolder, run_id: str, start: int, steps: int
 
 
 @contextmanager
-def _memory_errors_named(loop: TrainingLoop) -> Iterator[None]:
-    """Say which setting to change when memory runs out."""
+def _failures_named(loop: TrainingLoop) -> Iterator[None]:
+    """Say which setting to change when memory runs out, and where to look when another process has ended."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        said = str(error).lower()
-        if not isinstance(error, (MemoryError, torch.OutOfMemoryError)) and not any(
-            words in said for words in ("out of memory", "can't allocate memory", "not enough memory")
-        ):
-            raise
-        settings, style = loop.step.settings, loop.step.style
-        needed = estimate_memory(settings, style, loop.fabric.world_size)
-        remedy = settings_that_fit(settings, style, 0.75 * needed.total, loop.fabric.world_size)
-        raise TrainingError(
-            f"Out of memory on {loop.fabric.device} at step {loop.done + 1}: a step takes {needed.describe()}.", remedy
-        ) from error
+        said, processes = str(error).lower(), loop.fabric.world_size
+        if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(words in said for words in OUT_OF_MEMORY):
+            needed = estimate_memory(loop.step.settings, loop.step.style, processes)
+            raise TrainingError(
+                f"Out of memory on {loop.fabric.device} at step {loop.done + 1}: a step takes {needed.describe()}.",
+                settings_that_fit(loop.step.settings, loop.step.style, 0.75 * needed.total, processes),
+            ) from error
+        if processes > 1 and any(words in said for words in PROCESS_ENDED):
+            raise TrainingError(
+                f"Another process of the run ended at step {loop.done + 1}.",
+                "Its own message says why; go on with --resume auto.",
+            ) from error
+        raise
 
 
 def _say_what_runs(

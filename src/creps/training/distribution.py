@@ -26,9 +26,10 @@ __all__ = [
     "BatchShare",
     "average_gradients",
     "first_process_only",
-    "is_first_process",
     "mean_over_processes",
     "on_first_process",
+    "process_number",
+    "shared_error",
     "start_processes",
     "synchronise_batch_norm",
 ]
@@ -120,9 +121,14 @@ def first_process_only(fabric: Fabric, action: Callable[[], None]) -> None:
     on_first_process(fabric, without_result)
 
 
-def is_first_process() -> bool:
-    """Whether this is the process that speaks for all of them."""
-    return (getattr(rank_zero_only, "rank", None) or 0) == 0
+def process_number() -> int:
+    """Which of a run's processes this is; the first one, 0, speaks for all of them."""
+    return getattr(rank_zero_only, "rank", None) or 0
+
+
+def shared_error(fabric: Fabric, error: CrepsError) -> BaseException:
+    """What to raise for an error that every process has: itself in the first, a silent end in the others."""
+    return error if fabric.is_global_zero else SystemExit(getattr(error, "exit_code", 1))
 
 
 class BatchShare:

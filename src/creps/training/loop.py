@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 from creps.checkpoint import Plan, save_model
 from creps.errors import TrainingError
 from creps.io.atomic import atomic_folder
-from creps.training.distribution import BatchShare, first_process_only, mean_over_processes
+from creps.training.distribution import BatchShare, first_process_only, mean_over_processes, shared_error
 from creps.training.interruption import Interruption, ignore_signals
 from creps.training.monitor import Monitor
 from creps.training.sampling import UnpairedPatches
@@ -151,11 +151,12 @@ class TrainingLoop:
             values = dict(zip(report.terms, means, strict=True))
             broken = next((name for name, value in values.items() if not abs(value) < float("inf")), None)
             if broken is not None:
-                raise TrainingError(
+                error = TrainingError(
                     f"At step {step} the loss term '{broken}' is {values[broken]}.",
                     f"Go on from the last checkpoint in {self.folder / 'checkpoints'} with --resume auto and a lower "
                     "training.learning_rate.",
                 )
+                raise shared_error(self.fabric, error)
         weights = self._unchecked[-1][1].weights
         self._unchecked.clear()
         return values, weights

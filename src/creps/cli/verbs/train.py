@@ -41,7 +41,7 @@ def train(
     from creps.pipeline.train import SETTINGS_FILE
     from creps.pipeline.train import train as run
     from creps.settings import load_settings
-    from creps.training.distribution import is_first_process
+    from creps.training.distribution import process_number
 
     prepared = load_cohort(cohort)
     overrides = chosen_overrides(ctx) | ({"creps.weights": weights} if weights else {})
@@ -50,5 +50,5 @@ def train(
     model = settings_of(origin) if origin is not None and settings_path != output / SETTINGS_FILE else None
     settings = load_settings(preset, settings_path, overrides, prepared.settings(), model)
     folder = run(prepared, output, settings, resume=resume is not None, origin=origin)
-    if is_first_process():
+    if process_number() == 0:
         click.echo(f"model: {folder}")
