@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,15 +15,27 @@ import torch
 from scipy.stats import wasserstein_distance
 
 from creps.checkpoint import build_generator, load_model, load_plan, load_tensors
-from creps.errors import ModelError, RunInterruptedError, SettingsError, TrainingError
+from creps.data.cohort import load_cohort
+from creps.errors import (
+    CohortError,
+    ModelError,
+    OutputExistsError,
+    RunInterruptedError,
+    SettingsError,
+    TrainingError,
+)
+from creps.losses.creps import CrepsLoss
 from creps.pipeline.starting_point import settings_of
 from creps.pipeline.train import train
 from creps.pipeline.validation import PatchValidation
 from creps.preprocessing.intensity import network_to_hu
 from creps.settings import load_settings, to_yaml
+from creps.training import memory
 from creps.training.loop import TrainingLoop
 from creps.training.step import TrainingStep
 from tests.conftest import TINY
+
+pipeline_train = sys.modules["creps.pipeline.train"]
 
 
 def settings(**changes):
@@ -260,6 +273,7 @@ def test_a_models_settings_come_with_it_as_far_as_they_are_known(cohort, tmp_pat
     plan["training"]["settings"]["training"]["of_another_version"] = 1
     plan_file.write_text(json.dumps(plan))
     model = settings_of(tmp_path / "base")
+    assert not {"loggers", "devices", "device", "nodes", "steps"} & model["training"].keys()  # another machine's
     chosen = load_settings(prepared=cohort.settings(), model=model, overrides={"training.steps": 7})
     assert chosen.adversarial.loss == "least_squares"
     assert chosen.generator.width == 4
@@ -269,3 +283,125 @@ def test_a_models_settings_come_with_it_as_far_as_they_are_known(cohort, tmp_pat
         "bce",
         4,
     )  # a named preset's recipe, the model's network
+
+
+def test_what_comes_with_a_model_is_its_recipe_alone(cohort, tmp_path):
+    """No tracker, device or weights path of the people it comes from, and no warm-up on the crude guess."""
+    changes = {"prior.warm_up_steps": 1, "training.validate_every": 7, "training.weight_decay": 0.5}
+    train(cohort, tmp_path / "base", settings(**changes))
+    plan_file = tmp_path / "base" / "model" / "plan.json"
+    plan = json.loads(plan_file.read_text())
+    plan["training"]["settings"]["training"] |= {"loggers": ["wandb"], "devices": 4, "device": "cuda:1"}
+    plan["training"]["settings"]["creps"]["weights"] = "theirs.pth"
+    plan["inference"]["device"] = "cuda:3"
+    plan_file.write_text(json.dumps(plan))
+    chosen = load_settings(prepared=cohort.settings(), model=settings_of(tmp_path / "base"))
+    assert (chosen.training.loggers, chosen.training.devices, chosen.training.device) == (("tensorboard",), 1, "auto")
+    assert (chosen.creps.weights, chosen.inference.device) == ("imagenet", "auto")
+    assert (chosen.prior.warm_up_steps, chosen.training.weight_decay) == (0, 0.5)
+
+
+def test_a_run_that_crashed_can_be_started_from(cohort, tmp_path, monkeypatch):
+    original, calls = TrainingStep.__call__, []
+
+    def crashes(self, *arguments):
+        calls.append(1)
+        if len(calls) == 3:
+            raise RuntimeError("power cut")
+        return original(self, *arguments)
+
+    monkeypatch.setattr(TrainingStep, "__call__", crashes)
+    with pytest.raises(RuntimeError, match="power cut"):
+        train(cohort, tmp_path / "base", settings(**{"training.checkpoint_every": 2}))
+    monkeypatch.undo()
+    assert not (tmp_path / "base" / "model").exists()
+    tuned = train(cohort, tmp_path / "tuned", settings(**{"training.steps": 1}), origin=tmp_path / "base")
+    assert load_plan(tuned).training["started_from"]["steps"] == 2
+
+
+def test_a_folder_of_the_users_own_is_left_alone(cohort, tmp_path):
+    """Even one that holds a settings file, which is never rewritten."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "settings.yaml").write_text("# my notes\npreset: brain\n")
+    with pytest.raises(OutputExistsError, match="holds no run"):
+        train(cohort, tmp_path / "mine", settings(), resume=True)
+    assert (tmp_path / "mine" / "settings.yaml").read_text().startswith("# my notes")
+    assert [p.name for p in tmp_path.iterdir()] == ["mine"]
+
+
+def test_weights_that_are_not_finite_never_become_the_best(cohort, tmp_path, monkeypatch):
+    original, calls = TrainingStep.__call__, []
+
+    def breaks(self, *arguments):
+        report = original(self, *arguments)
+        calls.append(1)
+        if len(calls) == 2:
+            with torch.no_grad():
+                next(self.networks.generator.parameters()).fill_(float("nan"))
+        return report
+
+    monkeypatch.setattr(TrainingStep, "__call__", breaks)
+    with pytest.raises(TrainingError, match=r"At step 2 .*no longer finite"):
+        train(cohort, tmp_path / "run", settings(**{"training.validate_every": 1}))
+    assert load_plan(tmp_path / "run" / "best").training["steps"] == 1
+    load_model(tmp_path / "run" / "best")
+
+
+def test_a_best_model_of_an_abandoned_branch_is_forgotten(cohort, tmp_path, monkeypatch):
+    scores = iter([10.0, 9.0, 1.0, 8.0])
+    monkeypatch.setattr(TrainingLoop, "_keep_if_best", _with_scores(TrainingLoop._keep_if_best, scores))
+    changes = {"training.validate_every": 1, "training.checkpoint_every": 2, "training.model": "best"}
+    train(cohort, tmp_path / "run", settings(**changes, **{"training.steps": 3}))
+    shutil.rmtree(tmp_path / "run" / "checkpoints" / "step_00000003")  # as if it had crashed before
+    train(cohort, tmp_path / "run", settings(**changes, **{"training.learning_rate": 1e-5}), resume=True)
+    assert record(tmp_path / "run")["best"] == {"step": 3, "score": 8.0}
+    assert load_plan(tmp_path / "run").training["settings"]["training"]["learning_rate"] == 1e-5
+
+
+def test_two_runs_do_not_share_a_folder(cohort, tmp_path):
+    from creps.pipeline.run_folder import RunFolder
+
+    other = RunFolder(tmp_path / "run", cohort, settings(), None, None)
+    other.hold()
+    with pytest.raises(OutputExistsError, match="Another process is training"):
+        train(cohort, tmp_path / "run", settings())
+    other.release()
+    train(cohort, tmp_path / "run", settings())
+    assert [p.name for p in tmp_path.iterdir()] == ["run"]  # no lock is left
+
+
+@pytest.mark.parametrize("damage", ['{"sessions": 3}', "[]", "not JSON", '{"sessions": null, "run_id": "x"}'])
+def test_damaged_bookkeeping_stops_nobody(cohort, tmp_path, damage):
+    train(cohort, tmp_path / "run", settings(**{"training.steps": 1}))
+    (tmp_path / "run" / "record.json").write_text(damage)
+    with (tmp_path / "run" / "curves.csv").open("ab") as stream:
+        stream.write(b"\xff\xfe,\n\xc2\xb2,1\n")
+    train(cohort, tmp_path / "run", settings(**{"training.steps": 2}), resume=True)
+    assert record(tmp_path / "run")["status"] == "finished"
+    assert [row["step"] for row in rows(tmp_path / "run")] == ["1", "2"]
+
+
+def test_errors_in_reading_processes_keep_their_sentence(cohort, tmp_path):
+    broken = tmp_path / "c"
+    shutil.copytree(cohort.folder, broken)
+    prepared = load_cohort(broken)
+    for case in prepared.cases("ct", "train"):
+        (broken / "ct" / f"{case.case}.npy").write_bytes(b"\x93NUMPY damaged")
+    with pytest.raises(CohortError, match=r"CT case '.*' of cohort .* cannot be opened"):
+        train(prepared, tmp_path / "run", settings(**{"training.workers": 1}))
+
+
+def test_the_memory_is_counted_before_the_perceptual_network_moves(cohort, tmp_path, monkeypatch):
+    """On a GPU the probe's images would meet a network on another device."""
+    moved = []
+    original = CrepsLoss.to
+    monkeypatch.setattr(CrepsLoss, "to", lambda self, *a, **k: (moved.append(1), original(self, *a, **k))[1])
+    counted = memory.estimate_memory
+    monkeypatch.setattr(pipeline_train, "estimate_memory", lambda *a: (_not_moved(moved), counted(*a))[1])
+    monkeypatch.setattr(memory, "estimate_memory", lambda *a: (_not_moved(moved), counted(*a))[1])
+    train(cohort, tmp_path / "run", settings(**{"training.steps": 1}))
+    assert moved
+
+
+def _not_moved(moved):
+    assert not moved

@@ -409,7 +409,7 @@ def plain_weights(cohort, tmp_path_factory):
 def test_a_run_that_never_got_anywhere_can_be_started_again(cohort, tmp_path):
     (tmp_path / "run" / ".writing-x").mkdir(parents=True)
     train(cohort, tmp_path / "run", settings(**{"training.steps": 1}))
-    for folder in ("checkpoints", "model"):
+    for folder in ("checkpoints", "model", "best", "last"):
         shutil.rmtree(tmp_path / "run" / folder)
     train(cohort, tmp_path / "run", settings(**{"training.steps": 1}))
     assert (tmp_path / "run" / "model" / "plan.json").is_file()

@@ -74,8 +74,10 @@ class RunInterruptedError(TrainingError):
         what: One sentence.
         remedy: One sentence.
         exit_code: What a shell expects of a program that the signal ended.
+        reason: What happened, without naming a place, for records.
     """
 
-    def __init__(self, what: str, remedy: str, exit_code: int = 130) -> None:
+    def __init__(self, what: str, remedy: str, exit_code: int = 130, reason: str = "") -> None:
         super().__init__(what, remedy)
         self.exit_code = exit_code
+        self.reason = reason or what

@@ -57,7 +57,10 @@ def _explain(error: BaseException) -> tuple[str, int]:
     if isinstance(error, (KeyboardInterrupt, click.exceptions.Abort)):
         return "Interrupted.", 130
     if isinstance(error, MemoryError) or "out of memory" in reason.lower():
-        return "Error: Out of memory. Use a smaller inference.batch_size, or the CPU as device.", 1
+        return (
+            "Error: Out of memory. Lower inference.batch_size, raise training.accumulate, or use the CPU.",
+            1,
+        )
     if isinstance(error, OSError):
         name, what = error.filename or "A file", error.strerror or reason
         return f"Error: {name}: {what}. Check the path, its rights and the disk.", 1

@@ -6,6 +6,7 @@
     record.json                      versions, hashes, cohort, sessions (from step, to step, how each ended)
     log.txt  curves.csv  curves.png  pictures/  tensorboard/
     checkpoints/step_00000500/       for going on
+    guesses/                         what the prior terms tie the sCT to, if they are used
     last/  ema/  best/               models: last weights, their moving average, lowest validation score
     model/                           the one to use: a copy of one of these
 """
@@ -15,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import shutil
 import signal
 import uuid
 from collections.abc import Callable, Iterator
@@ -25,8 +27,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 
-from creps.checkpoint import PLAN, Plan, load_model, save_model
+from creps.checkpoint import PLAN, Plan, load_model, load_plan, save_model
 from creps.data.cohort import Cohort
 from creps.errors import CohortError, CrepsError, ModelError, OutputExistsError, RunInterruptedError, SettingsError
 from creps.io.atomic import atomic_file, atomic_folder, write_json
@@ -35,10 +38,12 @@ from creps.losses.creps import CrepsLoss
 from creps.provenance import NOTICE, provenance
 from creps.settings import Settings, load_settings, to_yaml
 from creps.training.loop import BEST, Outcome
-from creps.training.state import inference_weights, latest_checkpoint
+from creps.training.state import Best, inference_weights, latest_checkpoint
 from creps.training.step import Networks
 
 __all__ = ["SETTINGS_FILE", "RunFolder"]
+
+log = logging.getLogger(__name__)
 
 SETTINGS_FILE = "settings.yaml"
 RECORD_FILE = "record.json"
@@ -46,7 +51,7 @@ LOG_FILE = "log.txt"
 
 FREE_TO_CHANGE = (
     *("epochs", "steps", "learning_rate", "discriminator_learning_rate", "device", "devices", "nodes", "accumulate"),
-    *("checkpoint_activations", "workers", "log_every", "loggers", "validate_every", "validation_cases", "model"),
+    *("checkpoint_activations", "workers", "log_every", "loggers", "validate_every", "model"),
     *("checkpoint_every", "keep_checkpoints"),
 )
 """Training settings that may change when a run goes on."""
@@ -67,6 +72,7 @@ class RunFolder:
         self, path: Path, cohort: Cohort, settings: Settings, style: CrepsLoss | None, origin: dict[str, Any] | None
     ) -> None:
         self.path, self.cohort, self.settings, self.style, self.origin = path, cohort, settings, style, origin
+        self._lock: FileLock | None = None
         self._session: dict[str, Any] = {}
         self._earlier: dict[str, Any] = {}
 
@@ -81,16 +87,52 @@ class RunFolder:
         held = [item for item in path.iterdir() if not item.name.startswith(".writing-")] if path.exists() else []
         if not held:
             return None
+        if "run_id" not in _read_record(path / RECORD_FILE) and not (path / "checkpoints").is_dir():
+            raise OutputExistsError(f"{path} is already there and holds no run.", "Name another folder.")
         checkpoint = latest_checkpoint(path / "checkpoints")
-        if not settings.is_file():
-            raise OutputExistsError(f"{path} is already there.", "Name another folder.")
-        if checkpoint is None:
-            return None  # a run that never got anywhere: nothing is lost by starting it again
-        if not resume:
+        if not resume and (checkpoint is not None or (path / BEST).exists()):
             raise OutputExistsError(f"{path} is already there.", "Go on with --resume auto, or name another folder.")
+        if checkpoint is None:
+            return None  # a run that never got to a checkpoint: nothing can be gone on with
         _refuse_other_settings(load_settings(file=settings), self.settings, settings)
         self._refuse_other_origin(checkpoint / PLAN)
         return checkpoint
+
+    def hold(self) -> None:
+        """Keep every other run out of the folder until `release`, or until this process ends.
+
+        Raises:
+            OutputExistsError: another run is going on in it.
+        """
+        place = self.path.absolute()
+        place.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = FileLock(place.with_name(f".{place.name}.lock"), timeout=0)
+        try:
+            self._lock.acquire()
+        except Timeout as error:
+            self._lock = None
+            raise OutputExistsError(
+                f"Another process is training in {self.path}.", "Wait for it, or name another folder."
+            ) from error
+
+    def release(self) -> None:
+        """Let other runs in again; does nothing in a process that did not `hold`."""
+        if self._lock is not None:
+            self._lock.release()
+            Path(self._lock.lock_file).unlink(missing_ok=True)
+            self._lock = None
+
+    def kept_best(self, best: Best | None) -> Best | None:
+        """The best validation that a checkpoint knows, if ``best/`` still holds that model.
+
+        A run that crashed after its last checkpoint may have written a later one there: it is removed, as
+        what came after the checkpoint is done again.
+        """
+        place = self.path / BEST
+        if best is not None and place.is_dir() and load_plan(place).training.get("steps") == best.step:
+            return best
+        shutil.rmtree(place, ignore_errors=True)
+        return None
 
     def open(self, start: int) -> str:
         """Write what the run is before its first step.
@@ -100,7 +142,7 @@ class RunFolder:
         """
         with atomic_file(self.path / SETTINGS_FILE) as path:
             path.write_text(to_yaml(self.settings, f"{NOTICE}\nThe settings of this run."), encoding="utf-8")
-        self._earlier = _read_record(self.path / RECORD_FILE) if start else {}
+        self._earlier = _read_record(self.path / RECORD_FILE)
         self._earlier.setdefault("run_id", uuid.uuid4().hex[:16])
         self._session = {"started": _now(), "from_step": start}
         self._write_record("running", self.training_record(start))
@@ -118,7 +160,7 @@ class RunFolder:
                 yield
             except RunInterruptedError as error:
                 note(str(error))
-                self._close("interrupted", error.what, done())
+                self._close("interrupted", error.reason, done())
                 raise
             except BaseException as error:
                 reason = str(error) if isinstance(error, CrepsError) else type(error).__name__
@@ -138,18 +180,19 @@ class RunFolder:
         if self.settings.training.model == "best" and outcome.best is not None:
             plan, generator = load_model(self.path / BEST)
             self._save_model("model", dict(generator.state_dict()), plan)
+            log.info("model: the weights of step %d, with the lowest validation score", outcome.best.step)
         else:
             self._save_model("model", inference_weights(networks), last)
+            log.info("model: the last weights%s", ", averaged" if networks.averaged is not None else "")
         self._earlier["best"] = asdict(outcome.best) if outcome.best else None
         self._close("finished", None, outcome.step, record)
 
     def interruption(self, outcome: Outcome, steps: int) -> RunInterruptedError:
         """The error that says that a signal ended the run early."""
         number = outcome.signal or signal.SIGINT
+        reason = f"Stopped by {number.name} after step {outcome.step} of {steps}"
         return RunInterruptedError(
-            f"Stopped by {number.name} after step {outcome.step} of {steps}; everything is saved in {self.path}.",
-            "Go on with --resume auto.",
-            exit_code=128 + number,
+            f"{reason}; everything is saved in {self.path}.", "Go on with --resume auto.", 128 + number, reason
         )
 
     def _save_model(self, name: str, tensors: dict[str, torch.Tensor], plan: Plan) -> None:
@@ -218,7 +261,8 @@ def _refuse_other_settings(before: Settings, now: Settings, path: Path) -> None:
     old, new = before.model_dump(exclude={"inference", "preset"}), now.model_dump(exclude={"inference", "preset"})
     for section, values in old.items():
         for name, value in values.items():
-            if new[section][name] != value and not (section == "training" and name in FREE_TO_CHANGE):
+            free = (section == "training" and name in FREE_TO_CHANGE) or (section, name) == ("creps", "weights")
+            if new[section][name] != value and not free:  # weights: their hash is compared instead
                 raise SettingsError(
                     f"The run was started with {section}.{name} = {value} ({path}), now it is {new[section][name]}.",
                     "Resume without changing it, or start a new run.",
@@ -237,7 +281,9 @@ def _read_record(path: Path) -> dict[str, Any]:
         record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return record if isinstance(record, dict) else {}
+    if not isinstance(record, dict):
+        return {}
+    return record if isinstance(record.get("sessions"), list) else {**record, "sessions": []}
 
 
 def _now() -> str:

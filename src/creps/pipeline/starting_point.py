@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from creps.checkpoint import Plan, load_model, load_plan
+from creps.checkpoint import PLAN, Plan, load_model, load_plan
 from creps.errors import SettingsError
 from creps.settings import Settings, leaf_fields
 from creps.training.state import latest_checkpoint, load_discriminator
@@ -21,6 +21,13 @@ log = logging.getLogger(__name__)
 
 OWN = ("validation_fraction", "seed")
 """Preparation settings that say nothing about what a network sees."""
+
+
+RECIPE = (
+    *("batch_size", "learning_rate", "discriminator_learning_rate", "beta1", "weight_decay", "ema_decay"),
+    "precision",
+)
+"""Training settings that make a recipe."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +65,11 @@ class StartingPoint:
 
 
 def settings_of(folder: Path) -> dict[str, dict[str, Any]]:
-    """The settings that a model was trained with, as far as this version knows them.
+    """The recipe that a model was trained with, as far as this version knows it.
 
-    Without the preparation, which is the cohort's, and without a path to perceptual weights, which no
-    model records.
+    The recipe only: where and how long it was trained, what it was shown with, and the path of perceptual
+    weights belong to the machine and the people it comes from. It starts without a warm-up, which would
+    teach it the crude guess again.
 
     Args:
         folder: A model, a run or a checkpoint.
@@ -69,13 +77,18 @@ def settings_of(folder: Path) -> dict[str, dict[str, Any]]:
     Raises:
         ModelError: it is none of these.
     """
-    plan = load_plan(folder)
+    plan = load_plan(_model_in(folder))
     recorded = plan.training.get("settings", {})
     chosen: dict[str, dict[str, Any]] = {}
     for section, name, _ in leaf_fields():
-        if section != "preparation" and name in recorded.get(section, {}):
+        recipe = section != "preparation" and (section != "training" or name in RECIPE)
+        if recipe and name in recorded.get(section, {}):
             chosen.setdefault(section, {})[name] = recorded[section][name]
-    return chosen | {"generator": plan.generator.model_dump(), "inference": plan.inference.model_dump()}
+    if chosen.get("creps", {}).get("weights") not in ("imagenet", "random"):
+        chosen.get("creps", {}).pop("weights", None)
+    chosen.setdefault("prior", {})["warm_up_steps"] = 0
+    inference = {k: v for k, v in plan.inference.model_dump().items() if k != "device"}
+    return chosen | {"generator": plan.generator.model_dump(), "inference": inference}
 
 
 def load_starting_point(folder: Path, settings: Settings) -> StartingPoint:
@@ -89,7 +102,7 @@ def load_starting_point(folder: Path, settings: Settings) -> StartingPoint:
         ModelError: it is none of these, or damaged.
         SettingsError: the cohort was prepared otherwise, or the generator has another shape.
     """
-    plan, generator = load_model(folder)
+    plan, generator = load_model(_model_in(folder))
     ours, theirs = settings.preparation.model_dump(), plan.preparation.model_dump()
     other = next((name for name in ours if name not in OWN and ours[name] != theirs[name]), None)
     if other is not None:
@@ -106,3 +119,10 @@ def load_starting_point(folder: Path, settings: Settings) -> StartingPoint:
         )
     checkpoint = folder if (folder / "training.json").is_file() else latest_checkpoint(folder / "checkpoints")
     return StartingPoint(plan, dict(generator.state_dict()), checkpoint)
+
+
+def _model_in(folder: Path) -> Path:
+    """The folder itself, or the last checkpoint of a run that has not come to its end."""
+    checkpoint = latest_checkpoint(folder / "checkpoints")
+    ended = any((place / PLAN).is_file() for place in (folder, folder / "model"))
+    return folder if ended or checkpoint is None else checkpoint

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from lightning.fabric import Fabric
@@ -24,7 +25,7 @@ from creps.training.build import build_networks, build_style, total_steps
 from creps.training.distribution import first_process_only, on_first_process, shared_error, start_processes
 from creps.training.interruption import Interruption
 from creps.training.loop import TrainingLoop
-from creps.training.memory import estimate_memory, free_bytes, settings_that_fit
+from creps.training.memory import MemoryEstimate, estimate_memory, free_bytes, settings_that_fit
 from creps.training.monitor import Monitor
 from creps.training.prior import open_guesses, write_guesses
 from creps.training.sampling import UnpairedPatches, UnpairedSampler
@@ -65,42 +66,65 @@ def train(
             "The settings' preparation is not that of the cohort.", "Pass prepared=cohort.settings() to load_settings."
         )
     check_installed(settings.training.loggers)
-    with Interruption() as interruption:
-        return _train(cohort, folder, settings, resume, origin, interruption)
-
-
-def _train(
-    cohort: Cohort, folder: Path, settings: Settings, resume: bool, origin: Path | None, interruption: Interruption
-) -> Path:
     source = load_starting_point(origin, settings) if origin is not None else None
     style = build_style(settings)
     fabric = start_processes(settings.training)
+    memory = Memory.of(settings, style, fabric)  # while the perceptual network is on the CPU, as its probe is
     run = RunFolder(folder, cohort, settings, style, source.record() if source else None)
-    checkpoint = on_first_process(fabric, partial(run.checkpoint_to_resume, resume))
-    networks = build_networks(fabric, settings, style, source.weights if source else None)
-    start, best = load_checkpoint(checkpoint, networks) if checkpoint is not None else (0, None)
-    if source is not None and checkpoint is None:
-        source.warm_start(networks)
-    patches, run_id = _open(fabric, run, cohort, settings, start)
-    loop = TrainingLoop(
-        fabric,
-        networks,
-        TrainingStep(fabric, networks, style.to(fabric.device) if style else None, settings),
-        patches,
-        start=start,
-        best=best,
-        folder=folder,
-        plan=lambda done: run.plan(run.training_record(done, networks.balance)),
-        validate=PatchValidation(cohort, settings, fabric.device),
-    )
-    with run.told(lambda: loop.done) if fabric.is_global_zero else nullcontext():
-        _say_what_runs(fabric, cohort, settings, style, start, patches.steps)
-        with _monitor(fabric, run, run_id, start, patches.steps) as monitor, _failures_named(loop):
-            outcome = loop.run(monitor, interruption)
-        first_process_only(fabric, partial(run.finish, networks, outcome))
-        if outcome.signal is not None:
-            raise shared_error(fabric, run.interruption(outcome, patches.steps))
+    with Interruption() as interruption, _held(fabric, run):
+        checkpoint = on_first_process(fabric, partial(run.checkpoint_to_resume, resume))
+        networks = build_networks(fabric, settings, style, source.weights if source else None)
+        start, best = load_checkpoint(checkpoint, networks) if checkpoint is not None else (0, None)
+        if source is not None and checkpoint is None:
+            source.warm_start(networks)
+        patches, run_id = _open(fabric, run, cohort, settings, start)
+        loop = TrainingLoop(
+            fabric,
+            networks,
+            TrainingStep(fabric, networks, style.to(fabric.device) if style else None, settings),
+            patches,
+            start=start,
+            best=on_first_process(fabric, partial(run.kept_best, best)),
+            folder=folder,
+            plan=lambda done: run.plan(run.training_record(done, networks.balance)),
+            validate=PatchValidation(cohort, settings, fabric.device),
+        )
+        with run.told(lambda: loop.done) if fabric.is_global_zero else nullcontext():
+            _say_what_runs(fabric, cohort, settings, style, memory, start, patches.steps)
+            with _monitor(fabric, run, run_id, start, patches.steps) as monitor:
+                with _failures_named(loop, memory):
+                    outcome = loop.run(monitor, interruption)
+                first_process_only(fabric, partial(run.finish, networks, outcome))
+            if outcome.signal is not None:
+                raise shared_error(fabric, run.interruption(outcome, patches.steps))
     return folder / "model"
+
+
+class Memory(NamedTuple):
+    """What a step is estimated to take, and what to change if that is too much."""
+
+    estimate: MemoryEstimate
+    free: float
+    remedy: str
+
+    @classmethod
+    def of(cls, settings: Settings, style: CrepsLoss | None, fabric: Fabric) -> Memory:
+        """Count it for one process, with its share of the memory that is free."""
+        estimate = estimate_memory(settings, style, fabric.world_size)
+        sharing = fabric.world_size // settings.training.nodes if fabric.device.type == "cpu" else 1
+        free = free_bytes(fabric.device) / max(1, sharing)
+        wanted = min(0.75 * estimate.total, free)
+        return cls(estimate, free, settings_that_fit(settings, style, wanted, fabric.world_size))
+
+
+@contextmanager
+def _held(fabric: Fabric, run: RunFolder) -> Iterator[None]:
+    """Keep other runs out of the folder."""
+    on_first_process(fabric, run.hold)
+    try:
+        yield
+    finally:
+        run.release()
 
 
 def _open(
@@ -126,30 +150,33 @@ def _open(
 @contextmanager
 def _monitor(fabric: Fabric, run: RunFolder, run_id: str, start: int, steps: int) -> Iterator[Monitor | None]:
     """What shows the run, in the first process only."""
-    if not fabric.is_global_zero:
-        yield None
-        return
-    config = run.training_record(start)["settings"]
-    trackers = open_trackers(run.settings.training.loggers, run.path, run_id, start, config)
-    monitor = Monitor(run.path, start, steps, trackers, partial(curves_figure, title=run.path.name))
+    opened: list[Monitor] = []
+
+    def open_monitor() -> None:
+        config = run.training_record(start)["settings"]
+        trackers = open_trackers(run.settings.training.loggers, run.path, run_id, start, config)
+        opened.append(Monitor(run.path, start, steps, trackers, partial(curves_figure, title=run.path.name)))
+
+    first_process_only(fabric, open_monitor)
     try:
-        yield monitor
+        yield opened[0] if opened else None
     finally:
-        monitor.close()
+        for monitor in opened:
+            monitor.close()
 
 
 @contextmanager
-def _failures_named(loop: TrainingLoop) -> Iterator[None]:
+def _failures_named(loop: TrainingLoop, memory: Memory) -> Iterator[None]:
     """Say which setting to change when memory runs out, and where to look when another process has ended."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
         said, processes = str(error).lower(), loop.fabric.world_size
         if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(words in said for words in OUT_OF_MEMORY):
-            needed = estimate_memory(loop.step.settings, loop.step.style, processes)
             raise TrainingError(
-                f"Out of memory on {loop.fabric.device} at step {loop.done + 1}: a step takes {needed.describe()}.",
-                settings_that_fit(loop.step.settings, loop.step.style, 0.75 * needed.total, processes),
+                f"Out of memory on {loop.fabric.device} at step {loop.done + 1}: "
+                f"a step takes {memory.estimate.describe()}.",
+                memory.remedy,
             ) from error
         if processes > 1 and any(words in said for words in PROCESS_ENDED):
             raise TrainingError(
@@ -160,7 +187,13 @@ def _failures_named(loop: TrainingLoop) -> Iterator[None]:
 
 
 def _say_what_runs(
-    fabric: Fabric, cohort: Cohort, settings: Settings, style: CrepsLoss | None, start: int, steps: int
+    fabric: Fabric,
+    cohort: Cohort,
+    settings: Settings,
+    style: CrepsLoss | None,
+    memory: Memory,
+    start: int,
+    steps: int,
 ) -> None:
     training, processes = settings.training, fabric.world_size
     log.info(NOTICE)
@@ -174,11 +207,11 @@ def _say_what_runs(
         training.precision,
     )
     log.info("perceptual network: %s", style.backbone.weights.describe() if style else "none (creps.weight is 0)")
-    estimate, free = estimate_memory(settings, style, processes), free_bytes(fabric.device)
-    log.info("memory of a step: %s; %s has %.0f GB free", estimate.describe(), fabric.device, free / 1e9)
-    sharing = processes if fabric.device.type == "cpu" else 1
-    if estimate.total * sharing > free:
-        log.warning("this may not fit into memory. %s", settings_that_fit(settings, style, free / sharing, processes))
+    log.info("memory of a step: %s; %s has %.0f GB free", memory.estimate.describe(), fabric.device, memory.free / 1e9)
+    if memory.estimate.total > memory.free:
+        log.warning("this may not fit into memory. %s", memory.remedy)
+    if not (cohort.cases("mr", "validation") and cohort.cases("ct", "validation")):
+        log.warning("the cohort has no validation cases: scores and pictures are of training cases")
     if start >= steps:
         log.info("all %d steps are done: raise training.steps or training.epochs to go on", steps)
     else:

@@ -54,6 +54,8 @@ def load_settings(
     for section in model or {}:
         if section == "generator" or not (preset or named):
             _merge(layers, {section: (model or {})[section]})
+    if model:
+        _merge(layers, {"prior": {"warm_up_steps": 0}})  # it would teach the model the crude guess again
     _merge(layers, tree)
     for key, value in (overrides or {}).items():
         section, _, name = key.partition(".")

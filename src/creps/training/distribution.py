@@ -9,6 +9,7 @@ that never come, and networks of this size take no time to send.
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
@@ -36,6 +37,11 @@ __all__ = [
 
 Result = TypeVar("Result")
 
+SLURM_REMEDY = "With SLURM: --ntasks-per-node as training.devices, --nodes as training.nodes, and start it with srun."
+
+LAUNCHERS = ("SLURM_JOB_ID", "TORCHELASTIC_RUN_ID", "MASTER_ADDR", "LSB_JOBID", "OMPI_COMM_WORLD_SIZE")
+"""One of these is in the environment of a process that something else than creps started."""
+
 
 def start_processes(settings: TrainingSettings) -> Fabric:
     """The engine, with all processes of the run started and connected.
@@ -53,22 +59,32 @@ def start_processes(settings: TrainingSettings) -> Fabric:
             f"processes in {settings.accumulate} parts each.",
             f"Use a multiple of {parts}, or fewer devices or parts (training.accumulate).",
         )
-    if count * settings.nodes == 1:
-        devices: Any = [device.index or 0] if device.type == "cuda" else 1
-        return _fabric(accelerator=device.type, devices=devices)
+    processes = count * settings.nodes
+    _check_launcher(processes, settings.nodes)
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     try:
+        if processes == 1:
+            return _fabric(accelerator=device.type, devices=[device.index or 0] if device.type == "cuda" else 1)
         fabric = _fabric(accelerator=device.type, devices=count, num_nodes=settings.nodes, strategy="ddp")
         fabric.launch()
     except (RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split()).rstrip(".")
-        raise SettingsError(
-            f"{count * settings.nodes} processes cannot be started: {reason}.",
-            "With SLURM: --ntasks-per-node as training.devices, --nodes as training.nodes, and start it with srun.",
-        ) from error
+        raise SettingsError(f"{processes} processes cannot be started: {reason}.", SLURM_REMEDY) from error
     if not fabric.is_global_zero:
         logging.getLogger("creps").setLevel(logging.ERROR)
     return fabric
+
+
+def _check_launcher(processes: int, nodes: int) -> None:
+    """Refuse what would wait for ever, or train the same run several times over."""
+    if nodes > 1 and not any(name in os.environ for name in LAUNCHERS):
+        raise SettingsError(
+            f"training.nodes is {nodes}, but nothing started this process on the others.",
+            "Start it with srun or torchrun, or set training.nodes to 1.",
+        )
+    started = os.environ.get("SLURM_STEP_NUM_TASKS", "1")
+    if started.isdecimal() and int(started) > 1 and int(started) != processes:
+        raise SettingsError(f"srun started {started} tasks, the settings ask for {processes}.", SLURM_REMEDY)
 
 
 def _fabric(**options: Any) -> Fabric:
@@ -92,7 +108,7 @@ def on_first_process(fabric: Fabric, action: Callable[[], Result]) -> Result:
     """Do something in the first process only and give every process its result, or its end.
 
     Raises:
-        CrepsError: in the first process, what `action` raised.
+        BaseException: in the first process, what `action` raised.
         SystemExit: in the others, if `action` raised.
     """
     if fabric.world_size == 1:
@@ -102,7 +118,7 @@ def on_first_process(fabric: Fabric, action: Callable[[], Result]) -> Result:
     if fabric.is_global_zero:
         try:
             result = action()
-        except (CrepsError, OSError) as error:
+        except BaseException as error:  # noqa: BLE001 - the others wait, whatever it is
             failure = error
     result, failed = fabric.broadcast((result, failure is not None))
     if failure is not None:
@@ -178,18 +194,11 @@ def mean_over_processes(fabric: Fabric, values: torch.Tensor) -> torch.Tensor:
 
 
 def synchronise_batch_norm(fabric: Fabric, network: nn.Module) -> nn.Module:
-    """Let batch norm see the batches of all processes; weights and state keep their names.
-
-    PyTorch's own `SyncBatchNorm` on GPUs; it refuses the CPU, where `CpuSyncBatchNorm` does the same.
-    """
-    if fabric.world_size == 1:
-        return network
-    if fabric.device.type != "cpu":
-        synchronised: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(network)
-        return synchronised
-    for module in network.modules():
-        if type(module) is nn.BatchNorm3d:
-            module.__class__ = CpuSyncBatchNorm
+    """Let batch norm see the batches of all processes; weights and state keep their names."""
+    if fabric.world_size > 1:
+        for module in network.modules():
+            if type(module) is nn.BatchNorm3d:
+                module.__class__ = SharedBatchNorm
     return network
 
 
@@ -208,8 +217,12 @@ class _SumOverProcesses(torch.autograd.Function):
         return result
 
 
-class CpuSyncBatchNorm(nn.BatchNorm3d):
-    """Batch norm over equal parts of a batch in several CPU processes."""
+class SharedBatchNorm(nn.BatchNorm3d):
+    """Batch norm over equal parts of a batch in several processes.
+
+    PyTorch's own `SyncBatchNorm` refuses the CPU, and cannot be differentiated twice, as the gradient
+    penalty needs it.
+    """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, C, D, H, W) → the same shape, normalised over every process's batch."""

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import logging
+import math
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning.fabric import Fabric
 from torch import nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, default_collate
 
 from creps.checkpoint import Plan, save_model
-from creps.errors import TrainingError
+from creps.errors import CrepsError, TrainingError
 from creps.io.atomic import atomic_folder
 from creps.training.distribution import BatchShare, first_process_only, mean_over_processes, shared_error
 from creps.training.interruption import Interruption, ignore_signals
 from creps.training.monitor import Monitor
 from creps.training.sampling import UnpairedPatches
-from creps.training.state import Best, inference_weights, save_checkpoint
+from creps.training.state import Best, inference_weights, refuse_broken, save_checkpoint
 from creps.training.step import Networks, StepReport, TrainingStep, average_into
 
 if TYPE_CHECKING:
@@ -119,22 +120,25 @@ class TrainingLoop:
                 return Outcome(done, self.best, interruption.signal)
         return Outcome(self.done, self.best)
 
-    def _batches(self) -> DataLoader[dict[str, torch.Tensor]]:
+    def _batches(self) -> DataLoader[Any]:
         share = BatchShare(
             self.settings.batch_size, self.start, self.patches.steps, self.fabric.global_rank, self.fabric.world_size
         )
         workers = self.settings.workers
-        loader: DataLoader[dict[str, torch.Tensor]] = DataLoader(
+        loader: DataLoader[Any] = DataLoader(
             self.patches,
             share.share,
             sampler=share,
             num_workers=workers,
             persistent_workers=workers > 0,
             worker_init_fn=ignore_signals,
+            collate_fn=_collated,
         )
         return self.fabric.setup_dataloaders(loader, use_distributed_sampler=False)  # type: ignore[return-value]
 
-    def _update(self, batch: dict[str, torch.Tensor], done: int) -> StepReport:
+    def _update(self, batch: dict[str, torch.Tensor] | CrepsError, done: int) -> StepReport:
+        if isinstance(batch, CrepsError):
+            raise batch
         mr, ct = (batch[name].contiguous(memory_format=torch.channels_last_3d) for name in ("mr", "ct"))
         guess = batch.get("guess")
         warming_up = guess is not None and done <= self.step.settings.prior.warm_up_steps
@@ -166,6 +170,7 @@ class TrainingLoop:
     ) -> None:
         values = None
         if looks:
+            refuse_broken(inference_weights(self.networks), done, self.folder / "checkpoints")
             final = self.networks.averaged if self.networks.averaged is not None else self.networks.generator
             values, picture = self.validate(self.networks.generator, final)
             self._keep_if_best(done, values[SCORE])
@@ -178,12 +183,18 @@ class TrainingLoop:
             log.info("style weight balanced and frozen at %.6g", float(balance.weight))
 
     def _keep_if_best(self, done: int, score: float) -> None:
-        if self.best is not None and score >= self.best.score:
+        if not math.isfinite(score) or (self.best is not None and score >= self.best.score):
             return
-        self.best = Best(done, score)
         with atomic_folder(self.folder / BEST) as temporary:
             save_model(temporary, inference_weights(self.networks), self.plan(done))
+        self.best = Best(done, score)
 
     def _save(self, done: int) -> None:
         checkpoints, keep = self.folder / "checkpoints", self.settings.keep_checkpoints
         save_checkpoint(checkpoints, self.networks, done, self.plan(done), keep, self.best)
+
+
+def _collated(samples: list[Any]) -> Any:
+    """A batch, or the error that a reading process met: torch would turn it into one of its own."""
+    error = next((sample for sample in samples if isinstance(sample, CrepsError)), None)
+    return default_collate(samples) if error is None else error

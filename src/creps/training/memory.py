@@ -14,11 +14,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 
-import psutil
 import torch
 from torch import nn
 
 from creps.checkpoint import build_generator
+from creps.data.workers import available_bytes
 from creps.losses.creps import CrepsLoss
 from creps.networks.discriminator import PatchDiscriminator, smallest_input
 from creps.networks.generator import Generator
@@ -90,7 +90,7 @@ def free_bytes(device: torch.device) -> int:
     """Memory that a device has left."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    return int(psutil.virtual_memory().available)
+    return int(available_bytes())
 
 
 def settings_that_fit(settings: Settings, style: CrepsLoss | None, free: float, processes: int = 1) -> str:

@@ -52,7 +52,7 @@ class Monitor:
         self.folder, self.steps = folder, steps
         self.columns = ["step", "seconds_per_step", *TERMS, *(f"{name}_weight" for name in TERMS), *VALIDATION]
         self.curves = _open_curves(folder / CURVES, self.columns, start)
-        self.trackers, self.draw_curves = trackers, draw_curves
+        self.trackers, self.draw_curves = list(trackers), draw_curves
         self.first_step = self.last_step = start
         self.started = self.last_time = time.perf_counter()
 
@@ -76,8 +76,7 @@ class Monitor:
             )
             scalars |= {f"validation/{name}": value for name, value in validation.items()}
             row |= validation
-        for tracker in self.trackers:
-            tracker.scalars(scalars, step)
+        self._tell(lambda tracker: tracker.scalars(scalars, step))
         writer = csv.DictWriter(self.curves, self.columns, restval="", lineterminator="\n")
         writer.writerow({"step": step} | {name: f"{value:.8g}" for name, value in row.items()})
         self.curves.flush()
@@ -90,23 +89,31 @@ class Monitor:
 
         with atomic_file(self.folder / "pictures" / f"step_{step:08d}.png") as path:
             matplotlib.image.imsave(path, image)
-        for tracker in self.trackers:
-            tracker.picture(image, step)
+        self._tell(lambda tracker: tracker.picture(image, step))
 
     def close(self) -> None:
         """Flush what is buffered."""
         self.curves.close()
-        for tracker in self.trackers:
-            tracker.close()
+        self._tell(lambda tracker: tracker.close())
+
+    def _tell(self, what: Callable[[Tracker], None]) -> None:
+        """Tell the trackers; one that fails is left out from then on: a server that is away stops no run."""
+        for tracker in list(self.trackers):
+            try:
+                what(tracker)
+            except Exception as error:  # noqa: BLE001 - whatever a tracker's client raises
+                self.trackers.remove(tracker)
+                reason = " ".join(str(error).split())[:200]
+                log.warning("%s fails and is told nothing more (%s)", type(tracker).__name__, reason)
 
 
 def _open_curves(path: Path, columns: list[str], start: int) -> TextIO:
     """Open the curves for appending; only whole rows up to step `start` stay."""
     kept = []
     if start and path.is_file():
-        with path.open(encoding="utf-8", newline="") as stream:
+        with path.open(encoding="utf-8", errors="replace", newline="") as stream:
             rows = csv.DictReader(stream)
-            kept = [row for row in rows if (row.get("step") or "").isdigit() and int(row["step"]) <= start]
+            kept = [row for row in rows if (row.get("step") or "").isdecimal() and int(row["step"]) <= start]
     with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.DictWriter(stream, columns, restval="", extrasaction="ignore", lineterminator="\n")
         writer.writeheader()

@@ -11,11 +11,11 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, get_worker_info
 
 from creps.data.cohort import Case, Cohort
 from creps.data.patches import PatchLocation, Triple, centred_location, covering_grid, read_patch, triple
-from creps.errors import CohortError
+from creps.errors import CohortError, CrepsError
 from creps.preprocessing.intensity import AIR_NETWORK
 from creps.settings import SamplingSettings
 from creps.volume import Array
@@ -125,7 +125,7 @@ class UnpairedSampler:
         return np.random.default_rng(np.random.SeedSequence([self.seed, stream, step, index]))
 
 
-class UnpairedPatches(Dataset[dict[str, torch.Tensor]]):
+class UnpairedPatches(Dataset[dict[str, torch.Tensor] | CrepsError]):
     """The patches of a run, counted through from its first step.
 
     Item k is place ``k % batch_size`` of step ``k // batch_size``.
@@ -145,8 +145,19 @@ class UnpairedPatches(Dataset[dict[str, torch.Tensor]]):
     def __len__(self) -> int:
         return self.steps * self.sampler.batch_size
 
-    def __getitem__(self, k: int) -> dict[str, torch.Tensor]:
-        """``mr``, ``ct`` and, if there are guesses, ``guess``: each (1, D, H, W) in network units."""
+    def __getitem__(self, k: int) -> dict[str, torch.Tensor] | CrepsError:
+        """``mr``, ``ct`` and, if there are guesses, ``guess``: each (1, D, H, W) in network units.
+
+        In a reading process an error of the cohort is returned, so that it keeps its sentence.
+        """
+        try:
+            return self._read(k)
+        except CrepsError as error:
+            if get_worker_info() is None:
+                raise
+            return error
+
+    def _read(self, k: int) -> dict[str, torch.Tensor]:
         draw = self.sampler.draw(*divmod(k, self.sampler.batch_size))
         mr = read_patch(self.cohort.array(draw.mr), draw.mr_location, fill=0.0)
         ct = read_patch(self.cohort.array(draw.ct), draw.ct_location, fill=AIR_NETWORK)

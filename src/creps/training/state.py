@@ -31,6 +31,7 @@ __all__ = [
     "latest_checkpoint",
     "load_checkpoint",
     "load_discriminator",
+    "refuse_broken",
     "save_checkpoint",
 ]
 
@@ -71,7 +72,7 @@ def save_checkpoint(
     Raises:
         TrainingError: a weight is not finite; the checkpoints before stay.
     """
-    _refuse_broken(_all_tensors(networks), step, folder)
+    refuse_broken(_all_tensors(networks), step, folder)
     path = folder / f"step_{step:08d}"
     with atomic_folder(path) as temporary:
         save_model(temporary, inference_weights(networks), plan)
@@ -104,19 +105,8 @@ def load_checkpoint(path: Path, networks: Networks) -> tuple[int, Best | None]:
     Raises:
         ModelError: damaged, of another schema version, or of networks of another shape.
     """
-    try:
-        state = json.loads((path / STATE).read_text(encoding="utf-8"))
-        step, digest, version = int(state["step"]), state["sha256"], state["schema_version"]
-        best = Best(**state["best"]) if state.get("best") else None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(
-            f"{path / STATE} is missing or damaged.", "Delete this checkpoint and resume again."
-        ) from error
-    if version != SCHEMA_VERSION:
-        raise ModelError(f"{path} has schema version {version}.", "Resume with the version of creps that wrote it.")
-    if not (path / TENSORS).is_file() or sha256_file(path / TENSORS) != digest:
-        raise ModelError(f"{path / TENSORS} is damaged.", "Delete this checkpoint and resume again.")
-    tensors = load_tensors(path / TENSORS)
+    state, tensors = _read(path)
+    step, best = int(state["step"]), Best(**state["best"]) if state.get("best") else None
     try:
         for name, module in _modules(networks).items():
             module.load_state_dict(_below(tensors, name))
@@ -135,16 +125,36 @@ def load_discriminator(path: Path, networks: Networks) -> bool:
     Raises:
         ModelError: the checkpoint is damaged.
     """
-    if not (path / TENSORS).is_file():
+    if not (path / STATE).is_file():
         return False
-    try:
-        networks.discriminator.load_state_dict(_below(load_tensors(path / TENSORS), "discriminator"))
-    except RuntimeError:
+    _, tensors = _read(path)
+    ours, theirs = networks.discriminator.state_dict(), _below(tensors, "discriminator")
+    if {k: v.shape for k, v in ours.items()} != {k: v.shape for k, v in theirs.items()}:
         return False
+    networks.discriminator.load_state_dict(theirs)
     return True
 
 
-def _refuse_broken(tensors: dict[str, torch.Tensor], step: int, folder: Path) -> None:
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """A checkpoint's state and its tensors, which must have the hash that the state says."""
+    try:
+        state = json.loads((path / STATE).read_text(encoding="utf-8"))
+        int(state["step"]), state["sha256"], state["schema_version"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(
+            f"{path / STATE} is missing or damaged.", "Delete this checkpoint and resume again."
+        ) from error
+    if state["schema_version"] != SCHEMA_VERSION:
+        raise ModelError(
+            f"{path} has schema version {state['schema_version']}.", "Resume with the version of creps that wrote it."
+        )
+    if not (path / TENSORS).is_file() or sha256_file(path / TENSORS) != state["sha256"]:
+        raise ModelError(f"{path / TENSORS} is damaged.", "Delete this checkpoint and resume again.")
+    return state, load_tensors(path / TENSORS)
+
+
+def refuse_broken(tensors: dict[str, torch.Tensor], step: int, folder: Path) -> None:
+    """Raise `TrainingError` if a weight is not finite; `folder` holds the checkpoints before."""
     broken = next((name for name, value in tensors.items() if not torch.isfinite(value).all()), None)
     if broken is not None:
         raise TrainingError(

@@ -53,13 +53,25 @@ def open_trackers(
         run_id: The same for a run and its continuation.
         start: Steps done before; a resumed run goes on in the same place.
         config: The run's settings.
+
+    Raises:
+        SettingsError: one cannot be started.
     """
     kinds: dict[TrackerName, type[TensorBoard | MLflow | WeightsAndBiases]] = {
         "tensorboard": TensorBoard,
         "mlflow": MLflow,
         "wandb": WeightsAndBiases,
     }
-    return [kinds[name](folder, run_id, start, config) for name in dict.fromkeys(names)]
+    opened: list[Tracker] = []
+    for name in dict.fromkeys(names):
+        try:
+            opened.append(kinds[name](folder, run_id, start, config))
+        except Exception as error:
+            raise SettingsError(
+                f"{name} cannot be started: {' '.join(str(error).split())[:200]}.",
+                "Log in or start its server (WANDB_MODE=offline needs none), or leave it out of training.loggers.",
+            ) from error
+    return opened
 
 
 def check_installed(names: tuple[TrackerName, ...]) -> None:
