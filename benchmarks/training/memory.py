@@ -40,6 +40,7 @@ CONFIGURATIONS = {
     "small, no style": ("brain", SMALL | {"creps.weight": 0}),
     "larger patch": ("brain", SMALL | {"sampling.patch_size": [64, 64, 64]}),
     "brain, one patch": ("brain", {"training.batch_size": 1}),
+    "pelvis, one patch": ("pelvis", {"training.batch_size": 1}),
     "brain, batch 8 in 8 parts": ("brain", {"training.accumulate": 8}),
     "pelvis, batch 8 in 8 parts": ("pelvis", {"training.accumulate": 8}),
     "brain, batch 8 in 8 parts, activations again": (
