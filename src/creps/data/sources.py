@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from creps.data.cohort import Modality, Split
 from creps.errors import CrepsError, InputError
-from creps.io.dicom import Series, find_series, one_series
+from creps.io.dicom import Series, find_series, several_series
+from creps.io.dicom_header import DamagedFileError
 from creps.io.itk import SUFFIXES, is_volume_file, stem
 
 __all__ = ["Source", "dicom_source", "find_sources", "synthrad_centre"]
@@ -133,41 +134,63 @@ def _find(folder: Path, modality: Modality | None) -> list[Source]:
 
 
 def _of_patient(folder: Path, wanted: tuple[Modality, ...]) -> Iterator[Source]:
-    """The images in one patient's folder."""
-    volumes = {modality: _named(folder, modality) for modality in MODALITIES}
-    if not any(volumes.values()):
-        yield from _of_dicom(folder, wanted)
+    """The images in one patient's folder; what is wrong with it is this patient's problem alone."""
+    try:
+        volumes = {modality: _candidates(folder, modality) for modality in MODALITIES}
+        if not any(volumes.values()):
+            yield from _of_dicom(folder, wanted)
+            return
+        masks = _candidates(folder, "mask")
+    except OSError as error:
+        problem = InputError(f"The folder '{folder.name}' cannot be opened ({error.strerror}).", "Check its rights.")
+        for modality in wanted:
+            yield Source(folder.name, folder.name, folder, modality=modality, shown=folder.name, problem=problem)
         return
     for modality in wanted:
-        path = volumes[modality]
-        if path is not None:
+        found = volumes[modality]
+        if found:
             yield Source(
                 case=folder.name,
                 patient=folder.name,
-                path=path,
-                mask=_named(folder, "mask"),
+                path=found[0],
+                mask=masks[0] if masks else None,
                 modality=modality,
                 centre=synthrad_centre(folder.name, folder.parent.name),
-                shown=f"{folder.name}/{path.name}",
+                shown=f"{folder.name}/{found[0].name}",
+                problem=_doubled(folder, found) or _doubled(folder, masks),
             )
 
 
 def _of_dicom(folder: Path, wanted: tuple[Modality, ...]) -> Iterator[Source]:
     if _regions([folder]):
         return
-    found = find_series(folder)
+    damaged: list[DamagedFileError] = []
+    found = find_series(folder, damaged)
+    touched = [s for s in found if {path.parent for path in s.files} & {error.path.parent for error in damaged}]
     for modality in wanted:
         series = [s for s in found if s.modality == modality]
+        hurt = [s for s in series if s in touched]
+        if damaged and (hurt or not touched):
+            yield _damaged(folder, modality, series or found, damaged)
+            continue
         if not series:
             continue
         source = dicom_source(folder, series[0], modality)
-        if len(series) == 1:
-            yield source
-            continue
-        try:
-            one_series(folder, modality, source.case)
-        except InputError as problem:
-            yield Source(source.case, source.patient, folder, modality=modality, series=series[0], problem=problem)
+        if len(series) > 1:
+            source = replace(source, path=folder, problem=several_series(series, modality, source.case))
+        yield source
+
+
+def _damaged(folder: Path, modality: Modality, series: list[Series], damaged: list[DamagedFileError]) -> Source:
+    """A patient with files that cannot be read; their names are told if no patient's is in them."""
+    case, first = folder.name, damaged[0]
+    name = "" if any(s.names_patient(first.path.name) for s in series) else f" ({first.path.name})"
+    if series:
+        case = dicom_source(folder, series[0], modality).case
+    more = f", and so are {len(damaged) - 1} more" if len(damaged) > 1 else ""
+    problem = InputError(f"A file or folder of '{case}'{name} {first.fault}{more}.", first.remedy)
+    patient = (series[0].patient_key if series else None) or case
+    return Source(case, patient, folder, modality=modality, shown=f"{case} (DICOM)", problem=problem)
 
 
 def _regions(entries: list[Path]) -> list[str]:
@@ -177,7 +200,7 @@ def _regions(entries: list[Path]) -> list[str]:
         for entry in entries
         if entry.is_dir()
         and any(
-            child.is_dir() and any(_named(child, modality) is not None for modality in MODALITIES)
+            child.is_dir() and any(_candidates(child, modality) for modality in MODALITIES)
             for child in sorted(entry.iterdir())
         )
     ]
@@ -196,7 +219,8 @@ def _nothing(folder: Path, entries: list[Path], wanted: tuple[Modality, ...], lo
             f"{folder} holds loose volume files, which do not say whether they are MR or CT.",
             "Give a folder of MR and one of CT, or a CSV file.",
         )
-    if find_series(folder):
+    damaged: list[DamagedFileError] = []
+    if find_series(folder, damaged) or damaged:
         return InputError(
             f"{folder} holds DICOM files, but none of {' or '.join(wanted).upper().replace(' OR ', ' or ')} in a folder"
             " per patient.",
@@ -214,8 +238,16 @@ def _check_names(folder: Path, sources: list[Source]) -> None:
         seen.add((source.modality, source.case))
 
 
-def _named(folder: Path, name: str) -> Path | None:
-    found = [folder / f"{name}{ending}" for ending in SUFFIXES if (folder / f"{name}{ending}").is_file()]
-    if len(found) > 1:
-        raise InputError(f"{folder} holds both {found[0].name} and {found[1].name}.", "Keep one of them.")
-    return found[0] if found else None
+def _candidates(folder: Path, name: str) -> list[Path]:
+    """The volume files of a name, without regard to case."""
+    return [
+        path
+        for path in sorted(folder.iterdir())
+        if is_volume_file(path) and stem(path).casefold() == name and path.is_file()
+    ]
+
+
+def _doubled(folder: Path, found: list[Path]) -> InputError | None:
+    if len(found) < 2:
+        return None
+    return InputError(f"The folder '{folder.name}' holds both {found[0].name} and {found[1].name}.", "Keep one.")
