@@ -99,6 +99,31 @@ def test_some_cts_are_raw(folders, tmp_path):
     assert "1024 subtracted" in only_failure(folders, tmp_path)
 
 
+@pytest.mark.parametrize("modality", ["mr", "ct"])
+@pytest.mark.parametrize("value", [2e6, 3e38])
+def test_values_that_no_scanner_writes(folders, tmp_path, modality, value):
+    volume = ball_head(30)[modality == "ct"]
+    array = volume.array.copy()
+    array[10, 10, 10] = value
+    write_volume(volume.with_array(array), folders[modality == "ct"] / "huge.nii.gz")
+    assert "no scanner writes any beyond 1e+06" in only_failure(folders, tmp_path)
+
+
+def test_a_prepared_array_that_is_not_finite_is_not_stored(folders, tmp_path, monkeypatch):
+    from dataclasses import replace
+
+    from creps.data import preparing
+
+    original = preparing.prepare_mr
+
+    def spoil(mr, settings, name, mask):
+        prepared = original(mr, settings, name, mask)
+        return replace(prepared, array=prepared.array * np.nan) if "m1" in name else prepared
+
+    monkeypatch.setattr(preparing, "prepare_mr", spoil)
+    assert "not finite" in only_failure(folders, tmp_path)
+
+
 def test_one_image_under_two_names(folders, tmp_path):
     write_volume(ball_head(0)[0], folders[0] / "z_again.mha")  # another format of the same image
     text = only_failure(folders, tmp_path)

@@ -169,7 +169,12 @@ def _done(task: Task, hashes: tuple[str, str | None]) -> Case | None:
 def _prepared(task: Task, mask: Volume | None) -> Prepared:
     source = task.source
     step = prepare_mr if source.modality == "mr" else prepare_ct
-    return step(read_image(source.path, source.series, source.name), task.preparation, source.name, mask)
+    prepared = step(read_image(source.path, source.series, source.name), task.preparation, source.name, mask)
+    if not np.isfinite(prepared.array).all():
+        raise InputError(
+            f"{source.name} gives values that are not finite when it is prepared.", "Check the range of its values."
+        )
+    return prepared
 
 
 def _store(task: Task, prepared: Prepared, hashes: tuple[str, str | None]) -> Case:
