@@ -154,11 +154,15 @@ def _done(task: Task, hashes: tuple[str, str | None]) -> Case | None:
     path = record_path(task.folder, source.modality, source.case)
     try:
         record = read_versioned(path, Record, CohortError, other_version="", damaged="")
-        for kind in (source.modality, f"{source.modality}_body"):
-            array = np.load(task.folder / kind / f"{source.case}.npy", mmap_mode="r", allow_pickle=False)
-            if array.shape != record.case.shape:
+        digest = hashlib.sha256()
+        for kind, dtype in ((source.modality, np.float32), (f"{source.modality}_body", np.bool_)):
+            array = np.load(task.folder / kind / f"{source.case}.npy", allow_pickle=False)
+            if array.shape != record.case.shape or array.dtype != dtype:
                 return None
-    except (CohortError, OSError, ValueError):
+            digest.update(array.tobytes())
+    except (CohortError, OSError, ValueError, EOFError):
+        return None
+    if digest.hexdigest() != record.case.prepared_sha256:
         return None
     same = (record.case.source_sha256, record.case.mask_sha256) == hashes
     if not same or record.creps != _version() or record.preparation != fingerprint(task.preparation, source.modality):
