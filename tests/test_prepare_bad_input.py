@@ -167,6 +167,18 @@ def test_masks_that_cannot_be_used(tmp_path, content, message):
     assert message in only_failure((tmp_path / "data", None), tmp_path)
 
 
+def test_all_in_validation(folders, tmp_path, caplog):
+    lines = [f"{p.parent.name},{p},{{}}" for folder in folders for p in sorted(folder.iterdir())]
+    table = tmp_path / "cases.csv"
+    for split in ("validation", "train"):
+        table.write_text("\n".join(["modality,path,split", *lines]).replace("{}", split))
+        if split == "validation":
+            with pytest.raises(CohortError, match="All cases are in validation"):
+                prepare(str(table), None, str(tmp_path / "c"), settings())
+    prepare(str(table), None, str(tmp_path / "c"), settings())
+    assert "No MR is in validation" in caplog.text
+
+
 def test_no_ct_at_all(tmp_path):
     (tmp_path / "cases.csv").write_text("modality,path\nmr,a.nii\n")
     write_volume(ball_head(0)[0], tmp_path / "a.nii")
@@ -176,10 +188,10 @@ def test_no_ct_at_all(tmp_path):
 
 def test_a_full_disk_stops_at_once(folders, tmp_path, monkeypatch):
     def full(path, array):
-        raise OSError(28, "No space left on device", str(path))
+        raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("creps.data.preparing.np.save", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match=r"No space left.*m0\.npy"):
         prepare(*folders, tmp_path / "c", settings())
     assert not (tmp_path / "c").exists()
 

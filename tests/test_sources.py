@@ -208,45 +208,6 @@ def test_several_series_of_a_patient_are_that_patients_problem(tmp_path):
         find_sources(tmp_path / "loose", "ct")
 
 
-def closed_to_us(monkeypatch, name):
-    import pathlib
-
-    original = pathlib.Path.open
-
-    def refuse(path, *rest, **options):
-        if path.name == name:
-            raise PermissionError(13, "Permission denied", str(path))
-        return original(path, *rest, **options)
-
-    monkeypatch.setattr(pathlib.Path, "open", refuse)
-
-
-@pytest.mark.parametrize("kind", ["empty", "cut", "closed", "doubled", "two masks", "named"])
-def test_a_spoilt_patient_is_that_patients_problem(tmp_path, monkeypatch, kind):
-    for i in range(3):
-        write_series(tmp_path / f"p{i}" / "study", stored(seed=i), modality="MR", slope=None, patient=f"N-{i}77")
-    spoilt = tmp_path / "p1" / "study" / "005.dcm"
-    if kind == "empty":
-        spoilt.write_bytes(b"")
-    elif kind == "cut":
-        spoilt.write_bytes(spoilt.read_bytes()[:400])
-    elif kind == "closed":
-        spoilt.rename(spoilt.with_name("locked"))
-        closed_to_us(monkeypatch, "locked")
-    elif kind == "named":
-        spoilt.rename(spoilt.with_name("DOE_5.dcm")).write_bytes(b"")
-    else:
-        touch(tmp_path / "p1" / "mr.nii.gz", tmp_path / "p1" / ("mr.nii" if kind == "doubled" else "mask.mha"))
-        touch(tmp_path / "p1" / "MASK.nii")
-    found = find_sources(tmp_path, "mr")
-    assert [source.case for source in found] == ["p0", "p1", "p2"]
-    assert [source.problem is None for source in found] == [True, False, True]
-    message = str(found[1].problem)
-    assert "'p1'" in message
-    assert str(tmp_path) not in message
-    assert "DOE" not in message
-
-
 @given(
     st.lists(st.sampled_from([None, "A", "B", "C"]), min_size=2, max_size=40), st.floats(0.05, 0.9), st.integers(0, 5)
 )

@@ -188,7 +188,10 @@ def _store(task: Task, prepared: Prepared, hashes: tuple[str, str | None]) -> Ca
     for kind, array in ((source.modality, prepared.array), (f"{source.modality}_body", prepared.body)):
         path = task.folder / kind / f"{source.case}.npy"
         path.unlink(missing_ok=True)
-        np.save(path, array)
+        try:
+            np.save(path, array)
+        except OSError as error:  # a full disk does not say where
+            raise OSError(error.errno or errno.ENOSPC, error.strerror or str(error), str(path)) from error
     return Case(
         case=source.case,
         patient=source.patient,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -14,6 +15,8 @@ from creps.io.dicom_header import DamagedFileError
 from creps.io.itk import SUFFIXES, is_volume_file, stem
 
 __all__ = ["Source", "dicom_source", "find_sources", "synthrad_centre"]
+
+log = logging.getLogger(__name__)
 
 MODALITIES: tuple[Modality, ...] = ("mr", "ct")
 
@@ -62,7 +65,7 @@ class Source:
     @property
     def name(self) -> str:
         """What messages call it."""
-        return self.case if self.series is not None else str(self.path)
+        return f"{self.modality.upper()} '{self.case}'" if self.series is not None else str(self.path)
 
 
 def find_sources(folder: Path, modality: Modality | None = None) -> list[Source]:
@@ -128,9 +131,28 @@ def _find(folder: Path, modality: Modality | None) -> list[Source]:
         )
     if not per_patient and not (files and modality):
         raise _nothing(folder, entries, wanted, bool(files))
+    if per_patient:
+        _tell_passed_over(entries, per_patient)
     found = per_patient or [Source(stem(path), stem(path), path, modality=wanted[0], shown=path.name) for path in files]
+    found = _numbered(found)
     _check_names(folder, found)
     return found
+
+
+def _tell_passed_over(entries: list[Path], found: list[Source]) -> None:
+    """Name the sub-folders that may have been meant as patients' but hold nothing under a known name."""
+    used = {source.path for source in found} | {parent for source in found for parent in source.path.parents}
+    for entry in entries:
+        try:
+            if entry in used or not entry.is_dir():
+                continue
+            content = [path for path in entry.iterdir() if not path.name.startswith(".")]
+        except OSError:
+            continue  # it is a failure already
+        known = any(_candidates(entry, modality) for modality in MODALITIES)
+        if not content or (not known and any(is_volume_file(path) for path in content)):
+            what = "holds neither mr.* nor ct.*" if content else "is empty"
+            log.warning("The folder '%s' %s and is passed over.", entry.name, what)
 
 
 def _of_patient(folder: Path, wanted: tuple[Modality, ...]) -> Iterator[Source]:
@@ -155,7 +177,7 @@ def _of_patient(folder: Path, wanted: tuple[Modality, ...]) -> Iterator[Source]:
                 path=found[0],
                 mask=masks[0] if masks else None,
                 modality=modality,
-                centre=synthrad_centre(folder.name, folder.parent.name),
+                centre=synthrad_centre(folder.name, folder.parent.absolute().name),
                 shown=f"{folder.name}/{found[0].name}",
                 problem=_doubled(folder, found) or _doubled(folder, masks),
             )
@@ -220,7 +242,14 @@ def _nothing(folder: Path, entries: list[Path], wanted: tuple[Modality, ...], lo
             "Give a folder of MR and one of CT, or a CSV file.",
         )
     damaged: list[DamagedFileError] = []
-    if find_series(folder, damaged) or damaged:
+    series = find_series(folder, damaged)
+    others = {one.modality for one in series} - set(wanted)
+    if len(wanted) == 1 and series and others == {one.modality for one in series}:
+        return InputError(
+            f"{folder} holds DICOM series of {others.pop().upper()}, none of {wanted[0].upper()}.",
+            "Exchange the folders: MR first, then CT.",
+        )
+    if series or damaged:
         return InputError(
             f"{folder} holds DICOM files, but none of {' or '.join(wanted).upper().replace(' OR ', ' or ')} in a folder"
             " per patient.",
@@ -228,6 +257,26 @@ def _nothing(folder: Path, entries: list[Path], wanted: tuple[Modality, ...], lo
         )
     kind = "MR and no CT" if len(wanted) == 2 else wanted[0].upper()
     return InputError(f"{folder} holds no {kind} volume.", f"{REMEDY} Read are DICOM and {', '.join(SUFFIXES)}.")
+
+
+def _numbered(sources: list[Source]) -> list[Source]:
+    """Give names that stand for a patient's a number where several folders are one patient's, and say so."""
+    seen: dict[tuple[Modality, str], int] = {}
+    folders: dict[tuple[Modality, str], list[str]] = {}
+    numbered = []
+    for source in sources:
+        key = (source.modality, source.case)
+        seen[key] = seen.get(key, 0) + 1
+        if seen[key] > 1 and source.shown.endswith("(DICOM)"):
+            case = f"{source.case}-{seen[key]}"
+            source = replace(source, case=case, shown=f"{case} (DICOM)")
+        if source.series is not None and source.series.patient_key:
+            folders.setdefault((source.modality, source.patient), []).append(source.case)
+        numbered.append(source)
+    for (modality, _), cases in folders.items():
+        if len(cases) > 1:
+            log.warning("These %s have one patient's ID: %s.", modality.upper(), ", ".join(cases))
+    return numbered
 
 
 def _check_names(folder: Path, sources: list[Source]) -> None:
@@ -240,11 +289,8 @@ def _check_names(folder: Path, sources: list[Source]) -> None:
 
 def _candidates(folder: Path, name: str) -> list[Path]:
     """The volume files of a name, without regard to case."""
-    return [
-        path
-        for path in sorted(folder.iterdir())
-        if is_volume_file(path) and stem(path).casefold() == name and path.is_file()
-    ]
+    entries = sorted(folder.iterdir())
+    return [p for p in entries if is_volume_file(p) and stem(p).casefold() == name and p.is_file()]
 
 
 def _doubled(folder: Path, found: list[Path]) -> InputError | None:

@@ -34,9 +34,9 @@ BYTES_PER_PROCESS = 300e6
 
 
 def prepare(
-    source: Path,
-    second: Path | None,
-    folder: Path,
+    source: Path | str,
+    second: Path | str | None,
+    folder: Path | str,
     settings: Settings,
     progress: Progress | None = None,
     *,
@@ -63,7 +63,7 @@ def prepare(
     """
     folder = Path(folder).resolve()
     _check_target(folder, settings, resume)
-    sources = find_all_sources(source, second)
+    sources = find_all_sources(Path(source), None if second is None else Path(second))
     screened = screen(sources)
     with Staging(folder) as staging:
         old = _check_target(folder, settings, resume)  # again: it may have appeared while this one was looking
@@ -78,6 +78,7 @@ def prepare(
             log.warning("%s", failure)
         check_usable(prepared, failures)
         splits = _splits(sources, prepared, settings.preparation, old)
+        _warn_if_empty(prepared, splits, settings.preparation)
         cases = tuple(case.model_copy(update={"split": splits[case.patient]}) for case in prepared)
         manifest = Manifest(
             preset=settings.preset, preparation=settings.preparation, cases=cases, provenance=provenance()
@@ -185,6 +186,16 @@ def _splits(
             usable = {(case.modality, case.case) for case in cases}
             return assign_splits([s for s in sources if (s.modality, s.case) in usable], preparation, known)
     return splits
+
+
+def _warn_if_empty(cases: Sequence[Case], splits: dict[str, Split], preparation: PreparationSettings) -> None:
+    """A part without a case is not what was asked for: all in validation is refused, an empty validation is said."""
+    if all(splits[case.patient] == "validation" for case in cases):
+        raise CohortError("All cases are in validation; none is left to train on.", "Put some into training.")
+    for modality in ("mr", "ct"):
+        parts = {splits[case.patient] for case in cases if case.modality == modality}
+        if preparation.validation_fraction > 0 and "validation" not in parts:
+            log.warning("No %s is in validation: there are too few patients, or the table says so.", modality.upper())
 
 
 def _dropped(case: Case, error: CrepsError) -> Failure:

@@ -40,7 +40,7 @@ def check_mr(mr: Volume, name: str) -> None:
     """Refuse an MR that is empty or looks like a CT.
 
     Raises:
-        InputError: constant, without a positive value, with the air of a CT, no scanner's values, or an impossible size.
+        InputError: constant, nothing positive, with the air of a CT, no scanner's values, or an impossible size.
     """
     check_extent(mr.shape, mr.extent_mm, name)
     low, high = _range(mr, name)
