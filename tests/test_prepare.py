@@ -170,8 +170,16 @@ def test_one_dark_voxel_does_not_make_an_mr_a_ct(tmp_path, head_folders):
 def test_two_volumes_of_one_patient_are_refused(tmp_path):
     for name in ("mr.nii.gz", "mr.mha"):
         write_volume(ball_head(0)[0], tmp_path / "p" / name)
-    with pytest.raises(InputError, match=r"holds both mr\.nii\.gz and mr\.mha"):
-        find_sources(tmp_path, "mr")
+    (source,) = find_sources(tmp_path, "mr")
+    assert "holds both mr.mha and mr.nii.gz" in str(source.problem)
+
+
+def test_drawing_alone_takes_no_settings(tmp_path, capsys):
+    from tests.test_cli import run
+
+    for extra in (["--resume"], ["-p", "brain"], ["--from", "m"], ["--preparation.seed", "3"]):
+        assert run("-q", "prepare", "--inspect", "-o", tmp_path / "c", *extra) == 2
+        assert f"{extra[0]} needs SOURCES" in capsys.readouterr().err
 
 
 def test_folders_that_hold_nothing(tmp_path, head_folders):

@@ -99,6 +99,31 @@ def test_some_cts_are_raw(folders, tmp_path):
     assert "1024 subtracted" in only_failure(folders, tmp_path)
 
 
+@pytest.mark.parametrize("modality", ["mr", "ct"])
+@pytest.mark.parametrize("value", [2e6, 3e38])
+def test_values_that_no_scanner_writes(folders, tmp_path, modality, value):
+    volume = ball_head(30)[modality == "ct"]
+    array = volume.array.copy()
+    array[10, 10, 10] = value
+    write_volume(volume.with_array(array), folders[modality == "ct"] / "huge.nii.gz")
+    assert "no scanner writes any beyond 1e+06" in only_failure(folders, tmp_path)
+
+
+def test_a_prepared_array_that_is_not_finite_is_not_stored(folders, tmp_path, monkeypatch):
+    from dataclasses import replace
+
+    from creps.data import preparing
+
+    original = preparing.prepare_mr
+
+    def spoil(mr, settings, name, mask):
+        prepared = original(mr, settings, name, mask)
+        return replace(prepared, array=prepared.array * np.nan) if "m1" in name else prepared
+
+    monkeypatch.setattr(preparing, "prepare_mr", spoil)
+    assert "not finite" in only_failure(folders, tmp_path)
+
+
 def test_one_image_under_two_names(folders, tmp_path):
     write_volume(ball_head(0)[0], folders[0] / "z_again.mha")  # another format of the same image
     text = only_failure(folders, tmp_path)
@@ -142,6 +167,18 @@ def test_masks_that_cannot_be_used(tmp_path, content, message):
     assert message in only_failure((tmp_path / "data", None), tmp_path)
 
 
+def test_all_in_validation(folders, tmp_path, caplog):
+    lines = [f"{p.parent.name},{p},{{}}" for folder in folders for p in sorted(folder.iterdir())]
+    table = tmp_path / "cases.csv"
+    for split in ("validation", "train"):
+        table.write_text("\n".join(["modality,path,split", *lines]).replace("{}", split))
+        if split == "validation":
+            with pytest.raises(CohortError, match="All cases are in validation"):
+                prepare(str(table), None, str(tmp_path / "c"), settings())
+    prepare(str(table), None, str(tmp_path / "c"), settings())
+    assert "No MR is in validation" in caplog.text
+
+
 def test_no_ct_at_all(tmp_path):
     (tmp_path / "cases.csv").write_text("modality,path\nmr,a.nii\n")
     write_volume(ball_head(0)[0], tmp_path / "a.nii")
@@ -151,10 +188,10 @@ def test_no_ct_at_all(tmp_path):
 
 def test_a_full_disk_stops_at_once(folders, tmp_path, monkeypatch):
     def full(path, array):
-        raise OSError(28, "No space left on device", str(path))
+        raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("creps.data.preparing.np.save", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match=r"No space left.*m0\.npy"):
         prepare(*folders, tmp_path / "c", settings())
     assert not (tmp_path / "c").exists()
 

@@ -219,6 +219,9 @@ def test_one_process_at_a_time(folders, tmp_path):
     lock.write_text(json.dumps({"process": own.pid, "started": own.create_time()}))
     with pytest.raises(InputError, match="is being prepared by another process"):
         prepare(*folders, tmp_path / "c", settings())
+    lock.write_text(json.dumps({"process": own.pid, "started": 1.0, "host": "another"}))
+    with pytest.raises(InputError, match="is being prepared by another process"):
+        prepare(*folders, tmp_path / "c", settings())
     lock.write_text(json.dumps({"process": own.pid, "started": 1.0}))  # that one is gone
     prepare(*folders, tmp_path / "c", settings())
 

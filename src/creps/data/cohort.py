@@ -174,7 +174,7 @@ class Cohort:
         path = self.folder / folder / f"{case.case}.npy"
         try:
             array: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, EOFError) as error:
             raise self._broken(case, f"cannot be opened at {path}") from error
         if array.shape != case.shape:
             raise self._broken(case, f"has shape {array.shape}, the manifest says {case.shape}")
@@ -185,7 +185,7 @@ class Cohort:
     def _broken(self, case: Case, what: str) -> CohortError:
         return CohortError(
             f"{case.modality.upper()} case '{case.case}' of cohort {self.folder} {what}.",
-            "Run 'creps prepare' again.",
+            "Run 'creps prepare' again with --resume.",
         )
 
 

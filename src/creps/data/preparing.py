@@ -154,11 +154,15 @@ def _done(task: Task, hashes: tuple[str, str | None]) -> Case | None:
     path = record_path(task.folder, source.modality, source.case)
     try:
         record = read_versioned(path, Record, CohortError, other_version="", damaged="")
-        for kind in (source.modality, f"{source.modality}_body"):
-            array = np.load(task.folder / kind / f"{source.case}.npy", mmap_mode="r", allow_pickle=False)
-            if array.shape != record.case.shape:
+        digest = hashlib.sha256()
+        for kind, dtype in ((source.modality, np.float32), (f"{source.modality}_body", np.bool_)):
+            array = np.load(task.folder / kind / f"{source.case}.npy", allow_pickle=False)
+            if array.shape != record.case.shape or array.dtype != dtype:
                 return None
-    except (CohortError, OSError, ValueError):
+            digest.update(array.tobytes())
+    except (CohortError, OSError, ValueError, EOFError):
+        return None
+    if digest.hexdigest() != record.case.prepared_sha256:
         return None
     same = (record.case.source_sha256, record.case.mask_sha256) == hashes
     if not same or record.creps != _version() or record.preparation != fingerprint(task.preparation, source.modality):
@@ -169,7 +173,12 @@ def _done(task: Task, hashes: tuple[str, str | None]) -> Case | None:
 def _prepared(task: Task, mask: Volume | None) -> Prepared:
     source = task.source
     step = prepare_mr if source.modality == "mr" else prepare_ct
-    return step(read_image(source.path, source.series, source.name), task.preparation, source.name, mask)
+    prepared = step(read_image(source.path, source.series, source.name), task.preparation, source.name, mask)
+    if not np.isfinite(prepared.array).all():
+        raise InputError(
+            f"{source.name} gives values that are not finite when it is prepared.", "Check the range of its values."
+        )
+    return prepared
 
 
 def _store(task: Task, prepared: Prepared, hashes: tuple[str, str | None]) -> Case:
@@ -179,7 +188,10 @@ def _store(task: Task, prepared: Prepared, hashes: tuple[str, str | None]) -> Ca
     for kind, array in ((source.modality, prepared.array), (f"{source.modality}_body", prepared.body)):
         path = task.folder / kind / f"{source.case}.npy"
         path.unlink(missing_ok=True)
-        np.save(path, array)
+        try:
+            np.save(path, array)
+        except OSError as error:  # a full disk does not say where
+            raise OSError(error.errno or errno.ENOSPC, error.strerror or str(error), str(path)) from error
     return Case(
         case=source.case,
         patient=source.patient,

@@ -149,7 +149,7 @@ def _outlying(
             "Check that it is one scan of the region; resample or crop it if it is.",
         )
     extent, typical = max(header.extent_mm), float(np.median([max(h.extent_mm) for h in others]))
-    if typical > 0 and not 1 / EXTENT_FACTOR < extent / typical < EXTENT_FACTOR:
+    if typical > 0 and min(header.spacing_mm) > 0 and not 1 / EXTENT_FACTOR < extent / typical < EXTENT_FACTOR:
         return InputError(
             f"{source.name} measures {extent:.3g} mm along its longest axis, the cohort's median"
             f" {source.modality.upper()} {typical:.3g} mm.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import difflib
 import io
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from creps.data.cohort import Modality, Split
 from creps.data.sources import Source, dicom_source
 from creps.errors import CrepsError, InputError
 from creps.io.dicom import one_series
+from creps.io.dicom_header import DamagedFileError
 from creps.io.itk import SUFFIXES, is_volume_file, stem
 
 __all__ = ["COLUMNS", "read_table"]
@@ -23,6 +25,9 @@ REQUIRED = ("modality", "path")
 SPLITS: dict[str, Split] = {"train": "train", "validation": "validation"}
 MODALITIES: dict[str, Modality] = {"mr": "mr", "ct": "ct"}
 CASE_NAME = re.compile(r"\w[\w .+-]*")
+
+
+LONGEST_NAME = 100
 
 
 @dataclass(frozen=True)
@@ -68,12 +73,22 @@ def _rows(table: Path) -> Iterator[Row]:
         raise InputError(f"{table}, row {line}, is not UTF-8.", "Save it as 'CSV UTF-8'.") from error
     except OSError as error:
         raise InputError(f"{table} cannot be read ({error.strerror}).", "Check the path and its rights.") from error
+    if "\0" in text:
+        line = text[: text.index("\0")].count("\n") + 1
+        raise InputError(f"{table}, row {line}, holds a NUL character: it is no CSV.", "Save it as 'CSV UTF-8'.")
+    above = re.match(r"(?i:[ \t]*\r?\n|sep=.?\r?\n)*", text)  # what comes before the header
+    skipped = above[0].count("\n") if above else 0
+    text = text[above.end() :] if above else text
     first = text.partition("\n")[0]
+    if "\t" in first and not {",", ";"} & set(first):
+        raise InputError(f"{table} is separated by tabs.", "Separate the columns by comma or semicolon.")
     reader = csv.reader(io.StringIO(text), delimiter=";" if first.count(";") > first.count(",") else ",")
     try:
-        lines = [(reader.line_num, [cell.strip() for cell in line]) for line in reader]
+        lines = [(reader.line_num + skipped, [cell.strip() for cell in line]) for line in reader]
     except csv.Error as error:
-        raise InputError(f"{table}, row {reader.line_num}, cannot be read ({error}).", "Correct it.") from error
+        raise InputError(
+            f"{table}, row {reader.line_num + skipped}, cannot be read ({error}).", "Correct it."
+        ) from error
     header = _header(table, lines[0][1] if lines else [])
     filled = [(number, cells) for number, cells in lines[1:] if any(cells)]
     if not filled:
@@ -119,6 +134,10 @@ def _source(row: Row) -> Source:
     else:
         case = cells["case"] or (path.parent.name if stem(path).lower() == modality else stem(path))
         source = Source(case, cells["patient"] or case, path, modality=modality, shown=_shown(row, path))
+    if len(source.case) > LONGEST_NAME:
+        raise row.error(
+            "case", f"the name has {len(source.case)} characters.", f"Use {LONGEST_NAME} at most: it names files."
+        )
     if not CASE_NAME.fullmatch(source.case):
         raise row.error(
             "case", f"'{source.case}' cannot be a file's name.", "Use letters, digits, spaces, '.', '_', '+' and '-'."
@@ -130,6 +149,11 @@ def _series_source(row: Row, path: Path, modality: Modality) -> Source:
     case = row.cells["case"]
     try:
         series = one_series(path, modality, f"The folder '{path.name}'")
+    except DamagedFileError as error:
+        case = case or path.name
+        problem = row.error("path", f"a file or folder of '{case}' {error.fault}.", error.remedy)
+        patient = row.cells["patient"] or case
+        return Source(case, patient, path, modality=modality, shown=f"{case} (DICOM)", problem=problem)
     except CrepsError as error:
         raise row.error("path", error.what, error.remedy) from error
     source = dicom_source(path, series, modality, case or None)
@@ -138,7 +162,7 @@ def _series_source(row: Row, path: Path, modality: Modality) -> Source:
 
 def _path(row: Row, column: str) -> Path:
     text = row.cells[column]
-    path = (row.table.parent / text).resolve() if text else row.table
+    path = Path(os.path.normpath(row.table.parent.absolute() / text)) if text else row.table
     if not text:
         raise row.error(column, "is empty.", "Write the path of the image, relative to the CSV file.")
     try:
@@ -153,7 +177,7 @@ def _path(row: Row, column: str) -> Path:
 
 
 def _shown(row: Row, path: Path) -> str:
-    root = row.table.parent.resolve()
+    root = Path(os.path.normpath(row.table.parent.absolute()))
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
 
 
@@ -169,7 +193,7 @@ def _check_unique(rows: list[Row], sources: list[Source]) -> None:
                 "Give each image of a modality its own name.",
             )
         cases[key] = row.number
-        image = source.series.uid if source.series is not None else source.path
+        image = source.series.uid if source.series is not None else source.path.resolve()
         if image in paths:
             raise row.error("path", f"is the image of row {paths[image]} once more.", "Delete one of the rows.")
         paths[image] = row.number
@@ -182,9 +206,9 @@ def _check_splits(rows: list[Row], sources: list[Source]) -> None:
         raise rows[given.index(False)].error(
             "split", "is empty, while other rows have one.", "Fill the column in every row, or leave it empty."
         )
-    first: dict[str, tuple[Row, Split | None]] = {}
+    first: dict[str, tuple[Row, Split | None]] = {}  # small letters: K1 and k1 are one patient
     for row, source in zip(rows, sources, strict=True):
-        before, split = first.setdefault(source.patient, (row, source.split))
+        before, split = first.setdefault(source.patient.casefold(), (row, source.split))
         if split != source.split:
             raise row.error(
                 "split",

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from creps.data.cohort import Modality, Split
 from creps.errors import CrepsError, InputError
-from creps.io.dicom import Series, find_series, one_series
+from creps.io.dicom import Series, find_series, several_series
+from creps.io.dicom_header import DamagedFileError
 from creps.io.itk import SUFFIXES, is_volume_file, stem
 
 __all__ = ["Source", "dicom_source", "find_sources", "synthrad_centre"]
+
+log = logging.getLogger(__name__)
 
 MODALITIES: tuple[Modality, ...] = ("mr", "ct")
 
@@ -61,7 +65,7 @@ class Source:
     @property
     def name(self) -> str:
         """What messages call it."""
-        return self.case if self.series is not None else str(self.path)
+        return f"{self.modality.upper()} '{self.case}'" if self.series is not None else str(self.path)
 
 
 def find_sources(folder: Path, modality: Modality | None = None) -> list[Source]:
@@ -127,47 +131,88 @@ def _find(folder: Path, modality: Modality | None) -> list[Source]:
         )
     if not per_patient and not (files and modality):
         raise _nothing(folder, entries, wanted, bool(files))
+    if per_patient:
+        _tell_passed_over(entries, per_patient)
     found = per_patient or [Source(stem(path), stem(path), path, modality=wanted[0], shown=path.name) for path in files]
+    found = _numbered(found)
     _check_names(folder, found)
     return found
 
 
+def _tell_passed_over(entries: list[Path], found: list[Source]) -> None:
+    """Name the sub-folders that may have been meant as patients' but hold nothing under a known name."""
+    used = {source.path for source in found} | {parent for source in found for parent in source.path.parents}
+    for entry in entries:
+        try:
+            if entry in used or not entry.is_dir():
+                continue
+            content = [path for path in entry.iterdir() if not path.name.startswith(".")]
+        except OSError:
+            continue  # it is a failure already
+        known = any(_candidates(entry, modality) for modality in MODALITIES)
+        if not content or (not known and any(is_volume_file(path) for path in content)):
+            what = "holds neither mr.* nor ct.*" if content else "is empty"
+            log.warning("The folder '%s' %s and is passed over.", entry.name, what)
+
+
 def _of_patient(folder: Path, wanted: tuple[Modality, ...]) -> Iterator[Source]:
-    """The images in one patient's folder."""
-    volumes = {modality: _named(folder, modality) for modality in MODALITIES}
-    if not any(volumes.values()):
-        yield from _of_dicom(folder, wanted)
+    """The images in one patient's folder; what is wrong with it is this patient's problem alone."""
+    try:
+        volumes = {modality: _candidates(folder, modality) for modality in MODALITIES}
+        if not any(volumes.values()):
+            yield from _of_dicom(folder, wanted)
+            return
+        masks = _candidates(folder, "mask")
+    except OSError as error:
+        problem = InputError(f"The folder '{folder.name}' cannot be opened ({error.strerror}).", "Check its rights.")
+        for modality in wanted:
+            yield Source(folder.name, folder.name, folder, modality=modality, shown=folder.name, problem=problem)
         return
     for modality in wanted:
-        path = volumes[modality]
-        if path is not None:
+        found = volumes[modality]
+        if found:
             yield Source(
                 case=folder.name,
                 patient=folder.name,
-                path=path,
-                mask=_named(folder, "mask"),
+                path=found[0],
+                mask=masks[0] if masks else None,
                 modality=modality,
-                centre=synthrad_centre(folder.name, folder.parent.name),
-                shown=f"{folder.name}/{path.name}",
+                centre=synthrad_centre(folder.name, folder.parent.absolute().name),
+                shown=f"{folder.name}/{found[0].name}",
+                problem=_doubled(folder, found) or _doubled(folder, masks),
             )
 
 
 def _of_dicom(folder: Path, wanted: tuple[Modality, ...]) -> Iterator[Source]:
     if _regions([folder]):
         return
-    found = find_series(folder)
+    damaged: list[DamagedFileError] = []
+    found = find_series(folder, damaged)
+    touched = [s for s in found if {path.parent for path in s.files} & {error.path.parent for error in damaged}]
     for modality in wanted:
         series = [s for s in found if s.modality == modality]
+        hurt = [s for s in series if s in touched]
+        if damaged and (hurt or not touched):
+            yield _damaged(folder, modality, series or found, damaged)
+            continue
         if not series:
             continue
         source = dicom_source(folder, series[0], modality)
-        if len(series) == 1:
-            yield source
-            continue
-        try:
-            one_series(folder, modality, source.case)
-        except InputError as problem:
-            yield Source(source.case, source.patient, folder, modality=modality, series=series[0], problem=problem)
+        if len(series) > 1:
+            source = replace(source, path=folder, problem=several_series(series, modality, source.case))
+        yield source
+
+
+def _damaged(folder: Path, modality: Modality, series: list[Series], damaged: list[DamagedFileError]) -> Source:
+    """A patient with files that cannot be read; their names are told if no patient's is in them."""
+    case, first = folder.name, damaged[0]
+    name = "" if any(s.names_patient(first.path.name) for s in series) else f" ({first.path.name})"
+    if series:
+        case = dicom_source(folder, series[0], modality).case
+    more = f", and so are {len(damaged) - 1} more" if len(damaged) > 1 else ""
+    problem = InputError(f"A file or folder of '{case}'{name} {first.fault}{more}.", first.remedy)
+    patient = (series[0].patient_key if series else None) or case
+    return Source(case, patient, folder, modality=modality, shown=f"{case} (DICOM)", problem=problem)
 
 
 def _regions(entries: list[Path]) -> list[str]:
@@ -177,7 +222,7 @@ def _regions(entries: list[Path]) -> list[str]:
         for entry in entries
         if entry.is_dir()
         and any(
-            child.is_dir() and any(_named(child, modality) is not None for modality in MODALITIES)
+            child.is_dir() and any(_candidates(child, modality) for modality in MODALITIES)
             for child in sorted(entry.iterdir())
         )
     ]
@@ -196,7 +241,15 @@ def _nothing(folder: Path, entries: list[Path], wanted: tuple[Modality, ...], lo
             f"{folder} holds loose volume files, which do not say whether they are MR or CT.",
             "Give a folder of MR and one of CT, or a CSV file.",
         )
-    if find_series(folder):
+    damaged: list[DamagedFileError] = []
+    series = find_series(folder, damaged)
+    others = {one.modality for one in series} - set(wanted)
+    if len(wanted) == 1 and series and others == {one.modality for one in series}:
+        return InputError(
+            f"{folder} holds DICOM series of {others.pop().upper()}, none of {wanted[0].upper()}.",
+            "Exchange the folders: MR first, then CT.",
+        )
+    if series or damaged:
         return InputError(
             f"{folder} holds DICOM files, but none of {' or '.join(wanted).upper().replace(' OR ', ' or ')} in a folder"
             " per patient.",
@@ -204,6 +257,26 @@ def _nothing(folder: Path, entries: list[Path], wanted: tuple[Modality, ...], lo
         )
     kind = "MR and no CT" if len(wanted) == 2 else wanted[0].upper()
     return InputError(f"{folder} holds no {kind} volume.", f"{REMEDY} Read are DICOM and {', '.join(SUFFIXES)}.")
+
+
+def _numbered(sources: list[Source]) -> list[Source]:
+    """Give names that stand for a patient's a number where several folders are one patient's, and say so."""
+    seen: dict[tuple[Modality, str], int] = {}
+    folders: dict[tuple[Modality, str], list[str]] = {}
+    numbered = []
+    for source in sources:
+        key = (source.modality, source.case)
+        seen[key] = seen.get(key, 0) + 1
+        if seen[key] > 1 and source.shown.endswith("(DICOM)"):
+            case = f"{source.case}-{seen[key]}"
+            source = replace(source, case=case, shown=f"{case} (DICOM)")
+        if source.series is not None and source.series.patient_key:
+            folders.setdefault((source.modality, source.patient), []).append(source.case)
+        numbered.append(source)
+    for (modality, _), cases in folders.items():
+        if len(cases) > 1:
+            log.warning("These %s have one patient's ID: %s.", modality.upper(), ", ".join(cases))
+    return numbered
 
 
 def _check_names(folder: Path, sources: list[Source]) -> None:
@@ -214,8 +287,13 @@ def _check_names(folder: Path, sources: list[Source]) -> None:
         seen.add((source.modality, source.case))
 
 
-def _named(folder: Path, name: str) -> Path | None:
-    found = [folder / f"{name}{ending}" for ending in SUFFIXES if (folder / f"{name}{ending}").is_file()]
-    if len(found) > 1:
-        raise InputError(f"{folder} holds both {found[0].name} and {found[1].name}.", "Keep one of them.")
-    return found[0] if found else None
+def _candidates(folder: Path, name: str) -> list[Path]:
+    """The volume files of a name, without regard to case."""
+    entries = sorted(folder.iterdir())
+    return [p for p in entries if is_volume_file(p) and stem(p).casefold() == name and p.is_file()]
+
+
+def _doubled(folder: Path, found: list[Path]) -> InputError | None:
+    if len(found) < 2:
+        return None
+    return InputError(f"The folder '{folder.name}' holds both {found[0].name} and {found[1].name}.", "Keep one.")

@@ -13,18 +13,24 @@ from creps.settings import PreparationSettings
 __all__ = ["assign_splits", "split_patients"]
 
 
-def assign_splits(sources: Sequence[Source], settings: PreparationSettings) -> dict[str, Split]:
-    """The split of every patient: the table's where it names one, else drawn."""
+def assign_splits(
+    sources: Sequence[Source], settings: PreparationSettings, known: Mapping[str, Split] | None = None
+) -> dict[str, Split]:
+    """The split of every patient: the table's where it names one, else what is `known`, else drawn."""
     given: dict[str, Split] = {source.patient: source.split for source in sources if source.split is not None}
     if given:
         return given
     centres = {source.patient: source.centre for source in sources if source.centre is not None}
     groups = [[s.patient for s in sources if s.modality == modality] for modality in ("mr", "ct")]
-    return split_patients(groups, settings.validation_fraction, settings.seed, centres)
+    return split_patients(groups, settings.validation_fraction, settings.seed, centres, known)
 
 
 def split_patients(
-    patients: Sequence[Sequence[str]], fraction: float, seed: int, centres: Mapping[str, str] | None = None
+    patients: Sequence[Sequence[str]],
+    fraction: float,
+    seed: int,
+    centres: Mapping[str, str] | None = None,
+    known: Mapping[str, Split] | None = None,
 ) -> dict[str, Split]:
     """Assign every patient to one split, whichever modalities he or she has.
 
@@ -34,8 +40,9 @@ def split_patients(
             where there are two or more; none if 0.
         seed: Seed of the draw.
         centres: Patient → centre, where known: validation takes patients of every centre in turn.
+        known: Patients who keep the split they have.
     """
-    splits: dict[str, Split] = {}
+    splits: dict[str, Split] = dict(known or {})
     # the smaller group first: patients who have both modalities must not use up its validation or its training
     for stream, group in sorted(enumerate(patients), key=lambda item: len(set(item[1]))):
         names = sorted(set(group))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
 import psutil
 
-from creps.data.cohort import FAILURES, Cohort, Failure, Failures, Manifest
+from creps.data.cohort import FAILURES, MANIFEST, Cohort, Failure, Failures, Manifest
 from creps.data.preparing import RECORDS, Record, fingerprint
 from creps.errors import InputError
 from creps.io.atomic import replace_folder, write_json
@@ -20,6 +21,7 @@ __all__ = ["Staging"]
 
 ARRAYS = ("mr", "ct", "mr_body", "ct_body")
 LOCK = "lock"
+INSPECTION = "inspection"
 
 
 class Staging:
@@ -55,7 +57,10 @@ class Staging:
         for case in cohort.manifest.cases:
             if (self.folder / RECORDS / f"{case.modality}_{case.case}.json").exists():
                 continue
-            for kind in (case.modality, f"{case.modality}_body"):
+            kinds = (case.modality, f"{case.modality}_body")
+            if not all((cohort.folder / kind / f"{case.case}.npy").is_file() for kind in kinds):
+                continue  # damaged: it is prepared again
+            for kind in kinds:
                 path = self.folder / kind / f"{case.case}.npy"
                 path.unlink(missing_ok=True)
                 _link(cohort.folder / kind / path.name, path)
@@ -75,12 +80,21 @@ class Staging:
                     path.unlink()
         shutil.rmtree(self.folder / RECORDS)
         (self.folder / LOCK).unlink()
+        self._keep_others()
         replace_folder(self.folder, self.target)
         return Cohort(self.target, manifest)
 
+    def _keep_others(self) -> None:
+        """Move what else lies in the older cohort; pages of an inspection no longer show what is in the new one."""
+        if not self.target.is_dir():
+            return
+        for entry in self.target.iterdir():
+            if entry.name not in (*ARRAYS, MANIFEST, FAILURES, INSPECTION) and not (self.folder / entry.name).exists():
+                entry.replace(self.folder / entry.name)
+
     def _lock(self) -> None:
         path = self.folder / LOCK
-        own = {"process": os.getpid(), "started": psutil.Process().create_time()}
+        own = {"host": socket.gethostname(), "process": os.getpid(), "started": psutil.Process().create_time()}
         try:
             with path.open("x", encoding="utf-8") as stream:
                 json.dump(own, stream)
@@ -94,11 +108,13 @@ class Staging:
 
 
 def _runs(lock: Path) -> bool:
-    """Whether the process that wrote a lock still runs."""
+    """Whether the process that wrote a lock still runs, as far as can be known."""
     try:
         content = json.loads(lock.read_text(encoding="utf-8"))
+        if content.get("host", socket.gethostname()) != socket.gethostname():
+            return True  # another computer's processes cannot be seen from here
         return abs(psutil.Process(content["process"]).create_time() - content["started"]) < 1
-    except (OSError, ValueError, KeyError, TypeError, psutil.Error):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, psutil.Error):
         return False
 
 

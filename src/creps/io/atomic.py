@@ -54,11 +54,11 @@ def replace_folder(new: Path, path: Path) -> None:
     holder = Path(tempfile.mkdtemp(prefix=".writing-", dir=path.parent))
     try:
         path.replace(holder / "old")
-        try:
-            new.replace(path)
-        except OSError:
+        new.replace(path)
+    except BaseException:  # Ctrl-C as well: what was there must not vanish
+        if (holder / "old").exists() and not path.exists():
             (holder / "old").replace(path)
-            raise
+        raise
     finally:
         shutil.rmtree(holder, ignore_errors=True)
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import unicodedata
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,31 +18,33 @@ import numpy as np
 
 from creps.errors import InputError
 from creps.io.dicom_geometry import SliceGeometry, stack_geometry
+from creps.io.dicom_header import (
+    CLASSIC,
+    MALFORMED,
+    MULTI_FRAME,
+    DamagedFileError,
+    files_below,
+    first_look,
+    floats,
+    open_dicom,
+    parts,
+    value,
+    whole,
+)
 from creps.volume import Array, Volume
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-__all__ = ["Series", "find_series", "one_series", "read_series", "series_sha256"]
-
-CLASSIC = {"1.2.840.10008.5.1.4.1.1.2": "ct", "1.2.840.10008.5.1.4.1.1.4": "mr"}
-"""Storage classes of single-frame CT and MR."""
-
-MULTI_FRAME = {
-    "1.2.840.10008.5.1.4.1.1.2.1": "ct",
-    "1.2.840.10008.5.1.4.1.1.2.2": "ct",
-    "1.2.840.10008.5.1.4.1.1.4.1": "mr",
-    "1.2.840.10008.5.1.4.1.1.4.4": "mr",
-}
-"""Storage classes of enhanced and of converted multi-frame CT and MR."""
-
-HEADER_TAGS = [
-    "SOPClassUID", "SeriesInstanceUID", "SeriesDescription", "PatientID", "PatientName", "ImageType", "Rows",
-    "Columns", "PixelSpacing", "ImagePositionPatient", "NumberOfFrames",
-]  # fmt: skip
+__all__ = ["Series", "find_series", "one_series", "read_series", "series_sha256", "several_series"]
 
 KEY_DIGITS = 16
 """Digits of the hash that stands for a patient's ID."""
+
+SIZES = ("Rows", "Columns", "BitsAllocated")
+
+SUBSTRING = 3
+"""Parts of a name with as many letters are looked for within words, shorter ones as words only."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ class Series:
         spacing_mm: Along D, H, W as the headers say, for a first look; 0 where they say nothing.
         patient_key: Hash that stands for the patient's ID; None without one.
         multi_frame: Whether it is an enhanced multi-frame object.
-        identities: Lower-case parts of the patient's ID and name, to keep them out of results.
+        identities: Parts in small letters of the patient's ID and name, to keep them out of results.
     """
 
     uid: str
@@ -82,23 +85,39 @@ class Series:
 
     def names_patient(self, name: str) -> bool:
         """Whether a folder's or file's name carries the patient's ID or a part of his or her name."""
-        return any(identity in name.lower() for identity in self.identities)
+        words = parts(name)
+        plain = unicodedata.normalize("NFC", name).casefold()
+        return any(part in words if len(part) < SUBSTRING else part in plain for part in self.identities)
 
 
-def find_series(folder: Path) -> list[Series]:
+def find_series(folder: Path, damaged: list[DamagedFileError] | None = None) -> list[Series]:
     """The CT and MR series in a folder and below it.
 
     Passed over: files that are not DICOM, DICOMDIR, structure sets, PET and other objects, and series of
     localizers.
 
+    Args:
+        folder: The folder.
+        damaged: Gets what cannot be read, instead of the first being raised.
+
     Raises:
-        InputError: a file with DICOM's mark cannot be read, or a folder cannot be opened.
+        DamagedFileError: a DICOM file cannot be read, or a folder cannot be opened.
     """
+
+    def refuse(error: DamagedFileError) -> None:
+        if damaged is None:
+            raise error
+        damaged.append(error)
+
     groups: dict[str, list[tuple[Path, Dataset]]] = {}
-    for path in _files(folder):
-        header = _header(path)
-        if header is not None and str(header.get("SOPClassUID", "")) in {**CLASSIC, **MULTI_FRAME}:
-            groups.setdefault(str(header.get("SeriesInstanceUID", "")), []).append((path, header))
+    for path in files_below(folder, refuse):
+        try:
+            header = first_look(path)
+        except DamagedFileError as error:
+            refuse(error)
+            continue
+        if header is not None and str(value(header, "SOPClassUID")) in {**CLASSIC, **MULTI_FRAME}:
+            groups.setdefault(str(value(header, "SeriesInstanceUID") or ""), []).append((path, header))
     found = [_series(uid, members) for uid, members in groups.items() if not _localizers(members)]
     return sorted(found, key=lambda series: (series.folder, series.description, series.uid))
 
@@ -117,11 +136,17 @@ def one_series(folder: Path, modality: str | None = None, name: str | None = Non
         others = f"; it holds {', '.join(series.summary() for series in found)}" if found else ""
         raise InputError(f"{name} holds no DICOM series of {kind}{others}.", "Give the folder of the series.")
     if len(wanted) > 1:
-        raise InputError(
-            f"{name} holds {len(wanted)} {kind} series: {', '.join(series.summary() for series in wanted)}.",
-            "Name the folder of the wanted series in a CSV file; series that share a folder need one each.",
-        )
+        raise several_series(wanted, kind, name)
     return wanted[0]
+
+
+def several_series(series: Sequence[Series], kind: str, name: str) -> InputError:
+    """The error that lists them."""
+    return InputError(
+        f"{name} holds {len(series)} {kind.upper().replace(' OR ', ' or ')} series:"
+        f" {', '.join(one.summary() for one in series)}.",
+        "Name the folder of the wanted series in a CSV file; series that share a folder need one each.",
+    )
 
 
 def read_series(series: Series, name: str | None = None) -> Volume:
@@ -163,99 +188,75 @@ def series_sha256(series: Series) -> str:
     return hashlib.sha256("".join(sorted(digests)).encode()).hexdigest()
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    def refuse(error: OSError) -> None:
-        raise InputError(
-            f"{error.filename} cannot be opened ({error.strerror}).", "Check its access rights."
-        ) from error
-
-    for place, folders, names in os.walk(folder, onerror=refuse):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(place) / name for name in sorted(names) if not name.startswith("."))
-
-
-def _header(path: Path) -> Dataset | None:
-    """The tags needed for a first look; None if the file is no DICOM file."""
+def _dataset(path: Path, label: str) -> Dataset:
     try:
-        with path.open("rb") as stream:
-            start = stream.read(132)
-    except OSError as error:
-        raise InputError(f"{path} cannot be opened ({error.strerror}).", "Check its access rights.") from error
-    if not start and path.suffix.lower() in (".dcm", ".ima"):
-        raise InputError(f"{path} is empty.", "Copy or export it again.")
-    marked = start[128:] == b"DICM"
-    if not marked and start[:4] not in (b"\x08\x00\x00\x00", b"\x08\x00\x05\x00", b"\x08\x00\x08\x00"):
-        return None
-    header = _read(path, str(path), header_only=True)
-    kind = getattr(getattr(header, "file_meta", None), "MediaStorageSOPClassUID", None)
-    if kind in {**CLASSIC, **MULTI_FRAME} and not {"SOPClassUID", "SeriesInstanceUID", "Rows"} <= set(header.dir()):
-        raise InputError(f"{path} is truncated: its DICOM header ends early.", "Copy or export it again.")
-    return header
-
-
-def _read(path: Path, label: str, *, header_only: bool = False) -> Dataset:
-    import pydicom
-    from pydicom.errors import InvalidDicomError
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # odd values of attributes that are of no interest here
-            if header_only:
-                return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(HEADER_TAGS), force=True)
-            return pydicom.dcmread(path, force=True)
-    except (OSError, ValueError, KeyError, AttributeError, EOFError, NotImplementedError, InvalidDicomError) as error:
+        dataset = open_dicom(path)
+    except (*MALFORMED, OSError) as error:
         raise InputError(
             f"A file of {label} cannot be read as DICOM ({type(error).__name__}).", "Copy or export it again."
         ) from error
-
-
-def _dataset(path: Path, label: str) -> Dataset:
-    dataset = _read(path, label)
-    if int(dataset.get("SamplesPerPixel", 1) or 1) != 1:
-        raise InputError(
-            f"{label} has {dataset.SamplesPerPixel} values per pixel (colour).", "Give the original CT or MR series."
-        )
+    samples = _whole(dataset, "SamplesPerPixel", label, 1)
+    if samples > 1:
+        raise InputError(f"{label} has {samples} values per pixel (colour).", "Give the original CT or MR series.")
     return dataset
+
+
+def _whole(dataset: Dataset, name: str, label: str, default: int) -> int:
+    number = whole(dataset, name, default)
+    if number is None or number < 1:
+        raise InputError(f"{label} has a slice without a valid {name}.", "Export it again.")
+    return number
 
 
 def _series(uid: str, members: Sequence[tuple[Path, Dataset]]) -> Series:
     header = members[0][1]
     kind = str(header.SOPClassUID)
-    patient_id = str(header.get("PatientID", "") or "").strip()
-    names = [patient_id, *str(header.get("PatientName", "") or "").replace("^", " ").split()]
-    frames = int(header.get("NumberOfFrames", 1) or 1)
-    spacing = [float(s) for s in header.get("PixelSpacing", None) or (0.0, 0.0)]
+    patient_id = str(value(header, "PatientID") or "").strip()
+    names = [patient_id.casefold(), *parts(patient_id), *parts(str(value(header, "PatientName") or ""))]
+    frames = whole(header, "NumberOfFrames", 1) or 1
+    spacing = floats(header, "PixelSpacing", 2) or [0.0, 0.0]
     depth = len(members) if frames == 1 else frames
     return Series(
         uid=uid,
         modality={**CLASSIC, **MULTI_FRAME}[kind],
-        description=str(header.get("SeriesDescription", "") or "without description").strip(),
+        description=str(value(header, "SeriesDescription") or "without description").strip(),
         files=tuple(sorted(path for path, _ in members)),
-        shape=(depth, int(header.get("Rows", 0) or 0), int(header.get("Columns", 0) or 0)),
+        shape=(depth, whole(header, "Rows", 0) or 0, whole(header, "Columns", 0) or 0),
         spacing_mm=(_slice_distance([h for _, h in members]), spacing[0], spacing[1]),
         patient_key=hashlib.sha256(patient_id.encode()).hexdigest()[:KEY_DIGITS] if patient_id else None,
         multi_frame=kind in MULTI_FRAME or frames > 1,
-        identities=frozenset(name.lower() for name in names if len(name) > 2),
+        identities=frozenset(name for name in names if len(name) >= SUBSTRING or name.isalpha()),
     )
 
 
 def _slice_distance(headers: Sequence[Dataset]) -> float:
     """Median distance of neighbours, for a first look; 0 if the headers do not say."""
-    positions = [header.get("ImagePositionPatient", None) for header in headers]
-    if len(positions) < 2 or any(position is None or len(position) != 3 for position in positions):
+    positions = [floats(header, "ImagePositionPatient", 3) for header in headers]
+    points = np.array([position for position in positions if position is not None])
+    if len(positions) < 2 or len(points) < len(positions) or not np.isfinite(points).all():
         return 0.0
-    points = np.array([[float(x) for x in position] for position in positions])
     along = np.sort(points @ np.linalg.svd(points - points.mean(axis=0))[2][0])
     return float(np.median(np.diff(along)))
 
 
 def _localizers(members: Sequence[tuple[Path, Dataset]]) -> bool:
-    return all("LOCALIZER" in [str(part) for part in header.get("ImageType", None) or ()] for _, header in members)
+    return all("LOCALIZER" in [str(part) for part in value(header, "ImageType") or ()] for _, header in members)
+
+
+def _rescaling(dataset: Dataset, label: str) -> tuple[float | None, float | None]:
+    numbers: list[float | None] = []
+    for name in ("RescaleSlope", "RescaleIntercept"):
+        number = floats(dataset, name, 1)
+        if number is None and name in dataset and dataset.get_item(name).value not in (None, b"", ""):
+            raise InputError(f"{label} has a slice without a valid {name}.", "Export it again.")
+        numbers.append(None if number is None else number[0])
+    return numbers[0], numbers[1]
 
 
 def _pixels(dataset: Dataset, label: str, modality: str) -> Array:
     """(H, W) in rescaled values."""
-    expected = dataset.Rows * dataset.Columns * int(dataset.get("BitsAllocated", 16)) // 8
+    rows, columns, bits = (_whole(dataset, name, label, 16 * (name == "BitsAllocated")) for name in SIZES)
+    expected = rows * columns * bits // 8
     compressed = (
         dataset.file_meta.TransferSyntaxUID.is_compressed if "TransferSyntaxUID" in dataset.file_meta else False
     )
@@ -264,7 +265,7 @@ def _pixels(dataset: Dataset, label: str, modality: str) -> Array:
         raise InputError(
             f"{label} has a truncated slice: {stored} of {expected} bytes of pixels.", "Copy or export it again."
         )
-    slope, intercept = dataset.get("RescaleSlope", None), dataset.get("RescaleIntercept", None)
+    slope, intercept = _rescaling(dataset, label)
     if modality == "ct" and (slope is None or intercept is None):
         raise InputError(f"{label} has no rescale slope and intercept, so no HU.", "Export it again.")
     try:

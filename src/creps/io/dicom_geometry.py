@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from creps.errors import InputError
+from creps.io.dicom_header import floats, whole
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -66,7 +67,7 @@ class SliceGeometry:
         position = _numbers(dataset, "ImagePositionPatient", 3, label)
         orientation = _numbers(dataset, "ImageOrientationPatient", 6, label)
         spacing = _numbers(dataset, "PixelSpacing", 2, label)
-        shape = (int(dataset.get("Rows", 0) or 0), int(dataset.get("Columns", 0) or 0))
+        shape = (whole(dataset, "Rows", 0) or 0, whole(dataset, "Columns", 0) or 0)
         row, column = orientation[:3], orientation[3:]
         lengths = np.array([np.linalg.norm(row), np.linalg.norm(column)])
         if np.abs(lengths - 1).max() > 1e-2 or abs(float(row @ column)) > 1e-2:
@@ -198,11 +199,7 @@ def _check_shear(offsets: Vector, normal: Vector, label: str) -> None:
 
 
 def _numbers(dataset: Dataset, name: str, count: int, label: str) -> Vector:
-    value: Any = dataset.get(name, None)
-    try:
-        numbers = np.array([float(part) for part in value], dtype=np.float64)
-    except (TypeError, ValueError):
-        numbers = np.array([])
+    numbers = np.array(floats(dataset, name, count) or [], dtype=np.float64)
     if numbers.shape != (count,) or not np.isfinite(numbers).all():
         raise InputError(f"{label} has a slice without a valid {name}.", REMEDY_EXPORT)
     return numbers

@@ -34,9 +34,9 @@ BYTES_PER_PROCESS = 300e6
 
 
 def prepare(
-    source: Path,
-    second: Path | None,
-    folder: Path,
+    source: Path | str,
+    second: Path | str | None,
+    folder: Path | str,
     settings: Settings,
     progress: Progress | None = None,
     *,
@@ -61,10 +61,12 @@ def prepare(
         InputError: the sources cannot be used, or `folder` is there already.
         CohortError: no MR or no CT is left.
     """
-    old = _check_target(folder, settings, resume)
-    sources = find_all_sources(source, second)
+    folder = Path(folder).resolve()
+    _check_target(folder, settings, resume)
+    sources = find_all_sources(Path(source), None if second is None else Path(second))
     screened = screen(sources)
     with Staging(folder) as staging:
+        old = _check_target(folder, settings, resume)  # again: it may have appeared while this one was looking
         if old is not None:
             staging.take_over(old)
         tasks = [Task(one, staging.folder, settings.preparation) for one in screened.sources]
@@ -75,7 +77,8 @@ def prepare(
         for failure in failures:
             log.warning("%s", failure)
         check_usable(prepared, failures)
-        splits = _splits(sources, prepared, settings.preparation)
+        splits = _splits(sources, prepared, settings.preparation, old)
+        _warn_if_empty(prepared, splits, settings.preparation)
         cases = tuple(case.model_copy(update={"split": splits[case.patient]}) for case in prepared)
         manifest = Manifest(
             preset=settings.preset, preparation=settings.preparation, cases=cases, provenance=provenance()
@@ -124,6 +127,8 @@ def _check_target(folder: Path, settings: Settings, resume: bool) -> Cohort | No
         raise OutputExistsError(
             f"{folder} is already there.", "Name another folder, delete this one first, or add --resume to a cohort."
         )
+    if folder == Path.cwd() or folder in Path.cwd().parents:
+        raise InputError(f"{folder} is the current folder or holds it.", "Go to another folder: it is replaced.")
     cohort = load_cohort(folder)
     before, now = fingerprint(cohort.manifest.preparation), fingerprint(settings.preparation)
     changed = next((name for name in now if before[name] != now[name]), None)
@@ -165,16 +170,32 @@ def _prepare_all(tasks: Sequence[Task], jobs: int, progress: Progress | None) ->
     return [cases[i] for i in sorted(cases)], [failures[i] for i in sorted(failures)]
 
 
-def _splits(sources: Sequence[Source], cases: Sequence[Case], preparation: PreparationSettings) -> dict[str, Split]:
-    """Split all patients that were found, so that a repaired file moves nobody; anew if failures emptied a part."""
-    splits = assign_splits(sources, preparation)
+def _splits(
+    sources: Sequence[Source], cases: Sequence[Case], preparation: PreparationSettings, old: Cohort | None
+) -> dict[str, Split]:
+    """Split all patients that were found, so that a repaired file moves nobody; anew if failures emptied a part.
+
+    Patients of the cohort that is gone on from keep their split.
+    """
+    known = {case.patient: case.split for case in old.manifest.cases} if old is not None else {}
+    splits = assign_splits(sources, preparation, known)
     for modality in ("mr", "ct"):
         wanted = {splits[source.patient] for source in sources if source.modality == modality}
         left = {splits[case.patient] for case in cases if case.modality == modality}
         if wanted != left:
             usable = {(case.modality, case.case) for case in cases}
-            return assign_splits([s for s in sources if (s.modality, s.case) in usable], preparation)
+            return assign_splits([s for s in sources if (s.modality, s.case) in usable], preparation, known)
     return splits
+
+
+def _warn_if_empty(cases: Sequence[Case], splits: dict[str, Split], preparation: PreparationSettings) -> None:
+    """A part without a case is not what was asked for: all in validation is refused, an empty validation is said."""
+    if all(splits[case.patient] == "validation" for case in cases):
+        raise CohortError("All cases are in validation; none is left to train on.", "Put some into training.")
+    for modality in ("mr", "ct"):
+        parts = {splits[case.patient] for case in cases if case.modality == modality}
+        if preparation.validation_fraction > 0 and "validation" not in parts:
+            log.warning("No %s is in validation: there are too few patients, or the table says so.", modality.upper())
 
 
 def _dropped(case: Case, error: CrepsError) -> Failure:

@@ -32,14 +32,18 @@ SMALL_MM, MANY_VOXELS = 60.0, 64
 """Nobody scans a region this small with so many voxels along an axis: the spacing is in cm."""
 
 
+LARGEST = 1e6
+"""No scanner's values are further from 0; larger ones overflow in what is computed from them."""
+
+
 def check_mr(mr: Volume, name: str) -> None:
     """Refuse an MR that is empty or looks like a CT.
 
     Raises:
-        InputError: constant, without a positive value, with the air of a CT, or of an impossible size.
+        InputError: constant, nothing positive, with the air of a CT, no scanner's values, or an impossible size.
     """
     check_extent(mr.shape, mr.extent_mm, name)
-    low, high = float(mr.array.min()), float(mr.array.max())
+    low, high = _range(mr, name)
     if low == high or high <= 0:
         raise InputError(f"{name} is empty: its values run from {low:g} to {high:g}.", "Give the MR itself.")
     if float((mr.array < AIR_HU).mean()) > HU_SHARE:
@@ -56,7 +60,7 @@ def check_ct(ct: Volume, name: str) -> None:
         InputError: no air, nothing as dense as tissue, values no CT has, or an impossible size.
     """
     check_extent(ct.shape, ct.extent_mm, name)
-    low, high = float(ct.array.min()), float(ct.array.max())
+    low, high = _range(ct, name)
     if float(((ct.array < AIR_HU) & (ct.array > LOWEST_AIR_HU)).mean()) < AIR_SHARE:
         raise InputError(
             f"{name} {NO_CT}: its values run from {low:g} to {high:g}, without air.",
@@ -84,3 +88,14 @@ def check_extent(shape: tuple[int, int, int], extent_mm: tuple[float, float, flo
             f"{name} measures {size} mm, which is no part of a patient.",
             "Check the spacing in its header: it must be in mm.",
         )
+
+
+def _range(volume: Volume, name: str) -> tuple[float, float]:
+    """Lowest and highest value."""
+    low, high = float(volume.array.min()), float(volume.array.max())
+    if not max(-low, high) <= LARGEST:
+        raise InputError(
+            f"{name} has values from {low:g} to {high:g}; no scanner writes any beyond {LARGEST:g}.",
+            "Check its data type and scaling, and convert it again.",
+        )
+    return low, high

@@ -49,6 +49,8 @@ def prepare(
     """
     if len(sources) > 2 or (not sources and not inspect):
         raise click.UsageError("Give a CSV file, a folder of patients, or a folder of MR and one of CT.")
+    if not sources:
+        _refuse_settings(ctx, resume, preset, settings_path, model)
     bar = ctx.obj["quiet"]
     failed = 0
     if sources:
@@ -58,6 +60,16 @@ def prepare(
         _inspect(output, progress_bar(bar, "drawing"), jobs)
     if failed:
         sys.exit(PARTLY)
+
+
+def _refuse_settings(
+    ctx: click.Context, resume: bool, preset: str | None, file: Path | None, model: Path | None
+) -> None:
+    """Drawing a finished cohort prepares nothing."""
+    given = [*(["--resume"] if resume else []), *(["-p"] if preset else []), *(["-s"] if file else [])]
+    given += [*(["--from"] if model else []), *(f"--{key}" for key in chosen_overrides(ctx))]
+    if given:
+        raise click.UsageError(f"{given[0]} needs SOURCES: without them --inspect only draws the cohort in OUTPUT.")
 
 
 def _prepare(sources: tuple[Path, ...], output: Path, settings: Settings, progress: Any, **options: Any) -> int:
