@@ -257,3 +257,10 @@ def test_subject_records_person_and_posture() -> None:
 def test_spacing_out_of_range() -> None:
     with pytest.raises(SettingsError, match="spacing"):
         pelvis_patient(0, 6.0)
+
+
+def test_the_bladder_of_two_sittings_differs_enough_to_be_seen():
+    for seed in range(6):
+        parameters = pelvis_patient([seed, 2, 0], 5.0, mr=True, ct=True).parameters
+        first, second = parameters["bladder_ml"], parameters["ct_planning"]["bladder_ml"]
+        assert abs(second / first - 1) >= 0.25

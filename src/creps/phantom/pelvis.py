@@ -63,6 +63,10 @@ class PelvisSubject:
         return self.person.as_dict() | self.posture.as_dict()
 
 
+LEAST_CHANGE = 0.25
+"""The bladder differs by at least this share between two sittings, so that one sees it."""
+
+
 def grow_pelvis(rng: np.random.Generator, axes: Axes, person: PelvisPerson, posture: PelvisPosture) -> Day:
     """Grow one person's anatomy on a grid.
 
@@ -89,8 +93,13 @@ def grow_pelvis(rng: np.random.Generator, axes: Axes, person: PelvisPerson, post
     paint_hip_bones(frame, person, bone)
     paint_femora(frame, person, posture)
 
+    bladders_ml: list[float] = []
+
     def on_day(day_rng: np.random.Generator) -> Body:
         day = draw_pelvis_day(day_rng)
+        while any(abs(day.bladder_ml / ml - 1) < LEAST_CHANGE for ml in bladders_ml):
+            day = draw_pelvis_day(day_rng)
+        bladders_ml.append(day.bladder_ml)
         organs = replace(base, layers=[])
         paint_organs(organs, person, day)
         canvas = replace(base, layers=[*base.layers, *organs.layers, *frame.layers])
