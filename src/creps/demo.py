@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from skimage.exposure import match_histograms
 
 from creps.api import load
 from creps.data.cohort import Cohort
@@ -22,15 +21,12 @@ from creps.io.itk import read_volume, write_volume
 from creps.metrics.image import mean_absolute_error_hu, mean_error_hu
 from creps.metrics.segmentation import bone_dice
 from creps.phantom import write_cohort
+from creps.pipeline.baselines import unpaired_baselines
 from creps.pipeline.prepare import prepare
 from creps.pipeline.train import train
-from creps.preprocessing.intensity import AIR_HU, network_to_hu
 from creps.preprocessing.mask import Mask
-from creps.preprocessing.preparation import prepare_mr
-from creps.preprocessing.resample import resample_onto
 from creps.provenance import NOTICE, provenance
 from creps.settings import load_settings
-from creps.training.prior import ContrastPrior, fit_prior
 from creps.volume import Array, Volume
 
 __all__ = ["DemoResult", "run_demo"]
@@ -168,26 +164,10 @@ def _synthesize_all(model_folder: Path, patients: list[Patient], folder: Path, m
 
 def _baselines(patients: list[Patient], cohort: Cohort) -> dict[str, list[Array]]:
     """What no network is needed for: water, the MR with the CTs' histogram, and the guess by contrast and depth."""
-    cts = [(cohort.array(case), cohort.body(case)) for case in cohort.cases("ct", "train")]
-    values = network_to_hu(np.concatenate([array[body] for array, body in cts]))
-    prior = fit_prior(cohort)
-    matched = []
-    for patient in patients:
-        array = np.full(patient.mr.shape, AIR_HU, dtype=np.float32)
-        array[patient.body] = match_histograms(patient.mr.array[patient.body], values)
-        matched.append(array)
     return {
-        "constant water": [np.zeros(p.mr.shape, np.float32) for p in patients],
-        "histogram-matched MR": matched,
-        "crude guess (no network)": [_guess(prior, patient, cohort) for patient in patients],
+        name: [baseline(patient.mr, patient.body).array for patient in patients]
+        for name, baseline in unpaired_baselines(cohort).items()
     }
-
-
-def _guess(prior: ContrastPrior, patient: Patient, cohort: Cohort) -> Array:
-    """What the demo recipe is tied to, on its own."""
-    prepared = prepare_mr(patient.mr, cohort.manifest.preparation, patient.name)
-    guess = prepared.grid.with_array(network_to_hu(prior.guess(prepared.array, prepared.body)))
-    return resample_onto(guess, patient.mr.reoriented()).reoriented(patient.mr.direction).array
 
 
 def _mean_scores(patients: list[Patient], arrays: list[Array]) -> dict[str, float]:

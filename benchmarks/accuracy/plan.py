@@ -1,0 +1,96 @@
+"""The benchmark's plan: `arms.yaml` and the cohort become settings of creps, prepared cohorts and run folders."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from creps.data.cohort import Cohort, load_cohort
+from creps.pipeline.prepare import prepare
+from creps.settings import Settings, load_settings
+
+HERE = Path(__file__).parent
+ARMS: dict[str, Any] = yaml.safe_load((HERE / "arms.yaml").read_text(encoding="utf-8"))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One cohort at one size.
+
+    Attributes:
+        cohort: Folder with `unpaired`, `paired`, `validation` and `test`, see cohort.py.
+        work: Where prepared cohorts, runs and scores go.
+        region: head or pelvis.
+        size: small or large.
+        weights: Folder with files of perceptual weights.
+    """
+
+    cohort: Path
+    work: Path
+    region: str
+    size: str
+    weights: Path | None = None
+
+    def arms(self, names: list[str] | None = None) -> list[str]:
+        """The arms that can be trained here: those without pairs or without their weights file drop out."""
+        wanted = names or list(ARMS["arms"])
+        return [name for name in wanted if self._file(name) is not False and self._source(name).is_dir()]
+
+    def tree(self, arm: str, changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The settings file of an arm, as a tree."""
+        size, own = ARMS["sizes"][self.size], ARMS["arms"][arm]
+        layers = [ARMS["shared"], ARMS["regions"][self.region], size["all"], size[self.region], own["settings"]]
+        if "weights" in own:
+            layers.append({"creps": {"weights": str(self._file(arm))}})
+        return merged([*layers, own.get("tuned", {}), changes or {}])
+
+    def settings(self, arm: str, changes: Mapping[str, Any] | None = None) -> Settings:
+        """An arm's settings, validated."""
+        file = self.work / "settings" / f"{arm}.yaml"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(yaml.safe_dump(self.tree(arm, changes)), encoding="utf-8")
+        return load_settings(file=file)
+
+    def prepared(self, arm: str) -> Cohort:
+        """The prepared cohort that an arm trains on, prepared now if it is not there yet."""
+        source = self._source(arm)
+        target = self.work / "prepared" / source.name
+        if not target.is_dir():
+            table = source / "train.csv"
+            prepare(table if table.is_file() else source, None, target, self.settings(arm))
+        return load_cohort(target)
+
+    def run(self, arm: str, seed: int, label: str = "") -> Path:
+        """The folder of a run."""
+        return self.work / "runs" / f"{arm}{label}-seed{seed}"
+
+    def cases(self, split: str) -> list[Path]:
+        """The folders of the patients with truth: `validation` or `test`."""
+        folder = self.cohort / split
+        return sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+
+    def _source(self, arm: str) -> Path:
+        return self.cohort / ARMS["arms"][arm].get("data", "unpaired")
+
+    def _file(self, arm: str) -> Path | None | bool:
+        """The arm's weights file; None if it needs none, False if it is not there."""
+        name = ARMS["arms"][arm].get("weights")
+        if name is None:
+            return None
+        path = self.weights / name if self.weights else None
+        return path if path is not None and path.is_file() else False
+
+
+def merged(layers: list[Mapping[str, Any]]) -> dict[str, Any]:
+    """Trees laid over each other, the later one on top."""
+    result: dict[str, Any] = {}
+    for layer in layers:
+        for key, value in layer.items():
+            below = result.get(key)
+            both = isinstance(below, dict) and isinstance(value, Mapping)
+            result[key] = merged([below, value]) if both else (merged([value]) if isinstance(value, Mapping) else value)
+    return result

@@ -1,0 +1,90 @@
+"""Train the arms of the benchmark: every seed of every arm is one ordinary run of 'creps train'.
+
+    python benchmarks/accuracy/train.py COHORT WORK --minutes 5 --seeds 0 1 2
+
+`--minutes` is wall time on `--cores` cores. It becomes a number of steps by the pace of each arm (`pace.py`), so
+that other work on the machine costs patience and changes no result. Runs that are there are gone on with.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import yaml
+
+from options import parser, plan_of
+from plan import Plan
+
+CHECKPOINT_EVERY = 100
+"""Steps between points of the curves."""
+
+
+def main() -> None:
+    arguments = parser(__doc__)
+    arguments.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    arguments.add_argument("--minutes", type=float, help="wall time of a run on --cores cores")
+    arguments.add_argument("--steps", type=int, help="instead of --minutes")
+    arguments.add_argument("--cores", type=int, default=2, help="that --minutes counts with")
+    arguments.add_argument("--jobs", type=int, default=2, help="runs side by side, with equal shares of the cores")
+    arguments.add_argument("--label", default="", help="added to the runs' names, for tuning")
+    arguments.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="settings to change, for tuning")
+    chosen = arguments.parse_args()
+    plan = plan_of(chosen)
+    arms = plan.arms(chosen.arms)
+    for arm in arms:
+        plan.prepared(arm)
+    jobs = [(arm, seed) for seed in chosen.seeds for arm in arms]
+    with ThreadPoolExecutor(chosen.jobs) as pool:
+        for arm, seed in jobs:
+            steps = chosen.steps or affordable_steps(plan, arm, 60 * chosen.minutes * chosen.cores)
+            pool.submit(told, plan, arm, seed, steps, chosen)
+
+
+def affordable_steps(plan: Plan, arm: str, core_seconds: float) -> int:
+    """Steps that fit into a budget, a multiple of `CHECKPOINT_EVERY`."""
+    pace = json.loads((plan.work / "pace.json").read_text(encoding="utf-8"))
+    return max(1, round(core_seconds / pace["core_seconds_per_step"][arm] / CHECKPOINT_EVERY)) * CHECKPOINT_EVERY
+
+
+def told(plan: Plan, arm: str, seed: int, steps: int, chosen) -> None:  # noqa: ANN001
+    """Train, and say how it went."""
+    started = time.perf_counter()
+    code = train(plan, arm, seed, steps, chosen)
+    print(f"{arm}{chosen.label} seed {seed}: {steps} steps, exit {code}, {time.perf_counter() - started:.0f} s", flush=True)
+
+
+def train(plan: Plan, arm: str, seed: int, steps: int, chosen) -> int:  # noqa: ANN001
+    """One run; 0 if it came to its end."""
+    changes = dict(item.split("=", 1) for item in chosen.set)
+    folder = plan.run(arm, seed, chosen.label)
+    file = plan.work / "settings" / f"{folder.name}.yaml"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(yaml.safe_dump(plan.tree(arm)), encoding="utf-8")
+    settings = {
+        "training.seed": seed,
+        "training.steps": steps,
+        "training.epochs": 1_000_000,
+        "training.checkpoint_every": CHECKPOINT_EVERY,
+        "training.keep_checkpoints": 1_000,
+        "training.validate_every": 10 * CHECKPOINT_EVERY,
+        **changes,
+    }
+    command = [sys.executable, "-m", "creps", "train", str(plan.prepared(arm).folder), "-o", str(folder)]
+    command += ["-s", str(file), "--resume", "auto"]
+    command += [text for name, value in settings.items() for text in (f"--{name}", str(value))]
+    threads = str(max(1, (os.cpu_count() or 1) // chosen.jobs))
+    log = Path(f"{folder}.log")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w", encoding="utf-8") as output:
+        environment = {**os.environ, "OMP_NUM_THREADS": threads}
+        return subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, env=environment, check=False).returncode
+
+
+if __name__ == "__main__":
+    main()
