@@ -19,6 +19,7 @@ import shutil
 from pathlib import Path
 
 from creps.phantom import write_cohort
+from creps.phantom.cohort import TRAINING_MANIFEST
 
 SPACING_MM = {"head": 2.0, "pelvis": 2.5}
 
@@ -63,6 +64,7 @@ def write(cohort: Path, region: str, unpaired: int, validation: int, test: int, 
     for case in sorted((cohort / "paired" / "test").iterdir()):
         case.rename(cohort / "paired" / case.name)
     (cohort / "paired" / "test").rmdir()
+    (cohort / "paired" / TRAINING_MANIFEST).unlink()  # it lists training volumes, of which there are none
 
 
 if __name__ == "__main__":

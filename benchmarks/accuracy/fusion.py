@@ -1,0 +1,109 @@
+"""Which fusion of overlapping patches is best, and how far the upper median is off, by the number of predictions.
+
+    python benchmarks/accuracy/fusion.py COHORT WORK --seeds 0
+
+The same predictions are fused in every way and scored on the model's own grid, inside the body, against the truth
+brought to that grid. WORK/fusion.json gets a row for each arm and fusion, means over the test patients.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import torch
+
+from creps import Volume, load, read_volume
+from creps.data.patches import CoveringGrid, covering_grid
+from creps.inference.aggregation import fused_slabs
+from creps.inference.sliding_window import predict_patches
+from creps.io.atomic import write_json
+from creps.metrics.image import mean_absolute_error_hu, mean_error_hu
+from creps.metrics.segmentation import bone_dice
+from creps.preprocessing.intensity import SCT_RANGE_HU, network_to_hu
+from creps.preprocessing.preparation import prepare_mr
+from creps.preprocessing.resample import resample_onto
+from creps.provenance import provenance
+from creps.settings.choices import Fusion
+from options import parser, plan_of
+from score import truth
+
+FUSIONS: tuple[Fusion, ...] = get_args(Fusion)
+
+
+def main() -> None:
+    arguments = parser(__doc__)
+    arguments.add_argument("--seeds", type=int, nargs="+", default=[0])
+    arguments.add_argument("--patients", type=int, default=4)
+    chosen = arguments.parse_args()
+    torch.set_num_threads(1)
+    plan = plan_of(chosen)
+    runs = [(arm, seed, plan.run(arm, seed)) for arm in plan.arms(chosen.arms) for seed in chosen.seeds]
+    rows = []
+    for arm, seed, run in runs:
+        if not (run / "model" / "plan.json").is_file():
+            continue
+        cases = [fused_case(run, case) for case in plan.cases("test")[: chosen.patients]]
+        rows += [{"arm": arm, "seed": seed, **mean_row(fusion, cases)} for fusion in FUSIONS]
+        for row in rows[-len(FUSIONS) :]:
+            print(f"{arm:<14}{row['fusion']:<14}{row['mae_hu']:8.1f}{row['bias_hu']:+8.1f}{row['bone_dice']:7.3f}", flush=True)
+    write_json(plan.work / "fusion.json", {**provenance(), "patients": chosen.patients, "rows": rows})
+
+
+def fused_case(run: Path, case: Path) -> dict[str, dict[str, Any]]:
+    """Fusion → figures of one patient."""
+    model = load(run)
+    plan, mr = model.plan, read_volume(case / "mr.nii.gz")
+    prepared = prepare_mr(mr, plan.preparation, case.name)
+    grid = covering_grid(prepared.grid.shape, plan.patch_size, None, plan.inference.min_coverage)
+    predictions = list(predict_patches(model.generator, prepared.array, grid, batch_size=4))
+    clean = resample_onto(truth(case), prepared.grid).array
+    predicted = coverage(grid)
+    figures = {}
+    for fusion in FUSIONS:
+        slabs = [slab for _, slab in fused_slabs(grid, predictions, fusion)]
+        fused = np.concatenate(slabs)[grid.original.slices]
+        sct = np.clip(network_to_hu(fused), *SCT_RANGE_HU)
+        figures[fusion] = measure(Volume(sct), clean, prepared.body, predicted)
+    return figures
+
+
+def measure(sct: Volume, clean: np.ndarray, body: np.ndarray, predicted: np.ndarray) -> dict[str, Any]:
+    by_coverage = {
+        int(count): [mean_error_hu(clean, sct.array, body & (predicted == count)), int((body & (predicted == count)).sum())]
+        for count in np.unique(predicted[body])
+    }
+    return {
+        "mae_hu": mean_absolute_error_hu(clean, sct.array, body),
+        "bias_hu": mean_error_hu(clean, sct.array, body),
+        "bone_dice": bone_dice(clean, sct.array, body),
+        "bias_by_coverage": by_coverage,
+    }
+
+
+def coverage(grid: CoveringGrid) -> np.ndarray:
+    """How many patches predict each voxel of the volume, (D, H, W)."""
+    count = np.zeros(grid.padded_shape, dtype=int)
+    for location in grid.locations:
+        count[location.slices] += 1
+    return count[grid.original.slices]
+
+
+def mean_row(fusion: str, cases: list[dict[str, dict[str, Any]]]) -> dict[str, Any]:
+    """Means over patients; over voxels of all patients for the bias by coverage."""
+    figures = [case[fusion] for case in cases]
+    counts = sorted({count for one in figures for count in one["bias_by_coverage"]})
+    pairs = {count: [one["bias_by_coverage"][count] for one in figures if count in one["bias_by_coverage"]] for count in counts}
+    return {
+        "fusion": fusion,
+        **{name: float(np.mean([one[name] for one in figures])) for name in ("mae_hu", "bias_hu", "bone_dice")},
+        "bias_by_coverage": {
+            count: {"bias_hu": float(np.average(*zip(*values, strict=True))), "voxels": sum(n for _, n in values)}
+            for count, values in pairs.items()
+        },
+    }
+
+
+if __name__ == "__main__":
+    main()
