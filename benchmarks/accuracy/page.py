@@ -18,12 +18,13 @@ from plan import ARMS
 from tables import bias_by_coverage, conditions, fusion_table, main_table, paired_table, real_pair_table, tissue_table
 
 HERE = Path(__file__).parent
+RESULTS = HERE / "results"
 PAGE = HERE.parents[1] / "docs" / "results.md"
 
 
 def main() -> None:
     words = yaml.safe_load((HERE / "words.yaml").read_text(encoding="utf-8"))
-    results = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted((HERE / "results").glob("*.json"))}
+    results = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))}
     lines = ["<!-- Written by benchmarks/accuracy/page.py from its result files: change those, or words.yaml. -->"]
     lines += ["# How good is it? Accuracy with known truth", "", words["introduction"]]
     for name, result in results.items():
