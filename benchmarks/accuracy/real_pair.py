@@ -55,9 +55,7 @@ LIMITS = (
 )
 """What `alignment.json` says beside the numbers."""
 
-WORSE = (
-    "Registered, the bodies overlap less than as they lie: what differs is shape, and the pair as it lies is better."
-)
+WORSE = "Registered, the bodies overlap less than as they lie: look at both pictures before choosing this one."
 
 
 @dataclass(frozen=True)
