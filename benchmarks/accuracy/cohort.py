@@ -2,7 +2,7 @@
 
     python benchmarks/accuracy/cohort.py WORK/cohort --region head
 
-Any other cohort of the same layout is scored by the same commands (`pair.py` turns a real pair into one)::
+Any other cohort of the same layout is scored by the same commands (`real_pair.py` turns a real pair into one)::
 
     COHORT/unpaired/           whatever 'creps prepare' reads: MR and CT of different people
     COHORT/paired/CASE/        mr, ct, mask of one person, registered: trains the supervised bound only
