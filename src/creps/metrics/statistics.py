@@ -72,7 +72,7 @@ def bootstrap_interval(values: Sequence[float], *, confidence: float = CONFIDENC
         raise ValueError(f"an interval needs at least {FEWEST} patients, there are {len(array)}")
     if np.ptp(array) == 0:
         return Interval(float(array[0]), float(array[0]), "all values are equal")
-    for method, name in (("BCa", "bootstrap, BCa"), ("percentile", "bootstrap, percentile")):
+    for method in ("BCa", "percentile"):
         with np.errstate(invalid="ignore", divide="ignore"):
             found = stats.bootstrap(
                 (array,),
@@ -86,7 +86,7 @@ def bootstrap_interval(values: Sequence[float], *, confidence: float = CONFIDENC
             ).confidence_interval
         if np.isfinite([found.low, found.high]).all():
             break
-    return Interval(float(found.low), float(found.high), name)
+    return Interval(float(found.low), float(found.high), f"bootstrap, {method}")
 
 
 def paired_comparison(first: Sequence[float], second: Sequence[float], *, seed: int = 0) -> PairedComparison:
@@ -120,7 +120,7 @@ def _signed_rank(difference: npt.NDArray[np.float64]) -> tuple[float | None, str
         return float(stats.wilcoxon(difference, method="exact").pvalue), "Wilcoxon signed rank, exact"
     if len(difference) <= ENUMERABLE:
         return _by_counting(difference), "Wilcoxon signed rank, exact with ties"
-    return float(stats.wilcoxon(difference, method="approx").pvalue), "Wilcoxon signed rank, normal approximation (ties)"
+    return float(stats.wilcoxon(difference, method="approx").pvalue), "Wilcoxon signed rank, approximate (ties)"
 
 
 def _by_counting(difference: npt.NDArray[np.float64]) -> float:

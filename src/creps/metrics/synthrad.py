@@ -1,7 +1,7 @@
 """The image metrics of the SynthRAD challenges, by their formulas. Arrays are (D, H, W) in HU.
 
-SynthRAD2023: Huijben et al. 2024, Med Image Anal 97:103276 (range [-1024, 3000], L = 4024). SynthRAD2025: both images set
-to -1024 outside the mask first; L is 4095 in the official container and 4024 in another official repository.
+SynthRAD2023: Huijben et al. 2024, Med Image Anal 97:103276 (range [-1024, 3000], L = 4024). SynthRAD2025: both images
+set to -1024 outside the mask first; L is 4095 in the official container and 4024 in another official repository.
 """
 
 from __future__ import annotations
@@ -100,9 +100,7 @@ def synthrad2025_mae_hu(ct_hu: HU, sct_hu: HU, mask: Mask) -> float:
     return mean_absolute_error_hu(ct_hu, sct_hu, mask)
 
 
-def synthrad2025_psnr_db(
-    ct_hu: HU, sct_hu: HU, mask: Mask, range_hu: tuple[float, float] = RANGE_4095_HU
-) -> float:
+def synthrad2025_psnr_db(ct_hu: HU, sct_hu: HU, mask: Mask, range_hu: tuple[float, float] = RANGE_4095_HU) -> float:
     """10·log10(L² / MSE) over the mask, both clipped to the range of width L.
 
     Raises:
@@ -111,9 +109,7 @@ def synthrad2025_psnr_db(
     return psnr_db(ct_hu, sct_hu, mask, range_hu)
 
 
-def synthrad2025_ms_ssim(
-    ct_hu: HU, sct_hu: HU, mask: Mask, range_hu: tuple[float, float] = RANGE_4095_HU
-) -> float:
+def synthrad2025_ms_ssim(ct_hu: HU, sct_hu: HU, mask: Mask, range_hu: tuple[float, float] = RANGE_4095_HU) -> float:
     """The challenge's multi-scale SSIM over the mask.
 
     Five levels, each the mean over the mask of (luminance · contrast · structure)^weight, multiplied. Unlike Wang et
@@ -139,8 +135,8 @@ def synthrad2025_ms_ssim(
         counted = _cropped(inside)
         if not counted.any():
             raise ValueError(
-                f"MS-SSIM cannot be computed: the mask is so small or so near the faces of the image that no voxel of it"
-                f" is left at level {level} of {len(LEVEL_WEIGHTS)}"
+                f"MS-SSIM cannot be computed: the mask is so small, or so near the faces of the image, that no voxel"
+                f" of it is left at level {level} of {len(LEVEL_WEIGHTS)}"
             )
         similarity = _cropped(_level(x, y, range_hu[1] - range_hu[0]))
         result *= float(np.clip(np.mean(similarity[counted] ** weight), 0, 1))

@@ -64,8 +64,8 @@ METRICS: tuple[Metric, ...] = (
            "mean distance of the voxels of both bone surfaces to the other one"),
     Metric("bone_hd95_mm", "bone HD95", "mm", "low", "the larger of the two directed 95th percentiles of distance"),
     Metric("air_dice", "internal air Dice", "", "high",
-           f"Dice of the voxels below {AIR_HU:g} HU inside the mask and {AIR_DEPTH_MM:g} mm or more inside the true CT's"
-           " body"),
+           f"Dice of the voxels below {AIR_HU:g} HU inside the mask and {AIR_DEPTH_MM:g} mm or more inside the true"
+           " CT's body"),
     Metric("air_assd_mm", "internal air surface distance", "mm", "low", "as bone_assd_mm"),
     Metric("air_hd95_mm", "internal air HD95", "mm", "low", "as bone_hd95_mm"),
     Metric("body_dice", "body Dice", "", "high",
@@ -91,9 +91,10 @@ def metric(name: str) -> Metric:
     tissue = rest.removesuffix("_hu")
     low, high = TISSUE_WINDOWS_HU.get(tissue, (None, None))
     where = f"the voxels of {tissue}" + ("" if low is None else f" (CT from {low:g} to {high:g} HU)")
-    what, best = ("mean |sCT - CT|", "low") if kind == "mae" else ("mean of sCT - CT", "zero")
-    label = f"{'MAE' if kind == 'mae' else 'bias'}, {tissue.replace('_', ' ')}"
-    return Metric(name, label, "HU", "low" if best == "low" else "zero", f"{what} over {where} inside the mask")
+    plain = tissue.replace("_", " ")
+    if kind == "mae":
+        return Metric(name, f"MAE, {plain}", "HU", "low", f"mean |sCT - CT| over {where} inside the mask")
+    return Metric(name, f"bias, {plain}", "HU", "zero", f"mean of sCT - CT over {where} inside the mask")
 
 
 def definitions(names: list[str]) -> dict[str, str]:
@@ -108,5 +109,10 @@ def worst(name: str, values: dict[str, float]) -> str:
         name: Of the metric.
         values: Case → value; at least one.
     """
-    aim = {"low": lambda v: v, "high": lambda v: -v, "zero": abs, "one": lambda v: abs(v - 1)}[metric(name).best]
-    return max(values, key=lambda case: aim(values[case]))
+    best = metric(name).best
+
+    def badness(case: str) -> float:
+        value = values[case]
+        return {"low": value, "high": -value, "zero": abs(value), "one": abs(value - 1)}[best]
+
+    return max(values, key=badness)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,7 +14,7 @@ from creps.preprocessing.crop import beyond
 from creps.preprocessing.intensity import SCT_RANGE_HU
 from creps.preprocessing.mask import Mask
 from creps.preprocessing.resample import resample_onto
-from creps.volume import Volume
+from creps.volume import Array, Volume
 
 __all__ = ["Aligned", "Alignment", "align"]
 
@@ -26,7 +27,7 @@ MASK_TOLERANCE = 0.5
 """The same for masks and labels."""
 
 REMEDY = (
-    "Add --resample (resample=True) to bring the CT onto the sCT's grid, or --register rigid (register=\"rigid\")"
+    'Add --resample (resample=True) to bring the CT onto the sCT\'s grid, or --register rigid (register="rigid")'
     " if the patient lay otherwise."
 )
 
@@ -91,9 +92,8 @@ def align(
     on_mask, on_labels = on_sct
     given = None if on_mask is None else on_mask.array > 0
     if same:
-        return Aligned(
-            sct, sct.with_array(ct.array), np.ones(sct.shape, bool), given, on_labels, "same grid", {"kind": "same grid"}
-        )
+        everywhere = np.ones(sct.shape, dtype=bool)
+        return Aligned(sct, sct.with_array(ct.array), everywhere, given, on_labels, "same grid", {"kind": "same grid"})
     moved, reached = _resampled(ct, sct)
     record = {"kind": "resampled", "ct_shape": list(ct.shape), "ct_spacing_mm": list(ct.spacing_mm)}
     return Aligned(sct, moved, reached, given, on_labels, "resampled", record)
@@ -108,8 +108,13 @@ def _onto(extra: Volume | None, sct: Volume, ct: Volume, name: str, what: str) -
         return sct.with_array(extra.array)
     if _same(extra, ct, MASK_TOLERANCE):
         return _sampled(ct.with_array(extra.array), sct, sitk.sitkNearestNeighbor, 0.0)
-    raise InputError(
-        f"{name}: the {what} ({_grid(extra)}) lies on neither the sCT's grid ({_grid(sct)}) nor the CT's ({_grid(ct)}).",
+    raise _foreign(extra, sct, ct, name, what)
+
+
+def _foreign(extra: Volume, sct: Volume, ct: Volume, name: str, what: str) -> InputError:
+    return InputError(
+        f"{name}: the {what} ({_grid(extra)}) lies on neither the sCT's grid ({_grid(sct)}) nor the CT's"
+        f" ({_grid(ct)}).",
         "Give it on the grid of one of them.",
     )
 
@@ -147,3 +152,53 @@ def _same(volume: Volume, other: Volume, share: float) -> bool:
 def _grid(volume: Volume) -> str:
     shape = " x ".join(map(str, volume.shape))
     return f"{shape} voxels of {' x '.join(f'{s:.4g}' for s in volume.spacing_mm)} mm"
+
+
+def _registered(sct: Volume, ct: Volume, mask: Volume | None, labels: Volume | None, name: str) -> Aligned:
+    """The CT moved rigidly to the sCT; a mask on the sCT's grid stays, labels on the CT's go with the CT."""
+    from creps.preprocessing.registration import register_rigid
+
+    on_mask = None if mask is None else mask.reoriented(sct.direction)
+    stays = on_mask is not None and _same(on_mask, sct, MASK_TOLERANCE)
+    fixed_mask = sct.with_array(on_mask.array > 0) if on_mask is not None and stays else None
+    registration = register_rigid(sct, ct, fixed_mask=fixed_mask)
+    moved = registration.moved(ct, sct, SCT_RANGE_HU[0])
+    reached = registration.moved(ct.with_array(np.ones(ct.shape, np.float32)), sct, 0.0).array > 0.5
+
+    def along(extra: Volume, what: str) -> Volume:
+        return registration.moved(_on_grid_of(extra, ct, sct, name, what), sct, 0.0)
+
+    given = None
+    if fixed_mask is not None:
+        given = fixed_mask.array > 0
+    elif on_mask is not None:
+        given = along(on_mask.with_array(on_mask.array > 0), "mask").array > 0.5
+    on_labels = None
+    if labels is not None:
+        upright = labels.reoriented(sct.direction)
+        if _same(upright, ct, MASK_TOLERANCE):
+            on_labels = sct.with_array(_likeliest(upright, along))
+        else:
+            on_labels = _onto(upright, sct, ct, name, "label volume")
+    record = {"kind": "rigidly registered", "method": "the CT to the sCT", **registration.record()}
+    return Aligned(sct, moved, reached, given, on_labels, "rigidly registered", record)
+
+
+def _on_grid_of(extra: Volume, ct: Volume, sct: Volume, name: str, what: str) -> Volume:
+    if _same(extra, ct, MASK_TOLERANCE):
+        return ct.with_array(extra.array)
+    raise _foreign(extra, sct, ct, name, what)
+
+
+def _likeliest(labels: Volume, along: Callable[[Volume, str], Volume]) -> Array:
+    """Of every voxel the number whose moved indicator is the largest: numbers themselves must not be blended."""
+    numbers = np.unique(labels.array)
+    best, share = None, None
+    for number in numbers:
+        moved = along(labels.with_array(labels.array == number), "label volume").array
+        if best is None or share is None:
+            best, share = np.full(moved.shape, number, np.float32), moved
+        else:
+            closer = moved > share
+            best[closer], share[closer] = number, moved[closer]
+    return np.zeros(labels.shape, np.float32) if best is None else best
