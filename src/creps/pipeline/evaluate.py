@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from creps.errors import InputError
 from creps.metrics.segmentation import AIR_HU
 from creps.pipeline.evaluation_definitions import definitions
 from creps.pipeline.evaluation_files import image_of, label_names_of
-from creps.pipeline.evaluation_grid import Aligned, align
+from creps.pipeline.evaluation_grid import Aligned, Register, align
 from creps.pipeline.evaluation_scores import Scores, score_image, score_structures, score_tissues
 from creps.preprocessing.mask import Mask, body_mask_ct
 from creps.preprocessing.plausibility import check_ct, check_extent
@@ -51,7 +51,7 @@ def evaluate(
     labels: Image | None = None,
     label_names: Mapping[int, str] | Path | str | None = None,
     resample: bool = False,
-    register: Literal["rigid"] | None = None,
+    register: Register | None = None,
     name: str | None = None,
 ) -> Evaluation:
     """Score a synthetic CT against the true CT, inside a mask.
@@ -63,7 +63,8 @@ def evaluate(
         labels: Class number of every voxel, on the grid of either, for errors by class; default: HU windows on the CT.
         label_names: Name of every class number, or the JSON file with them; needed with `labels`.
         resample: Bring the CT (and its mask and labels) onto the sCT's grid.
-        register: ``"rigid"``: register the CT to the sCT first, which hides errors of position.
+        register: ``"rigid"``: register the CT to the sCT first, which hides errors of position; ``"rigid-centres"``: with
+            their middles brought together before.
         name: What messages call the pair.
 
     Returns:

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-import SimpleITK as sitk
 
 from creps.errors import InputError
 from creps.preprocessing.crop import beyond
 from creps.preprocessing.intensity import SCT_RANGE_HU
-from creps.preprocessing.mask import Mask
+from creps.preprocessing.mask import Mask, body_mask_ct
+from creps.preprocessing.registration import RigidRegistration, register_rigid
 from creps.preprocessing.resample import resample_onto
-from creps.volume import Array, Volume
+from creps.volume import Volume
 
-__all__ = ["Aligned", "Alignment", "align"]
+__all__ = ["Aligned", "Alignment", "Register", "align"]
 
 Alignment = Literal["same grid", "resampled", "rigidly registered"]
+
+Register = Literal["rigid", "rigid-centres"]
+"""From where the images lie, or with their middles brought together first."""
 
 GRID_TOLERANCE = 0.05
 """Grids are the same if no voxel is further off than this share of the smallest spacing: headers are rounded."""
@@ -26,9 +28,12 @@ GRID_TOLERANCE = 0.05
 MASK_TOLERANCE = 0.5
 """The same for masks and labels."""
 
+BEYOND_HU = SCT_RANGE_HU[0]
+"""What stands where the CT does not reach; it is not counted."""
+
 REMEDY = (
-    'Add --resample (resample=True) to bring the CT onto the sCT\'s grid, or --register rigid (register="rigid")'
-    " if the patient lay otherwise."
+    "Add --resample (resample=True) to bring the CT onto the sCT's grid, or --register rigid if the patient lay"
+    " otherwise."
 )
 
 
@@ -62,12 +67,13 @@ def align(
     labels: Volume | None,
     *,
     resample: bool,
-    register: Literal["rigid"] | None,
+    register: Register | None,
     name: str,
 ) -> Aligned:
     """Put the CT, the mask and the labels onto the sCT's grid.
 
-    The mask may lie on either image's grid, labels too.
+    A mask lies on the sCT's grid or on the CT's, labels too. Where both grids are one and the CT is registered, the
+    mask stays and the labels go with the CT.
 
     Args:
         sct: In HU.
@@ -75,74 +81,90 @@ def align(
         mask: Where figures count, or none.
         labels: Class numbers, or none.
         resample: Whether the CT may be resampled.
-        register: Whether the CT is registered to the sCT, and how.
+        register: Whether the CT is registered to the sCT, and from where.
         name: What messages call the pair.
 
     Raises:
-        InputError: a grid that is neither's, or the CT's grid differs and nothing may be done about it.
+        InputError: a grid that is neither's, the CT's grid differs and nothing may be done about it, or the images
+            cannot be registered.
     """
     sct = sct.reoriented()
     ct = ct.reoriented(sct.direction)
+    mask = None if mask is None else mask.reoriented(sct.direction)
+    labels = None if labels is None else labels.reoriented(sct.direction)
     same = _same(ct, sct, GRID_TOLERANCE)
-    if register is not None:
-        return _registered(sct, ct, mask, labels, name)
-    if not same and not resample:
+    if register is None and not same and not resample:
         raise InputError(f"{name}: the CT ({_grid(ct)}) lies on another grid than the sCT ({_grid(sct)}).", REMEDY)
-    on_sct = [_onto(extra, sct, ct, name, what) for extra, what in ((mask, "mask"), (labels, "label volume"))]
-    on_mask, on_labels = on_sct
-    given = None if on_mask is None else on_mask.array > 0
+    for extra, what in ((mask, "mask"), (labels, "label volume")):
+        if extra is not None and not any(_same(extra, image, MASK_TOLERANCE) for image in (sct, ct)):
+            raise InputError(
+                f"{name}: the {what} ({_grid(extra)}) lies on neither the sCT's grid ({_grid(sct)}) nor the CT's"
+                f" ({_grid(ct)}).",
+                "Give it on the grid of one of them.",
+            )
+    if register is not None:
+        return _registered(sct, ct, mask, labels, register, name)
+    given = None if mask is None else _carried(mask, sct, ct, _STAY).array > 0
+    on_sct = None if labels is None else _carried(labels, sct, ct, _STAY)
     if same:
         everywhere = np.ones(sct.shape, dtype=bool)
-        return Aligned(sct, sct.with_array(ct.array), everywhere, given, on_labels, "same grid", {"kind": "same grid"})
+        return Aligned(sct, sct.with_array(ct.array), everywhere, given, on_sct, "same grid", {"kind": "same grid"})
     moved, reached = _resampled(ct, sct)
     record = {"kind": "resampled", "ct_shape": list(ct.shape), "ct_spacing_mm": list(ct.spacing_mm)}
-    return Aligned(sct, moved, reached, given, on_labels, "resampled", record)
+    return Aligned(sct, moved, reached, given, on_sct, "resampled", record)
 
 
-def _onto(extra: Volume | None, sct: Volume, ct: Volume, name: str, what: str) -> Volume | None:
-    """A mask or labels on the sCT's grid, by nearest neighbour if they lie on the CT's."""
-    if extra is None:
-        return None
-    extra = extra.reoriented(sct.direction)
-    if _same(extra, sct, MASK_TOLERANCE):
+_STAY = RigidRegistration(np.eye(3), (0.0, 0.0, 0.0), (0.0, 0.0, 0.0), 0.0, 0.0)
+"""No movement: only the grid changes."""
+
+
+def _carried(extra: Volume, sct: Volume, ct: Volume, motion: RigidRegistration, with_ct: bool = False) -> Volume:
+    """A mask or labels on the sCT's grid, by nearest neighbour unless they lie on it.
+
+    Args:
+        extra: On the sCT's grid or the CT's.
+        sct: The grid.
+        ct: The other grid.
+        motion: Of the CT.
+        with_ct: Whether what lies on both grids belongs to the CT and moves with it.
+    """
+    on_sct, on_ct = (_same(extra, image, MASK_TOLERANCE) for image in (sct, ct))
+    if on_sct and not (on_ct and with_ct):
         return sct.with_array(extra.array)
-    if _same(extra, ct, MASK_TOLERANCE):
-        return _sampled(ct.with_array(extra.array), sct, sitk.sitkNearestNeighbor, 0.0)
-    raise _foreign(extra, sct, ct, name, what)
-
-
-def _foreign(extra: Volume, sct: Volume, ct: Volume, name: str, what: str) -> InputError:
-    return InputError(
-        f"{name}: the {what} ({_grid(extra)}) lies on neither the sCT's grid ({_grid(sct)}) nor the CT's"
-        f" ({_grid(ct)}).",
-        "Give it on the grid of one of them.",
-    )
+    return motion.moved(ct.with_array(extra.array), sct, 0.0, "nearest")
 
 
 def _resampled(ct: Volume, sct: Volume) -> tuple[Volume, Mask]:
     """The CT at the sCT's voxels by cubic B-splines, and where it reaches."""
-    low = float(SCT_RANGE_HU[0])
-    if np.allclose(ct.direction, sct.direction, atol=1e-4):
-        outside = beyond(sct, ct)
-        return sct.with_array(np.where(outside, np.float32(low), resample_onto(ct, sct).array)), ~outside
+    if not np.allclose(ct.direction, sct.direction, atol=1e-4):
+        return _moved(ct, sct, _STAY)
+    outside = beyond(sct, ct)
+    return sct.with_array(np.where(outside, np.float32(BEYOND_HU), resample_onto(ct, sct).array)), ~outside
+
+
+def _registered(
+    sct: Volume, ct: Volume, mask: Volume | None, labels: Volume | None, register: Register, name: str
+) -> Aligned:
+    stays = mask is not None and _same(mask, sct, MASK_TOLERANCE)
+    compared = mask.array > 0 if mask is not None and stays else body_mask_ct(sct)
+    fixed_mask = sct.with_array(compared) if compared.any() else None
+    try:
+        motion = register_rigid(sct, ct, fixed_mask=fixed_mask, start="frame" if register == "rigid" else "centres")
+    except InputError as error:
+        remedy = error.remedy.replace("start from their centres", "use --register rigid-centres")
+        raise InputError(f"{name}: {error.what[0].lower()}{error.what[1:]}", remedy) from error
+    moved, reached = _moved(ct, sct, motion)
+    given = None if mask is None else _carried(mask, sct, ct, motion).array > 0
+    on_sct = None if labels is None else _carried(labels, sct, ct, motion, with_ct=True)
+    record = {"kind": "rigidly registered", "moved": "the CT, onto the sCT", **motion.record()}
+    return Aligned(sct, moved, reached, given, on_sct, "rigidly registered", record)
+
+
+def _moved(ct: Volume, sct: Volume, motion: RigidRegistration) -> tuple[Volume, Mask]:
     ones = ct.with_array(np.ones(ct.shape, np.float32))
-    reached = _sampled(ones, sct, sitk.sitkNearestNeighbor, 0.0).array > 0
-    splines = _sampled(ct, sct, sitk.sitkBSpline, low).array
-    inside = np.clip(splines, ct.array.min(), ct.array.max())  # no overshoot at bone and metal
-    return sct.with_array(np.where(reached, inside, np.float32(low))), reached
-
-
-def _sampled(volume: Volume, grid: Volume, interpolator: int, fill: float) -> Volume:
-    image = sitk.Resample(_image(volume), _image(grid), sitk.Transform(3, sitk.sitkIdentity), interpolator, fill)
-    return grid.with_array(sitk.GetArrayFromImage(image))
-
-
-def _image(volume: Volume) -> sitk.Image:
-    image = sitk.GetImageFromArray(volume.array)
-    image.SetSpacing(volume.spacing_mm[::-1])
-    image.SetOrigin(volume.origin_mm)
-    image.SetDirection(volume.direction[:, ::-1].flatten().tolist())
-    return image
+    reached = motion.moved(ones, sct, 0.0, "nearest").array > 0
+    inside = np.clip(motion.moved(ct, sct, BEYOND_HU).array, ct.array.min(), ct.array.max())
+    return sct.with_array(np.where(reached, inside, np.float32(BEYOND_HU))), reached
 
 
 def _same(volume: Volume, other: Volume, share: float) -> bool:
@@ -152,53 +174,3 @@ def _same(volume: Volume, other: Volume, share: float) -> bool:
 def _grid(volume: Volume) -> str:
     shape = " x ".join(map(str, volume.shape))
     return f"{shape} voxels of {' x '.join(f'{s:.4g}' for s in volume.spacing_mm)} mm"
-
-
-def _registered(sct: Volume, ct: Volume, mask: Volume | None, labels: Volume | None, name: str) -> Aligned:
-    """The CT moved rigidly to the sCT; a mask on the sCT's grid stays, labels on the CT's go with the CT."""
-    from creps.preprocessing.registration import register_rigid
-
-    on_mask = None if mask is None else mask.reoriented(sct.direction)
-    stays = on_mask is not None and _same(on_mask, sct, MASK_TOLERANCE)
-    fixed_mask = sct.with_array(on_mask.array > 0) if on_mask is not None and stays else None
-    registration = register_rigid(sct, ct, fixed_mask=fixed_mask)
-    moved = registration.moved(ct, sct, SCT_RANGE_HU[0])
-    reached = registration.moved(ct.with_array(np.ones(ct.shape, np.float32)), sct, 0.0).array > 0.5
-
-    def along(extra: Volume, what: str) -> Volume:
-        return registration.moved(_on_grid_of(extra, ct, sct, name, what), sct, 0.0)
-
-    given = None
-    if fixed_mask is not None:
-        given = fixed_mask.array > 0
-    elif on_mask is not None:
-        given = along(on_mask.with_array(on_mask.array > 0), "mask").array > 0.5
-    on_labels = None
-    if labels is not None:
-        upright = labels.reoriented(sct.direction)
-        if _same(upright, ct, MASK_TOLERANCE):
-            on_labels = sct.with_array(_likeliest(upright, along))
-        else:
-            on_labels = _onto(upright, sct, ct, name, "label volume")
-    record = {"kind": "rigidly registered", "method": "the CT to the sCT", **registration.record()}
-    return Aligned(sct, moved, reached, given, on_labels, "rigidly registered", record)
-
-
-def _on_grid_of(extra: Volume, ct: Volume, sct: Volume, name: str, what: str) -> Volume:
-    if _same(extra, ct, MASK_TOLERANCE):
-        return ct.with_array(extra.array)
-    raise _foreign(extra, sct, ct, name, what)
-
-
-def _likeliest(labels: Volume, along: Callable[[Volume, str], Volume]) -> Array:
-    """Of every voxel the number whose moved indicator is the largest: numbers themselves must not be blended."""
-    numbers = np.unique(labels.array)
-    best, share = None, None
-    for number in numbers:
-        moved = along(labels.with_array(labels.array == number), "label volume").array
-        if best is None or share is None:
-            best, share = np.full(moved.shape, number, np.float32), moved
-        else:
-            closer = moved > share
-            best[closer], share[closer] = number, moved[closer]
-    return np.zeros(labels.shape, np.float32) if best is None else best
