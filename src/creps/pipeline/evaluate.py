@@ -63,8 +63,8 @@ def evaluate(
         labels: Class number of every voxel, on the grid of either, for errors by class; default: HU windows on the CT.
         label_names: Name of every class number, or the JSON file with them; needed with `labels`.
         resample: Bring the CT (and its mask and labels) onto the sCT's grid.
-        register: ``"rigid"``: register the CT to the sCT first, which hides errors of position; ``"rigid-centres"``: with
-            their middles brought together before.
+        register: ``"rigid"``: register the CT to the sCT first, which hides errors of position;
+            ``"rigid-centres"``: with their middles brought together before.
         name: What messages call the pair.
 
     Returns:
@@ -86,7 +86,7 @@ def evaluate(
         if image is not None:
             extras[role], inputs[role] = image_of(image)
     check_extent(sct_volume.shape, sct_volume.extent_mm, called)
-    check_ct(ct_volume, f"the CT of {called}" if isinstance(ct, Volume) else str(ct))
+    check_ct(ct_volume, f"the CT of {called}" if isinstance(ct, Volume) or name else str(ct))
     aligned = align(sct_volume, ct_volume, **extras, resample=resample, register=register, name=called)
     body = body_mask_ct(aligned.ct)
     inside = _inside(aligned, body, called)

@@ -9,7 +9,7 @@ from pathlib import Path
 from creps.errors import InputError
 from creps.io.itk import is_volume_file, stem
 
-__all__ = ["Matches", "Pair", "find_scts", "match"]
+__all__ = ["Matches", "Pair", "find_scts", "match", "one_pair"]
 
 DEEPEST = 3
 """Levels of folders that are looked into: Task1/brain/1BA001."""
@@ -90,6 +90,12 @@ def match(scts: Path, cts: Path, *, truth: str = "ct", labels: str | None = None
     )
 
 
+def one_pair(sct: Path, ct: Path, mask: Path | None, labels: Path | None) -> Matches:
+    """One case, named as it would be in a folder."""
+    case = _sct_case(sct, sct.absolute().parent.parent) or stem(sct)
+    return Matches((Pair(case, sct, ct, mask, labels),), (), ())
+
+
 def find_scts(folder: Path) -> dict[str, Path]:
     """Case → file of every synthetic CT in a folder and below it, sorted by case.
 
@@ -115,11 +121,11 @@ def _sct_case(path: Path, folder: Path) -> str | None:
     """The case whose synthetic CT a file is by its name."""
     name = stem(path)
     if name.lower() == "sct":
-        return path.parent.name if path.parent != folder else None
+        return path.absolute().parent.name if path.parent != folder else None
     if not name.lower().endswith("_sct"):
         return None
     case = name[: -len("_sct")]
-    return path.parent.name if case.lower() in IMAGES and path.parent != folder else case
+    return path.absolute().parent.name if case.lower() in IMAGES and path.parent != folder else case
 
 
 def _find_truths(folder: Path, truth: str, labels: str | None) -> dict[str, _Truth]:
