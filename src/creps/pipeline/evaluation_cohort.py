@@ -41,12 +41,14 @@ class ScoredCase:
 
     def basis(self) -> dict[str, Any]:
         """What the figures were measured against."""
-        inputs = self.about.get("inputs", {})
+        inputs, tissues = self.about.get("inputs", {}), self.about.get("tissues", {})
         return {
             "CT": inputs.get("ct", {}).get("sha256"),
             "mask": inputs.get("mask", {}).get("sha256"),
-            "labels": inputs.get("labels", {}).get("sha256"),
+            "grid": self.about.get("grid"),
             "alignment": self.about.get("alignment", {}).get("kind"),
+            "label volume": inputs.get("labels", {}).get("sha256"),
+            "table of tissues": tissues.get("numbers") or tissues.get("windows_hu"),
         }
 
 
@@ -77,7 +79,7 @@ class Comparison:
     """Two models on the same patients.
 
     Attributes:
-        patients: The cases that both have.
+        patients: The cases that both have and that were measured against the same; there may be none.
         metrics: Name → means of both, mean difference (first - second), interval, p-value, as plain JSON values.
         left_out: Case → why it is not compared.
     """
@@ -141,11 +143,7 @@ def summary(cases: Mapping[str, ScoredCase]) -> dict[str, dict[str, Any]]:
 
 
 def compare(first: Mapping[str, ScoredCase], second: Mapping[str, ScoredCase]) -> Comparison:
-    """Compare two models on the patients that both have, measured against the same truth.
-
-    Raises:
-        InputError: there is no such patient.
-    """
+    """Compare two models on the patients that both have, measured against the same truth in the same way."""
     left_out = {case: "has no figures of the other model" for case in first if case not in second}
     left_out |= {case: "has figures of the other model only" for case in second if case not in first}
     patients = []
@@ -156,12 +154,6 @@ def compare(first: Mapping[str, ScoredCase], second: Mapping[str, ScoredCase]) -
             patients.append(case)
         else:
             left_out[case] = f"was scored with another {differing}"
-    if not patients:
-        reason = f" ('{next(iter(left_out))}' {left_out[next(iter(left_out))]})" if left_out else ""
-        raise InputError(
-            f"The two models have no patient in common that was scored in the same way{reason}.",
-            "Score both against the same CTs, masks and labels, with the same options.",
-        )
     metrics = {}
     for name in _names([first[case] for case in patients]):
         pairs = [(first[case].values.get(name), second[case].values.get(name)) for case in patients]

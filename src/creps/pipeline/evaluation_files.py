@@ -64,7 +64,9 @@ def label_names_of(names: Mapping[int, str] | Path | str) -> dict[int, str]:
         raise InputError(f"{path} names no class, or a negative number.", EXAMPLE)
     if is_phantom:
         classes = {tissue: name for name, tissues in PHANTOM_CLASSES.items() for tissue in tissues}
-        return {number: classes.get(str(tissue), "other") for number, tissue in found.items()}
+        grouped = {number: classes.get(str(tissue), "other") for number, tissue in found.items()}
+        order = [*PHANTOM_CLASSES, "other"]
+        return dict(sorted(grouped.items(), key=lambda item: order.index(item[1])))
     return {number: _flat(name, str(path)) for number, name in found.items()}
 
 

@@ -124,8 +124,8 @@ def comparison_table(comparison: Comparison) -> str:
         head = f"{metric(name).label:<32}{metric(name).unit:<4}{numbers}"
         lines.append(f"{head}   {_interval(name, row['ci95']):<18}{row['patients']:>4}{p_value:>8}")
     lines += ["", "p: Wilcoxon's signed-rank test, two-sided; not corrected for the number of figures."]
-    fewest = 2 / 2 ** len(comparison.patients)
-    if fewest > 0.05:
+    fewest = 2 / 2 ** max(1, len(comparison.patients))
+    if comparison.patients and fewest > 0.05:
         lines.append(f"With so few patients no p-value can be below {fewest:.2g}.")
     lines += [f"not compared: {case} {reason}" for case, reason in comparison.left_out.items()]
     return "\n".join(lines)

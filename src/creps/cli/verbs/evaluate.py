@@ -57,6 +57,7 @@ def evaluate(ctx: click.Context, /, sct: Path, ct: Path, **options: Any) -> None
     scoring = {name: options[name] for name in ("label_names", "resample", "register")}
     matches = _matches(sct, ct, options)
     other = None if options["against"] is None else _other(options["against"], ct, options)
+    _check_shared(matches, other, options["against"])
     quiet = ctx.obj["quiet"]
     result = evaluate_cases(matches, progress=progress_bar(quiet, "scoring"), **scoring)
     comparison: Comparison | None = None
@@ -114,6 +115,15 @@ def _other(against: Path, ct: Path, options: dict[str, Any]) -> Matches | dict[s
     if against.suffix.lower() == ".json":
         return read_document(against)
     return _matches(against, ct, options)
+
+
+def _check_shared(matches: Matches, other: Matches | dict[str, ScoredCase] | None, against: Path | None) -> None:
+    """Two models without a case in common: said before anything is computed."""
+    if other is None:
+        return
+    theirs = set(other) if isinstance(other, dict) else {pair.case for pair in other.pairs}
+    if not theirs & {pair.case for pair in matches.pairs}:
+        raise InputError(f"{against} has none of the cases that are to be scored.", "Name the cases alike.")
 
 
 def _scored(matches: Matches, progress: Any, scoring: dict[str, Any]) -> dict[str, ScoredCase]:
