@@ -78,7 +78,7 @@ def test_the_windows_hold_every_voxel_once(ct):
 
 def test_error_by_class_and_classes_that_are_not_there():
     ct = np.array([[[-1000.0, -100.0, 30.0, 40.0]]])
-    sct = ct + [[[10, -20, 30, -50]]]
+    sct = ct + np.array([[[10, -20, 30, -50]]])
     errors = error_by_class(ct, sct, np.ones(ct.shape, bool), *tissue_classes(ct))
     assert (errors["air"].mae_hu, errors["air"].bias_hu, errors["air"].voxels) == (10, 10, 1)
     assert (errors["fat"].mae_hu, errors["fat"].bias_hu) == (20, -20)
@@ -102,7 +102,7 @@ def test_labels_with_one_name_are_one_class():
         error_by_class(ct, sct, np.ones(ct.shape, bool), labels[:, 1:], {1: "a"})
 
 
-def block(shape=(12, 14, 10), spacing=1.0):
+def block(shape=(12, 14, 10)):
     ct = np.full(shape, 40.0)
     ct[4:8, 4:10, 3:7] = 1000.0
     return ct
