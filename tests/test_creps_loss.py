@@ -210,7 +210,7 @@ def test_wrong_weights_are_refused(weights_file, tmp_path):
     path, state = weights_file
     with pytest.raises(ModelError, match="does not exist"):
         Backbone("convnext_tiny", str(tmp_path / "none.pth"))
-    with pytest.raises(ModelError, match="does not hold the weights of torchvision's vgg16"):
+    with pytest.raises(ModelError, match="does not hold the weights of vgg16"):
         Backbone("vgg16", str(path))
     save_file({"features.0.0.weight": state["features.0.0.weight"]}, tmp_path / "part.safetensors")
     with pytest.raises(ModelError, match="missing or differ"):

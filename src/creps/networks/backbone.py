@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional
 from torchvision import models
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from creps.errors import ModelError, SettingsError
+from creps.networks.weight_layouts import LayoutName, load_features
 from creps.provenance import sha256_file
 from creps.settings.choices import BackboneName
 
@@ -55,6 +55,7 @@ class BackboneWeights:
         official: Whether they are torchvision's ImageNet weights, by their hash.
         sha256: Hash of the file; None for random weights.
         file: Name of the file.
+        layout: Whose key names the file has; None for random weights.
     """
 
     backbone: BackboneName
@@ -62,6 +63,7 @@ class BackboneWeights:
     official: bool
     sha256: str | None = None
     file: str | None = None
+    layout: LayoutName | None = None
 
     @property
     def trained(self) -> bool:
@@ -73,7 +75,8 @@ class BackboneWeights:
         if self.source == "random":
             return f"{self.backbone} with RANDOM, untrained weights (asked for by name; not the paper's loss)"
         kind = "torchvision's ImageNet weights" if self.official else "weights of unknown training"
-        return f"{self.backbone} with {kind} from {self.file} (SHA-256 {(self.sha256 or '')[:12]})"
+        names = f"{self.layout} key names, SHA-256 {(self.sha256 or '')[:12]}"
+        return f"{self.backbone} with {kind} from {self.file} ({names})"
 
     def record(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -85,7 +88,8 @@ class Backbone(nn.Module):
 
     Args:
         name: ``convnext_tiny`` (the paper) or ``vgg16``.
-        weights: ``imagenet``, ``random`` or the path of a .pth or .safetensors file.
+        weights: ``imagenet``, ``random`` or the path of a .pth or .safetensors file; its key names may be those of
+            torchvision, timm or ConvNeXt's authors (`creps.networks.weight_layouts`).
         layers: Feature nodes by torchvision's names; default `DEFAULT_LAYERS`.
         image_size: Images are resized to this many pixels a side; None keeps their size.
         sha256: Hash (or its first digits) that a weights file must have.
@@ -174,8 +178,9 @@ def _load_weights(network: nn.Module, name: BackboneName, weights: str, sha256: 
         raise ModelError(
             f"{path} has SHA-256 {digest}, the settings ask for {sha256}.", "Get the right file, or correct the hash."
         )
-    _load_state(network, _read_state(path), path, name)
-    return BackboneWeights(name, "imagenet" if weights == "imagenet" else "file", official, digest, path.name)
+    layout = load_features(network, path, name)
+    source: Literal["imagenet", "file"] = "imagenet" if weights == "imagenet" else "file"
+    return BackboneWeights(name, source, official, digest, path.name, layout)
 
 
 def _official_file(name: BackboneName) -> Path:
@@ -192,33 +197,3 @@ def _official_file(name: BackboneName) -> Path:
                 f"Put {official.url} there, name a file with creps.weights, or ask for 'random' by name.",
             ) from error
     return path
-
-
-def _read_state(path: Path) -> dict[str, torch.Tensor]:
-    try:
-        if path.suffix == ".safetensors":
-            state: Any = load_file(str(path))
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise ModelError(
-            f"{path} cannot be read as weights ({type(error).__name__}).", "Get the file again."
-        ) from error
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise ModelError(f"{path} does not hold a state dict of tensors.", "Give torchvision's weights file.")
-    return state
-
-
-def _load_state(network: nn.Module, state: dict[str, torch.Tensor], path: Path, name: BackboneName) -> None:
-    features = {key: value.float() for key, value in state.items() if key.startswith("features.")}
-    wanted = {key: value.shape for key, value in network.state_dict().items() if key.startswith("features.")}
-    wrong = sorted(
-        key for key in wanted.keys() | features.keys() if getattr(features.get(key), "shape", None) != wanted.get(key)
-    )
-    if wrong:
-        raise ModelError(
-            f"{path} does not hold the weights of torchvision's {name}: {len(wrong)} of {len(wanted)} tensors are "
-            f"missing or differ, the first is {wrong[0]}.",
-            "Give a file with torchvision's key names.",
-        )
-    network.load_state_dict(features, strict=False)
