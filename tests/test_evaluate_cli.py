@@ -14,6 +14,7 @@ from creps.preprocessing.mask import body_mask_ct
 from creps.volume import Volume
 from tests.conftest import ball_head
 from tests.test_cli import run
+from tests.test_dicom import write_series
 
 CASES = ["1BA001", "1BA002", "1BB003"]
 
@@ -223,3 +224,12 @@ def test_true_cts_and_their_masks(tmp_path, names, mask):
 def test_sct_and_ct_may_lie_together(tmp_path):
     write(tmp_path, "p1/ct.mha", "p1/sct.mha", "p2/ct.mha", "p2/sct.mha")
     assert [pair.case for pair in match(tmp_path, tmp_path).pairs] == ["p1", "p2"]
+
+
+def test_a_dicom_series_is_a_ct_and_its_folder_is_not_told(cohort, tmp_path):
+    sct, ct = cohort / "good" / "1BA001_sct.nii.gz", read_volume(cohort / "data" / "brain" / "1BA001" / "ct.mha")
+    write_series(tmp_path / "Doe_Jane", np.maximum(ct.array + 1024, 0), spacing=ct.spacing_mm, origin=ct.origin_mm)
+    assert run("-q", "evaluate", sct, tmp_path / "Doe_Jane", "--json", tmp_path / "e.json") == 0
+    text = (tmp_path / "e.json").read_text()
+    assert json.loads(text)["summary"]["mae_hu"]["mean"] == pytest.approx(5, abs=0.01)
+    assert "Doe" not in text
