@@ -65,9 +65,7 @@ def evaluate(ctx: click.Context, /, sct: Path, ct: Path, **options: Any) -> None
         second = other if isinstance(other, dict) else _scored(other, progress_bar(quiet, "the other model"), scoring)
         comparison = compare(result.cases, second)
     if json_file is not None:
-        asked = {"sct": sct.name, "ct": ct.name, "truth": options["truth"] if sct.is_dir() else None}
-        asked["against"] = None if options["against"] is None else options["against"].name
-        write_json(json_file, document(result, comparison, asked=asked))
+        write_json(json_file, document(result, comparison, asked=_asked(sct, ct, options)))
     if csv_file is not None:
         write_csv(csv_file, result)
     click.echo(table(result))
@@ -130,6 +128,14 @@ def _scored(matches: Matches, progress: Any, scoring: dict[str, Any]) -> dict[st
     from creps.pipeline.evaluation_cohort import evaluate_cases
 
     return evaluate_cases(matches, progress=progress, **scoring).cases
+
+
+def _asked(sct: Path, ct: Path, options: dict[str, Any]) -> dict[str, str | None]:
+    """Names of what was given; a single CT may be a DICOM folder, whose name may be the patient's."""
+    against = None if options["against"] is None else options["against"].name
+    if not sct.is_dir():
+        return {"against": against}
+    return {"sct": sct.name, "ct": ct.name, "truth": options["truth"], "against": against}
 
 
 def _tell_unscored(result: CohortEvaluation) -> None:
