@@ -8,7 +8,7 @@ The public surface loads on first use, so that ``import creps`` stays light::
     result = model.synthesize(creps.read_volume("mr.nii.gz"))
     creps.write_volume(result.sct, "sct.nii.gz", integer=True)
 
-`prepare` and `train` are the verbs of the same names.
+`prepare`, `train` and `evaluate` are the verbs of the same names.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from creps.data.cohort import Cohort, load_cohort
     from creps.errors import CrepsError
     from creps.io.itk import read_volume, write_volume
+    from creps.pipeline.evaluate import evaluate
     from creps.pipeline.prepare import prepare
     from creps.pipeline.train import train
     from creps.settings import Settings, load_settings
@@ -39,6 +40,7 @@ __all__ = [
     "Settings",
     "Volume",
     "__version__",
+    "evaluate",
     "load",
     "load_cohort",
     "load_settings",
@@ -54,6 +56,7 @@ _HOME = {
     "Model": "creps.api",
     "Settings": "creps.settings",
     "Volume": "creps.volume",
+    "evaluate": "creps.pipeline.evaluate",
     "load": "creps.api",
     "load_cohort": "creps.data.cohort",
     "load_settings": "creps.settings",

@@ -13,7 +13,7 @@ __all__ = ["NOTICE", "provenance", "sha256_file"]
 
 NOTICE = "Synthetic CT for research. Not for diagnosis. Not a medical device."
 
-PACKAGES = ("creps", "torch", "torchvision", "lightning", "numpy", "scipy", "SimpleITK")
+PACKAGES = ("creps", "torch", "torchvision", "lightning", "numpy", "scipy", "scikit-image", "SimpleITK")
 
 
 def provenance() -> dict[str, Any]:

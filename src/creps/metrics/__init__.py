@@ -1,1 +1,1 @@
-"""Image metrics: plain functions on arrays."""
+"""Image metrics: plain functions on arrays (D, H, W); every definition is in ``docs/reference/metrics.md``."""

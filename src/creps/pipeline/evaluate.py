@@ -1,0 +1,147 @@
+"""``creps evaluate``: one synthetic CT against the true CT."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from creps.errors import InputError
+from creps.metrics.segmentation import AIR_HU
+from creps.pipeline.evaluation_definitions import definitions
+from creps.pipeline.evaluation_files import image_of, label_names_of
+from creps.pipeline.evaluation_grid import Aligned, Register, align
+from creps.pipeline.evaluation_scores import Scores, score_image, score_structures, score_tissues
+from creps.preprocessing.mask import Mask, body_mask_ct
+from creps.preprocessing.plausibility import check_ct, check_extent
+from creps.provenance import provenance
+from creps.volume import Array, Volume
+
+__all__ = ["Evaluation", "evaluate"]
+
+Image = Volume | Path | str
+
+FLATTERED = "The CT was registered to the sCT itself: errors of position are hidden, figures are better than without."
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How a synthetic CT agrees with the true one.
+
+    Attributes:
+        values: Flat name → figure; None where it cannot be computed.
+        missing: Name → why it is None.
+        record: Inputs, alignment, mask, voxel counts, definitions, versions, as plain JSON values.
+    """
+
+    values: dict[str, float | None]
+    missing: dict[str, str]
+    record: dict[str, Any]
+
+
+def evaluate(
+    sct: Image,
+    ct: Image,
+    mask: Image | None = None,
+    *,
+    labels: Image | None = None,
+    label_names: Mapping[int, str] | Path | str | None = None,
+    resample: bool = False,
+    register: Register | None = None,
+    name: str | None = None,
+) -> Evaluation:
+    """Score a synthetic CT against the true CT, inside a mask.
+
+    Args:
+        sct: Synthetic CT in HU: a volume, a file, or the folder of a DICOM series.
+        ct: The true CT in HU, on the same grid unless `resample` or `register`.
+        mask: Where figures count, on the grid of either; default: the body found in the true CT.
+        labels: Class number of every voxel, on the grid of either, for errors by class; default: HU windows on the CT.
+        label_names: Name of every class number, or the JSON file with them; needed with `labels`.
+        resample: Bring the CT (and its mask and labels) onto the sCT's grid.
+        register: ``"rigid"``: register the CT to the sCT first, which hides errors of position;
+            ``"rigid-centres"``: with their middles brought together before.
+        name: What messages call the pair.
+
+    Returns:
+        The figures, why some are missing, and the record.
+
+    Raises:
+        InputError: an image cannot be read or is not in HU, grids differ, the mask is empty, labels without names.
+    """
+    started = time.perf_counter()
+    if (labels is None) != (label_names is None):
+        raise InputError("Labels and their names go together, but one is missing.", "Give both, or neither.")
+    names = None if label_names is None else label_names_of(label_names)
+    called = name or (str(sct) if isinstance(sct, (Path, str)) else "the sCT")
+    sct_volume, sct_record = image_of(sct)
+    ct_volume, ct_record = image_of(ct)
+    inputs = {"sct": sct_record, "ct": ct_record}
+    extras: dict[str, Volume | None] = {"mask": None, "labels": None}
+    for role, image in (("mask", mask), ("labels", labels)):
+        if image is not None:
+            extras[role], inputs[role] = image_of(image)
+    check_extent(sct_volume.shape, sct_volume.extent_mm, called)
+    check_ct(ct_volume, f"the CT of {called}" if isinstance(ct, Volume) or name else str(ct))
+    aligned = align(sct_volume, ct_volume, **extras, resample=resample, register=register, name=called)
+    body = body_mask_ct(aligned.ct)
+    inside = _inside(aligned, body, called)
+    scores, about = _scores(aligned, inside, body, names, called)
+    values = scores.ordered()
+    record = {
+        **provenance(),
+        "inputs": inputs,
+        "grid": {"shape": list(aligned.sct.shape), "spacing_mm": list(aligned.sct.spacing_mm)},
+        "alignment": aligned.record,
+        "mask": {"source": "the body found in the CT" if mask is None else "given", "voxels": int(inside.sum())},
+        **about,
+        "notes": _notes(aligned),
+        "definitions": definitions(list(values)),
+        "seconds": round(time.perf_counter() - started, 3),
+    }
+    return Evaluation(values, scores.missing, record)
+
+
+def _scores(
+    aligned: Aligned, inside: Mask, body: Mask, names: Mapping[int, str] | None, name: str
+) -> tuple[Scores, dict[str, Any]]:
+    """All figures, and what classes and structures were found."""
+    scores, ct, sct = Scores(), aligned.ct, aligned.sct
+    score_image(scores, ct, sct, inside)
+    try:
+        tissues = score_tissues(scores, ct, sct, inside, aligned.labels, names)
+    except ValueError as error:
+        raise InputError(f"{name}: the labels cannot be used: {error}.", "Give a volume of class numbers.") from error
+    structures = score_structures(scores, ct, sct, inside, (body, _body_of(sct, aligned.reached)))
+    return scores, {"tissues": tissues, "structures": structures}
+
+
+def _inside(aligned: Aligned, body: Mask, name: str) -> Mask:
+    """Where figures count: the given mask or the CT's body, as far as the CT reaches."""
+    wanted = body if aligned.mask is None else aligned.mask
+    inside = wanted & aligned.reached
+    if inside.any():
+        return inside
+    if aligned.mask is None:
+        raise InputError(f"{name}: no body was found in the CT.", "Check the CT, or give a mask.")
+    what = "is empty" if not wanted.any() else "lies where the CT does not reach"
+    raise InputError(f"{name}: the mask {what}.", "Give the mask of this patient, above 0 where figures count.")
+
+
+def _body_of(sct: Volume, reached: Mask) -> Mask:
+    """The sCT's body, as far as the CT reaches."""
+    tissue: Array = np.where(reached, sct.array, np.float32(-1024))
+    return body_mask_ct(sct.with_array(tissue))
+
+
+def _notes(aligned: Aligned) -> list[str]:
+    notes = []
+    if aligned.alignment == "rigidly registered":
+        notes.append(FLATTERED)
+    if float(aligned.sct.array.min()) > AIR_HU:
+        notes.append(f"The sCT has no voxel below {AIR_HU:g} HU: is it a CT in HU?")
+    return notes

@@ -1,0 +1,181 @@
+"""Match the synthetic CTs in one folder with the true CTs in another by the names of the cases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from creps.errors import InputError
+from creps.io.itk import is_volume_file, stem
+
+__all__ = ["Matches", "Pair", "find_scts", "match", "one_pair"]
+
+DEEPEST = 3
+"""Levels of folders that are looked into: Task1/brain/1BA001."""
+
+IMAGES = ("mr", "image")
+"""Stems that say what was synthesized from, and not of whom: the folder does."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One case to score.
+
+    Attributes:
+        case: Its name.
+        sct: The synthetic CT's file.
+        ct: The true CT's file (or folder of a DICOM series).
+        mask: The mask beside the CT, if there is one.
+        labels: The labels beside the CT, if they were asked for.
+    """
+
+    case: str
+    sct: Path
+    ct: Path
+    mask: Path | None = None
+    labels: Path | None = None
+
+
+@dataclass(frozen=True)
+class Matches:
+    """What belongs together, and what is left over.
+
+    Attributes:
+        pairs: Cases with both, by name.
+        without_ct: Cases with a synthetic CT only.
+        without_sct: Cases with a true CT only.
+    """
+
+    pairs: tuple[Pair, ...]
+    without_ct: tuple[str, ...]
+    without_sct: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Truth:
+    ct: Path
+    mask: Path | None
+    labels: Path | None
+
+
+def match(scts: Path, cts: Path, *, truth: str = "ct", labels: str | None = None) -> Matches:
+    """Match by case.
+
+    The true CT of a case is ``CASE/ct.*`` (the layout of the SynthRAD challenges, also in folders of tasks and regions)
+    with ``CASE/mask.*``, or a file ``CASE.*`` or ``CASE_ct.*`` with ``CASE_mask.*``.
+
+    Args:
+        scts: Folder of synthetic CTs, see `find_scts`.
+        cts: Folder of true CTs.
+        truth: Stem of the true CTs: ``ct_noise_free`` takes a phantom's CT without noise.
+        labels: Stem of the label volumes, if errors by label are wanted.
+
+    Raises:
+        InputError: no such folder, two files for one case, or no case that both have.
+    """
+    synthetic, true = find_scts(scts), _find_truths(cts, truth, labels)
+    both = [case for case in synthetic if case in true]
+    if not both:
+        raise InputError(
+            f"No synthetic CT in {scts} ({_some(list(synthetic))}) has the name of a case in {cts}"
+            f" ({_some(list(true))}).",
+            "Name them CASE_sct.nii.gz and CASE/ct.nii.gz, or CASE.nii.gz in both folders.",
+        )
+    pairs = [Pair(case, synthetic[case], true[case].ct, true[case].mask, true[case].labels) for case in both]
+    return Matches(
+        tuple(pairs),
+        tuple(case for case in synthetic if case not in true),
+        tuple(case for case in true if case not in synthetic),
+    )
+
+
+def one_pair(sct: Path, ct: Path, mask: Path | None, labels: Path | None) -> Matches:
+    """One case, named as it would be in a folder."""
+    case = _sct_case(sct, sct.absolute().parent.parent) or stem(sct)
+    return Matches((Pair(case, sct, ct, mask, labels),), (), ())
+
+
+def find_scts(folder: Path) -> dict[str, Path]:
+    """Case → file of every synthetic CT in a folder and below it, sorted by case.
+
+    ``CASE_sct.*``, ``CASE/sct.*`` and ``CASE/mr_sct.*`` are taken; if there are none, every volume file ``CASE.*``
+    without "mask" in its name.
+
+    Raises:
+        InputError: no such folder, nothing in it, or two files for one case.
+    """
+    files = list(_volume_files(folder))
+    named = [(case, path) for path in files if (case := _sct_case(path, folder)) is not None]
+    if not named:
+        named = [(stem(path), path) for path in files if path.parent == folder and "mask" not in stem(path).lower()]
+    if not named:
+        raise InputError(f"{folder} holds no synthetic CT.", "Name them CASE_sct.nii.gz or CASE/sct.nii.gz.")
+    found: dict[str, Path] = {}
+    for case, path in sorted(named):
+        _add(found, case, path, folder)
+    return found
+
+
+def _sct_case(path: Path, folder: Path) -> str | None:
+    """The case whose synthetic CT a file is by its name."""
+    name = stem(path)
+    if name.lower() == "sct":
+        return path.absolute().parent.name if path.parent != folder else None
+    if not name.lower().endswith("_sct"):
+        return None
+    case = name[: -len("_sct")]
+    return path.absolute().parent.name if case.lower() in IMAGES and path.parent != folder else case
+
+
+def _find_truths(folder: Path, truth: str, labels: str | None) -> dict[str, _Truth]:
+    files = list(_volume_files(folder))
+    found: dict[str, Path] = {}
+    for path in files:
+        if path.parent != folder and stem(path).lower() == truth.lower():
+            _add(found, path.parent.name, path, folder)
+    if found:
+        in_case = {(path.parent, stem(path).lower()): path for path in files}
+
+        def beside(ct: Path, name: str | None) -> Path | None:
+            return None if name is None else in_case.get((ct.parent, name.lower()))
+
+        return {case: _Truth(ct, beside(ct, "mask"), beside(ct, labels)) for case, ct in sorted(found.items())}
+    flat = {stem(path): path for path in files if path.parent == folder}
+    ending = f"_{truth}".lower()
+    named = {name[: -len(ending)]: path for name, path in flat.items() if name.lower().endswith(ending)}
+    if not named:
+        others = ("_mask", "_sct", *([f"_{labels}".lower()] if labels else []))
+        named = {name: path for name, path in flat.items() if not name.lower().endswith(others)}
+    if not named:
+        raise InputError(
+            f"{folder} holds no CT named {truth}.", f"True CTs are CASE/{truth}.nii.gz, or files CASE.nii.gz."
+        )
+    return {
+        case: _Truth(path, flat.get(f"{case}_mask"), flat.get(f"{case}_{labels}") if labels else None)
+        for case, path in sorted(named.items())
+    }
+
+
+def _volume_files(folder: Path, depth: int = 0) -> Iterator[Path]:
+    """Every volume file in a folder and not too deep below it."""
+    if depth == 0 and not folder.is_dir():
+        raise InputError(f"{folder} is not a folder.", "Give two files, or two folders.")
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith("."):
+            continue
+        if path.is_dir() and depth < DEEPEST:
+            yield from _volume_files(path, depth + 1)
+        elif path.is_file() and is_volume_file(path):
+            yield path
+
+
+def _add(found: dict[str, Path], case: str, path: Path, folder: Path) -> None:
+    if case in found:
+        one, other = (p.relative_to(folder) for p in (found[case], path))
+        raise InputError(f"{folder} holds two files of the case '{case}': {one} and {other}.", "Keep one of them.")
+    found[case] = path
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
