@@ -64,7 +64,10 @@ def cohort_record(plan: Plan) -> dict[str, Any]:
         prepared = plan.prepared(unpaired[0])
         counts |= {f"training {m}": len(prepared.cases(m, "train")) for m in ("mr", "ct")}
     phantom = _optional(plan.cohort / "phantom.json")
-    return {"patients": counts, "phantom": {key: phantom[key] for key in ("schema", "seed", "spacing_mm") if key in phantom}}
+    return {
+        "patients": counts,
+        "phantom": {key: phantom[key] for key in ("schema", "seed", "spacing_mm") if key in phantom},
+    }
 
 
 def without_paths(settings: dict[str, Any] | None) -> dict[str, Any] | None:

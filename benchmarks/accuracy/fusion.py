@@ -47,7 +47,10 @@ def main() -> None:
         cases = [fused_case(run, case) for case in plan.cases("test")[: chosen.patients]]
         rows += [{"arm": arm, "seed": seed, **mean_row(fusion, cases)} for fusion in FUSIONS]
         for row in rows[-len(FUSIONS) :]:
-            print(f"{arm:<14}{row['fusion']:<14}{row['mae_hu']:8.1f}{row['bias_hu']:+8.1f}{row['bone_dice']:7.3f}", flush=True)
+            print(
+                f"{arm:<14}{row['fusion']:<14}{row['mae_hu']:8.1f}{row['bias_hu']:+8.1f}{row['bone_dice']:7.3f}",
+                flush=True,
+            )
     write_json(plan.work / "fusion.json", {**provenance(), "patients": chosen.patients, "rows": rows})
 
 
@@ -71,7 +74,10 @@ def fused_case(run: Path, case: Path) -> dict[str, dict[str, Any]]:
 
 def measure(sct: Volume, clean: np.ndarray, body: np.ndarray, predicted: np.ndarray) -> dict[str, Any]:
     by_coverage = {
-        int(count): [mean_error_hu(clean, sct.array, body & (predicted == count)), int((body & (predicted == count)).sum())]
+        int(count): [
+            mean_error_hu(clean, sct.array, body & (predicted == count)),
+            int((body & (predicted == count)).sum()),
+        ]
         for count in np.unique(predicted[body])
     }
     return {
@@ -94,7 +100,10 @@ def mean_row(fusion: str, cases: list[dict[str, dict[str, Any]]]) -> dict[str, A
     """Means over patients; over voxels of all patients for the bias by coverage."""
     figures = [case[fusion] for case in cases]
     counts = sorted({count for one in figures for count in one["bias_by_coverage"]})
-    pairs = {count: [one["bias_by_coverage"][count] for one in figures if count in one["bias_by_coverage"]] for count in counts}
+    pairs = {
+        count: [one["bias_by_coverage"][count] for one in figures if count in one["bias_by_coverage"]]
+        for count in counts
+    }
     return {
         "fusion": fusion,
         **{name: float(np.mean([one[name] for one in figures])) for name in ("mae_hu", "bias_hu", "bone_dice")},

@@ -32,7 +32,12 @@ def main() -> None:
             lines += section(name, result, words)
     pairs = {name: result for name, result in results.items() if "pairs" in result}
     if pairs:
-        lines += ["## A real pair", "", words["real_pair"], *[line for one in pairs.values() for line in real_pair_table(one)]]
+        lines += [
+            "## A real pair",
+            "",
+            words["real_pair"],
+            *[line for one in pairs.values() for line in real_pair_table(one)],
+        ]
     lines += ["## Do it again", "", words["again"]]
     with atomic_file(PAGE) as temporary:
         temporary.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
@@ -48,7 +53,14 @@ def section(name: str, result: dict[str, Any], words: dict[str, Any]) -> list[st
     lines += [f"![median and worst patients](pictures/accuracy-{name}-patients.png)", ""]
     lines += [f"### Equal steps: {result['common_steps']}", "", *main_table(result, "patients_at_common_steps"), ""]
     lines += ["### By tissue", "", words["tissue"], "", *tissue_table(result), ""]
-    lines += ["### Against the best unpaired arm, patient by patient", "", words["paired"], "", *paired_table(result), ""]
+    lines += [
+        "### Against the best unpaired arm, patient by patient",
+        "",
+        words["paired"],
+        "",
+        *paired_table(result),
+        "",
+    ]
     if result["fusion"]:
         lines += ["### Fusion of overlapping patches", "", words["fusion"].get(name, ""), "", *fusion_table(result), ""]
         lines += [words["coverage"], "", *bias_by_coverage(result), ""]

@@ -47,7 +47,9 @@ def draw_curves(result: dict[str, Any], path: Path) -> None:
             axis.plot(minutes, mean, color=colour, linewidth=2, label=ARMS["arms"][arm]["title"])
         water = [run for run in result["runs"] if run["arm"] == WATER]
         if water:
-            axis.axhline(mean_of(water[0], figure_name), color="#bbbbbb", linestyle=":", label=f"{WATER} (test patients)")
+            axis.axhline(
+                mean_of(water[0], figure_name), color="#bbbbbb", linestyle=":", label=f"{WATER} (test patients)"
+            )
         axis.set_xlabel("minutes of one core")
         axis.set_ylabel(f"{label}, validation patients")
         axis.grid(alpha=0.3)

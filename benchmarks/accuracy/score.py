@@ -123,13 +123,19 @@ def score_patients(plan: Plan, name: str, synthesizer: Synthesizer) -> dict[str,
         file = plan.work / "sct" / name / f"{case.name}_sct.nii.gz"
         file.parent.mkdir(parents=True, exist_ok=True)
         write_volume(sct, file, integer=True)
-        scored = evaluate(sct, truth(case), mask, name=f"{name} {case.name}")
+        scored = evaluate(sct, truth(case), mask, name=f"{name} {case.name}", **labels(plan, case))
         patients[case.name] = {
             "values": scored.values,
             "missing": scored.missing,
             "mae_with_noise_hu": mean_absolute_error_hu(ct.array, sct.array, mask.array > 0),
         }
     return patients
+
+
+def labels(plan: Plan, case: Path) -> dict[str, Path]:
+    """The tissues of a phantom, if the case has them; otherwise HU windows on the CT stand for tissues."""
+    given = {"labels": case / "labels.nii.gz", "label_names": plan.cohort / "phantom.json"}
+    return given if all(path.is_file() for path in given.values()) else {}
 
 
 def truth(case: Path) -> Volume:

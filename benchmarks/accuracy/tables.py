@@ -56,7 +56,9 @@ def main_table(result: dict[str, Any], patients: str) -> list[str]:
         steps = have[0]["steps"] if patients == "patients" else have[0]["common_steps"]
         minutes = f"{steps * pace / 60:.1f}" if pace else "?"
         gone = str(sum(collapsed(run, result, patients) for run in have))
-        rows.append([ARMS["arms"][arm]["title"], str(len(have)), gone, str(steps), minutes, *_cells(have, columns, patients)])
+        rows.append(
+            [ARMS["arms"][arm]["title"], str(len(have)), gone, str(steps), minutes, *_cells(have, columns, patients)]
+        )
     return table(rows)
 
 
@@ -95,7 +97,9 @@ def tissue_table(result: dict[str, Any]) -> list[str]:
     for title, runs in named:
         cells = []
         for tissue in tissues:
-            mae, bias = (statistics.mean(mean_of(run, f"{kind}_{tissue}_hu") for run in runs) for kind in ("mae", "bias"))
+            mae, bias = (
+                statistics.mean(mean_of(run, f"{kind}_{tissue}_hu") for run in runs) for kind in ("mae", "bias")
+            )
             cells.append(f"{mae:.0f} / {bias:+.0f}")
         rows.append([title, *cells])
     return table(rows)
@@ -119,7 +123,9 @@ def paired_table(result: dict[str, Any]) -> list[str]:
             test = paired_comparison([values[p] for p in patients], [maes[best][p] for p in patients])
             interval = "–" if test.interval is None else f"{test.interval.low:+.1f} to {test.interval.high:+.1f}"
             p_value = "–" if test.p_value is None else f"{test.p_value:.3f}"
-            rows.append([ARMS["arms"][arm]["title"], f"{test.mean_difference:+.1f}", interval, p_value, str(len(patients))])
+            rows.append(
+                [ARMS["arms"][arm]["title"], f"{test.mean_difference:+.1f}", interval, p_value, str(len(patients))]
+            )
     return table(rows)
 
 
@@ -137,7 +143,9 @@ def fusion_table(result: dict[str, Any]) -> list[str]:
         cells = []
         for fusion in fusions:
             found = [row for row in result["fusion"] if (row["arm"], row["fusion"]) == (arm, fusion)]
-            mae, bias, dice = (statistics.mean(row[name] for row in found) for name in ("mae_hu", "bias_hu", "bone_dice"))
+            mae, bias, dice = (
+                statistics.mean(row[name] for row in found) for name in ("mae_hu", "bias_hu", "bone_dice")
+            )
             cells.append(f"{mae:.1f} / {bias:+.1f} / {dice:.3f}")
         rows.append([ARMS["arms"][arm]["title"], *cells])
     return table(rows)

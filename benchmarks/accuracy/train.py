@@ -56,7 +56,10 @@ def told(plan: Plan, arm: str, seed: int, steps: int, chosen) -> None:  # noqa: 
     """Train, and say how it went."""
     started = time.perf_counter()
     code = train(plan, arm, seed, steps, chosen)
-    print(f"{arm}{chosen.label} seed {seed}: {steps} steps, exit {code}, {time.perf_counter() - started:.0f} s", flush=True)
+    print(
+        f"{arm}{chosen.label} seed {seed}: {steps} steps, exit {code}, {time.perf_counter() - started:.0f} s",
+        flush=True,
+    )
 
 
 def train(plan: Plan, arm: str, seed: int, steps: int, chosen) -> int:  # noqa: ANN001
