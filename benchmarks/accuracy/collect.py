@@ -14,12 +14,13 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from creps.io.atomic import write_json
-from creps.provenance import provenance
 from options import parser, plan_of
 from pictures import draw_curves, draw_patients
 from plan import ARMS, Plan
 from score import load_scores
+
+from creps.io.atomic import write_json
+from creps.provenance import provenance
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"

@@ -15,6 +15,8 @@ import time
 from collections.abc import Callable
 
 import torch
+from options import parser, plan_of
+from plan import Plan
 from torch.utils.data import default_collate
 
 from creps.io.atomic import write_json
@@ -23,8 +25,6 @@ from creps.training.build import build_networks, build_style
 from creps.training.distribution import start_processes
 from creps.training.sampling import UnpairedPatches, UnpairedSampler
 from creps.training.step import TrainingStep
-from options import parser, plan_of
-from plan import Plan
 
 
 def main() -> None:

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-
-from creps.io.atomic import atomic_file
 from plan import ARMS
 from tables import bias_by_coverage, conditions, fusion_table, main_table, paired_table, real_pair_table, tissue_table
+
+from creps.io.atomic import atomic_file
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -32,12 +32,8 @@ def main() -> None:
             lines += section(name, result, words)
     pairs = {name: result for name, result in results.items() if "pairs" in result}
     if pairs:
-        lines += [
-            "## A real pair",
-            "",
-            words["real_pair"],
-            *[line for one in pairs.values() for line in real_pair_table(one)],
-        ]
+        lines += ["## A real pair", "", words["real_pair"], ""]
+        lines += [line for one in pairs.values() for line in real_pair_table(one)]
     lines += ["## Do it again", "", words["again"]]
     with atomic_file(PAGE) as temporary:
         temporary.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")

@@ -9,11 +9,11 @@ from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from plan import ARMS, Plan
 
 from creps import read_volume
 from creps.figures import BONE_WINDOW_HU, Panel, comparison_figure, mr_window
 from creps.io.atomic import atomic_file
-from plan import ARMS, Plan
 
 COLOURS = {
     "supervised": "#000000",

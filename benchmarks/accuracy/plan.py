@@ -76,7 +76,7 @@ class Plan:
     def _source(self, arm: str) -> Path:
         return self.cohort / ARMS["arms"][arm].get("data", "unpaired")
 
-    def _file(self, arm: str) -> Path | None | bool:
+    def _file(self, arm: str) -> Path | bool | None:
         """The arm's weights file; None if it needs none, False if it is not there."""
         name = ARMS["arms"][arm].get("weights")
         if name is None:

@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from options import parser, plan_of
+from plan import ARMS, Plan
 
 from creps import Model, Volume, load, read_volume, write_volume
 from creps.io.atomic import write_json
@@ -26,8 +28,6 @@ from creps.metrics.segmentation import bone_dice
 from creps.pipeline.baselines import unpaired_baselines
 from creps.pipeline.evaluate import evaluate
 from creps.provenance import provenance
-from options import parser, plan_of
-from plan import ARMS, Plan
 
 CURVE_POINTS = 8
 """About so many checkpoints of a run are looked at."""
@@ -46,7 +46,7 @@ def main() -> None:
     if chosen.arms:
         runs = [path for path in runs if arm_of(path) in chosen.arms]
     waiting = [path for path in runs if not score_file(plan, path.name).is_file()]
-    common = None if chosen.curve_only else common_steps(plan, runs)
+    common = None if chosen.curve_only else common_steps(runs)
     if not chosen.curve_only:
         score_baselines(plan)
     with ProcessPoolExecutor(chosen.jobs, initializer=torch.set_num_threads, initargs=(1,)) as pool:
@@ -63,7 +63,7 @@ def score_file(plan: Plan, name: str) -> Path:
     return plan.work / "scores" / f"{name}.json"
 
 
-def common_steps(plan: Plan, runs: Sequence[Path]) -> int | None:
+def common_steps(runs: Sequence[Path]) -> int | None:
     """The largest number of steps at which every unpaired run has a checkpoint."""
     steps = [set(checkpoints(run)) for run in runs if ARMS["arms"][arm_of(run)].get("data") != "paired"]
     return max(set.intersection(*steps), default=None) if steps else None
@@ -98,7 +98,7 @@ def score_run(plan: Plan, run: Path, common: int | None) -> str:
             }
     write_json(score_file(plan, run.name), result)
     last = result["curve"][-1]
-    return f"{run.name}: {result['steps']} steps, validation MAE {last['mae_hu']:.1f} HU, bone Dice {last['bone_dice']:.3f}"
+    return f"{run.name}: {result['steps']} steps, validation {last['mae_hu']:.1f} HU, bone Dice {last['bone_dice']:.3f}"
 
 
 def score_baselines(plan: Plan) -> None:

@@ -6,9 +6,10 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from creps.metrics.statistics import paired_comparison
 from pictures import WATER, by_arm, mean_of
 from plan import ARMS
+
+from creps.metrics.statistics import paired_comparison
 
 MAIN = {
     "mae_hu": ("MAE (HU)", ".1f"),
@@ -45,9 +46,8 @@ def main_table(result: dict[str, Any], patients: str) -> list[str]:
     columns = MAIN if patients == "patients" else {key: MAIN[key] for key in ("mae_hu", "bias_hu", "bone_dice")}
     rows = [["method", "seeds", "collapsed", "steps", "core min", *[title for title, _ in columns.values()]]]
     if patients == "patients":
-        for run in result["runs"]:
-            if run["arm"] not in ARMS["arms"]:
-                rows.append([run["arm"], "–", "–", "–", "–", *_cells([run], columns, patients)])
+        untrained = [run for run in result["runs"] if run["arm"] not in ARMS["arms"]]
+        rows += [[run["arm"], "–", "–", "–", "–", *_cells([run], columns, patients)] for run in untrained]
     for arm, runs in by_arm(result):
         have = [run for run in runs if patients in run]
         if not have:

@@ -17,7 +17,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import yaml
-
 from options import parser, plan_of
 from plan import Plan
 
@@ -52,7 +51,7 @@ def affordable_steps(plan: Plan, arm: str, core_seconds: float) -> int:
     return max(1, round(core_seconds / pace["core_seconds_per_step"][arm] / CHECKPOINT_EVERY)) * CHECKPOINT_EVERY
 
 
-def told(plan: Plan, arm: str, seed: int, steps: int, chosen) -> None:  # noqa: ANN001
+def told(plan: Plan, arm: str, seed: int, steps: int, chosen) -> None:
     """Train, and say how it went."""
     started = time.perf_counter()
     code = train(plan, arm, seed, steps, chosen)
@@ -62,7 +61,7 @@ def told(plan: Plan, arm: str, seed: int, steps: int, chosen) -> None:  # noqa: 
     )
 
 
-def train(plan: Plan, arm: str, seed: int, steps: int, chosen) -> int:  # noqa: ANN001
+def train(plan: Plan, arm: str, seed: int, steps: int, chosen) -> int:
     """One run; 0 if it came to its end."""
     changes = dict(item.split("=", 1) for item in chosen.set)
     folder = plan.run(arm, seed, chosen.label)
