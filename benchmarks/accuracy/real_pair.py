@@ -10,6 +10,8 @@ it lies or registered to the MR, and WORK gets, with ``registered-no`` or ``regi
     check_CASE_registered-no.png  a look at the alignment: a patient's image, not to be published
     scores_CASE_registered-no.json
 
+With ``--keep`` the figures go to results/real-pair.json as well, from which the results page is written.
+
 One pair says whether a model works on real scans at all, not how well it works.
 """
 
@@ -36,8 +38,8 @@ from creps.errors import InputError
 from creps.figures.planes import SOFT_WINDOW_HU, Panel, comparison_figure, mr_window
 from creps.io.atomic import atomic_file
 from creps.io.dicom import Series, one_series, read_series
-from creps.metrics.image import mean_absolute_error_hu, mean_error_hu
-from creps.metrics.segmentation import BONE_HU, bone_dice, dice
+from creps.metrics.segmentation import BONE_HU, dice
+from creps.pipeline.evaluate import evaluate
 from creps.preprocessing.intensity import AIR_HU
 from creps.preprocessing.mask import SKIN_HU, Mask, body_mask_ct, body_mask_mr
 from creps.preprocessing.registration import RigidRegistration, register_rigid
@@ -56,6 +58,9 @@ LIMITS = (
 """What `alignment.json` says beside the numbers."""
 
 WORSE = "Registered, the bodies overlap less than as they lie: look at both pictures before choosing this one."
+
+
+KEPT = Path(__file__).parent / "results" / "real-pair.json"
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,7 @@ def main() -> None:
     arguments.add_argument("--register", choices=["rigid"], help="register the CT to the MR; default: as they lie")
     arguments.add_argument("--model", type=Path, nargs="+", default=[], help="runs or model folders to score")
     arguments.add_argument("--reference-ct", type=Path, nargs="+", default=[], help="CTs of others, for a histogram")
+    arguments.add_argument("--keep", action="store_true", help="put the figures among the benchmark's results")
     chosen = arguments.parse_args()
     try:
         with series_folder(chosen.data, chosen.work) as folder:
@@ -99,6 +105,8 @@ def main() -> None:
     except CrepsError as error:
         sys.exit(str(error))
     print_table(pair, scores)
+    if chosen.keep:
+        keep(pair, scores)
 
 
 @contextmanager
@@ -188,7 +196,6 @@ def write_pair(pair: Pair, work: Path) -> None:
 
 def score(pair: Pair, models: Sequence[Path], reference_cts: Sequence[Path], work: Path) -> dict[str, dict[str, Any]]:
     """Figures of what needs no network and of each model, written to WORK too."""
-    truth, mask = pair.ct.array, pair.mask.array > 0
     scts = {name: sct.array for name, sct in baselines(pair, reference_cts).items()}
     for path in models:
         model = load(path)
@@ -198,12 +205,7 @@ def score(pair: Pair, models: Sequence[Path], reference_cts: Sequence[Path], wor
         write_volume(sct, work / "sct" / label / f"{pair.name}.nii.gz", integer=True)
         scts[name] = sct.array
     scores = {
-        name: {
-            "mae_hu": mean_absolute_error_hu(truth, array, mask),
-            "bias_hu": mean_error_hu(truth, array, mask),
-            "bone_dice": bone_dice(truth, array, mask),
-        }
-        for name, array in scts.items()
+        name: evaluate(pair.mr.with_array(array), pair.ct, pair.mask, name=name).values for name, array in scts.items()
     }
     write(
         work / f"scores_{pair.name}.json",
@@ -256,8 +258,17 @@ def print_table(pair: Pair, scores: dict[str, dict[str, Any]]) -> None:
     print(f"{pair.title}: body Dice {alignment['body_dice']:.3f}, {alignment['mask_voxels']} voxels in the mask")
     print(f"{'':54}{'MAE HU':>9}{'bias HU':>9}{'bone Dice':>11}")
     for name, values in scores.items():
-        print(f"{name:54}{values['mae_hu']:9.1f}{values['bias_hu']:9.1f}{values['bone_dice']:11.3f}")
+        dice = "-" if values["bone_dice"] is None else f"{values['bone_dice']:.3f}"
+        print(f"{name:54}{values['mae_hu']:9.1f}{values['bias_hu']:9.1f}{dice:>11}")
     print("Not for diagnosis. " + " ".join(alignment["limits"]))
+
+
+def keep(pair: Pair, scores: dict[str, dict[str, Any]]) -> None:
+    """Put the figures (no image) among the results that the page is written from, in place of earlier ones."""
+    kept = json.loads(KEPT.read_text(encoding="utf-8"))["pairs"] if KEPT.is_file() else []
+    one = {"case": pair.name, "title": pair.title, "alignment": pair.alignment, "scores": scores}
+    pairs = [*(other for other in kept if other["case"] != pair.name), one]
+    write(KEPT, {**provenance(), "pairs": sorted(pairs, key=lambda pair: str(pair["case"]))})
 
 
 def write(path: Path, tree: dict[str, Any]) -> None:
