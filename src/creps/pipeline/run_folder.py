@@ -38,8 +38,8 @@ from creps.losses.creps import CrepsLoss
 from creps.provenance import NOTICE, provenance
 from creps.settings import Settings, load_settings, to_yaml
 from creps.training.loop import BEST, Outcome
+from creps.training.networks import Networks
 from creps.training.state import Best, inference_weights, latest_checkpoint
-from creps.training.step import Networks
 
 __all__ = ["SETTINGS_FILE", "RunFolder"]
 
@@ -259,6 +259,11 @@ class RunFolder:
 
 def _refuse_other_settings(before: Settings, now: Settings, path: Path) -> None:
     old, new = before.model_dump(exclude={"inference", "preset"}), now.model_dump(exclude={"inference", "preset"})
+    if old.pop("objective") != new.pop("objective"):
+        raise SettingsError(
+            f"The run was started with objective {before.objective} ({path}), now it is {now.objective}.",
+            "Resume without changing it, or start a new run.",
+        )
     for section, values in old.items():
         for name, value in values.items():
             free = (section == "training" and name in FREE_TO_CHANGE) or (section, name) == ("creps", "weights")

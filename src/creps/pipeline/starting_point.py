@@ -12,8 +12,8 @@ import torch
 from creps.checkpoint import PLAN, Plan, load_model, load_plan
 from creps.errors import SettingsError
 from creps.settings import Settings, leaf_fields
-from creps.training.state import latest_checkpoint, load_discriminator
-from creps.training.step import Networks
+from creps.training.networks import Networks
+from creps.training.state import latest_checkpoint, load_companions
 
 __all__ = ["StartingPoint", "load_starting_point", "settings_of"]
 
@@ -37,7 +37,7 @@ class StartingPoint:
     Attributes:
         plan: Its plan.
         weights: Its generator's state.
-        checkpoint: A checkpoint beside it, whose discriminator is taken along.
+        checkpoint: A checkpoint beside it, whose discriminator and other networks are taken along.
     """
 
     plan: Plan
@@ -54,17 +54,19 @@ class StartingPoint:
         }
 
     def warm_start(self, networks: Networks) -> None:
-        """Take the discriminator along where there is one of the same shape."""
-        found = self.checkpoint is not None and load_discriminator(self.checkpoint, networks)
+        """Take the other networks along where there are some of the same shape."""
+        found = load_companions(self.checkpoint, networks) if self.checkpoint is not None else []
+        anew = [name for name in networks.named() if name not in ("generator", *found)]
         log.info(
-            "starting from a model of %s steps (SHA-256 %s), discriminator %s",
+            "starting from a model of %s steps (SHA-256 %s)%s%s",
             self.plan.training.get("steps", "?"),
             self.plan.weights_sha256[:12],
-            "as well" if found else "anew",
+            f", {' and '.join(found)} as well" if found else "",
+            f", {' and '.join(anew)} anew" if anew else "",
         )
 
 
-def settings_of(folder: Path) -> dict[str, dict[str, Any]]:
+def settings_of(folder: Path) -> dict[str, Any]:
     """The recipe that a model was trained with, as far as this version knows it.
 
     The recipe only: where and how long it was trained, what it was shown with, and the path of perceptual
@@ -79,7 +81,7 @@ def settings_of(folder: Path) -> dict[str, dict[str, Any]]:
     """
     plan = load_plan(_model_in(folder))
     recorded = plan.training.get("settings", {})
-    chosen: dict[str, dict[str, Any]] = {}
+    chosen: dict[str, Any] = {"objective": recorded["objective"]} if "objective" in recorded else {}
     for section, name, _ in leaf_fields():
         recipe = section != "preparation" and (section != "training" or name in RECIPE)
         if recipe and name in recorded.get(section, {}):
