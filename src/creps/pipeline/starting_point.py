@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 
-from creps.checkpoint import PLAN, Plan, load_model, load_plan
+from creps.checkpoint import TRAINING_STATE, Plan, latest_checkpoint, load_model, load_plan
 from creps.errors import SettingsError
 from creps.settings import Settings, leaf_fields
 from creps.training.networks import Networks
-from creps.training.state import latest_checkpoint, load_companions
+from creps.training.state import load_companions
 
 __all__ = ["StartingPoint", "load_starting_point", "settings_of"]
 
@@ -79,7 +79,7 @@ def settings_of(folder: Path) -> dict[str, Any]:
     Raises:
         ModelError: it is none of these.
     """
-    plan = load_plan(_model_in(folder))
+    plan = load_plan(folder)
     recorded = plan.training.get("settings", {})
     chosen: dict[str, Any] = {"objective": recorded["objective"]} if "objective" in recorded else {}
     for section, name, _ in leaf_fields():
@@ -104,7 +104,7 @@ def load_starting_point(folder: Path, settings: Settings) -> StartingPoint:
         ModelError: it is none of these, or damaged.
         SettingsError: the cohort was prepared otherwise, or the generator has another shape.
     """
-    plan, generator = load_model(_model_in(folder))
+    plan, generator = load_model(folder)
     ours, theirs = settings.preparation.model_dump(), plan.preparation.model_dump()
     other = next((name for name in ours if name not in OWN and ours[name] != theirs[name]), None)
     if other is not None:
@@ -119,12 +119,5 @@ def load_starting_point(folder: Path, settings: Settings) -> StartingPoint:
             f"The generator of {folder} has generator.{other} = {shape[other]}, the settings ask for {wanted[other]}.",
             "Leave the generator out of the settings: it comes with the model.",
         )
-    checkpoint = folder if (folder / "training.json").is_file() else latest_checkpoint(folder / "checkpoints")
+    checkpoint = folder if (folder / TRAINING_STATE).is_file() else latest_checkpoint(folder)
     return StartingPoint(plan, dict(generator.state_dict()), checkpoint)
-
-
-def _model_in(folder: Path) -> Path:
-    """The folder itself, or the last checkpoint of a run that has not come to its end."""
-    checkpoint = latest_checkpoint(folder / "checkpoints")
-    ended = any((place / PLAN).is_file() for place in (folder, folder / "model"))
-    return folder if ended or checkpoint is None else checkpoint

@@ -120,11 +120,11 @@ class Memory(NamedTuple):
 @contextmanager
 def _held(fabric: Fabric, run: RunFolder) -> Iterator[None]:
     """Keep other runs out of the folder."""
-    on_first_process(fabric, run.hold)
+    on_first_process(fabric, run.lock.hold)
     try:
         yield
     finally:
-        run.release()
+        run.lock.release()
 
 
 def _open(

@@ -101,6 +101,7 @@ def refuse_contradictions(settings: Settings) -> None:
             creps.balance == "always" and creps.weight > 0 == adversarial.weight,
             "creps.balance: always needs adversarial.weight above 0, which it balances against",
         ),
+        (len(set(nce.features)) < len(nce.features), "nce.features names a stage twice"),
         (
             nce.weight > 0 and unknown is not None,
             f"nce.features names {unknown}; there are input, stem, down and {blocks[0]} to {blocks[-1]}",

@@ -11,7 +11,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import Any
 
 import torch
 
-from creps.checkpoint import Plan, load_tensors, save_model, save_tensors
+from creps.checkpoint import TRAINING_STATE, Plan, checkpoints, load_tensors, save_model, save_tensors
 from creps.errors import ModelError, TrainingError
 from creps.io.atomic import atomic_folder, write_json
 from creps.provenance import sha256_file
@@ -28,16 +27,14 @@ from creps.training.networks import Networks
 __all__ = [
     "Best",
     "inference_weights",
-    "latest_checkpoint",
     "load_checkpoint",
     "load_companions",
     "refuse_broken",
     "save_checkpoint",
 ]
 
-TENSORS, STATE = "training.safetensors", "training.json"
+TENSORS = "training.safetensors"
 SCHEMA_VERSION = 2
-_NAME = re.compile(r"step_(\d{8})")
 
 
 @dataclass(frozen=True)
@@ -79,8 +76,8 @@ def save_checkpoint(
         save_tensors(temporary / TENSORS, _all_tensors(networks))
         digest = sha256_file(temporary / TENSORS)
         state = {"schema_version": SCHEMA_VERSION, "step": step, "sha256": digest}
-        write_json(temporary / STATE, {**state, "best": asdict(best) if best else None})
-    for old in _checkpoints(folder)[:-keep]:
+        write_json(temporary / TRAINING_STATE, {**state, "best": asdict(best) if best else None})
+    for old in checkpoints(folder)[:-keep]:
         shutil.rmtree(old, ignore_errors=True)
     return path
 
@@ -88,12 +85,6 @@ def save_checkpoint(
 def inference_weights(networks: Networks) -> dict[str, torch.Tensor]:
     """The weights to synthesize with: the moving average if there is one."""
     return dict((networks.averaged or networks.generator).state_dict())
-
-
-def latest_checkpoint(folder: Path) -> Path | None:
-    """The checkpoint with the most steps, if there is any."""
-    found = _checkpoints(folder)
-    return found[-1] if found else None
 
 
 def load_checkpoint(path: Path, networks: Networks) -> tuple[int, Best | None]:
@@ -128,7 +119,7 @@ def load_companions(path: Path, networks: Networks) -> list[str]:
     Raises:
         ModelError: the checkpoint is damaged.
     """
-    if not (path / STATE).is_file():
+    if not (path / TRAINING_STATE).is_file():
         return []
     _, tensors = _read(path, (1, SCHEMA_VERSION))  # networks had the same names before
     loaded = []
@@ -143,11 +134,11 @@ def load_companions(path: Path, networks: Networks) -> list[str]:
 def _read(path: Path, versions: tuple[int, ...] = (SCHEMA_VERSION,)) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     """A checkpoint's state and its tensors, which must have the hash that the state says."""
     try:
-        state = json.loads((path / STATE).read_text(encoding="utf-8"))
+        state = json.loads((path / TRAINING_STATE).read_text(encoding="utf-8"))
         int(state["step"]), state["sha256"], state["schema_version"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(
-            f"{path / STATE} is missing or damaged.", "Delete this checkpoint and resume again."
+            f"{path / TRAINING_STATE} is missing or damaged.", "Delete this checkpoint and resume again."
         ) from error
     if state["schema_version"] not in versions:
         raise ModelError(
@@ -166,12 +157,6 @@ def refuse_broken(tensors: dict[str, torch.Tensor], step: int, folder: Path) -> 
             f"At step {step} the run's '{broken}' is no longer finite.",
             f"Go on from the last checkpoint in {folder} with --resume auto and a lower training.learning_rate.",
         )
-
-
-def _checkpoints(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    return sorted(path for path in folder.iterdir() if _NAME.fullmatch(path.name) and (path / STATE).is_file())
 
 
 def _modules(networks: Networks) -> dict[str, torch.nn.Module]:
