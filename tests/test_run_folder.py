@@ -362,10 +362,10 @@ def test_two_runs_do_not_share_a_folder(cohort, tmp_path):
     from creps.pipeline.run_folder import RunFolder
 
     other = RunFolder(tmp_path / "run", cohort, settings(), None, None)
-    other.hold()
+    other.lock.hold()
     with pytest.raises(OutputExistsError, match="Another process is training"):
         train(cohort, tmp_path / "run", settings())
-    other.release()
+    other.lock.release()
     train(cohort, tmp_path / "run", settings())
     assert [p.name for p in tmp_path.iterdir()] == ["run"]  # no lock is left
 

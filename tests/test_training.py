@@ -12,7 +12,8 @@ from creps.checkpoint import load_tensors
 from creps.data.patches import read_patch
 from creps.errors import CrepsError, ModelError, OutputExistsError, SettingsError
 from creps.losses.adversarial import gradient_penalty, real_or_fake
-from creps.losses.prior import anchor_distance, edge_aware_smoothness
+from creps.losses.distance import absolute_distance
+from creps.losses.prior import edge_aware_smoothness
 from creps.networks.discriminator import PatchDiscriminator
 from creps.networks.generator import Generator
 from creps.pipeline.prepare import prepare
@@ -20,9 +21,12 @@ from creps.pipeline.train import train
 from creps.settings import leaf_fields, load_settings
 from creps.training.build import build_networks, build_style
 from creps.training.distribution import start_processes
+from creps.training.networks import average_into
+from creps.training.passes import Fakes, Part
 from creps.training.prior import ContrastPrior, fit_prior, open_guesses, write_guesses
+from creps.training.report import StepReport
 from creps.training.sampling import UnpairedPatches, UnpairedSampler
-from creps.training.step import Part, TrainingStep, average_into
+from creps.training.step import TrainingStep
 from tests.conftest import TINY
 
 
@@ -49,7 +53,6 @@ RECIPES = {
         "adversarial.loss": "least_squares", "adversarial.gradient_penalty": 1.0,
     },
     "no style": {"creps.weight": 0},
-    "style only for the generator": {"adversarial.weight": 0},
     "content and balance": {"creps.content_weight": 1.0, "creps.balance": "always"},
     "conditional, pooled": {
         "discriminator.conditional": True, "discriminator.pooled_logit": True, "sampling.ct_positions": "colocated",
@@ -90,14 +93,8 @@ def test_each_update_moves_only_its_own_network():
     with torch.no_grad():
         sizes = [float(p.grad.abs().sum()) for p in discriminator.parameters()]
     mr, ct, sct = (torch.rand(2, 1, 24, 24, 24, requires_grad=True) for _ in range(3))
-    step._update_generator([Part(mr, ct, mr)], [sct], _report())
+    step._update_generators([Part(mr, ct, mr)], [Fakes(sct, None)], StepReport(), 1)
     assert sizes == [float(p.grad.abs().sum()) for p in discriminator.parameters()]
-
-
-def _report():
-    from creps.training.step import StepReport
-
-    return StepReport()
 
 
 def test_reported_terms_are_the_losses_of_the_paper():
@@ -185,7 +182,7 @@ def test_cpu_bf16_gives_the_discriminator_the_float32_gradient():
         for _ in range(10):
             junk = [torch.full((size,), float("nan")) for size in (4096, 65536, 1 << 18)]
             del junk
-            step._update_discriminator([Part(ct, ct, ct)], [sct], _report())
+            step._update_discriminators([Part(ct, ct, ct)], [Fakes(sct, None)], StepReport())
         gradients[precision] = [p.grad.clone() for p in networks.discriminator.parameters()]
     for full, half in zip(gradients["fp32"], gradients["bf16"], strict=True):
         torch.testing.assert_close(full, half)
@@ -344,7 +341,7 @@ def test_after_a_nan_one_can_go_on_with_a_lower_rate(cohort, tmp_path, monkeypat
 
 
 def test_ties_to_the_input():
-    assert float(anchor_distance(torch.tensor([1.0, -1.0]), torch.tensor([0.5, -1.0]))) == 0.25
+    assert float(absolute_distance(torch.tensor([1.0, -1.0]), torch.tensor([0.5, -1.0]))) == 0.25
     sct = torch.zeros(1, 1, 2, 2, 4)
     sct[..., 2:] = 1.0
     flat, edged = torch.zeros_like(sct), sct.clone()
@@ -359,6 +356,7 @@ TRAINING_CHANGES = {
     "creps.backbone": "vgg16",
     "discriminator.norm": "instance", "discriminator.pooled_logit": True, "discriminator.widths": [4, 4],
     "generator.norm": "instance", "generator.norm_in_blocks": False, "generator.padding": "reflect",
+    "cycle.weight": 1.0, "nce.weight": 1.0,
     "generator.width": 2, "generator.residual_blocks": 2, "prior.warm_up_steps": 1, "prior.weight": 10.0,
     "prior.smoothness": 1.0, "sampling.ct_positions": "matched", "sampling.mr_positions": "random",
     "sampling.patch_size": [24, 24, 28],
@@ -371,7 +369,10 @@ TRAINING_CHANGES = {
 ELSEWHERE = {
     "creps.weights": "networks", "creps.weights_sha256": "a check", "creps.balance_steps": "needs a balance",
     "creps.balance_ratio": "needs a balance", "discriminator.conditional": "needs pairs",
-    "sampling.balance_centres": "needs centres", "sampling.steps_per_epoch": "counts", "training.epochs": "counts",
+    "cycle.identity_weight": "needs a cycle", "nce.identity_weight": "needs PatchNCE", "nce.width": "needs PatchNCE",
+    "nce.patches": "needs PatchNCE", "nce.features": "needs PatchNCE", "nce.temperature": "needs PatchNCE",
+    "supervised.weight": "needs pairs", "sampling.balance_centres": "needs centres",
+    "sampling.steps_per_epoch": "counts", "training.epochs": "counts",
     "training.steps": "counts", "training.device": "where", "training.devices": "where", "training.nodes": "where",
     "training.checkpoint_activations": "how", "training.workers": "how", "training.log_every": "shows",
     "training.loggers": "shows", "training.validate_every": "shows", "training.validation_cases": "shows",
@@ -381,7 +382,8 @@ ELSEWHERE = {
 
 
 def test_no_training_setting_is_forgotten():
-    sections = ("generator", "discriminator", "adversarial", "creps", "prior", "sampling", "training")
+    sections = ("generator", "discriminator", "adversarial", "creps", "cycle", "nce", "supervised")
+    sections += ("prior", "sampling", "training")
     assert {
         f"{s}.{name}" for s, name, _ in leaf_fields() if s in sections
     } == TRAINING_CHANGES.keys() | ELSEWHERE.keys()

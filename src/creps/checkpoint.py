@@ -11,6 +11,7 @@ A checkpoint of a run is such a model with the state of the training beside it, 
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,9 +29,12 @@ from creps.settings import GeneratorSettings, InferenceSettings, PreparationSett
 
 __all__ = [
     "PLAN",
+    "TRAINING_STATE",
     "WEIGHTS",
     "Plan",
     "build_generator",
+    "checkpoints",
+    "latest_checkpoint",
     "load_model",
     "load_plan",
     "load_tensors",
@@ -40,6 +44,9 @@ __all__ = [
 
 PLAN = "plan.json"
 WEIGHTS = "generator.safetensors"
+TRAINING_STATE = "training.json"
+
+_NAME = re.compile(r"step_(\d{8})")
 
 
 class Plan(BaseModel):
@@ -78,7 +85,7 @@ def save_model(folder: Path, tensors: dict[str, torch.Tensor], plan: Plan) -> Pl
 
 
 def load_model(folder: Path | str) -> tuple[Plan, Generator]:
-    """Load a model folder, a checkpoint, or the model inside a run's folder.
+    """Load a model folder, a checkpoint, or the model of a run's folder: its last checkpoint until it has one.
 
     Returns:
         The plan, and the generator in evaluation mode on the CPU.
@@ -106,7 +113,7 @@ def load_model(folder: Path | str) -> tuple[Plan, Generator]:
 
 
 def load_plan(folder: Path | str) -> Plan:
-    """The plan of a model folder, a checkpoint, or the model inside a run's folder.
+    """The plan of a model folder, a checkpoint, or the model of a run's folder.
 
     Raises:
         ModelError: not a model, or another schema version.
@@ -144,9 +151,22 @@ def load_tensors(path: Path) -> dict[str, torch.Tensor]:
     return tensors
 
 
+def latest_checkpoint(run: Path) -> Path | None:
+    """The checkpoint of a run's folder with the most steps, if there is any."""
+    found = checkpoints(run / "checkpoints")
+    return found[-1] if found else None
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """The whole checkpoints in a folder, in the order of their steps."""
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if _NAME.fullmatch(path.name) and (path / TRAINING_STATE).is_file())
+
+
 def _model_folder(folder: Path) -> Path:
-    for candidate in (folder, folder / "model"):
-        if (candidate / PLAN).is_file():
+    for candidate in (folder, folder / "model", latest_checkpoint(folder)):
+        if candidate is not None and (candidate / PLAN).is_file():
             return candidate
     if not folder.is_dir():
         raise ModelError(f"{folder} is not a folder.", "Give the model folder that 'creps train' wrote.")

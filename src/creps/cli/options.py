@@ -16,7 +16,16 @@ from creps.errors import SettingsError
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
-__all__ = ["PATH", "SettingsCommand", "chosen_overrides", "preset", "progress_bar", "set_up_logging", "settings_file"]
+__all__ = [
+    "PATH",
+    "SettingsCommand",
+    "chosen_overrides",
+    "objective",
+    "preset",
+    "progress_bar",
+    "set_up_logging",
+    "settings_file",
+]
 
 PATH = click.Path(path_type=Path)
 
@@ -103,6 +112,15 @@ def _parsed(key: str, value: str) -> Any:
     if isinstance(parsed, str) and "," in parsed:
         return [yaml.safe_load(part) for part in parsed.split(",")]
     return parsed
+
+
+objective = click.option(
+    "--objective",
+    metavar="NAME",
+    expose_value=False,
+    callback=_remember,
+    help="Loss terms that the training starts from: creps, cyclegan, cut, or supervised (needs registered pairs).",
+)
 
 
 def chosen_overrides(ctx: click.Context) -> dict[str, Any]:

@@ -10,9 +10,12 @@ from creps.io.atomic import atomic_file
 __all__ = ["curves_figure"]
 
 PANELS: dict[str, tuple[str, ...]] = {
-    "discriminator": ("d_real", "d_fake", "r1"),
-    "generator: adversarial": ("adversarial",),
+    "discriminators": ("d_real", "d_fake", "r1", "d_real_mr", "d_fake_mr", "r1_mr"),
+    "generator: adversarial": ("adversarial", "adversarial_mr"),
     "generator: style × weight": ("style",),
+    "generator: there and back": ("cycle_mr", "cycle_ct", "identity_mr", "identity_ct"),
+    "generator: contrastive": ("nce", "nce_identity"),
+    "generator: supervised": ("supervised",),
     "generator: other terms": ("content", "anchor", "smoothness"),
     "validation (HU)": ("validation_score_hu", "train_eval_difference_hu"),
     "seconds per step": ("seconds_per_step",),

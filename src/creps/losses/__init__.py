@@ -1,1 +1,1 @@
-"""Loss terms: the CREPs style loss and the adversarial objectives."""
+"""Loss terms: the CREPs style loss, adversarial, contrastive and others; plain functions on tensors."""

@@ -1,26 +1,13 @@
-"""Terms that tie the sCT to its MR by contrast and by edges; not in the paper."""
+"""A term that ties the sCT to its MR by edges; not in the paper."""
 
 from __future__ import annotations
 
 import torch
 
-__all__ = ["anchor_distance", "edge_aware_smoothness"]
+__all__ = ["edge_aware_smoothness"]
 
 EDGE = 0.1
 """Step between neighbouring MR voxels (network units) that counts as an edge."""
-
-
-def anchor_distance(sct: torch.Tensor, guess: torch.Tensor) -> torch.Tensor:
-    """Mean absolute distance of the sCT to a crude guess (see `creps.training.prior`), in float32.
-
-    Args:
-        sct: sCT in network units, any shape.
-        guess: The guess in network units, the same shape.
-
-    Returns:
-        A scalar.
-    """
-    return (sct.float() - guess).abs().mean()
 
 
 def edge_aware_smoothness(sct: torch.Tensor, mr: torch.Tensor) -> torch.Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
 
@@ -38,7 +38,7 @@ class ResidualBlock(nn.Module):
 
 
 class Generator(nn.Module):
-    """MR patch → CT patch, both in network units (MR in [0, 2], CT in [-1, 3]).
+    """MR patch → CT patch, both in network units (MR in [0, 2], CT in [-1, 3]); or the way back, in a cycle.
 
     Residual blocks between one down-sampling and one up-sampling block; no bias; ReLU outside the
     residual blocks; neither norm nor activation after the last convolution, so that the whole HU
@@ -66,6 +66,7 @@ class Generator(nn.Module):
     ) -> None:
         super().__init__()
         self.checkpoint_activations = False
+        self.width = width
         inner = norm if norm_in_blocks else "none"
         self.stem = _convolution(1, width, norm, padding)
         self.down = _convolution(width, 2 * width, norm, padding, stride=2)
@@ -77,8 +78,32 @@ class Generator(nn.Module):
         """(B, 1, D, H, W) MR → (B, 1, D, H, W) sCT; any size of at least 2 voxels per axis."""
         x = mr
         for stage in self.stages(mr.shape[2:]):
-            x = self._checkpointed(stage, x) if self.checkpoint_activations and torch.is_grad_enabled() else stage(x)
+            x = self._run(stage, x)
         return x
+
+    def features(self, image: torch.Tensor, names: Sequence[str]) -> list[torch.Tensor]:
+        """What stages of the encoder make of an image.
+
+        Args:
+            image: (B, 1, D, H, W) in network units.
+            names: ``input``, ``stem``, ``down``, ``block1``, ``block2``, …
+
+        Returns:
+            In the order of `names`: (B, C, D, H, W), C as `feature_channels` says; half as large from ``down`` on.
+        """
+        stages: dict[str, Stage] = {"stem": self.stem, "down": self.down}
+        stages |= {f"block{number}": block for number, block in enumerate(self.blocks, 1)}
+        x, found = image, {"input": image}
+        for name, stage in stages.items():
+            if found.keys() >= set(names):
+                break
+            x = found[name] = self._run(stage, x)
+        return [found[name] for name in names]
+
+    def feature_channels(self, names: Sequence[str]) -> list[int]:
+        """Channels of each of `features`."""
+        width = self.width
+        return [{"input": 1, "stem": width}.get(name, 2 * width) for name in names]
 
     def stages(self, size: torch.Size) -> list[Stage]:
         """What a volume of that size (D, H, W) goes through, one after the other."""
@@ -94,6 +119,9 @@ class Generator(nn.Module):
         with torch.autocast(x.device.type, enabled=False):  # bfloat16 would round bone to steps of 8 HU
             sct: torch.Tensor = self.head[1](x.float())
         return sct
+
+    def _run(self, stage: Stage, x: torch.Tensor) -> torch.Tensor:
+        return self._checkpointed(stage, x) if self.checkpoint_activations and torch.is_grad_enabled() else stage(x)
 
     def _checkpointed(self, stage: Stage, x: torch.Tensor) -> torch.Tensor:
         again = frozen_statistics(self)  # the backward pass sees the batch a second time

@@ -18,28 +18,26 @@ import json
 import logging
 import shutil
 import signal
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 
-from creps.checkpoint import PLAN, Plan, load_model, load_plan, save_model
+from creps.checkpoint import PLAN, Plan, latest_checkpoint, load_model, load_plan, save_model
 from creps.data.cohort import Cohort
 from creps.errors import CohortError, CrepsError, ModelError, OutputExistsError, RunInterruptedError, SettingsError
-from creps.io.atomic import atomic_file, atomic_folder, write_json
+from creps.io.atomic import atomic_file, atomic_folder
 from creps.losses.balance import MagnitudeBalance
 from creps.losses.creps import CrepsLoss
+from creps.pipeline.run_lock import RunLock
+from creps.pipeline.run_record import RunRecord, log_to, read_record
 from creps.provenance import NOTICE, provenance
 from creps.settings import Settings, load_settings, to_yaml
 from creps.training.loop import BEST, Outcome
-from creps.training.state import Best, inference_weights, latest_checkpoint
-from creps.training.step import Networks
+from creps.training.networks import Networks
+from creps.training.state import Best, inference_weights
 
 __all__ = ["SETTINGS_FILE", "RunFolder"]
 
@@ -72,9 +70,7 @@ class RunFolder:
         self, path: Path, cohort: Cohort, settings: Settings, style: CrepsLoss | None, origin: dict[str, Any] | None
     ) -> None:
         self.path, self.cohort, self.settings, self.style, self.origin = path, cohort, settings, style, origin
-        self._lock: FileLock | None = None
-        self._session: dict[str, Any] = {}
-        self._earlier: dict[str, Any] = {}
+        self.lock, self.record = RunLock(path), RunRecord(path / RECORD_FILE)
 
     def checkpoint_to_resume(self, resume: bool) -> Path | None:
         """The checkpoint to go on from, if there is one.
@@ -87,9 +83,9 @@ class RunFolder:
         held = [item for item in path.iterdir() if not item.name.startswith(".writing-")] if path.exists() else []
         if not held:
             return None
-        if "run_id" not in _read_record(path / RECORD_FILE) and not (path / "checkpoints").is_dir():
+        if "run_id" not in read_record(path / RECORD_FILE) and not (path / "checkpoints").is_dir():
             raise OutputExistsError(f"{path} is already there and holds no run.", "Name another folder.")
-        checkpoint = latest_checkpoint(path / "checkpoints")
+        checkpoint = latest_checkpoint(path)
         if not resume and (checkpoint is not None or (path / BEST).exists()):
             raise OutputExistsError(f"{path} is already there.", "Go on with --resume auto, or name another folder.")
         if checkpoint is None:
@@ -97,30 +93,6 @@ class RunFolder:
         _refuse_other_settings(load_settings(file=settings), self.settings, settings)
         self._refuse_other_origin(checkpoint / PLAN)
         return checkpoint
-
-    def hold(self) -> None:
-        """Keep every other run out of the folder until `release`, or until this process ends.
-
-        Raises:
-            OutputExistsError: another run is going on in it.
-        """
-        place = self.path.absolute()
-        place.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = FileLock(place.with_name(f".{place.name}.lock"), timeout=0)
-        try:
-            self._lock.acquire()
-        except Timeout as error:
-            self._lock = None
-            raise OutputExistsError(
-                f"Another process is training in {self.path}.", "Wait for it, or name another folder."
-            ) from error
-
-    def release(self) -> None:
-        """Let other runs in again; does nothing in a process that did not `hold`."""
-        if self._lock is not None:
-            self._lock.release()
-            Path(self._lock.lock_file).unlink(missing_ok=True)
-            self._lock = None
 
     def kept_best(self, best: Best | None) -> Best | None:
         """The best validation that a checkpoint knows, if ``best/`` still holds that model.
@@ -142,11 +114,7 @@ class RunFolder:
         """
         with atomic_file(self.path / SETTINGS_FILE) as path:
             path.write_text(to_yaml(self.settings, f"{NOTICE}\nThe settings of this run."), encoding="utf-8")
-        self._earlier = _read_record(self.path / RECORD_FILE)
-        self._earlier.setdefault("run_id", uuid.uuid4().hex[:16])
-        self._session = {"started": _now(), "from_step": start}
-        self._write_record("running", self.training_record(start))
-        return str(self._earlier["run_id"])
+        return self.record.open(start, self.training_record(start))
 
     @contextmanager
     def told(self, done: Callable[[], int]) -> Iterator[None]:
@@ -155,17 +123,17 @@ class RunFolder:
         Args:
             done: Says how many steps are done.
         """
-        with _log_to(self.path / LOG_FILE) as note:
+        with log_to(self.path / LOG_FILE) as note:
             try:
                 yield
             except RunInterruptedError as error:
                 note(str(error))
-                self._close("interrupted", error.reason, done())
+                self.record.close("interrupted", error.reason, done(), self.training_record(done()))
                 raise
             except BaseException as error:
                 reason = str(error) if isinstance(error, CrepsError) else type(error).__name__
                 note(f"stopped: {reason}")
-                self._close("failed", reason, done())
+                self.record.close("failed", reason, done(), self.training_record(done()))
                 raise
 
     def finish(self, networks: Networks, outcome: Outcome) -> None:
@@ -184,8 +152,8 @@ class RunFolder:
         else:
             self._save_model("model", inference_weights(networks), last)
             log.info("model: the last weights%s", ", averaged" if networks.averaged is not None else "")
-        self._earlier["best"] = asdict(outcome.best) if outcome.best else None
-        self._close("finished", None, outcome.step, record)
+        self.record.keep_best(outcome.best)
+        self.record.close("finished", None, outcome.step, record)
 
     def interruption(self, outcome: Outcome, steps: int) -> RunInterruptedError:
         """The error that says that a signal ended the run early."""
@@ -228,15 +196,6 @@ class RunFolder:
             "settings": chosen,
         }
 
-    def _close(self, status: str, reason: str | None, step: int, record: dict[str, Any] | None = None) -> None:
-        self._session |= {"ended": _now(), "to_step": step, "status": status, "reason": reason}
-        self._write_record(status, record or self.training_record(step))
-
-    def _write_record(self, status: str, record: dict[str, Any]) -> None:
-        sessions = [*self._earlier.get("sessions", []), {**self._session}]
-        kept = {"run_id": self._earlier["run_id"], "best": self._earlier.get("best")}
-        write_json(self.path / RECORD_FILE, {**provenance(), "status": status, **kept, "sessions": sessions, **record})
-
     def _refuse_other_origin(self, plan: Path) -> None:
         """Another cohort, other perceptual weights or another starting model are another run."""
         try:
@@ -259,6 +218,11 @@ class RunFolder:
 
 def _refuse_other_settings(before: Settings, now: Settings, path: Path) -> None:
     old, new = before.model_dump(exclude={"inference", "preset"}), now.model_dump(exclude={"inference", "preset"})
+    if old.pop("objective") != new.pop("objective"):
+        raise SettingsError(
+            f"The run was started with objective {before.objective} ({path}), now it is {now.objective}.",
+            "Resume without changing it, or start a new run.",
+        )
     for section, values in old.items():
         for name, value in values.items():
             free = (section == "training" and name in FREE_TO_CHANGE) or (section, name) == ("creps", "weights")
@@ -273,36 +237,3 @@ def _cases_sha256(cohort: Cohort) -> str:
     """One hash over what the cohort was made of: cases, splits and the prepared arrays' hashes."""
     cases = sorted((c.modality, c.case, c.split, c.prepared_sha256) for c in cohort.manifest.cases)
     return hashlib.sha256(json.dumps(cases).encode()).hexdigest()
-
-
-def _read_record(path: Path) -> dict[str, Any]:
-    """The record of earlier sessions; bookkeeping only, so that a damaged one stops nobody."""
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    if not isinstance(record, dict):
-        return {}
-    return record if isinstance(record.get("sessions"), list) else {**record, "sessions": []}
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-@contextmanager
-def _log_to(path: Path) -> Iterator[Callable[[str], None]]:
-    """Keep what creps says in a file, however quiet the console is; what is yielded writes to the file alone."""
-    logger = logging.getLogger("creps")
-    handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s"))
-    level = logger.level
-    if logger.getEffectiveLevel() > logging.INFO:
-        logger.setLevel(logging.INFO)
-    logger.addHandler(handler)
-    try:
-        yield lambda said: handler.emit(logger.makeRecord(logger.name, logging.INFO, "", 0, said, (), None))
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(level)
-        handler.close()

@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 
-from creps.checkpoint import PLAN, Plan, load_model, load_plan
+from creps.checkpoint import TRAINING_STATE, Plan, latest_checkpoint, load_model, load_plan
 from creps.errors import SettingsError
 from creps.settings import Settings, leaf_fields
-from creps.training.state import latest_checkpoint, load_discriminator
-from creps.training.step import Networks
+from creps.training.networks import Networks
+from creps.training.state import load_companions
 
 __all__ = ["StartingPoint", "load_starting_point", "settings_of"]
 
@@ -37,7 +37,7 @@ class StartingPoint:
     Attributes:
         plan: Its plan.
         weights: Its generator's state.
-        checkpoint: A checkpoint beside it, whose discriminator is taken along.
+        checkpoint: A checkpoint beside it, whose discriminator and other networks are taken along.
     """
 
     plan: Plan
@@ -54,17 +54,19 @@ class StartingPoint:
         }
 
     def warm_start(self, networks: Networks) -> None:
-        """Take the discriminator along where there is one of the same shape."""
-        found = self.checkpoint is not None and load_discriminator(self.checkpoint, networks)
+        """Take the other networks along where there are some of the same shape."""
+        found = load_companions(self.checkpoint, networks) if self.checkpoint is not None else []
+        anew = [name for name in networks.named() if name not in ("generator", *found)]
         log.info(
-            "starting from a model of %s steps (SHA-256 %s), discriminator %s",
+            "starting from a model of %s steps (SHA-256 %s)%s%s",
             self.plan.training.get("steps", "?"),
             self.plan.weights_sha256[:12],
-            "as well" if found else "anew",
+            f", {' and '.join(found)} as well" if found else "",
+            f", {' and '.join(anew)} anew" if anew else "",
         )
 
 
-def settings_of(folder: Path) -> dict[str, dict[str, Any]]:
+def settings_of(folder: Path) -> dict[str, Any]:
     """The recipe that a model was trained with, as far as this version knows it.
 
     The recipe only: where and how long it was trained, what it was shown with, and the path of perceptual
@@ -77,9 +79,9 @@ def settings_of(folder: Path) -> dict[str, dict[str, Any]]:
     Raises:
         ModelError: it is none of these.
     """
-    plan = load_plan(_model_in(folder))
+    plan = load_plan(folder)
     recorded = plan.training.get("settings", {})
-    chosen: dict[str, dict[str, Any]] = {}
+    chosen: dict[str, Any] = {"objective": recorded["objective"]} if "objective" in recorded else {}
     for section, name, _ in leaf_fields():
         recipe = section != "preparation" and (section != "training" or name in RECIPE)
         if recipe and name in recorded.get(section, {}):
@@ -102,7 +104,7 @@ def load_starting_point(folder: Path, settings: Settings) -> StartingPoint:
         ModelError: it is none of these, or damaged.
         SettingsError: the cohort was prepared otherwise, or the generator has another shape.
     """
-    plan, generator = load_model(_model_in(folder))
+    plan, generator = load_model(folder)
     ours, theirs = settings.preparation.model_dump(), plan.preparation.model_dump()
     other = next((name for name in ours if name not in OWN and ours[name] != theirs[name]), None)
     if other is not None:
@@ -117,12 +119,5 @@ def load_starting_point(folder: Path, settings: Settings) -> StartingPoint:
             f"The generator of {folder} has generator.{other} = {shape[other]}, the settings ask for {wanted[other]}.",
             "Leave the generator out of the settings: it comes with the model.",
         )
-    checkpoint = folder if (folder / "training.json").is_file() else latest_checkpoint(folder / "checkpoints")
+    checkpoint = folder if (folder / TRAINING_STATE).is_file() else latest_checkpoint(folder)
     return StartingPoint(plan, dict(generator.state_dict()), checkpoint)
-
-
-def _model_in(folder: Path) -> Path:
-    """The folder itself, or the last checkpoint of a run that has not come to its end."""
-    checkpoint = latest_checkpoint(folder / "checkpoints")
-    ended = any((place / PLAN).is_file() for place in (folder, folder / "model"))
-    return folder if ended or checkpoint is None else checkpoint

@@ -120,11 +120,11 @@ class Memory(NamedTuple):
 @contextmanager
 def _held(fabric: Fabric, run: RunFolder) -> Iterator[None]:
     """Keep other runs out of the folder."""
-    on_first_process(fabric, run.hold)
+    on_first_process(fabric, run.lock.hold)
     try:
         yield
     finally:
-        run.release()
+        run.lock.release()
 
 
 def _open(
@@ -198,10 +198,12 @@ def _say_what_runs(
     training, processes = settings.training, fabric.world_size
     log.info(NOTICE)
     log.info(
-        "training on %d MR and %d CT cases, no pairs; preset %s; %s%s, %s",
+        "training on %d MR and %d CT cases, %s; preset %s, objective %s; %s%s, %s",
         len(cohort.cases("mr", "train")),
         len(cohort.cases("ct", "train")),
+        "paired" if settings.sampling.ct_positions == "colocated" else "no pairs",
         settings.preset,
+        settings.objective,
         fabric.device,
         f" x {processes} processes" if processes > 1 else "",
         training.precision,

@@ -2,7 +2,14 @@
 
 from creps.settings.inference import InferenceSettings
 from creps.settings.loading import load_settings, preset_names, to_yaml
-from creps.settings.losses import AdversarialSettings, CrepsSettings, PriorSettings
+from creps.settings.losses import (
+    AdversarialSettings,
+    CrepsSettings,
+    CycleSettings,
+    NceSettings,
+    PriorSettings,
+    SupervisedSettings,
+)
 from creps.settings.networks import DiscriminatorSettings, GeneratorSettings
 from creps.settings.preparation import PreparationSettings
 from creps.settings.reference import to_markdown
@@ -12,13 +19,16 @@ from creps.settings.tree import Settings, leaf_fields, sections
 __all__ = [
     "AdversarialSettings",
     "CrepsSettings",
+    "CycleSettings",
     "DiscriminatorSettings",
     "GeneratorSettings",
     "InferenceSettings",
+    "NceSettings",
     "PreparationSettings",
     "PriorSettings",
     "SamplingSettings",
     "Settings",
+    "SupervisedSettings",
     "TrainingSettings",
     "leaf_fields",
     "load_settings",

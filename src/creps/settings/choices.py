@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from typing import Literal
 
-__all__ = ["AdversarialLoss", "BackboneName", "CtPositions", "Fusion", "Norm", "Padding", "Precision", "Tracker"]
+__all__ = [
+    "AdversarialLoss",
+    "BackboneName",
+    "CtPositions",
+    "Fusion",
+    "Norm",
+    "ObjectiveName",
+    "Padding",
+    "Precision",
+    "Tracker",
+]
 
 Norm = Literal["batch", "instance", "none"]
 Padding = Literal["zeros", "reflect", "replicate"]
 BackboneName = Literal["convnext_tiny", "vgg16"]
+ObjectiveName = Literal["creps", "cyclegan", "cut", "supervised"]
 AdversarialLoss = Literal["bce", "least_squares"]
 CtPositions = Literal["independent", "matched", "colocated"]
 Fusion = Literal["upper_median", "median", "mean", "gaussian"]

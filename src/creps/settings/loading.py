@@ -12,6 +12,7 @@ import yaml
 from pydantic import ValidationError
 
 from creps.errors import SettingsError
+from creps.settings.objectives import OBJECTIVES, without_weights_of_another
 from creps.settings.tree import Settings, leaf_fields, sections
 
 __all__ = ["load_settings", "preset_names", "to_yaml"]
@@ -28,14 +29,14 @@ def load_settings(
     file: Path | None = None,
     overrides: Mapping[str, Any] | None = None,
     prepared: Settings | None = None,
-    model: Mapping[str, Mapping[str, Any]] | None = None,
+    model: Mapping[str, Any] | None = None,
 ) -> Settings:
-    """Layer defaults, a preset, the settings of a model, a settings file and single values.
+    """Layer defaults, an objective, a preset, the settings of a model, a settings file and single values.
 
     Args:
         preset: Name of a shipped preset; wins over the file's own ``preset:`` line.
         file: YAML file; never rewritten.
-        overrides: ``{"training.steps": 100}``.
+        overrides: ``{"training.steps": 100, "objective": "cut"}``.
         prepared: Settings that a cohort was prepared with: its preset is the default one and its
             preparation stands; asking for another is an error.
         model: Sections of a model to start from; beside a named preset only its generator counts.
@@ -47,19 +48,13 @@ def load_settings(
     tree = _read_yaml(file) if file else {}
     named = tree.pop("preset", None)
     chosen = preset or named or (prepared.preset if prepared else "brain")
-    layers = _preset(chosen)
+    start = _preset(chosen)
     if prepared is not None:
-        _refuse_other_preset(chosen, layers, prepared)
-        layers["preparation"] = prepared.preparation.model_dump()
-    for section in model or {}:
-        if section == "generator" or not (preset or named):
-            _merge(layers, {section: (model or {})[section]})
-    if model:
-        _merge(layers, {"prior": {"warm_up_steps": 0}})  # it would teach the model the crude guess again
-    _merge(layers, tree)
-    for key, value in (overrides or {}).items():
-        section, _, name = key.partition(".")
-        _merge(layers, {section: {name: value}})
+        _refuse_other_preset(chosen, start, prepared)
+        start["preparation"] = prepared.preparation.model_dump()
+    taken = {k: v for k, v in (model or {}).items() if k == "generator" or not (preset or named)}
+    fresh = {"prior": {"warm_up_steps": 0}} if model else {}  # it would teach the model the crude guess again
+    layers = _layered(start, taken, fresh, tree, _sections(overrides or {}))
     source = ", ".join([*([str(file)] if file else []), *(["the command line"] if overrides else [])])
     settings = _validated({"preset": chosen, **layers}, source or f"preset {chosen}")
     if prepared is not None and settings.preparation != prepared.preparation:
@@ -70,7 +65,8 @@ def load_settings(
 def to_yaml(settings: Settings, header: str = "") -> str:
     """The whole tree as YAML, each value under a comment that explains it."""
     lines = [f"# {line}" for line in header.splitlines()]
-    lines += [f"# {Settings.model_fields['preset'].description}", f"preset: {settings.preset}"]
+    for name in ("preset", "objective"):
+        lines += [f"# {Settings.model_fields[name].description}", f"{name}: {getattr(settings, name)}"]
     for section, kind in sections():
         lines += ["", f"# {(kind.__doc__ or '').splitlines()[0]}", f"{section}:"]
         values = getattr(settings, section).model_dump(mode="json")
@@ -78,6 +74,29 @@ def to_yaml(settings: Settings, header: str = "") -> str:
             value = yaml.safe_dump(values[name], default_flow_style=True, width=10_000).removesuffix("...\n").strip()
             lines += [f"  # {field.description}", f"  {name}: {value}"]
     return "\n".join(lines) + "\n"
+
+
+def _layered(
+    preset: dict[str, Any], model: dict[str, Any], fresh: dict[str, Any], file: dict[str, Any], single: dict[str, Any]
+) -> dict[str, Any]:
+    """One tree of them all, above the objective that the last of them names; file and single values count in full."""
+    named = [part["objective"] for part in (preset, model, file, single) if "objective" in part]
+    objective = str(named[-1]) if named else "creps"
+    before = [without_weights_of_another(part, objective) for part in (preset, model)]
+    written = without_weights_of_another(file, objective) if "objective" in file else file
+    layers: dict[str, Any] = {}
+    for part in (OBJECTIVES.get(objective, {}), *before, fresh, written, single, {"objective": objective}):
+        _merge(layers, part)
+    return layers
+
+
+def _sections(values: Mapping[str, Any]) -> dict[str, Any]:
+    """``{"training.steps": 100}`` → ``{"training": {"steps": 100}}``."""
+    tree: dict[str, Any] = {}
+    for key, value in values.items():
+        section, _, name = key.partition(".")
+        _merge(tree, {section: {name: value} if name else value})
+    return tree
 
 
 def _preset(name: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Settings of the two networks."""
+"""Settings of generators and discriminators."""
 
 from __future__ import annotations
 
@@ -35,6 +35,6 @@ class DiscriminatorSettings(Section):
     norm: Norm = "batch"
     """Normalisation after each convolution but the last (paper: batch)."""
     conditional: bool = False
-    """Show the MR to the discriminator as well (paper, eq. 5: D(sCT), so no); needs co-located sampling, since otherwise MR and CT never match."""
+    """Show the MR to the discriminator as well (paper, eq. 5: D(sCT), so no); needs co-located sampling, since otherwise MR and CT never match, and no cycle."""
     pooled_logit: bool = False
     """Average a patch's logits into one before the loss."""

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from creps.settings.loading import load_settings, preset_names
+from creps.settings.objectives import OBJECTIVES
 from creps.settings.tree import Settings, sections
 
 __all__ = ["to_markdown"]
@@ -28,9 +29,20 @@ def to_markdown() -> str:
         "`creps settings -p PRESET` prints all values of a preset.",
     ]
     presets = {name: load_settings(name) for name in PRESETS}
+    lines += ["", "## objective", "", *_objectives()]
     for section, kind in sections():
         lines += ["", f"## {section}", "", *_table(section, kind, presets)]
     return "\n".join(lines) + "\n"
+
+
+def _objectives() -> list[str]:
+    """What each objective sets, beside the defaults."""
+    field = Settings.model_fields["objective"]
+    rows = [str(field.description), "", "| `objective` | sets |", "|---|---|"]
+    for objective, layer in OBJECTIVES.items():
+        changes = [f"`{section}.{k}: {_shown(v)}`" for section, values in layer.items() for k, v in values.items()]
+        rows.append(f"| `{objective}` | {', '.join(changes) or 'the defaults below'} |")
+    return rows
 
 
 def _table(section: str, kind: type[BaseModel], presets: dict[str, Settings]) -> list[str]:

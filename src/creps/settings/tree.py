@@ -2,7 +2,7 @@
 
 The attribute docstrings of the sections are the help of the command line and the comments of a written
 settings file. "Paper" is Hémon et al. 2023; defaults without a source are ours. Values are layered:
-defaults < preset < settings file < command line.
+defaults < objective < preset < settings file < command line, see `creps.settings.objectives`.
 """
 
 from __future__ import annotations
@@ -12,10 +12,19 @@ from collections.abc import Iterator
 from pydantic import BaseModel, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
+from creps.settings.choices import ObjectiveName
 from creps.settings.fields import Section
 from creps.settings.inference import InferenceSettings
-from creps.settings.losses import AdversarialSettings, CrepsSettings, PriorSettings
+from creps.settings.losses import (
+    AdversarialSettings,
+    CrepsSettings,
+    CycleSettings,
+    NceSettings,
+    PriorSettings,
+    SupervisedSettings,
+)
 from creps.settings.networks import DiscriminatorSettings, GeneratorSettings
+from creps.settings.objectives import refuse_contradictions
 from creps.settings.preparation import PreparationSettings
 from creps.settings.training import SamplingSettings, TrainingSettings
 
@@ -27,11 +36,16 @@ class Settings(Section):
 
     preset: str = "brain"
     """The preset that these settings started from."""
+    objective: ObjectiveName = "creps"
+    """What the weights of the loss terms start from: `creps` (paper), `cyclegan`, `cut`, or `supervised` (needs registered pairs)."""
     preparation: PreparationSettings = PreparationSettings()
     generator: GeneratorSettings = GeneratorSettings()
     discriminator: DiscriminatorSettings = DiscriminatorSettings()
     adversarial: AdversarialSettings = AdversarialSettings()
     creps: CrepsSettings = CrepsSettings()
+    cycle: CycleSettings = CycleSettings()
+    nce: NceSettings = NceSettings()
+    supervised: SupervisedSettings = SupervisedSettings()
     prior: PriorSettings = PriorSettings()
     sampling: SamplingSettings = SamplingSettings()
     training: TrainingSettings = TrainingSettings()
@@ -49,8 +63,7 @@ class Settings(Section):
     def _settings_agree(self) -> Settings:
         if self.discriminator.conditional and self.sampling.ct_positions != "colocated":
             raise ValueError("discriminator.conditional needs sampling.ct_positions: colocated (MR and CT must match)")
-        if self.adversarial.weight == self.creps.weight == self.creps.content_weight == 0:
-            raise ValueError("adversarial.weight, creps.weight and creps.content_weight are 0: nothing would be learnt")
+        refuse_contradictions(self)
         if self.creps.slice_step > self.sampling.patch_size[0]:
             raise ValueError("creps.slice_step is larger than the depth of sampling.patch_size: no slice would be left")
         overlap = self.inference.patch_overlap

@@ -14,11 +14,12 @@ from creps.losses.balance import MagnitudeBalance
 from creps.losses.creps import CrepsLoss
 from creps.networks.backbone import Backbone
 from creps.networks.discriminator import PatchDiscriminator, smallest_input
+from creps.networks.projector import Projector
 from creps.settings import Settings
 from creps.training.distribution import synchronise_batch_norm
-from creps.training.step import Networks
+from creps.training.networks import Networks
 
-__all__ = ["build_networks", "build_style", "total_steps"]
+__all__ = ["build_modules", "build_networks", "build_style", "total_steps"]
 
 
 def build_networks(
@@ -36,7 +37,7 @@ def build_networks(
         SettingsError: the patch is too small for the discriminator.
     """
     smallest = smallest_input(len(settings.discriminator.widths))
-    if min(settings.sampling.patch_size) < smallest:
+    if settings.adversarial.weight > 0 and min(settings.sampling.patch_size) < smallest:
         raise SettingsError(
             f"sampling.patch_size {settings.sampling.patch_size} is too small for the discriminator.",
             f"Every side needs at least {smallest} voxels.",
@@ -44,24 +45,46 @@ def build_networks(
     training = settings.training
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(training.seed)
-        generator = build_generator(settings.generator)
-        discriminator: nn.Module = PatchDiscriminator(**settings.discriminator.model_dump())
+        generators, discriminators = build_modules(settings)
     if weights is not None:
-        generator.load_state_dict(weights)
-    generator.checkpoint_activations = training.checkpoint_activations
-    for network in (generator, discriminator):
-        network.to(fabric.device).to(memory_format=torch.channels_last_3d)
-    averaged = copy.deepcopy(generator).requires_grad_(False) if training.ema_decay > 0 else None
-    shared_generator = synchronise_batch_norm(fabric, generator)
-    discriminator = synchronise_batch_norm(fabric, discriminator)
+        generators["generator"].load_state_dict(weights)
+    for group in (generators, discriminators):
+        group.to(fabric.device).to(memory_format=torch.channels_last_3d)
+    averaged = copy.deepcopy(generators["generator"]).requires_grad_(False) if training.ema_decay > 0 else None
+    for group in (generators, discriminators):
+        synchronise_batch_norm(fabric, group)
+    rate = training.discriminator_learning_rate or training.learning_rate
     return Networks(
-        shared_generator,
-        discriminator,
-        _adamw(shared_generator, training.learning_rate, settings),
-        _adamw(discriminator, training.discriminator_learning_rate or training.learning_rate, settings),
+        generators,
+        discriminators,
+        _adamw(generators, training.learning_rate, settings),
+        _adamw(discriminators, rate, settings) if discriminators else None,
         _balance(settings, style),
         averaged,
     )
+
+
+def build_modules(settings: Settings) -> tuple[nn.ModuleDict, nn.ModuleDict]:
+    """Generators and discriminators that the loss terms need, freshly initialised from torch's generator.
+
+    Those that every run has come first, so that they start alike whatever is trained beside them.
+
+    Returns:
+        Both groups as in `Networks`.
+    """
+    generator = build_generator(settings.generator)
+    generator.checkpoint_activations = settings.training.checkpoint_activations
+    generators, discriminators = nn.ModuleDict({"generator": generator}), nn.ModuleDict()
+    if settings.adversarial.weight > 0:
+        discriminators["discriminator"] = PatchDiscriminator(**settings.discriminator.model_dump())
+    if settings.cycle.weight > 0:
+        generators["inverse_generator"] = inverse = build_generator(settings.generator)
+        inverse.checkpoint_activations = settings.training.checkpoint_activations
+        discriminators["mr_discriminator"] = PatchDiscriminator(**settings.discriminator.model_dump())
+    if settings.nce.weight > 0:
+        channels = generator.feature_channels(settings.nce.features)
+        generators["projector"] = Projector(channels, settings.nce.width)
+    return generators, discriminators
 
 
 def build_style(settings: Settings) -> CrepsLoss | None:
@@ -115,5 +138,6 @@ def _adamw(module: nn.Module, rate: float, settings: Settings) -> torch.optim.Ad
 def _balance(settings: Settings, style: CrepsLoss | None) -> MagnitudeBalance:
     creps = settings.creps
     real = style is None or (style.backbone.weights.backbone == "convnext_tiny" and style.backbone.weights.trained)
-    measured = creps.weight > 0 and (creps.balance == "always" or (creps.balance == "auto" and not real))
+    compared = creps.weight > 0 and settings.adversarial.weight > 0
+    measured = compared and (creps.balance == "always" or (creps.balance == "auto" and not real))
     return MagnitudeBalance(creps.weight, creps.balance_steps if measured else 0, creps.balance_ratio)

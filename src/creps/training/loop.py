@@ -22,9 +22,11 @@ from creps.io.atomic import atomic_folder
 from creps.training.distribution import BatchShare, first_process_only, mean_over_processes, shared_error
 from creps.training.interruption import Interruption, ignore_signals
 from creps.training.monitor import Monitor
+from creps.training.networks import Networks, average_into
+from creps.training.report import StepReport
 from creps.training.sampling import UnpairedPatches
 from creps.training.state import Best, inference_weights, refuse_broken, save_checkpoint
-from creps.training.step import Networks, StepReport, TrainingStep, average_into
+from creps.training.step import TrainingStep
 
 if TYPE_CHECKING:
     import numpy as np
@@ -142,7 +144,7 @@ class TrainingLoop:
         mr, ct = (batch[name].contiguous(memory_format=torch.channels_last_3d) for name in ("mr", "ct"))
         guess = batch.get("guess")
         warming_up = guess is not None and done <= self.step.settings.prior.warm_up_steps
-        report = self.step.warm_up(mr, guess) if warming_up and guess is not None else self.step(mr, ct, guess)
+        report = self.step.warm_up(mr, guess) if warming_up and guess is not None else self.step(mr, ct, guess, done)
         if self.networks.averaged is not None:
             average_into(self.networks.averaged, self.networks.generator, self.settings.ema_decay, done)
         return report

@@ -1,6 +1,6 @@
 """How much memory a training step takes, before it is taken.
 
-What a backward pass needs grows in proportion to the voxels of a patch (generator, discriminator) or to
+What a backward pass needs grows in proportion to the voxels of a patch (generators, discriminators) or to
 the number of slices (perceptual network). So both are counted on two small probes, exactly as autograd
 keeps them, and carried on to the run's patches. Temporary buffers of the backward pass are added as a
 share, see `BUFFERS`.
@@ -13,16 +13,16 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
+from typing import cast
 
 import torch
-from torch import nn
 
-from creps.checkpoint import build_generator
 from creps.data.workers import available_bytes
 from creps.losses.creps import CrepsLoss
 from creps.networks.discriminator import PatchDiscriminator, smallest_input
 from creps.networks.generator import Generator
 from creps.settings import Settings
+from creps.training.build import build_modules
 
 __all__ = ["MemoryEstimate", "estimate_memory", "free_bytes", "settings_that_fit"]
 
@@ -37,25 +37,28 @@ class MemoryEstimate:
     """Peak bytes of a training step beyond the loaded program, in one process.
 
     Attributes:
-        generator: Activations of the generator.
-        discriminator: Activations of the discriminator's own update.
-        style: Activations of the discriminator's verdict and the perceptual network in the generator's update.
+        generator: Activations of the generators on their own inputs.
+        discriminator: Activations of a discriminator's own update.
+        style: Activations of the discriminators' verdicts and the perceptual network in the generators' update.
         weights: Weights, gradients, optimizers, moving average, perceptual network.
+        further: Activations of further passes in the generators' update: cycle, identity, features of PatchNCE.
     """
 
     generator: float
     discriminator: float
     style: float
     weights: float
+    further: float = 0.0
 
     @property
     def total(self) -> float:
-        """The larger of both updates: the generator's activations are alive in each."""
-        return self.weights + (1 + BUFFERS) * (self.generator + max(self.discriminator, self.style))
+        """The larger of both updates: the generators' own passes are alive in each."""
+        return self.weights + (1 + BUFFERS) * (self.generator + max(self.discriminator, self.style + self.further))
 
     def describe(self) -> str:
         """One phrase for the log."""
         parts = {"generator": self.generator, "perceptual network": self.style, "discriminator": self.discriminator}
+        parts |= {"further passes": self.further} if self.further else {}
         listed = ", ".join(f"{name} {_gigabytes(size)}" for name, size in parts.items())
         return f"about {_gigabytes(self.total)} ({listed})"
 
@@ -72,18 +75,36 @@ def estimate_memory(settings: Settings, style: CrepsLoss | None, processes: int 
     batch = training.batch_size // (processes * training.accumulate)
     voxels = math.prod(settings.sampling.patch_size)
     saving = training.checkpoint_activations
-    generator = build_generator(settings.generator).train()
-    discriminator = PatchDiscriminator(**settings.discriminator.model_dump()).train()
-    autocast = _autocast(settings)
-    judged = batch * voxels * _per_voxel(settings, discriminator, _exact)
+    generators, discriminators = build_modules(settings)
+    generator, autocast = cast(Generator, generators["generator"]).train(), _autocast(settings)
+    generator.checkpoint_activations = False  # counted stage by stage
+    judged = batch * voxels * _per_voxel(settings, discriminators["discriminator"], _exact) if discriminators else 0.0
     synthesized = batch * voxels * _generator_per_voxel(settings, generator, autocast, saving=saving)
+    own, whole, encoded = _passes(settings)
+    further = whole * synthesized
+    if encoded:
+        encoder = partial(generator.features, names=settings.nce.features)
+        further += encoded * (synthesized if saving else batch * voxels * _per_voxel(settings, encoder, autocast))
     styled = 0.0
     if style is not None:
         slices = len(range(style.slice_step // 2, settings.sampling.patch_size[0], style.slice_step))
         styled = (1 if saving and style.gram == "slice" else batch) * slices * _per_slice(settings, style, autocast)
-    parameters = sum(p.numel() for network in (generator, discriminator) for p in network.parameters())
+    parameters = sum(p.numel() for group in (generators, discriminators) for p in group.parameters())
     frozen = sum(p.numel() for p in style.backbone.parameters()) if style is not None else 0
-    return MemoryEstimate(synthesized, 2 * judged, judged + styled, FLOAT_BYTES * (5 * parameters + frozen))
+    return MemoryEstimate(
+        own * synthesized,
+        2 * judged,
+        len(discriminators) * judged + styled,
+        FLOAT_BYTES * (5 * parameters + frozen),
+        further,
+    )
+
+
+def _passes(settings: Settings) -> tuple[int, int, int]:
+    """Graphs alive in the generators' update: of own inputs, of further whole passes, of the encoder alone."""
+    cycle, identity = settings.cycle.weight > 0, settings.cycle.identity_weight > 0
+    contrast, contrast_identity = settings.nce.weight > 0, settings.nce.identity_weight > 0
+    return 1 + cycle, 2 * cycle + 2 * identity + contrast_identity, contrast + contrast_identity
 
 
 def free_bytes(device: torch.device) -> int:
@@ -151,7 +172,9 @@ def _image(side: int) -> torch.Tensor:
     return torch.rand(1, 1, side, side, side).contiguous(memory_format=torch.channels_last_3d)
 
 
-def _per_voxel(settings: Settings, network: nn.Module, autocast: Callable[[], AbstractContextManager[object]]) -> float:
+def _per_voxel(
+    settings: Settings, network: Callable[..., object], autocast: Callable[[], AbstractContextManager[object]]
+) -> float:
     side = max(24, smallest_input(len(settings.discriminator.widths)))
     channels = 2 if settings.discriminator.conditional and isinstance(network, PatchDiscriminator) else 1
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from creps.io.atomic import atomic_file
-from creps.training.step import TERMS
+from creps.training.report import TERMS
 from creps.training.trackers import Tracker
 
 if TYPE_CHECKING:

@@ -4,14 +4,13 @@
 
     checkpoints/step_00000500/
         plan.json, generator.safetensors     the model, ready for synthesis (the average, if there is one)
-        training.safetensors                 both networks, both optimizers, average, balance
+        training.safetensors                 all networks, both optimizers, average, balance
         training.json                        step, best validation so far, hash of the tensors
 """
 
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,25 +18,23 @@ from typing import Any
 
 import torch
 
-from creps.checkpoint import Plan, load_tensors, save_model, save_tensors
+from creps.checkpoint import TRAINING_STATE, Plan, checkpoints, load_tensors, save_model, save_tensors
 from creps.errors import ModelError, TrainingError
 from creps.io.atomic import atomic_folder, write_json
 from creps.provenance import sha256_file
-from creps.training.step import Networks
+from creps.training.networks import Networks
 
 __all__ = [
     "Best",
     "inference_weights",
-    "latest_checkpoint",
     "load_checkpoint",
-    "load_discriminator",
+    "load_companions",
     "refuse_broken",
     "save_checkpoint",
 ]
 
-TENSORS, STATE = "training.safetensors", "training.json"
-SCHEMA_VERSION = 1
-_NAME = re.compile(r"step_(\d{8})")
+TENSORS = "training.safetensors"
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -79,8 +76,8 @@ def save_checkpoint(
         save_tensors(temporary / TENSORS, _all_tensors(networks))
         digest = sha256_file(temporary / TENSORS)
         state = {"schema_version": SCHEMA_VERSION, "step": step, "sha256": digest}
-        write_json(temporary / STATE, {**state, "best": asdict(best) if best else None})
-    for old in _checkpoints(folder)[:-keep]:
+        write_json(temporary / TRAINING_STATE, {**state, "best": asdict(best) if best else None})
+    for old in checkpoints(folder)[:-keep]:
         shutil.rmtree(old, ignore_errors=True)
     return path
 
@@ -88,12 +85,6 @@ def save_checkpoint(
 def inference_weights(networks: Networks) -> dict[str, torch.Tensor]:
     """The weights to synthesize with: the moving average if there is one."""
     return dict((networks.averaged or networks.generator).state_dict())
-
-
-def latest_checkpoint(folder: Path) -> Path | None:
-    """The checkpoint with the most steps, if there is any."""
-    found = _checkpoints(folder)
-    return found[-1] if found else None
 
 
 def load_checkpoint(path: Path, networks: Networks) -> tuple[int, Best | None]:
@@ -119,32 +110,37 @@ def load_checkpoint(path: Path, networks: Networks) -> tuple[int, Best | None]:
     return step, best
 
 
-def load_discriminator(path: Path, networks: Networks) -> bool:
-    """Put a checkpoint's discriminator into fresh networks, if it has one of the same shape.
+def load_companions(path: Path, networks: Networks) -> list[str]:
+    """Put a checkpoint's other networks than the generator into fresh ones, as far as they have the same shape.
+
+    Returns:
+        The names of those that it had.
 
     Raises:
         ModelError: the checkpoint is damaged.
     """
-    if not (path / STATE).is_file():
-        return False
-    _, tensors = _read(path)
-    ours, theirs = networks.discriminator.state_dict(), _below(tensors, "discriminator")
-    if {k: v.shape for k, v in ours.items()} != {k: v.shape for k, v in theirs.items()}:
-        return False
-    networks.discriminator.load_state_dict(theirs)
-    return True
+    if not (path / TRAINING_STATE).is_file():
+        return []
+    _, tensors = _read(path, (1, SCHEMA_VERSION))  # networks had the same names before
+    loaded = []
+    for name, module in networks.named().items():
+        ours, theirs = module.state_dict(), _below(tensors, name)
+        if name != "generator" and {k: v.shape for k, v in ours.items()} == {k: v.shape for k, v in theirs.items()}:
+            module.load_state_dict(theirs)
+            loaded.append(name)
+    return loaded
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+def _read(path: Path, versions: tuple[int, ...] = (SCHEMA_VERSION,)) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     """A checkpoint's state and its tensors, which must have the hash that the state says."""
     try:
-        state = json.loads((path / STATE).read_text(encoding="utf-8"))
+        state = json.loads((path / TRAINING_STATE).read_text(encoding="utf-8"))
         int(state["step"]), state["sha256"], state["schema_version"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(
-            f"{path / STATE} is missing or damaged.", "Delete this checkpoint and resume again."
+            f"{path / TRAINING_STATE} is missing or damaged.", "Delete this checkpoint and resume again."
         ) from error
-    if state["schema_version"] != SCHEMA_VERSION:
+    if state["schema_version"] not in versions:
         raise ModelError(
             f"{path} has schema version {state['schema_version']}.", "Resume with the version of creps that wrote it."
         )
@@ -163,26 +159,18 @@ def refuse_broken(tensors: dict[str, torch.Tensor], step: int, folder: Path) -> 
         )
 
 
-def _checkpoints(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    return sorted(path for path in folder.iterdir() if _NAME.fullmatch(path.name) and (path / STATE).is_file())
-
-
 def _modules(networks: Networks) -> dict[str, torch.nn.Module]:
-    modules = {
-        "generator": networks.generator,
-        "discriminator": networks.discriminator,
-        "balance": networks.balance,
-    }
+    modules = networks.named() | {"balance": networks.balance}
     return modules | ({"averaged": networks.averaged} if networks.averaged is not None else {})
 
 
 def _optimizers(networks: Networks) -> dict[str, tuple[torch.nn.Module, torch.optim.Optimizer]]:
-    return {
-        "generator_optimizer": (networks.generator, networks.generator_optimizer),
-        "discriminator_optimizer": (networks.discriminator, networks.discriminator_optimizer),
+    optimizers: dict[str, tuple[torch.nn.Module, torch.optim.Optimizer]] = {
+        "generator_optimizer": (networks.generators, networks.generator_optimizer)
     }
+    if networks.discriminator_optimizer is not None:
+        optimizers["discriminator_optimizer"] = (networks.discriminators, networks.discriminator_optimizer)
+    return optimizers
 
 
 def _all_tensors(networks: Networks) -> dict[str, torch.Tensor]:

@@ -6,14 +6,17 @@ from pathlib import Path
 
 import click
 
-from creps.cli.options import PATH, SettingsCommand, chosen_overrides, preset, settings_file
+from creps.cli.options import PATH, SettingsCommand, chosen_overrides, objective, preset, settings_file
 
 __all__ = ["train"]
 
 
 @click.command(
     cls=SettingsCommand,
-    sections=["generator", "discriminator", "adversarial", "creps", "prior", "sampling", "training", "inference"],
+    sections=[
+        *("generator", "discriminator", "adversarial", "creps", "cycle", "nce", "supervised", "prior"),
+        *("sampling", "training", "inference"),
+    ],
 )
 @click.argument("cohort", type=PATH)
 @click.option("-o", "--output", type=PATH, required=True, help="Run folder: model, checkpoints, curves, pictures.")
@@ -22,6 +25,7 @@ __all__ = ["train"]
     "--from", "origin", type=PATH, help="Start from this model, run or checkpoint (fine-tuning), with its settings."
 )
 @click.option("--weights", help="The same as --creps.weights.")
+@objective
 @preset
 @settings_file
 @click.pass_context

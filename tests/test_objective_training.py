@@ -1,0 +1,228 @@
+"""Each objective learns, saves and resumes all of its networks, and does so in parts as well."""
+
+import csv
+import json
+
+import pytest
+import torch
+
+from creps.checkpoint import load_tensors
+from creps.data.cohort import Cohort, load_cohort
+from creps.errors import CohortError, CrepsError, SettingsError
+from creps.io.itk import write_volume
+from creps.networks.discriminator import PatchDiscriminator
+from creps.pipeline.prepare import prepare
+from creps.pipeline.starting_point import settings_of
+from creps.pipeline.train import train
+from creps.settings import load_settings, to_yaml
+from creps.training.build import build_networks, build_style
+from creps.training.distribution import start_processes
+from creps.training.memory import _kept, estimate_memory
+from creps.training.passes import Part
+from creps.training.step import TrainingStep
+from tests.conftest import TINY, ball_head
+from tests.test_cli import run
+
+OBJECTIVES = ("creps", "cyclegan", "cut", "supervised")
+
+RECIPES = {
+    "cyclegan": {"objective": "cyclegan"},
+    "cyclegan, least squares, R1": {
+        "objective": "cyclegan", "adversarial.loss": "least_squares", "adversarial.gradient_penalty": 1.0,
+        "generator.norm": "instance", "discriminator.norm": "none",
+    },
+    "cut": {"objective": "cut"},
+    "cut, bf16": {"objective": "cut", "training.precision": "bf16"},
+    "cut with style": {"objective": "cut", "creps.weight": 20},
+    "cyclegan with PatchNCE and style": {"objective": "cyclegan", "creps.weight": 20, "nce.weight": 1},
+    "supervised": {"objective": "supervised"},
+    "style alone": {"adversarial.weight": 0},
+    "cut, activations again": {"objective": "cut", "training.checkpoint_activations": True},
+}  # fmt: skip
+
+
+def settings(**changes):
+    return load_settings(overrides=TINY | changes)
+
+
+def trainer(chosen):
+    fabric = start_processes(chosen.training)
+    style = build_style(chosen)
+    networks = build_networks(fabric, chosen, style)
+    return networks, TrainingStep(fabric, networks, style, chosen)
+
+
+def batch(size=2):
+    torch.manual_seed(0)
+    return torch.rand(size, 1, 24, 24, 24) * 2, torch.rand(size, 1, 24, 24, 24) * 4 - 1
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory) -> Cohort:
+    """Four people with an MR and a CT each, on the same grid."""
+    folder = tmp_path_factory.mktemp("pairs")
+    for i in range(4):
+        mr, ct = ball_head(i)
+        write_volume(mr, folder / "mr" / f"p{i}.nii.gz")
+        write_volume(ct, folder / "ct" / f"p{i}.nii.gz", integer=True)
+    prepare(folder / "mr", folder / "ct", folder / "cohort", load_settings(overrides=TINY))
+    return load_cohort(folder / "cohort")
+
+
+@pytest.mark.parametrize("changes", RECIPES.values(), ids=RECIPES.keys())
+def test_every_parameter_of_every_network_learns(changes):
+    networks, step = trainer(settings(**changes))
+    before = {k: p.clone() for name, m in networks.named().items() for k, p in m.named_parameters(prefix=name)}
+    for number in (1, 2):
+        step(*batch(), None, number)
+    after = {k: p for name, m in networks.named().items() for k, p in m.named_parameters(prefix=name)}
+    for optimizer, group in (
+        (networks.generator_optimizer, networks.generators),
+        (networks.discriminator_optimizer, networks.discriminators),
+    ):
+        for key, parameter in group.named_parameters():
+            assert optimizer.state[parameter]["exp_avg_sq"].abs().sum() > 0, key
+            assert not torch.equal(after[key], before[key]), key
+            assert torch.isfinite(after[key]).all(), key
+    assert all(p.requires_grad for p in after.values())
+
+
+def test_without_an_adversarial_term_nothing_judges():
+    networks, step = trainer(settings(objective="supervised"))
+    report = step(*batch())
+    assert set(report.terms) == {"supervised"}
+    assert networks.discriminator_optimizer is None
+    assert not list(networks.discriminators.parameters())
+    _, step = trainer(settings(**{"adversarial.weight": 0}))
+    report = step(*batch())
+    assert set(report.terms) == {"style"}
+    assert report.weights["style"] == 20  # nothing to balance against
+    trainer(settings(**{"objective": "supervised", "sampling.patch_size": [8, 8, 8]}))  # too small only for a judge
+
+
+@pytest.mark.parametrize(
+    ("objective", "term"),
+    [("cyclegan", "cycle_mr"), ("cyclegan", "cycle_ct"), ("cut", "nce"), ("supervised", "supervised")],
+)
+def test_the_objectives_own_term_falls(objective, term):
+    """On images that can be learnt: a CT that is the MR upside down in grey value."""
+    changes = {"objective": objective, "training.learning_rate": 3e-3, "generator.norm": "instance"}
+    _, step = trainer(settings(**changes, **{"discriminator.norm": "none"}))
+    torch.manual_seed(0)
+    smooth = torch.nn.functional.interpolate(torch.rand(2, 1, 6, 6, 6), size=(24, 24, 24), mode="trilinear")
+    values = [float(step(2 * smooth, 3 - 4 * smooth, None, number).terms[term]) for number in range(1, 31)]
+    assert sum(values[-3:]) < 0.8 * sum(values[:3])
+
+
+@pytest.mark.parametrize("objective", ["cyclegan", "cut"])
+@pytest.mark.parametrize("changes", [{"training.accumulate": 2}, {"training.checkpoint_activations": True}])
+def test_other_ways_to_the_same_gradients(objective, changes):
+    recipe = {
+        "objective": objective, "generator.norm": "instance", "discriminator.norm": "none", "training.batch_size": 4,
+        "adversarial.gradient_penalty": 0.5,
+    }  # fmt: skip
+    results = []
+    for extra in ({}, changes):
+        networks, step = trainer(settings(**recipe | extra))
+        reports = [step(*batch(4), None, number) for number in (1, 2)]
+        results.append((networks, reports))
+    (ours, ours_reports), (theirs, theirs_reports) = results
+    for mine, other in zip(ours_reports, theirs_reports, strict=True):
+        assert mine.terms.keys() == other.terms.keys()
+        for name, value in mine.terms.items():
+            torch.testing.assert_close(value, other.terms[name], rtol=2e-3, atol=1e-6, msg=name)
+    for group, optimizer in (("generators", "generator_optimizer"), ("discriminators", "discriminator_optimizer")):
+        moments = [
+            [getattr(n, optimizer).state[p]["exp_avg"] for p in getattr(n, group).parameters()] for n in (ours, theirs)
+        ]
+        for a, b in zip(*moments, strict=True):
+            torch.testing.assert_close(a, b, rtol=2e-3, atol=2e-3 * float(a.abs().max()))
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_every_objective_resumes_bit_for_bit(pairs, tmp_path, objective):
+    changes = {
+        "objective": objective, "training.checkpoint_every": 2, "training.ema_decay": 0.9, "training.precision": "bf16",
+        "adversarial.gradient_penalty": 0.5,
+    }  # fmt: skip
+    train(pairs, tmp_path / "straight", settings(**changes, **{"training.steps": 4}))
+    train(pairs, tmp_path / "cut", settings(**changes, **{"training.steps": 2}))
+    train(pairs, tmp_path / "cut", settings(**changes, **{"training.steps": 4}), resume=True)
+    straight, cut = (
+        load_tensors(tmp_path / run / "checkpoints" / "step_00000004" / "training.safetensors")
+        for run in ("straight", "cut")
+    )
+    assert straight.keys() == cut.keys()
+    for name, value in straight.items():
+        assert torch.equal(value, cut[name]), name
+    saved = {name.partition(".")[0] for name in straight}
+    assert saved >= {"generator", "generator_optimizer", "averaged", "balance"}
+    assert ("inverse_generator" in saved, "mr_discriminator" in saved) == 2 * (objective == "cyclegan",)
+    assert ("projector" in saved) == (objective == "cut")
+    assert ("discriminator" in saved, "discriminator_optimizer" in saved) == 2 * (objective != "supervised",)
+    rows = list(csv.DictReader((tmp_path / "cut" / "curves.csv").read_text().splitlines()))
+    own = {"creps": "style", "cyclegan": "cycle_ct", "cut": "nce", "supervised": "supervised"}[objective]
+    assert all(float(row[own]) > 0 and float(row[f"{own}_weight"]) > 0 for row in rows)
+
+
+def test_every_objective_is_an_option_of_the_command_line(pairs, tmp_path, capsys):
+    (tmp_path / "s.yaml").write_text(to_yaml(settings(**{"training.steps": 1})))
+    plain = ["train", pairs.folder, "-s", tmp_path / "s.yaml", "-o"]
+    for objective in OBJECTIVES:  # the file names creps, so that the weights in it stay behind
+        assert run(*plain, tmp_path / objective, "--objective", objective) == 0
+        record = json.loads((tmp_path / objective / "record.json").read_text())
+        assert record["settings"]["objective"] == objective
+    assert run(*plain, tmp_path / "cut", "--resume", "auto", "--objective", "cyclegan") == 1
+    assert "started with objective cut" in capsys.readouterr().err
+
+
+def test_supervision_without_pairs_is_refused(cohort, tmp_path):
+    with pytest.raises(CohortError, match=r"no CT of the same name and grid.*objective"):
+        train(cohort, tmp_path / "run", settings(objective="supervised"))
+
+
+def test_a_broken_second_discriminator_is_named(cohort, tmp_path, monkeypatch):
+    original = PatchDiscriminator.forward
+
+    def forward(self, image):
+        is_mr = bool((image.detach() >= 0).all())
+        return original(self, image) * (float("nan") if is_mr else 1)
+
+    monkeypatch.setattr(PatchDiscriminator, "forward", forward)
+    with pytest.raises(CrepsError, match="step 1 the loss term 'd_real_mr' is nan"):
+        train(cohort, tmp_path / "run", settings(objective="cyclegan"))
+
+
+def test_a_fine_tuned_model_takes_all_of_its_networks_along(cohort, tmp_path):
+    train(cohort, tmp_path / "base", settings(objective="cyclegan"))
+    chosen = load_settings(prepared=cohort.settings(), model=settings_of(tmp_path / "base"))
+    assert (chosen.objective, chosen.cycle.weight) == ("cyclegan", 10)
+    before = load_tensors(tmp_path / "base" / "checkpoints" / "step_00000003" / "training.safetensors")
+    changes = {"objective": "cyclegan", "training.learning_rate": 1e-9, "training.steps": 1}
+    train(cohort, tmp_path / "tuned", settings(**changes), origin=tmp_path / "base")
+    after = load_tensors(tmp_path / "tuned" / "checkpoints" / "step_00000001" / "training.safetensors")
+    for name in (
+        "inverse_generator.stem.0.weight",
+        "mr_discriminator.layers.0.weight",
+        "discriminator.layers.0.weight",
+    ):
+        torch.testing.assert_close(after[name], before[name], rtol=0, atol=1e-6)
+    train(cohort, tmp_path / "plain", settings(**{"training.steps": 1}), origin=tmp_path / "base")  # to fewer networks
+    with pytest.raises(SettingsError, match="started with objective cyclegan"):
+        train(cohort, tmp_path / "tuned", settings(**{"training.steps": 2}), resume=True)
+
+
+@pytest.mark.parametrize("objective", ["cyclegan", "cut", "supervised"])
+def test_the_estimate_counts_every_pass(objective):
+    chosen = settings(**{"objective": objective, "generator.width": 8, "sampling.patch_size": [32, 48, 40]})
+    _, step = trainer(chosen)
+    mr, ct = torch.rand(2, 1, 32, 48, 40), torch.rand(2, 1, 32, 48, 40)
+
+    def forward():
+        part = Part(mr, ct, mr)
+        fakes = step.passes.fakes(part)
+        return [list(term(part, fakes, 1)) for term in step.terms]
+
+    estimate = estimate_memory(chosen, None)
+    assert estimate.generator + estimate.style + estimate.further == pytest.approx(_kept(forward), rel=0.15)
+    assert ("further passes" in estimate.describe()) == (objective != "supervised")
