@@ -17,6 +17,9 @@ RECIPE = {
 }  # fmt: skip
 """The paper's batch norm in both networks, and all that is hard to share: a penalty, a balance, an average."""
 
+WITHOUT_BATCH_NORM = {"generator.norm": "instance", "discriminator.norm": "none"}
+"""With batch norm the gradients of the two agree to some per cent only: docs/concepts/objectives.md, Limits."""
+
 TOLERANCE = 1e-4
 """Relative, of every loss term: float32 sums in another order, carried through three updates of both networks."""
 
@@ -53,19 +56,18 @@ def assert_same_losses(both):
                 assert float(theirs[name]) == pytest.approx(float(value), rel=TOLERANCE, abs=1e-6), name
 
 
-def assert_same_networks(both, share=100 * TOLERANCE, weights=2.5e-4):
-    """Gradients (AdamW's moments) and running statistics of all networks; weights within two steps of AdamW."""
+def assert_same_networks(both):
+    """Gradients (AdamW's moments) and running statistics of all networks; weights within a step of AdamW."""
     one, two = (load_tensors(run / "checkpoints" / "step_00000003" / "training.safetensors") for run in both)
     assert one.keys() == two.keys()
     compared = 0
     for name, value in one.items():
         largest = float(value.abs().max())
         if name.endswith((":exp_avg", "running_mean", "running_var")):
-            assert float((value - two[name]).abs().max()) <= share * largest + 1e-7, name
+            assert float((value - two[name]).abs().max()) <= 100 * TOLERANCE * largest + 1e-7, name
             compared += 1
         elif name.endswith(".weight") and value.dtype.is_floating_point:
-            # a gradient of about 0 may change its sign: two steps of AdamW, 1e-4 each
-            assert float((value - two[name]).abs().max()) <= weights, name
+            assert float((value - two[name]).abs().max()) <= 2e-4, name
     assert compared > 20
 
 
@@ -79,10 +81,9 @@ def test_two_processes_train_the_networks_of_one(both):
 
 @pytest.mark.parametrize("objective", ["cyclegan", "cut"])
 def test_two_processes_are_one_with_further_networks(cohort, tmp_path, objective):
-    both = in_one_and_two(cohort, tmp_path, objective=objective)
+    both = in_one_and_two(cohort, tmp_path, objective=objective, **WITHOUT_BATCH_NORM)
     assert_same_losses(both)
-    # gradients that are not averaged would differ by their own size; AdamW takes three steps of 1e-4
-    assert_same_networks(both, share=0.25, weights=6.5e-4)
+    assert_same_networks(both)
 
 
 def test_a_users_error_ends_every_process_with_one_sentence(cohort, both, tmp_path):
