@@ -29,7 +29,7 @@ from creps.pipeline.baselines import unpaired_baselines
 from creps.pipeline.evaluate import evaluate
 from creps.provenance import provenance
 
-CURVE_POINTS = 8
+CURVE_POINTS = 5
 """About so many checkpoints of a run are looked at."""
 
 Synthesizer = Callable[[Volume, Volume], Volume]
