@@ -87,8 +87,8 @@ def test_places_are_drawn_anew_for_each_step_and_stage():
 
 
 def test_heads_have_unit_length():
-    heads = Projector([1, 4], 8)
-    for out in heads([torch.rand(2, 5, 1) + 1, torch.rand(2, 5, 4)]):
+    heads = Projector({"input": 1, "stem": 4}, 8)
+    for out in heads({"input": torch.rand(2, 5, 1) + 1, "stem": torch.rand(2, 5, 4)}).values():
         assert out.shape == (2, 5, 8)
         torch.testing.assert_close(out.norm(dim=2), torch.ones(2, 5))
 
@@ -97,14 +97,14 @@ def test_features_are_those_of_the_forward_pass():
     generator = Generator(4, 3, norm="instance")
     names = ("block2", "input", "down", "stem")
     image = torch.rand(1, 1, 10, 12, 14)
-    block2, same, down, stem = generator.features(image, names)
+    block2, same, down, stem = generator.features(image, names).values()
     assert same is image
     assert torch.equal(stem, generator.stem(image))
     assert torch.equal(down, generator.down(stem))
     assert torch.equal(block2, generator.blocks[1](generator.blocks[0](down)))
     assert [f.shape[1] for f in (block2, same, down, stem)] == generator.feature_channels(names)
     generator.checkpoint_activations = True
-    assert torch.equal(generator.features(image, ["block2"])[0], block2)
+    assert torch.equal(generator.features(image, ["block2"])["block2"], block2)
 
 
 def test_cycle_terms_are_those_of_cyclegan():
@@ -134,7 +134,7 @@ def test_cycle_terms_are_those_of_cyclegan():
 
 def test_contrast_is_patch_nce_of_the_heads_features():
     passes, part = passes_of(objective="cut", **{"generator.norm": "instance"}), part_of()
-    generator, heads = passes.networks.generator, passes.networks.generators["projector"].heads
+    generator, heads = passes.networks.generator, passes.networks.projector.heads.values()
     sct, names = generator(part.mr), ("input", "stem", "down", "block1")
     stages = [(part.mr, sct)]
     for stage in (generator.stem, generator.down, generator.blocks[0]):

@@ -10,7 +10,9 @@ from creps.checkpoint import load_tensors
 from creps.data.cohort import Cohort, load_cohort
 from creps.errors import CohortError, CrepsError, SettingsError
 from creps.io.itk import write_volume
+from creps.losses.contrastive import patch_nce
 from creps.networks.discriminator import PatchDiscriminator
+from creps.networks.projector import Projector
 from creps.pipeline.prepare import prepare
 from creps.pipeline.starting_point import settings_of
 from creps.pipeline.train import train
@@ -19,6 +21,7 @@ from creps.training.build import build_networks, build_style
 from creps.training.distribution import start_processes
 from creps.training.memory import _kept, estimate_memory
 from creps.training.passes import Part
+from creps.training.state import latest_checkpoint, load_companions
 from creps.training.step import TrainingStep
 from tests.conftest import TINY, ball_head
 from tests.test_cli import run
@@ -224,5 +227,36 @@ def test_the_estimate_counts_every_pass(objective):
         return [list(term(part, fakes, 1)) for term in step.terms]
 
     estimate = estimate_memory(chosen, None)
-    assert estimate.generator + estimate.style + estimate.further == pytest.approx(_kept(forward), rel=0.15)
+    counted = estimate.generator + estimate.verdicts + estimate.further
+    assert counted == pytest.approx(_kept(forward), rel=0.15)
+    assert "perceptual network" not in estimate.describe()
     assert ("further passes" in estimate.describe()) == (objective != "supervised")
+
+
+def test_the_estimate_knows_what_many_places_take():
+    def further(places):
+        chosen = settings(**{"objective": "cut", "nce.patches": places, "nce.width": 64})
+        return estimate_memory(chosen, None).further
+
+    def kept(places):
+        heads = Projector({"input": 1, "stem": 4, "down": 8, "block1": 8}, 64)
+        samples = {"input": torch.rand(2, places, 1), "stem": torch.rand(2, places, 4)}
+        samples |= {stage: torch.rand(2, places, 8) for stage in ("down", "block1")}
+        return _kept(lambda: [patch_nce(q, q.detach()) for q in heads(samples).values()])
+
+    for few, many in ((32, 256), (256, 1024)):  # two patches, two terms
+        assert further(many) - further(few) == pytest.approx(2 * (kept(many) - kept(few)), rel=0.1)
+
+
+def test_heads_of_other_stages_are_not_taken_along(tmp_path, cohort):
+    cut = {"objective": "cut", "nce.features": ["input", "down", "block1"]}
+    first = train(cohort, tmp_path / "first", settings(**cut)).parent
+    swapped = settings(**cut | {"nce.features": ["input", "block1", "down"]})
+    networks = build_networks(start_processes(swapped.training), swapped, None)
+    before = {key: value.clone() for key, value in networks.projector.state_dict().items()}
+    taken = load_companions(latest_checkpoint(first / "checkpoints"), networks)
+    assert taken == ["projector", "discriminator"]
+    saved = load_tensors(latest_checkpoint(first / "checkpoints") / "training.safetensors")
+    for key, value in networks.projector.state_dict().items():  # by their names, not by their places
+        assert torch.equal(value, saved[f"projector.{key}"])
+        assert not torch.equal(value, before[key])

@@ -4,11 +4,12 @@
 
 The arms take turns (a few steps each, several rounds, medians), one core, real patches of the prepared cohort. On a
 machine with other work the ratios between arms still hold: all of them are slowed alike. CPU seconds are recorded,
-not seconds of the clock.
+not seconds of the clock. With `--arms` the others keep what was measured before.
 """
 
 from __future__ import annotations
 
+import json
 import platform
 import statistics
 import time
@@ -37,8 +38,9 @@ def main() -> None:
     arms = plan.arms(chosen.arms)
     steppers = {arm: stepper(plan, arm) for arm in arms}
     seconds: dict[str, list[float]] = {arm: [] for arm in arms}
-    for take_steps in steppers.values():
-        take_steps(2)  # warm-up
+    for arm, take_steps in steppers.items():
+        settings = plan.settings(arm)
+        take_steps(2 + (settings.creps.balance_steps if settings.creps.weight > 0 else 0))  # balancing costs extra
     for _ in range(chosen.rounds):
         for arm, take_steps in steppers.items():
             started = time.process_time()
@@ -46,7 +48,10 @@ def main() -> None:
             seconds[arm].append((time.process_time() - started) / chosen.steps)
     pace = {arm: statistics.median(values) for arm, values in seconds.items()}
     machine = {"machine": platform.processor() or platform.machine(), "threads": 1}
-    write_json(plan.work / "pace.json", {**provenance(), **machine, "core_seconds_per_step": pace, "rounds": seconds})
+    file = plan.work / "pace.json"
+    before = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    known = {key: {**before.get(key, {}), **new} for key, new in (("core_seconds_per_step", pace), ("rounds", seconds))}
+    write_json(file, {**provenance(), **machine, **known})
     for arm, value in pace.items():
         print(f"{arm:<16}{value:8.3f} s of one core a step")
 
@@ -71,7 +76,7 @@ def stepper(plan: Plan, arm: str) -> Callable[[int], None]:
             batch = default_collate([patches[done * size + place] for place in range(size)])
             mr, ct = (batch[name].contiguous(memory_format=torch.channels_last_3d) for name in ("mr", "ct"))
             done += 1
-            step(mr, ct, number=done)
+            step(mr, ct, None, done)
 
     return take_steps
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import yaml
 
 from creps.data.cohort import Cohort, load_cohort
+from creps.errors import CohortError
 from creps.pipeline.prepare import prepare
 from creps.settings import Settings, load_settings
 
@@ -62,11 +64,27 @@ class Plan:
         if not target.is_dir():
             table = source / "train.csv"
             prepare(table if table.is_file() else source, None, target, self.settings(arm))
-        return load_cohort(target)
+        cohort = load_cohort(target)
+        if cohort.manifest.preparation != self.settings(arm).preparation:
+            raise CohortError(
+                f"{target} was prepared for another region or size than {self.region}, {self.size}.",
+                "Give each cohort, region and size a work folder of its own.",
+            )
+        return cohort
 
     def run(self, arm: str, seed: int, label: str = "") -> Path:
         """The folder of a run."""
         return self.work / "runs" / f"{arm}{label}-seed{seed}"
+
+    def final_runs(self) -> dict[Path, str]:
+        """The finished runs that tables are made of, with their arms; those of tuning have a label and are none."""
+        pattern = re.compile(r"(.+)-seed\d+")
+        found = {path: pattern.fullmatch(path.name) for path in sorted((self.work / "runs").glob("*"))}
+        return {
+            path: match[1]
+            for path, match in found.items()
+            if match and match[1] in ARMS["arms"] and (path / "model" / "plan.json").is_file()
+        }
 
     def cases(self, split: str) -> list[Path]:
         """The folders of the patients with truth: `validation` or `test`."""

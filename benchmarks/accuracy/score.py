@@ -2,17 +2,18 @@
 
     python benchmarks/accuracy/score.py COHORT WORK
 
-Every run under WORK/runs becomes WORK/scores/RUN.json: all figures of 'creps evaluate' for each test patient, MAE
-of the test patients after the steps that all arms have, and a curve over the validation patients. Truth is
-`ct_noise_free` where a patient has one, and `ct` is scored beside it. What is there is not done again.
+Every run under WORK/runs becomes WORK/scores/RUN.json: all figures of 'creps evaluate' for each test patient, the main
+figures of the test patients after the steps that all arms have, and a curve over the validation patients. Truth is
+`ct_noise_free` where a patient has one, and `ct` is scored beside it. A run that has gone on since it was scored is scored again.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,10 @@ from options import parser, plan_of
 from plan import ARMS, Plan
 
 from creps import Model, Volume, load, read_volume, write_volume
+from creps.checkpoint import load_plan
 from creps.io.atomic import write_json
 from creps.metrics.image import mean_absolute_error_hu, mean_error_hu
-from creps.metrics.segmentation import bone_dice
+from creps.metrics.segmentation import BONE_HU, bone_dice
 from creps.pipeline.baselines import unpaired_baselines
 from creps.pipeline.evaluate import evaluate
 from creps.provenance import provenance
@@ -39,33 +41,24 @@ Synthesizer = Callable[[Volume, Volume], Volume]
 def main() -> None:
     arguments = parser(__doc__)
     arguments.add_argument("--jobs", type=int, default=1)
-    arguments.add_argument("--curve-only", action="store_true", help="validation patients only, for tuning")
     chosen = arguments.parse_args()
-    plan = plan_of(chosen)
-    runs = [path for path in sorted((plan.work / "runs").iterdir()) if (path / "model" / "plan.json").is_file()]
-    if chosen.arms:
-        runs = [path for path in runs if arm_of(path) in chosen.arms]
-    waiting = [path for path in runs if not score_file(plan, path.name).is_file()]
-    common = None if chosen.curve_only else common_steps(runs)
-    if not chosen.curve_only:
-        score_baselines(plan)
-    with ProcessPoolExecutor(chosen.jobs, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        for line in pool.map(score_run, [plan] * len(waiting), waiting, [common] * len(waiting)):
+    plan, jobs = plan_of(chosen), chosen.jobs
+    score_baselines(plan)
+    runs = plan.final_runs()
+    common = common_steps(runs)
+    waiting = [path for path in runs if is_stale(plan, path, common)]
+    with ProcessPoolExecutor(jobs, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        for line in pool.map(partial(score_run, plan, common=common), waiting):
             print(line, flush=True)
-
-
-def arm_of(run: Path) -> str:
-    """The arm of a run's folder, by its name; a label of tuning is no part of it."""
-    return max((arm for arm in ARMS["arms"] if run.name.startswith(arm)), key=len, default=run.name)
 
 
 def score_file(plan: Plan, name: str) -> Path:
     return plan.work / "scores" / f"{name}.json"
 
 
-def common_steps(runs: Sequence[Path]) -> int | None:
+def common_steps(runs: Mapping[Path, str]) -> int | None:
     """The largest number of steps at which every unpaired run has a checkpoint."""
-    steps = [set(checkpoints(run)) for run in runs if ARMS["arms"][arm_of(run)].get("data") != "paired"]
+    steps = [set(checkpoints(run)) for run, arm in runs.items() if ARMS["arms"][arm].get("data") != "paired"]
     return max(set.intersection(*steps), default=None) if steps else None
 
 
@@ -74,31 +67,39 @@ def checkpoints(run: Path) -> dict[int, Path]:
     return {int(path.name.removeprefix("step_")): path for path in sorted((run / "checkpoints").glob("step_*"))}
 
 
+def is_stale(plan: Plan, run: Path, common: int | None) -> bool:
+    """Whether a run has gone on since it was scored, or is to be compared at another number of steps."""
+    file = score_file(plan, run.name)
+    if not file.is_file():
+        return True
+    scored = json.loads(file.read_text(encoding="utf-8"))
+    return (scored["weights_sha256"], scored["common_steps"]) != (load_plan(run).weights_sha256, common)
+
+
 def score_run(plan: Plan, run: Path, common: int | None) -> str:
     """Write the scores of a run; returns a line that says how it went."""
     model = load(run)
     result: dict[str, Any] = {
         **provenance(),
-        "arm": arm_of(run),
+        "arm": plan.final_runs()[run],
         "run": run.name,
         "seed": model.plan.training["settings"]["training"]["seed"],
         "steps": model.plan.training["steps"],
         "weights_sha256": model.plan.weights_sha256,
         "perceptual_weights": model.plan.training["perceptual_weights"],
         "curve": curve(plan, run),
+        "patients": score_patients(plan, run.name, lambda mr, _: model.synthesize(mr).sct),
+        "common_steps": common,
     }
-    if common is not None:
-        result["patients"] = score_patients(plan, run.name, lambda mr, _: model.synthesize(mr).sct)
-        result["common_steps"] = common
-        if common in checkpoints(run):
-            early = load(checkpoints(run)[common])
-            result["patients_at_common_steps"] = {
-                case.name: brief(case, early.synthesize(read_volume(case / "mr.nii.gz")).sct)
-                for case in plan.cases("test")
-            }
+    if common in checkpoints(run):
+        early = load(checkpoints(run)[common])
+        result["patients_at_common_steps"] = {
+            case.name: {"values": brief(case, early.synthesize(read_volume(case / "mr.nii.gz")).sct)}
+            for case in plan.cases("test")
+        }
     write_json(score_file(plan, run.name), result)
-    last = result["curve"][-1]
-    return f"{run.name}: {result['steps']} steps, validation {last['mae_hu']:.1f} HU, bone Dice {last['bone_dice']:.3f}"
+    figures = "".join(f", {name} {value:.3g}" for name, value in result["curve"][-1].items()) if result["curve"] else ""
+    return f"{run.name}: scored{figures}"
 
 
 def score_baselines(plan: Plan) -> None:
@@ -144,27 +145,28 @@ def truth(case: Path) -> Volume:
     return read_volume(clean if clean.is_file() else case / "ct.nii.gz")
 
 
-def brief(case: Path, sct: Volume) -> dict[str, float]:
-    """The three main figures of one patient."""
+def brief(case: Path, sct: Volume) -> dict[str, float | None]:
+    """The three main figures of one patient; None where there is no bone to compare."""
     clean, inside = truth(case).array, read_volume(case / "mask.nii.gz").array > 0
+    bone = ((clean > BONE_HU) | (sct.array > BONE_HU)) & inside
     return {
         "mae_hu": mean_absolute_error_hu(clean, sct.array, inside),
         "bias_hu": mean_error_hu(clean, sct.array, inside),
-        "bone_dice": bone_dice(clean, sct.array, inside) if (clean[inside] > 250).any() else float("nan"),
+        "bone_dice": bone_dice(clean, sct.array, inside) if bone.any() else None,
     }
 
 
 def curve(plan: Plan, run: Path) -> list[dict[str, float]]:
     """Mean figures of the validation patients after a number of steps; every voxel predicted at least once."""
-    found = checkpoints(run)
+    cases = plan.cases("validation")
+    found = list(checkpoints(run).items()) if cases else []
     every = max(1, len(found) // CURVE_POINTS)
-    chosen = list(found.items())[::-1][::every][::-1]
     points = []
-    for steps, path in chosen:
+    for steps, path in found[::-1][::every][::-1]:
         model = load(path)
-        scores = [brief(case, quickly(model, read_volume(case / "mr.nii.gz"))) for case in plan.cases("validation")]
-        if scores:
-            points.append({"steps": steps} | {k: float(np.mean([s[k] for s in scores])) for k in scores[0]})
+        scores = [brief(case, quickly(model, read_volume(case / "mr.nii.gz"))) for case in cases]
+        known = {name: [one[name] for one in scores if one[name] is not None] for name in scores[0]}
+        points.append({"steps": steps} | {name: float(np.mean(values)) for name, values in known.items() if values})
     return points
 
 
@@ -174,8 +176,11 @@ def quickly(model: Model, mr: Volume) -> Volume:
 
 
 def load_scores(plan: Plan) -> list[dict[str, Any]]:
-    """Everything that was scored."""
-    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted((plan.work / "scores").glob("*.json"))]
+    """Everything that was scored: what needs no network, and the runs that are still there as they were scored."""
+    files = sorted((plan.work / "scores").glob("*.json"))
+    scores = [json.loads(path.read_text(encoding="utf-8")) for path in files]
+    runs = {path.name for path in plan.final_runs()}
+    return [one for one in scores if one["arm"] not in ARMS["arms"] or one["run"] in runs]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""PatchNCE: the same place in two images, recognised among other places (Park et al. 2020, eqs. 3-4)."""
+"""PatchNCE: the same place in two images, recognised among other places (Park et al. 2020, eqs. 2-3)."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ class Generator(nn.Module):
             x = self._run(stage, x)
         return x
 
-    def features(self, image: torch.Tensor, names: Sequence[str]) -> list[torch.Tensor]:
+    def features(self, image: torch.Tensor, names: Sequence[str]) -> dict[str, torch.Tensor]:
         """What stages of the encoder make of an image.
 
         Args:
@@ -89,7 +89,7 @@ class Generator(nn.Module):
             names: ``input``, ``stem``, ``down``, ``block1``, ``block2``, …
 
         Returns:
-            In the order of `names`: (B, C, D, H, W), C as `feature_channels` says; half as large from ``down`` on.
+            Stage → (B, C, D, H, W), in the order of `names`, C as `feature_channels` says; half as large from ``down`` on.
         """
         stages: dict[str, Stage] = {"stem": self.stem, "down": self.down}
         stages |= {f"block{number}": block for number, block in enumerate(self.blocks, 1)}
@@ -98,12 +98,12 @@ class Generator(nn.Module):
             if found.keys() >= set(names):
                 break
             x = found[name] = self._run(stage, x)
-        return [found[name] for name in names]
+        return {name: found[name] for name in names}
 
-    def feature_channels(self, names: Sequence[str]) -> list[int]:
+    def feature_channels(self, names: Sequence[str]) -> dict[str, int]:
         """Channels of each of `features`."""
         width = self.width
-        return [{"input": 1, "stem": width}.get(name, 2 * width) for name in names]
+        return {name: {"input": 1, "stem": width}.get(name, 2 * width) for name in names}
 
     def stages(self, size: torch.Size) -> list[Stage]:
         """What a volume of that size (D, H, W) goes through, one after the other."""

@@ -45,7 +45,7 @@ PROCESS_ENDED = ("connection closed by peer", "connection reset by peer", "nccl"
 def train(
     cohort: Cohort, folder: Path, settings: Settings, *, resume: bool = False, origin: Path | None = None
 ) -> Path:
-    """Train a model without pairs.
+    """Train a model, without pairs unless its objective asks for them.
 
     Args:
         cohort: What to train on.

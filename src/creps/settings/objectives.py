@@ -68,8 +68,12 @@ def refuse_contradictions(settings: Settings) -> None:
         ValueError: says which.
     """
     adversarial, creps, cycle, nce = settings.adversarial, settings.creps, settings.cycle, settings.nce
-    weights = {"cyclegan": cycle.weight, "cut": nce.weight, "supervised": settings.supervised.weight}
-    names: dict[ObjectiveName, str] = {"cyclegan": "cycle", "cut": "nce", "supervised": "supervised"}
+    main: dict[ObjectiveName, tuple[str, float]] = {
+        "cyclegan": ("cycle", cycle.weight),
+        "cut": ("nce", nce.weight),
+        "supervised": ("supervised", settings.supervised.weight),
+    }
+    term, weight = main.get(settings.objective, ("", 1.0))
     blocks = [f"block{number}" for number in range(1, settings.generator.residual_blocks + 1)]
     unknown = next((name for name in nce.features if name not in ("input", "stem", "down", *blocks)), None)
     rules = [
@@ -78,14 +82,11 @@ def refuse_contradictions(settings: Settings) -> None:
             "adversarial.weight, creps.weight, creps.content_weight and supervised.weight are 0: nothing would be learnt "
             "from CT",
         ),
+        (weight == 0, f"objective {settings.objective} needs {term}.weight above 0"),
+        (cycle.identity_weight > 0 and cycle.weight == 0, "cycle.identity_weight needs cycle.weight above 0"),
+        (nce.identity_weight > 0 and nce.weight == 0, "nce.identity_weight needs nce.weight above 0"),
         (
-            weights.get(settings.objective, 1) == 0,
-            f"objective {settings.objective} needs {names.get(settings.objective)}.weight above 0",
-        ),
-        (cycle.identity_weight > 0 == cycle.weight, "cycle.identity_weight needs cycle.weight above 0"),
-        (nce.identity_weight > 0 == nce.weight, "nce.identity_weight needs nce.weight above 0"),
-        (
-            cycle.weight > 0 == adversarial.weight,
+            cycle.weight > 0 and adversarial.weight == 0,
             "cycle.weight needs adversarial.weight above 0: nothing else makes an MR of the way back",
         ),
         (
@@ -98,8 +99,16 @@ def refuse_contradictions(settings: Settings) -> None:
             "supervised.weight needs sampling.ct_positions: colocated (the CT of the same patient and place)",
         ),
         (
-            creps.balance == "always" and creps.weight > 0 == adversarial.weight,
-            "creps.balance: always needs adversarial.weight above 0, which it balances against",
+            creps.balance == "always" and min(creps.weight, adversarial.weight) == 0,
+            "creps.balance: always needs creps.weight and adversarial.weight above 0, which it balances",
+        ),
+        (
+            adversarial.weight == 0 and settings.discriminator.conditional,
+            "discriminator.conditional needs adversarial.weight above 0: without it there is no discriminator",
+        ),
+        (
+            adversarial.weight == 0 and settings.training.discriminator_learning_rate is not None,
+            "training.discriminator_learning_rate needs adversarial.weight above 0: without it there is no discriminator",
         ),
         (len(set(nce.features)) < len(nce.features), "nce.features names a stage twice"),
         (

@@ -38,8 +38,8 @@ def shown(passes: Passes, part: Part, fakes: Fakes) -> Iterator[Shown]:
     networks, conditional = passes.networks, passes.settings.discriminator.conditional
     if "discriminator" in networks.discriminators:
         yield Shown("", networks.discriminator, part.ct, fakes.sct, (part.mr,) if conditional else ())
-    if "mr_discriminator" in networks.discriminators and fakes.mr is not None:
-        yield Shown("_mr", networks.discriminators["mr_discriminator"], part.mr, fakes.mr, ())
+    if "mr_discriminator" in networks.discriminators:
+        yield Shown("_mr", networks.discriminators["mr_discriminator"], part.mr, fakes.back(), ())
 
 
 def discriminator_loss(passes: Passes, images: Shown, report: StepReport, parts: int) -> torch.Tensor:

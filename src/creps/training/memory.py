@@ -17,10 +17,13 @@ from typing import cast
 
 import torch
 
+from creps.checkpoint import build_generator
 from creps.data.workers import available_bytes
+from creps.losses.contrastive import patch_nce
 from creps.losses.creps import CrepsLoss
 from creps.networks.discriminator import PatchDiscriminator, smallest_input
 from creps.networks.generator import Generator
+from creps.networks.projector import Projector
 from creps.settings import Settings
 from creps.training.build import build_modules
 
@@ -39,27 +42,34 @@ class MemoryEstimate:
     Attributes:
         generator: Activations of the generators on their own inputs.
         discriminator: Activations of a discriminator's own update.
-        style: Activations of the discriminators' verdicts and the perceptual network in the generators' update.
+        style: Activations of the perceptual network.
         weights: Weights, gradients, optimizers, moving average, perceptual network.
-        further: Activations of further passes in the generators' update: cycle, identity, features of PatchNCE.
+        verdicts: Activations of the discriminators in the generators' update.
+        further: Activations of further passes in the generators' update: cycle, identity, PatchNCE.
     """
 
     generator: float
     discriminator: float
     style: float
     weights: float
+    verdicts: float = 0.0
     further: float = 0.0
 
     @property
     def total(self) -> float:
         """The larger of both updates: the generators' own passes are alive in each."""
-        return self.weights + (1 + BUFFERS) * (self.generator + max(self.discriminator, self.style + self.further))
+        update = self.verdicts + self.style + self.further
+        return self.weights + (1 + BUFFERS) * (self.generator + max(self.discriminator, update))
 
     def describe(self) -> str:
         """One phrase for the log."""
-        parts = {"generator": self.generator, "perceptual network": self.style, "discriminator": self.discriminator}
-        parts |= {"further passes": self.further} if self.further else {}
-        listed = ", ".join(f"{name} {_gigabytes(size)}" for name, size in parts.items())
+        parts = {
+            "generator": self.generator,
+            "perceptual network": self.style,
+            "discriminator": self.discriminator,
+            "further passes": self.further,
+        }
+        listed = ", ".join(f"{name} {_gigabytes(size)}" for name, size in parts.items() if size)
         return f"about {_gigabytes(self.total)} ({listed})"
 
 
@@ -85,6 +95,7 @@ def estimate_memory(settings: Settings, style: CrepsLoss | None, processes: int 
     if encoded:
         encoder = partial(generator.features, names=settings.nce.features)
         further += encoded * (synthesized if saving else batch * voxels * _per_voxel(settings, encoder, autocast))
+        further += encoded * batch * _comparing(settings, cast(Projector, generators["projector"]), autocast)
     styled = 0.0
     if style is not None:
         slices = len(range(style.slice_step // 2, settings.sampling.patch_size[0], style.slice_step))
@@ -94,8 +105,9 @@ def estimate_memory(settings: Settings, style: CrepsLoss | None, processes: int 
     return MemoryEstimate(
         own * synthesized,
         2 * judged,
-        len(discriminators) * judged + styled,
+        styled,
         FLOAT_BYTES * (5 * parameters + frozen),
+        len(discriminators) * judged,
         further,
     )
 
@@ -105,6 +117,25 @@ def _passes(settings: Settings) -> tuple[int, int, int]:
     cycle, identity = settings.cycle.weight > 0, settings.cycle.identity_weight > 0
     contrast, contrast_identity = settings.nce.weight > 0, settings.nce.identity_weight > 0
     return 1 + cycle, 2 * cycle + 2 * identity + contrast_identity, contrast + contrast_identity
+
+
+def _comparing(
+    settings: Settings, projector: Projector, autocast: Callable[[], AbstractContextManager[object]]
+) -> float:
+    """Bytes of PatchNCE for one patch: heads grow with the places, similarities with their square.
+
+    It does not grow with the patch, so the probes of the passes do not see it.
+    """
+    channels = build_generator(settings.generator).feature_channels(settings.nce.features)
+
+    def kept(places: int) -> int:
+        samples = {stage: torch.rand(1, places, count) for stage, count in channels.items()}
+        with autocast():
+            return _kept(lambda: [patch_nce(query, query.detach()) for query in projector(samples).values()])
+
+    few, many, places = kept(32), kept(64), settings.nce.patches
+    square = (many - 2 * few) / (64**2 - 2 * 32**2)
+    return square * places**2 + (few / 32 - square * 32) * places
 
 
 def free_bytes(device: torch.device) -> int:
@@ -127,7 +158,8 @@ def settings_that_fit(settings: Settings, style: CrepsLoss | None, free: float, 
                 if wanted:
                     listed = " and ".join(f"training.{k}: {str(v).lower()}" for k, v in wanted.items())
                     return f"Set {listed}."
-    return "Use a smaller sampling.patch_size or generator.width, or a device with more memory."
+    fewer = "nce.patches, " if settings.nce.weight > 0 else ""
+    return f"Use a smaller {fewer}sampling.patch_size or generator.width, or a device with more memory."
 
 
 def _gigabytes(size: float) -> str:

@@ -10,6 +10,7 @@ from torch import nn
 
 from creps.losses.balance import MagnitudeBalance
 from creps.networks.generator import Generator
+from creps.networks.projector import Projector
 
 __all__ = ["Networks", "average_into"]
 
@@ -45,6 +46,11 @@ class Networks:
     def inverse_generator(self) -> Generator:
         """CT → MR, for objectives with a cycle."""
         return cast(Generator, self.generators["inverse_generator"])
+
+    @property
+    def projector(self) -> Projector:
+        """Heads on the generator's features, for objectives with PatchNCE."""
+        return cast(Projector, self.generators["projector"])
 
     @property
     def discriminator(self) -> nn.Module:

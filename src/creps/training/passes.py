@@ -30,6 +30,16 @@ class Fakes(NamedTuple):
     sct: torch.Tensor
     mr: torch.Tensor | None
 
+    def back(self) -> torch.Tensor:
+        """The synthetic MR, of which a cycle is made.
+
+        Raises:
+            ValueError: there is no cycle, and so none was made.
+        """
+        if self.mr is None:
+            raise ValueError("no MR is made of CT without cycle.weight")
+        return self.mr
+
     def detached(self) -> Fakes:
         """The same without their graphs."""
         return Fakes(self.sct.detach(), None if self.mr is None else self.mr.detach())

@@ -39,15 +39,13 @@ class TrainingStep:
         self.passes = Passes(fabric, networks, settings)
         self.terms = generator_terms(self.passes, style)
 
-    def __call__(
-        self, mr: torch.Tensor, ct: torch.Tensor, guess: torch.Tensor | None = None, number: int = 1
-    ) -> StepReport:
+    def __call__(self, mr: torch.Tensor, ct: torch.Tensor, guess: torch.Tensor | None, number: int) -> StepReport:
         """One update of each network.
 
         Args:
             mr: (B, 1, D, H, W) MR patches in network units: this process's share of the batch.
-            ct: (B, 1, D, H, W) CT patches of other patients.
-            guess: (B, 1, D, H, W) CT guesses for the MR patches, if `prior.weight` is not 0.
+            ct: (B, 1, D, H, W) CT patches that face them, as `sampling.ct_positions` says.
+            guess: (B, 1, D, H, W) CT guesses for the MR patches, if the prior uses them, or None.
             number: Of this step in its run, on which alone depends what is drawn in it.
         """
         report = StepReport()
@@ -103,7 +101,8 @@ class TrainingStep:
             return
         sums = torch.zeros(2, device=self.fabric.device)
         for part, fake in zip(parts, fakes, strict=True):
-            adversarial = verdict(self.passes, next(shown(self.passes, part, fake)))
+            of_ct = next(images for images in shown(self.passes, part, fake) if not images.suffix)
+            adversarial = verdict(self.passes, of_ct)
             with self.passes.autocast():
                 style, _ = self.style(fake.sct, part.ct)
             sums += torch.stack([style, adversarial])

@@ -1,14 +1,14 @@
 """The generator's loss as a list of terms, of which an objective is a choice.
 
 A term takes a part of a batch, what the generators made of it and the step's number, and yields what it adds
-to the loss: name, value, weight. Terms whose weight is 0 are not in the list.
+to the loss: name, value, weight. Terms whose weight is 0 are not in the list. A term with forward passes of its own
+is counted in `creps.training.memory` too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import cast
 
 import numpy as np
 import torch
@@ -18,11 +18,10 @@ from creps.losses.creps import CrepsLoss
 from creps.losses.distance import absolute_distance
 from creps.losses.prior import edge_aware_smoothness
 from creps.networks.blocks import frozen_statistics
-from creps.networks.projector import Projector
 from creps.training.critics import shown, verdict
 from creps.training.passes import Fakes, Part, Passes
 
-__all__ = ["Term", "draw_places", "generator_terms"]
+__all__ = ["Term", "contrast", "draw_places", "generator_terms"]
 
 Added = Iterator[tuple[str, torch.Tensor, float]]
 Term = Callable[[Part, Fakes, int], Added]
@@ -84,8 +83,7 @@ def _cycle(passes: Passes, part: Part, fakes: Fakes, _: int) -> Added:
     """There and back again, both ways (Zhu et al. 2017, eq. 2)."""
     networks, weight = passes.networks, passes.settings.cycle.weight
     yield "cycle_mr", absolute_distance(passes.generate_again(networks.inverse_generator, fakes.sct), part.mr), weight
-    if fakes.mr is not None:
-        yield "cycle_ct", absolute_distance(passes.generate_again(networks.generator, fakes.mr), part.ct), weight
+    yield "cycle_ct", absolute_distance(passes.generate_again(networks.generator, fakes.back()), part.ct), weight
 
 
 def _identity(passes: Passes, part: Part, _: Fakes, __: int) -> Added:
@@ -107,18 +105,18 @@ def _contrast(passes: Passes, part: Part, fakes: Fakes, step: int) -> Added:
 def contrast(passes: Passes, output: torch.Tensor, source: torch.Tensor, step: int) -> torch.Tensor:
     """PatchNCE of what the generator made (query) and what it was made of (key, without gradient), mean over stages."""
     settings, generator = passes.settings.nce, passes.networks.generator
-    projector = cast(Projector, passes.networks.generators["projector"])
+    projector = passes.networks.projector
     with frozen_statistics(generator), passes.autocast():
         ours = generator.features(output, settings.features)
         with torch.no_grad():
             theirs = generator.features(source, settings.features)
-        sizes = [stage[0, 0].numel() for stage in ours]
-        places = draw_places(passes.settings.training.seed, step, sizes, settings.patches)
-        places = [place.to(passes.device) for place in places]
-        query = projector([at_places(*pair) for pair in zip(ours, places, strict=True)])
+        sizes = [stage[0, 0].numel() for stage in ours.values()]
+        drawn = draw_places(passes.settings.training.seed, step, sizes, settings.patches)
+        places = {stage: indices.to(passes.device) for stage, indices in zip(ours, drawn, strict=True)}
+        query = projector({stage: at_places(ours[stage], where) for stage, where in places.items()})
         with torch.no_grad():
-            key = projector([at_places(*pair) for pair in zip(theirs, places, strict=True)])
-    losses = [patch_nce(q, k, settings.temperature) for q, k in zip(query, key, strict=True)]
+            key = projector({stage: at_places(theirs[stage], where) for stage, where in places.items()})
+    losses = [patch_nce(query[stage], key[stage], settings.temperature) for stage in places]
     return torch.stack(losses).mean()
 
 

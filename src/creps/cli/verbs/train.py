@@ -39,7 +39,7 @@ def train(
     preset: str | None,
     settings_path: Path | None,
 ) -> None:
-    """Train a model on a prepared COHORT, without pairs."""
+    """Train a model on a prepared COHORT; no pairs are needed unless the objective says so."""
     from creps.data.cohort import load_cohort
     from creps.pipeline.starting_point import settings_of
     from creps.pipeline.train import SETTINGS_FILE
