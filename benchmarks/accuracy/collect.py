@@ -40,13 +40,12 @@ def main() -> None:
         "region": plan.region,
         "size": plan.size,
         "cohort": cohort_record(plan),
-        "settings": {arm: plan.tree(arm) for arm in plan.arms()} if plan.weights else None,
+        "settings": {arm: without_path(plan.tree(arm)) for arm in plan.arms()},
         "core_seconds_per_step": pace.get("core_seconds_per_step", {}),
         "runs": [rounded({key: one for key, one in run.items() if key not in PROVENANCE}) for run in runs],
         "fusion": rounded(_optional(plan.work / "fusion.json")).get("rows", []),
         "common_steps": min((run["common_steps"] for run in runs if "common_steps" in run), default=None),
     }
-    result["settings"] = without_paths(result["settings"])
     write_json(RESULTS / f"{name}.json", result)
     draw_curves(result, PICTURES / f"accuracy-{name}-curves.png")
     draw_patients(plan, result, PICTURES / f"accuracy-{name}-patients.png")
@@ -71,12 +70,11 @@ def cohort_record(plan: Plan) -> dict[str, Any]:
     }
 
 
-def without_paths(settings: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Settings with the names of weights files instead of where they lie on this machine."""
-    for tree in (settings or {}).values():
-        if "weights" in tree.get("creps", {}):
-            tree["creps"]["weights"] = Path(tree["creps"]["weights"]).name
-    return settings
+def without_path(tree: dict[str, Any]) -> dict[str, Any]:
+    """Settings with the name of a weights file instead of where it lies on this machine."""
+    if "weights" in tree.get("creps", {}):
+        tree["creps"]["weights"] = Path(tree["creps"]["weights"]).name
+    return tree
 
 
 def rounded(value: Any) -> Any:

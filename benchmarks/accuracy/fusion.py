@@ -22,7 +22,7 @@ from creps.inference.aggregation import fused_slabs
 from creps.inference.sliding_window import predict_patches
 from creps.io.atomic import write_json
 from creps.metrics.image import mean_absolute_error_hu, mean_error_hu
-from creps.metrics.segmentation import bone_dice
+from creps.metrics.segmentation import BONE_HU, bone_dice
 from creps.preprocessing.intensity import SCT_RANGE_HU, network_to_hu
 from creps.preprocessing.preparation import prepare_mr
 from creps.preprocessing.resample import resample_onto
@@ -83,7 +83,7 @@ def measure(sct: Volume, clean: np.ndarray, body: np.ndarray, predicted: np.ndar
     return {
         "mae_hu": mean_absolute_error_hu(clean, sct.array, body),
         "bias_hu": mean_error_hu(clean, sct.array, body),
-        "bone_dice": bone_dice(clean, sct.array, body),
+        "bone_dice": bone_dice(clean, sct.array, body) if (body & (clean > BONE_HU)).any() else None,
         "bias_by_coverage": by_coverage,
     }
 
@@ -106,12 +106,18 @@ def mean_row(fusion: str, cases: list[dict[str, dict[str, Any]]]) -> dict[str, A
     }
     return {
         "fusion": fusion,
-        **{name: float(np.mean([one[name] for one in figures])) for name in ("mae_hu", "bias_hu", "bone_dice")},
+        **{name: known_mean([one[name] for one in figures]) for name in ("mae_hu", "bias_hu", "bone_dice")},
         "bias_by_coverage": {
             count: {"bias_hu": float(np.average(*zip(*values, strict=True))), "voxels": sum(n for _, n in values)}
             for count, values in pairs.items()
         },
     }
+
+
+def known_mean(values: list[float | None]) -> float | None:
+    """The mean of the values that there are."""
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
 
 
 if __name__ == "__main__":

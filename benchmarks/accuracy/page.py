@@ -50,7 +50,7 @@ def section(name: str, result: dict[str, Any], words: dict[str, Any]) -> list[st
     lines += [f"### Equal steps: {result['common_steps']}", "", *main_table(result, "patients_at_common_steps"), ""]
     lines += ["### By tissue", "", words["tissue"], "", *tissue_table(result), ""]
     lines += [
-        "### Against the best unpaired arm, patient by patient",
+        "### Against the paper's arm, patient by patient",
         "",
         words["paired"],
         "",

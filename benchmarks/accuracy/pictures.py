@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,7 +40,7 @@ def draw_curves(result: dict[str, Any], path: Path) -> None:
             if pace is None or not any(run.get("curve") for run in runs):
                 continue
             colour = COLOURS.get(arm, "#cc79a7")
-            lines = [{p["steps"] * pace / 60: p[figure_name] for p in run["curve"]} for run in runs]
+            lines = [{p["steps"] * pace / 60: p[figure_name] for p in run["curve"] if figure_name in p} for run in runs]
             for line in lines:
                 axis.plot(list(line), list(line.values()), color=colour, alpha=0.25, linewidth=0.8)
             minutes = sorted(set.intersection(*[set(line) for line in lines]))
@@ -56,7 +57,8 @@ def draw_curves(result: dict[str, Any], path: Path) -> None:
     figure.axes[0].set_ylim(0, min(500, figure.axes[0].get_ylim()[1]))
     figure.axes[1].set_ylim(0, 1)
     figure.axes[1].legend(fontsize=8)
-    figure.suptitle(f"Digital {result['region']} phantoms, {result['size']} setting. Not for diagnosis.", fontsize=10)
+    kind = "digital phantoms" if result["cohort"]["phantom"] else "patients"
+    figure.suptitle(f"{result['region']}, {kind}, {result['size']} setting. Not for diagnosis.", fontsize=10)
     figure.tight_layout()
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(path) as temporary:
@@ -100,7 +102,12 @@ def by_arm(result: dict[str, Any]) -> Iterator[tuple[str, list[dict[str, Any]]]]
             yield arm, runs
 
 
+def values_of(run: dict[str, Any], name: str, patients: str = "patients") -> list[float]:
+    """A figure of those of a run's patients that have it."""
+    values = [one[name] if name in one else one["values"].get(name) for one in run[patients].values()]
+    return [value for value in values if value is not None]
+
+
 def mean_of(run: dict[str, Any], name: str, patients: str = "patients") -> float:
-    """The mean of a figure over a run's patients that have it."""
-    values = [one.get("values", one).get(name) for one in run[patients].values()]
-    return statistics.mean([value for value in values if value is not None] or [float("nan")])
+    """The mean of a figure over a run's patients that have it; NaN if none has."""
+    return statistics.mean(values_of(run, name, patients) or [math.nan])

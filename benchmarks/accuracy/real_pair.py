@@ -48,14 +48,15 @@ from creps.provenance import provenance, sha256_file
 
 MAX_UNPACKED_BYTES = 4 * 2**30
 
-LIMITS = (
-    "One patient: no figure of this pair says how a model does on others.",
+LIMIT = "One patient: no figure of this pair says how a model does on others."
+
+LIMITS_OF_THIGH = (
     "A thigh above the knee with a tumour in it: models of heads or pelves were trained on other anatomy.",
     "The field of view cuts through the limb and the femur: most of the MR's edge is no skin.",
     "MR and CT are of two sittings: muscle and fat lie otherwise, which no rigid movement mends.",
     "Low-dose CT of a PET/CT with 3.3 mm slices: its own noise and blur are in every figure.",
 )
-"""What `alignment.json` says beside the numbers."""
+"""What `alignment.json` says beside the numbers of the case ``thigh`` (STS_042 of the IBSI validation data)."""
 
 WORSE = "Registered, the bodies overlap less than as they lie: look at both pictures before choosing this one."
 
@@ -92,13 +93,14 @@ def main() -> None:
     arguments.add_argument("--register", choices=["rigid"], help="register the CT to the MR; default: as they lie")
     arguments.add_argument("--model", type=Path, nargs="+", default=[], help="runs or model folders to score")
     arguments.add_argument("--reference-ct", type=Path, nargs="+", default=[], help="CTs of others, for a histogram")
+    arguments.add_argument("--limit", nargs="+", default=[], help="sentences on what this pair cannot show")
     arguments.add_argument("--keep", action="store_true", help="put the figures among the benchmark's results")
     chosen = arguments.parse_args()
     try:
         with series_folder(chosen.data, chosen.work) as folder:
             pair = prepare_pair(folder, chosen.case, chosen.register == "rigid")
-        pair.alignment["data"] = chosen.data.name
-        pair.alignment["data_sha256"] = sha256_file(chosen.data) if chosen.data.is_file() else None
+        pair.alignment["limits"] += chosen.limit or (LIMITS_OF_THIGH if chosen.case == "thigh" else [])
+        pair.alignment["data_sha256"] = sha256_file(chosen.data) if chosen.data.is_file() else None  # no patient's name
         write_pair(pair, chosen.work)
         draw(pair, chosen.work / f"check_{pair.name}.png")
         scores = score(pair, chosen.model, chosen.reference_ct, chosen.work)
@@ -142,7 +144,8 @@ def prepare_pair(folder: Path, case: str, register: bool) -> Pair:
     """
     series = {modality: one_series(folder, modality, case) for modality in ("mr", "ct")}
     mr, ct = (read_series(one, case) for one in series.values())
-    one_frame = frame_of_reference(series["mr"]) == frame_of_reference(series["ct"])
+    frames = {frame_of_reference(one) for one in series.values()}
+    one_frame = len(frames) == 1 and "" not in frames
     if not (one_frame or register):
         raise InputError(f"MR and CT of {case} have different frames of reference.", "Register them: --register rigid.")
     still = RigidRegistration(np.eye(3), (0, 0, 0), (0, 0, 0), 0, 0)
@@ -174,7 +177,7 @@ def prepare_pair(folder: Path, case: str, register: bool) -> Pair:
         "mask_voxels": int(mask.sum()),
         "mask_share_of_mr": round(float(mask.mean()), 4),
         "air_share_of_mask": round(float((ct_on_mr.array[mask] < SKIN_HU).mean()), 4),
-        "limits": [*LIMITS, WORSE] if after < before else list(LIMITS),
+        "limits": [LIMIT, WORSE] if after < before else [LIMIT],
     }
     how = alignment["registered"]
     name, title = f"{case}_registered-{how}", f"{case} (registered: {how})"
@@ -202,6 +205,8 @@ def score(pair: Pair, models: Sequence[Path], reference_cts: Sequence[Path], wor
         sct = model.synthesize(pair.mr).sct
         label = path.parent.name if path.name == "model" else path.name
         name = f"{label} (trained on: {model.plan.preparation.region})"
+        if name in scts:
+            raise InputError(f"Two models are called {label}.", "Rename the folder of one.")
         write_volume(sct, work / "sct" / label / f"{pair.name}.nii.gz", integer=True)
         scts[name] = sct.array
     scores = {

@@ -4,7 +4,7 @@
 
 Every run under WORK/runs becomes WORK/scores/RUN.json: all figures of 'creps evaluate' for each test patient, the main
 figures of the test patients after the steps that all arms have, and a curve over the validation patients. Truth is
-`ct_noise_free` where a patient has one, and `ct` is scored beside it. A run that has gone on since it was scored is scored again.
+`ct_noise_free` where a patient has one, and `ct` is scored beside it. A run that has gone on since is scored again.
 """
 
 from __future__ import annotations

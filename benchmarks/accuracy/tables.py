@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from pictures import WATER, by_arm, mean_of
+from pictures import WATER, by_arm, mean_of, values_of
 from plan import ARMS
 
 from creps.metrics.statistics import paired_comparison
@@ -25,6 +26,9 @@ MAIN = {
     "histogram_distance_hu": ("histogram (HU)", ".0f"),
 }
 """Columns of the main table: name, title, format."""
+
+REFERENCE = "paper-vgg16"
+"""The arm that the others are tested against, chosen before any result."""
 
 TISSUES = ("air", "fat", "soft", "muscle", "brain", "spongy_bone", "cortical_bone", "other")
 
@@ -56,9 +60,7 @@ def main_table(result: dict[str, Any], patients: str) -> list[str]:
         steps = have[0]["steps"] if patients == "patients" else have[0]["common_steps"]
         minutes = f"{steps * pace / 60:.1f}" if pace else "?"
         gone = str(sum(collapsed(run, result, patients) for run in have))
-        rows.append(
-            [ARMS["arms"][arm]["title"], str(len(have)), gone, str(steps), minutes, *_cells(have, columns, patients)]
-        )
+        rows.append([title_of(arm), str(len(have)), gone, str(steps), minutes, *_cells(have, columns, patients)])
     return table(rows)
 
 
@@ -69,23 +71,16 @@ def collapsed(run: dict[str, Any], result: dict[str, Any], patients: str = "pati
 
 
 def _cells(runs: Sequence[dict[str, Any]], columns: dict[str, tuple[str, str]], patients: str) -> list[str]:
+    """Means over patients and seeds; how many patients lack a figure is said beside it, as leaving them out flatters."""
     cells = []
     for name, (_, form) in columns.items():
-        means = [_mean(run, name, patients) for run in runs]
-        means = [value for value in means if value == value]
-        if not means:
-            cells.append("–")
-        elif len(means) == 1:
-            cells.append(format(means[0], form))
-        else:
-            cells.append(f"{statistics.mean(means):{form}} ± {statistics.stdev(means):{form.lstrip('+')}}")
+        known = [values_of(run, name, patients) for run in runs]
+        means = [statistics.mean(values) for values in known if values]
+        lacking = sum(len(run[patients]) for run in runs) - sum(map(len, known))
+        beside = f" ({lacking} missing)" if lacking and means else ""
+        spread = f" ± {statistics.stdev(means):{form.lstrip('+')}}" if len(means) > 1 else ""
+        cells.append(f"{statistics.mean(means):{form}}{spread}{beside}" if means else "–")
     return cells
-
-
-def _mean(run: dict[str, Any], name: str, patients: str) -> float:
-    if name == "mae_with_noise_hu":
-        return statistics.mean(one[name] for one in run[patients].values())
-    return mean_of(run, name, patients)
 
 
 def tissue_table(result: dict[str, Any]) -> list[str]:
@@ -93,7 +88,7 @@ def tissue_table(result: dict[str, Any]) -> list[str]:
     tissues = [t for t in TISSUES if any(_has(run, f"mae_{t}_hu") for run in result["runs"])]
     rows = [["MAE / bias (HU)", *[tissue.replace("_", " ") for tissue in tissues]]]
     named = [(run["arm"], [run]) for run in result["runs"] if run["arm"] not in ARMS["arms"]]
-    named += [(ARMS["arms"][arm]["title"], runs) for arm, runs in by_arm(result)]
+    named += [(title_of(arm), runs) for arm, runs in by_arm(result)]
     for title, runs in named:
         cells = []
         for tissue in tissues:
@@ -110,60 +105,76 @@ def _has(run: dict[str, Any], name: str) -> bool:
 
 
 def paired_table(result: dict[str, Any]) -> list[str]:
-    """Each arm against the best unpaired one: MAE of the same patients, each the mean over seeds."""
+    """Every other unpaired arm and the bound against the paper's arm, on the same patients, each the mean over seeds."""
     maes = {arm: _patient_means(runs) for arm, runs in by_arm(result)}
-    unpaired = [arm for arm in maes if ARMS["arms"][arm].get("data") != "paired"]
-    if len(unpaired) < 2:
+    if REFERENCE not in maes:
         return []
-    best = min(unpaired, key=lambda arm: statistics.mean(maes[arm].values()))
-    rows = [["arm", f"MAE minus that of {ARMS['arms'][best]['title']} (HU)", "95 % interval", "Wilcoxon p", "patients"]]
+    rows = [["arm", f"MAE minus that of {title_of(REFERENCE)} (HU)", "95 % interval", "p", "p, Holm", "patients"]]
+    tests = {}
     for arm, values in maes.items():
-        if arm != best:
-            patients = sorted(values)
-            test = paired_comparison([values[p] for p in patients], [maes[best][p] for p in patients])
-            interval = "–" if test.interval is None else f"{test.interval.low:+.1f} to {test.interval.high:+.1f}"
-            p_value = "–" if test.p_value is None else f"{test.p_value:.3f}"
-            rows.append(
-                [ARMS["arms"][arm]["title"], f"{test.mean_difference:+.1f}", interval, p_value, str(len(patients))]
-            )
+        shared = sorted(values.keys() & maes[REFERENCE].keys())
+        if arm != REFERENCE and shared:
+            tests[arm] = paired_comparison([values[p] for p in shared], [maes[REFERENCE][p] for p in shared])
+    corrected = holm({arm: test.p_value for arm, test in tests.items() if test.p_value is not None})
+    for arm, test in tests.items():
+        interval = "–" if test.interval is None else f"{test.interval.low:+.1f} to {test.interval.high:+.1f}"
+        p_values = [f"{p:.3f}" if p is not None else "–" for p in (test.p_value, corrected.get(arm))]
+        rows.append([title_of(arm), f"{test.mean_difference:+.1f}", interval, *p_values, str(test.patients)])
     return table(rows)
 
 
+def holm(p_values: dict[str, float]) -> dict[str, float]:
+    """P values corrected for their number (Holm 1979)."""
+    corrected, highest = {}, 0.0
+    for place, (name, p) in enumerate(sorted(p_values.items(), key=lambda item: item[1])):
+        highest = max(highest, min(1.0, (len(p_values) - place) * p))
+        corrected[name] = highest
+    return corrected
+
+
 def _patient_means(runs: Sequence[dict[str, Any]]) -> dict[str, float]:
-    return {
-        name: statistics.mean(run["patients"][name]["values"]["mae_hu"] for run in runs) for name in runs[0]["patients"]
-    }
+    shared = set.intersection(*[set(run["patients"]) for run in runs])
+    return {name: statistics.mean(run["patients"][name]["values"]["mae_hu"] for run in runs) for name in shared}
+
+
+def title_of(arm: str) -> str:
+    """What an arm is called in tables."""
+    return str(ARMS["arms"][arm]["title"])
 
 
 def fusion_table(result: dict[str, Any]) -> list[str]:
-    """MAE, bias and bone Dice of each fusion."""
+    """MAE, bias and bone Dice of each fusion, means over seeds."""
     fusions = list(dict.fromkeys(row["fusion"] for row in result["fusion"]))
     rows = [["MAE / bias (HU) / bone Dice", *[fusion.replace("_", " ") for fusion in fusions]]]
     for arm in dict.fromkeys(row["arm"] for row in result["fusion"]):
         cells = []
         for fusion in fusions:
             found = [row for row in result["fusion"] if (row["arm"], row["fusion"]) == (arm, fusion)]
-            mae, bias, dice = (
-                statistics.mean(row[name] for row in found) for name in ("mae_hu", "bias_hu", "bone_dice")
+            mae, bias = (statistics.mean(row[name] for row in found) for name in ("mae_hu", "bias_hu"))
+            dices = [row["bone_dice"] for row in found if row["bone_dice"] is not None]
+            cells.append(
+                f"{mae:.1f} / {bias:+.1f} / {statistics.mean(dices):.3f}" if dices else f"{mae:.1f} / {bias:+.1f}"
             )
-            cells.append(f"{mae:.1f} / {bias:+.1f} / {dice:.3f}")
-        rows.append([ARMS["arms"][arm]["title"], *cells])
+        rows.append([title_of(arm), *cells])
     return table(rows)
 
 
 def bias_by_coverage(result: dict[str, Any]) -> list[str]:
-    """Signed bias of the upper median minus that of the median, by how many patches predict a voxel."""
-    rows_of = {(row["arm"], row["fusion"]): row for row in result["fusion"]}
-    arms = list(dict.fromkeys(row["arm"] for row in result["fusion"]))
+    """Signed bias of the upper median and of the median by how many patches predict a voxel, means over seeds."""
     counts = sorted({int(c) for row in result["fusion"] for c in row["bias_by_coverage"]})
     rows = [["bias of the upper median / of the median (HU)", *[f"{count} predictions" for count in counts]]]
-    for arm in arms:
+    for arm in dict.fromkeys(row["arm"] for row in result["fusion"]):
         cells = []
         for count in counts:
-            pair = [rows_of[arm, fusion]["bias_by_coverage"].get(str(count)) for fusion in ("upper_median", "median")]
-            cells.append("–" if None in pair else " / ".join(f"{one['bias_hu']:+.0f}" for one in pair))
-        rows.append([ARMS["arms"][arm]["title"], *cells])
+            biases = [_bias(result, arm, fusion, str(count)) for fusion in ("upper_median", "median")]
+            cells.append(" / ".join(f"{bias:+.0f}" for bias in biases) if biases[0] == biases[0] else "–")
+        rows.append([title_of(arm), *cells])
     return table(rows)
+
+
+def _bias(result: dict[str, Any], arm: str, fusion: str, count: str) -> float:
+    rows = [row["bias_by_coverage"] for row in result["fusion"] if (row["arm"], row["fusion"]) == (arm, fusion)]
+    return statistics.mean([row[count]["bias_hu"] for row in rows if count in row] or [math.nan])
 
 
 def real_pair_table(result: dict[str, Any]) -> list[str]:

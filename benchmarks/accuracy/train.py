@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 import time
+from argparse import Namespace
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -27,8 +28,9 @@ CHECKPOINT_EVERY = 100
 def main() -> None:
     arguments = parser(__doc__)
     arguments.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    arguments.add_argument("--minutes", type=float, help="wall time of a run on --cores cores")
-    arguments.add_argument("--steps", type=int, help="instead of --minutes")
+    budget = arguments.add_mutually_exclusive_group(required=True)
+    budget.add_argument("--minutes", type=float, help="wall time of a run on --cores cores")
+    budget.add_argument("--steps", type=int, help="steps of a run")
     arguments.add_argument("--cores", type=int, default=2, help="that --minutes counts with")
     arguments.add_argument("--jobs", type=int, default=2, help="runs side by side, with equal shares of the cores")
     arguments.add_argument("--label", default="", help="added to the runs' names, for tuning")
@@ -38,30 +40,33 @@ def main() -> None:
     arms = plan.arms(chosen.arms)
     for arm in arms:
         plan.prepared(arm)
-    jobs = [(arm, seed) for seed in chosen.seeds for arm in arms]
+    steps = {arm: chosen.steps or affordable_steps(plan, arm, 60 * chosen.minutes * chosen.cores) for arm in arms}
     with ThreadPoolExecutor(chosen.jobs) as pool:
-        for arm, seed in jobs:
-            steps = chosen.steps or affordable_steps(plan, arm, 60 * chosen.minutes * chosen.cores)
-            pool.submit(told, plan, arm, seed, steps, chosen)
+        runs = [pool.submit(told, plan, arm, seed, steps[arm], chosen) for seed in chosen.seeds for arm in arms]
+    failed = sum(run.result() != 0 for run in runs)
+    if failed:
+        sys.exit(f"{failed} of {len(runs)} runs did not come to their end: see the logs in {plan.work / 'runs'}.")
 
 
 def affordable_steps(plan: Plan, arm: str, core_seconds: float) -> int:
     """Steps that fit into a budget, a multiple of `CHECKPOINT_EVERY`."""
-    pace = json.loads((plan.work / "pace.json").read_text(encoding="utf-8"))
-    return max(1, round(core_seconds / pace["core_seconds_per_step"][arm] / CHECKPOINT_EVERY)) * CHECKPOINT_EVERY
+    file = plan.work / "pace.json"
+    pace = json.loads(file.read_text(encoding="utf-8"))["core_seconds_per_step"] if file.is_file() else {}
+    if arm not in pace:
+        sys.exit(f"{file} does not know how long a step of {arm} takes. Run pace.py first, or give --steps.")
+    return max(1, round(core_seconds / pace[arm] / CHECKPOINT_EVERY)) * CHECKPOINT_EVERY
 
 
-def told(plan: Plan, arm: str, seed: int, steps: int, chosen) -> None:
+def told(plan: Plan, arm: str, seed: int, steps: int, chosen: Namespace) -> int:
     """Train, and say how it went."""
     started = time.perf_counter()
     code = train(plan, arm, seed, steps, chosen)
-    print(
-        f"{arm}{chosen.label} seed {seed}: {steps} steps, exit {code}, {time.perf_counter() - started:.0f} s",
-        flush=True,
-    )
+    seconds = time.perf_counter() - started
+    print(f"{arm}{chosen.label} seed {seed}: {steps} steps, exit {code}, {seconds:.0f} s", flush=True)
+    return code
 
 
-def train(plan: Plan, arm: str, seed: int, steps: int, chosen) -> int:
+def train(plan: Plan, arm: str, seed: int, steps: int, chosen: Namespace) -> int:
     """One run; 0 if it came to its end."""
     changes = dict(item.split("=", 1) for item in chosen.set)
     folder = plan.run(arm, seed, chosen.label)
