@@ -108,7 +108,10 @@ def mean_row(fusion: str, cases: list[dict[str, dict[str, Any]]]) -> dict[str, A
         "fusion": fusion,
         **{name: known_mean([one[name] for one in figures]) for name in ("mae_hu", "bias_hu", "bone_dice")},
         "bias_by_coverage": {
-            count: {"bias_hu": float(np.average(*zip(*values, strict=True))), "voxels": sum(n for _, n in values)}
+            count: {
+                "bias_hu": float(np.average([bias for bias, _ in values], weights=[n for _, n in values])),
+                "voxels": sum(n for _, n in values),
+            }
             for count, values in pairs.items()
         },
     }

@@ -71,7 +71,7 @@ def collapsed(run: dict[str, Any], result: dict[str, Any], patients: str = "pati
 
 
 def _cells(runs: Sequence[dict[str, Any]], columns: dict[str, tuple[str, str]], patients: str) -> list[str]:
-    """Means over patients and seeds; how many patients lack a figure is said beside it, as leaving them out flatters."""
+    """Means over patients and seeds; how many patients lack a figure is said, as leaving them out flatters."""
     cells = []
     for name, (_, form) in columns.items():
         known = [values_of(run, name, patients) for run in runs]
@@ -105,7 +105,7 @@ def _has(run: dict[str, Any], name: str) -> bool:
 
 
 def paired_table(result: dict[str, Any]) -> list[str]:
-    """Every other unpaired arm and the bound against the paper's arm, on the same patients, each the mean over seeds."""
+    """Every other arm against the paper's, on the same patients, each the mean over seeds."""
     maes = {arm: _patient_means(runs) for arm, runs in by_arm(result)}
     if REFERENCE not in maes:
         return []

@@ -89,7 +89,7 @@ class Generator(nn.Module):
             names: ``input``, ``stem``, ``down``, ``block1``, ``block2``, …
 
         Returns:
-            Stage → (B, C, D, H, W) in the order of `names`; C as `feature_channels` says, half the size from ``down`` on.
+            Stage → (B, C, D, H, W), C as in `feature_channels`; half the size from ``down`` on.
         """
         stages: dict[str, Stage] = {"stem": self.stem, "down": self.down}
         stages |= {f"block{number}": block for number, block in enumerate(self.blocks, 1)}
