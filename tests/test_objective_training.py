@@ -6,7 +6,7 @@ import json
 import pytest
 import torch
 
-from creps.checkpoint import load_tensors
+from creps.checkpoint import latest_checkpoint, load_tensors
 from creps.data.cohort import Cohort, load_cohort
 from creps.errors import CohortError, CrepsError, SettingsError
 from creps.io.itk import write_volume
@@ -21,7 +21,7 @@ from creps.training.build import build_networks, build_style
 from creps.training.distribution import start_processes
 from creps.training.memory import _kept, estimate_memory
 from creps.training.passes import Part
-from creps.training.state import latest_checkpoint, load_companions
+from creps.training.state import load_companions
 from creps.training.step import TrainingStep
 from tests.conftest import TINY, ball_head
 from tests.test_cli import run
@@ -92,12 +92,12 @@ def test_every_parameter_of_every_network_learns(changes):
 
 def test_without_an_adversarial_term_nothing_judges():
     networks, step = trainer(settings(objective="supervised"))
-    report = step(*batch())
+    report = step(*batch(), None, 1)
     assert set(report.terms) == {"supervised"}
     assert networks.discriminator_optimizer is None
     assert not list(networks.discriminators.parameters())
     _, step = trainer(settings(**{"adversarial.weight": 0}))
-    report = step(*batch())
+    report = step(*batch(), None, 1)
     assert set(report.terms) == {"style"}
     assert report.weights["style"] == 20  # nothing to balance against
     trainer(settings(**{"objective": "supervised", "sampling.patch_size": [8, 8, 8]}))  # too small only for a judge
@@ -254,9 +254,9 @@ def test_heads_of_other_stages_are_not_taken_along(tmp_path, cohort):
     swapped = settings(**cut | {"nce.features": ["input", "block1", "down"]})
     networks = build_networks(start_processes(swapped.training), swapped, None)
     before = {key: value.clone() for key, value in networks.projector.state_dict().items()}
-    taken = load_companions(latest_checkpoint(first / "checkpoints"), networks)
+    taken = load_companions(latest_checkpoint(first), networks)
     assert taken == ["projector", "discriminator"]
-    saved = load_tensors(latest_checkpoint(first / "checkpoints") / "training.safetensors")
+    saved = load_tensors(latest_checkpoint(first) / "training.safetensors")
     for key, value in networks.projector.state_dict().items():  # by their names, not by their places
         assert torch.equal(value, saved[f"projector.{key}"])
         assert not torch.equal(value, before[key])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -16,6 +17,9 @@ from creps.settings.objectives import OBJECTIVES, without_weights_of_another
 from creps.settings.tree import Settings, leaf_fields, sections
 
 __all__ = ["load_settings", "preset_names", "to_yaml"]
+
+
+log = logging.getLogger(__name__)
 
 
 def preset_names() -> list[str]:
@@ -84,10 +88,29 @@ def _layered(
     objective = str(named[-1]) if named else "creps"
     before = [without_weights_of_another(part, objective) for part in (preset, model)]
     written = without_weights_of_another(file, objective) if "objective" in file else file
+    _say_what_is_left_behind(file, written, objective)
     layers: dict[str, Any] = {}
     for part in (OBJECTIVES.get(objective, {}), *before, fresh, written, single, {"objective": objective}):
         _merge(layers, part)
     return layers
+
+
+def _say_what_is_left_behind(file: dict[str, Any], written: dict[str, Any], objective: str) -> None:
+    """Name the weights of a file for another objective that were changed in it: they do not count."""
+    if written.keys() != file.keys() or written == file:
+        return
+    own = str(file["objective"])
+    usual = _validated({**OBJECTIVES.get(own, {}), "objective": own}, "the file").model_dump(mode="json")
+    left = [
+        f"{section}.{name}"
+        for section, values in file.items()
+        if isinstance(values, dict)
+        for name in values.keys() - written[section].keys()
+        if values[name] != usual.get(section, {}).get(name)
+    ]
+    if left:
+        said = "the file is written for objective %s, so these settings of it do not count for %s: %s"
+        log.warning(said, own, objective, ", ".join(sorted(left)))
 
 
 def _sections(values: Mapping[str, Any]) -> dict[str, Any]:

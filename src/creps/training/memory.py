@@ -133,9 +133,9 @@ def _comparing(
         with autocast():
             return _kept(lambda: [patch_nce(query, query.detach()) for query in projector(samples).values()])
 
-    few, many, places = kept(32), kept(64), settings.nce.patches
-    square = (many - 2 * few) / (64**2 - 2 * 32**2)
-    return square * places**2 + (few / 32 - square * 32) * places
+    few, more, most = (kept(places) for places in (32, 64, 96))  # weights, which do not grow, drop out
+    square = (most - 2 * more + few) / (2 * 32**2)
+    return square * settings.nce.patches**2 + ((more - few) / 32 - 96 * square) * settings.nce.patches
 
 
 def free_bytes(device: torch.device) -> int:
