@@ -10,6 +10,7 @@ from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 from plan import ARMS, Plan
 
 from creps import read_volume
@@ -32,7 +33,7 @@ WATER = "constant water"
 
 def draw_curves(result: dict[str, Any], path: Path) -> None:
     """Validation figures over minutes of one core: a thin line for each seed, a thick one for their mean."""
-    figure = Figure(figsize=(11, 4.2))
+    figure = Figure(figsize=(13, 4.2))
     FigureCanvasAgg(figure)
     for axis, (figure_name, label) in zip(figure.subplots(1, 2), SHOWN.items(), strict=True):
         for arm, runs in by_arm(result):
@@ -54,9 +55,9 @@ def draw_curves(result: dict[str, Any], path: Path) -> None:
         axis.set_xlabel("minutes of one core")
         axis.set_ylabel(f"{label}, validation patients")
         axis.grid(alpha=0.3)
-    figure.axes[0].set_ylim(0, min(500, figure.axes[0].get_ylim()[1]))
+    figure.axes[0].set_ylim(0, min(700, figure.axes[0].get_ylim()[1]))
     figure.axes[1].set_ylim(0, 1)
-    figure.axes[1].legend(fontsize=8)
+    figure.axes[1].legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1))
     kind = "digital phantoms" if result["cohort"]["phantom"] else "patients"
     figure.suptitle(f"{result['region']}, {kind}, {result['size']} setting. Not for diagnosis.", fontsize=10)
     figure.tight_layout()
@@ -80,6 +81,10 @@ def draw_patients(plan: Plan, result: dict[str, Any], path: Path) -> None:
         )
     if rows:
         comparison_figure(path, rows, f"Median and worst test patient of each arm ({plan.region})", planes=(0, 2))
+        with Image.open(path) as picture:
+            small = picture.convert("L").resize((3 * picture.width // 4, 3 * picture.height // 4)).quantize(64)
+        with atomic_file(path) as temporary:
+            small.save(temporary, optimize=True)
 
 
 def _panels(plan: Plan, run: dict[str, Any], name: str, title: str) -> list[Panel]:
