@@ -146,6 +146,7 @@ def test_bad_input(cohort, capsys, tmp_path):
     other = read_volume(ct)
     write_volume(Volume(other.array, (5, 5, 5)), tmp_path / "grid.nii.gz")
     write_volume(other.with_array(np.zeros(other.shape)), tmp_path / "empty.nii.gz")
+    write_volume(Volume(np.ones(other.shape), (5, 5, 5)), tmp_path / "elsewhere.nii.gz")
     (tmp_path / "no.json").write_text("{}")
     (tmp_path / "nothing").mkdir()
     mixed = tmp_path / "mixed"
@@ -156,7 +157,7 @@ def test_bad_input(cohort, capsys, tmp_path):
         ([sct, tmp_path / "none.nii.gz"], 1, "none.nii.gz does not exist"),
         ([sct, tmp_path / "grid.nii.gz"], 1, "lies on another grid than the sCT"),
         ([sct, ct, "--mask", tmp_path / "empty.nii.gz"], 1, "the mask is empty"),
-        ([sct, ct, "--mask", tmp_path / "grid.nii.gz"], 1, "on neither the sCT's grid"),
+        ([sct, ct, "--mask", tmp_path / "elsewhere.nii.gz"], 1, "on neither the sCT's grid"),
         ([sct, tmp_path / "empty.nii.gz"], 1, "is not a CT in HU"),
         ([sct, ct, "--against", tmp_path / "no.json"], 1, "no.json is not the JSON of an evaluation"),
         ([sct, ct, "--json", tmp_path], 1, "is a folder"),

@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 
-from creps.metrics.image import mean_absolute_error_hu, mean_error_hu
-from creps.metrics.segmentation import bone_dice, dice
+from creps.metrics.image import edge_sharpness, histogram_distance_hu, mean_absolute_error_hu, mean_error_hu, psnr_db
+from creps.metrics.segmentation import bone_dice, dice, surface_distance
+from creps.metrics.synthrad import synthrad2023_ssim, synthrad2025_ms_ssim
+from creps.metrics.tissues import error_by_class, tissue_classes
 
 
 def golden(shape):
@@ -54,3 +56,63 @@ def test_what_cannot_be_compared_is_refused():
         mean_error_hu(np.zeros((2, 2, 2)), np.zeros((2, 2, 2)), np.zeros((2, 2, 2), bool))
     with pytest.raises(ValueError, match="shapes differ"):
         dice(np.zeros((2, 2, 2), bool), np.zeros((2, 2, 3), bool))
+
+
+FIGURES = {
+    "mae": mean_absolute_error_hu,
+    "bias": mean_error_hu,
+    "histogram": histogram_distance_hu,
+    "psnr": lambda *images: psnr_db(*images, (-1024, 3000)),
+    "edges": lambda *images: edge_sharpness(*images, (1, 1, 1)),
+    "ssim": synthrad2023_ssim,
+    "ms-ssim": synthrad2025_ms_ssim,
+    "classes": lambda ct, sct, mask: error_by_class(ct, sct, mask, *tissue_classes(ct)),
+}
+
+
+@pytest.mark.parametrize("figure", FIGURES.values(), ids=FIGURES)
+@pytest.mark.parametrize("kind", [np.uint8, np.int64, np.float32])
+def test_a_mask_of_numbers_is_refused(figure, kind):
+    """As an index, 0 and 1 would be the first two slices."""
+    ct, sct, mask = golden((12, 12, 12))
+    with pytest.raises(ValueError, match="must be boolean: use mask > 0"):
+        figure(ct, sct, mask.astype(kind))
+
+
+def test_segmentations_of_numbers_are_refused():
+    a = np.ones((3, 3, 3), bool)
+    for first, second in ((255 * a.astype(np.uint8), a), (a, a.astype(np.uint8))):
+        for figure in (dice, lambda a, b: surface_distance(a, b, (1, 1, 1))):
+            with pytest.raises(ValueError, match="must be boolean: use mask > 0"):
+                figure(first, second)
+    with pytest.raises(ValueError, match="must be boolean"):
+        bone_dice(1000.0 * a, 1000.0 * a, a.astype(np.uint8))
+
+
+@pytest.mark.parametrize("figure", FIGURES.values(), ids=FIGURES)
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("which", [0, 1])
+def test_values_that_are_not_finite_count_only_inside_the_mask(figure, value, which):
+    images = golden((24, 24, 24))
+    mask, array = images[2], images[which]
+    before = figure(*images) if figure is not FIGURES["ms-ssim"] else None
+    array[0, 0, 0] = value
+    if before is not None:
+        assert figure(*images) == before
+    array[tuple(np.argwhere(mask)[7])] = value
+    with pytest.raises(ValueError, match=f"^{('ct', 'sct')[which]} has values inside the mask that are not finite"):
+        figure(*images)
+
+
+def test_edges_without_a_gradient_have_no_sharpness():
+    """Central differences at a plate that is one voxel thin are 0; beside a NaN they are NaN."""
+    ct = np.zeros((9, 9, 9))
+    ct[4] = 1000
+    plate = ct > 0
+    with pytest.raises(ValueError, match="no gradient at its edges"):
+        edge_sharpness(ct, ct, plate, (1, 1, 1))
+    sct = ct.copy()
+    sct[3, 4, 4] = np.nan
+    ct[5] = 1000
+    with pytest.raises(ValueError, match="beside the mask is not finite"):
+        edge_sharpness(ct, sct, plate, (1, 1, 1))

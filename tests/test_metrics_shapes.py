@@ -158,3 +158,27 @@ def test_the_histogram_distance_is_scipys(ct, sct):
     found = histogram_distance_hu(ct, sct, mask)
     assert found == pytest.approx(wasserstein_distance(ct[mask], sct[mask]), abs=1e-9)
     assert histogram_distance_hu(ct, ct[::-1, ::-1, ::-1], np.ones_like(mask)) == 0  # places do not matter
+
+
+def test_large_class_numbers_need_no_memory_of_their_size():
+    """Counting by the number itself would ask for 200 GB."""
+    ct, sct = np.zeros((1, 2, 2)), np.array([[[1.0, 2.0], [6.0, 100.0]]])
+    labels = np.array([[[30_000_000_000, 2], [0, 9]]])
+    errors = error_by_class(ct, sct, np.ones(ct.shape, bool), labels, {20_000_000_000: "b", 30_000_000_000: "a"})
+    assert (errors["a"].voxels, errors["a"].mae_hu) == (1, 1)
+    assert errors["b"].voxels == 0
+
+
+@given(
+    arrays(np.int64, (3, 4, 2), elements=st.integers(0, 9)), st.dictionaries(st.integers(0, 12), st.sampled_from("abc"))
+)
+def test_classes_are_counted_as_by_hand(labels, names):
+    ct = np.zeros(labels.shape)
+    sct = np.random.default_rng(0).normal(0, 50, labels.shape)
+    errors = error_by_class(ct, sct, np.ones(ct.shape, bool), labels, names)
+    assert set(errors) == set(names.values())
+    for name, error in errors.items():
+        there = np.isin(labels, [number for number, other in names.items() if other == name])
+        assert error.voxels == there.sum()
+        if error.voxels:
+            assert error.bias_hu == pytest.approx(sct[there].mean())

@@ -142,3 +142,12 @@ def test_what_cannot_be_registered_is_said(head):
         register_rigid(head.mr, head.ct, fixed_mask=head.mask.with_array(np.zeros(head.mask.shape)))
     with pytest.raises(InputError, match="cannot be registered"):
         register_rigid(head.mr, head.ct.with_array(np.full(head.ct.shape, -1000.0)))
+
+
+@pytest.mark.parametrize("which", ["fixed", "moving"])
+def test_too_few_slices_are_refused_with_their_own_words(head, which):
+    images = {"fixed": head.mr, "moving": head.ct}
+    one = images[which]
+    images[which] = Volume(one.array[20:23], one.spacing_mm, one.origin_mm, one.direction)
+    with pytest.raises(InputError, match=f"The {which} image has 3 x .* voxels, and registration needs at least 4"):
+        register_rigid(**images)

@@ -277,3 +277,40 @@ def test_vgg16_loads_with_timms_classifier(tmp_path):
     network = models.vgg16()
     assert load_features(network, tmp_path / "vgg.safetensors", "vgg16") == "torchvision"
     assert torch.equal(network.features[28].weight, state["features.28.weight"])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda tensor: torch.full_like(tensor, torch.nan), "holds values that are not finite"),
+        (lambda tensor: torch.full_like(tensor, torch.inf), "holds values that are not finite"),
+        (lambda tensor: torch.full_like(tensor, 1e300, dtype=torch.float64), "holds values that are not finite"),
+        (lambda tensor: torch.ones_like(tensor, dtype=torch.int64), "holds values of type int64"),
+        (lambda tensor: torch.ones_like(tensor, dtype=torch.complex64), "holds values of type complex64"),
+    ],
+)
+def test_weights_that_are_no_finite_floats_are_refused(torchvision_state, change, message, tmp_path):
+    state = renamed(torchvision_state, "timm")
+    state["stages.1.blocks.2.norm.bias"] = change(state["stages.1.blocks.2.norm.bias"])
+    assert f"tensor stages.1.blocks.2.norm.bias {message}" in refused(state, tmp_path / "w.safetensors")
+
+
+def test_a_wrapped_state_dict_is_loaded_or_its_wrapping_named(tmp_path):
+    features = {key: value for key, value in models.vgg16().state_dict().items() if key.startswith("features.")}
+    torch.save({"state_dict": features, "epoch": 3}, tmp_path / "nested.pth")
+    network = models.vgg16()
+    assert load_features(network, tmp_path / "nested.pth", "vgg16") == "torchvision"
+    assert torch.equal(network.features[28].weight, features["features.28.weight"])
+    parallel = {f"module.{key}": value for key, value in features.items()}
+    message = refused(parallel, tmp_path / "parallel.safetensors", "vgg16")
+    assert "first tensor is module.features." in message
+    assert "without the 'module.' that a wrapper put before every one" in message
+
+
+def test_keys_that_are_no_names_and_a_wrong_ending_are_refused(tmp_path):
+    torch.save({3: torch.ones(2), "features.0.weight": torch.ones(2)}, tmp_path / "numbers.pth")
+    with pytest.raises(ModelError, match=r"does not hold a state dict of tensors.*'model' or 'state_dict'"):
+        load_features(models.convnext_tiny(), tmp_path / "numbers.pth", "convnext_tiny")
+    save_file({"features.0.weight": torch.ones(2)}, tmp_path / "weights.bin")
+    with pytest.raises(ModelError, match=r"cannot be read as weights .* ending in \.safetensors is read as such"):
+        load_features(models.convnext_tiny(), tmp_path / "weights.bin", "convnext_tiny")

@@ -27,7 +27,7 @@ def mean_absolute_error_hu(ct_hu: HU, sct_hu: HU, mask: Mask) -> float:
     """Mean |ct - sct| over the mask, without clipping (SynthRAD2023).
 
     Raises:
-        ValueError: shapes differ or the mask is empty.
+        ValueError: they cannot be compared (`check_comparable`).
     """
     return float(np.abs(_difference(ct_hu, sct_hu, mask)).mean())
 
@@ -36,7 +36,7 @@ def mean_error_hu(ct_hu: HU, sct_hu: HU, mask: Mask) -> float:
     """Mean of sct - ct over the mask: the signed bias.
 
     Raises:
-        ValueError: shapes differ or the mask is empty.
+        ValueError: they cannot be compared (`check_comparable`).
     """
     return float(_difference(ct_hu, sct_hu, mask).mean())
 
@@ -45,7 +45,7 @@ def psnr_db(ct_hu: HU, sct_hu: HU, mask: Mask, range_hu: tuple[float, float]) ->
     """10·log10(L² / MSE) over the mask, both clipped to the range of width L (SynthRAD2023, SynthRAD2025).
 
     Raises:
-        ValueError: shapes differ, the mask is empty, or both are equal in it and the ratio is infinite.
+        ValueError: they cannot be compared (`check_comparable`), or both are equal and the ratio is infinite.
     """
     check_comparable(ct_hu, sct_hu, mask)
     low, high = range_hu
@@ -63,7 +63,7 @@ def histogram_distance_hu(ct_hu: HU, sct_hu: HU, mask: Mask) -> float:
     voxels, so it is the mean distance of the sorted values.
 
     Raises:
-        ValueError: shapes differ or the mask is empty.
+        ValueError: they cannot be compared (`check_comparable`).
     """
     check_comparable(ct_hu, sct_hu, mask)
     ct, sct = (np.sort(array[mask]).astype(np.float64) for array in (ct_hu, sct_hu))
@@ -84,7 +84,8 @@ def edge_sharpness(ct_hu: HU, sct_hu: HU, mask: Mask, spacing_mm: Sequence[float
         spacing_mm: Along D, H, W.
 
     Raises:
-        ValueError: shapes differ, an axis is one voxel long, the mask is empty, or the CT has no such edge in it.
+        ValueError: shapes differ, an axis is one voxel long, the mask is empty or not boolean, a value is not finite,
+            or the CT has no such edge in it.
     """
     check_comparable(ct_hu, sct_hu, mask)
     if min(ct_hu.shape) < 2:
@@ -94,6 +95,10 @@ def edge_sharpness(ct_hu: HU, sct_hu: HU, mask: Mask, spacing_mm: Sequence[float
     if not edges.any():
         raise ValueError("the CT has no edge of bone or air inside the mask")
     ct, sct = (float(_gradient_magnitude(array[box], spacing_mm)[edges].mean()) for array in (ct_hu, sct_hu))
+    if not np.isfinite([ct, sct]).all():
+        raise ValueError("a value beside the mask is not finite")
+    if ct == 0:
+        raise ValueError("the CT has no gradient at its edges: what is one voxel thin has the same on both sides")
     return sct / ct
 
 
@@ -101,12 +106,17 @@ def check_comparable(ct_hu: HU, sct_hu: HU, mask: Mask) -> None:
     """Refuse what cannot be compared.
 
     Raises:
-        ValueError: shapes differ or the mask is empty.
+        ValueError: shapes differ, the mask is empty or not boolean, or a value inside it is not finite.
     """
+    if mask.dtype != np.bool_:  # 0 and 1 as integers would be taken as indices
+        raise ValueError("the mask must be boolean: use mask > 0")
     if not ct_hu.shape == sct_hu.shape == mask.shape:
         raise ValueError(f"shapes differ: ct {ct_hu.shape}, sct {sct_hu.shape}, mask {mask.shape}")
     if not mask.any():
         raise ValueError("the mask is empty")
+    for name, array in (("ct", ct_hu), ("sct", sct_hu)):
+        if not np.isfinite(array[mask]).all():
+            raise ValueError(f"{name} has values inside the mask that are not finite")
 
 
 def _difference(ct_hu: HU, sct_hu: HU, mask: Mask) -> npt.NDArray[np.float64]:

@@ -40,9 +40,9 @@ def dice(a: Mask, b: Mask) -> float:
     """2 |a ∩ b| / (|a| + |b|).
 
     Raises:
-        ValueError: shapes differ, or both are empty and the ratio says nothing.
+        ValueError: shapes differ, one is not boolean, or both are empty and the ratio says nothing.
     """
-    _check_shapes(a, b)
+    _check_masks(a, b)
     total = int(a.sum()) + int(b.sum())
     if total == 0:
         raise ValueError("both segmentations are empty")
@@ -50,7 +50,11 @@ def dice(a: Mask, b: Mask) -> float:
 
 
 def bone_dice(ct_hu: npt.NDArray[np.floating], sct_hu: npt.NDArray[np.floating], mask: Mask) -> float:
-    """Dice of the voxels above `BONE_HU` inside the mask."""
+    """Dice of the voxels above `BONE_HU` inside the mask.
+
+    Raises:
+        ValueError: as `dice`.
+    """
     return dice((ct_hu > BONE_HU) & mask, (sct_hu > BONE_HU) & mask)
 
 
@@ -66,9 +70,9 @@ def surface_distance(a: Mask, b: Mask, spacing_mm: Sequence[float]) -> SurfaceDi
         spacing_mm: Along D, H, W.
 
     Raises:
-        ValueError: shapes differ, or one of them is empty and has no surface.
+        ValueError: shapes differ, or one of them is not boolean, or empty and has no surface.
     """
-    _check_shapes(a, b)
+    _check_masks(a, b)
     if not (a.any() and b.any()):
         raise ValueError("a segmentation is empty: it has no surface")
     surface_a, surface_b = _surface(a), _surface(b)
@@ -79,7 +83,9 @@ def surface_distance(a: Mask, b: Mask, spacing_mm: Sequence[float]) -> SurfaceDi
     return SurfaceDistance(float(average), float(max(directed)))
 
 
-def _check_shapes(a: Mask, b: Mask) -> None:
+def _check_masks(a: Mask, b: Mask) -> None:
+    if a.dtype != np.bool_ or b.dtype != np.bool_:  # the sum of a mask of 255 is no count
+        raise ValueError("the mask must be boolean: use mask > 0")
     if a.shape != b.shape:
         raise ValueError(f"shapes differ: {a.shape} and {b.shape}")
 

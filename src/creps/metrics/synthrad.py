@@ -54,7 +54,7 @@ def synthrad2023_mae_hu(ct_hu: HU, sct_hu: HU, mask: Mask) -> float:
     """Mean |ct - sct| over the mask, without clipping.
 
     Raises:
-        ValueError: shapes differ or the mask is empty.
+        ValueError: they cannot be compared (`check_comparable`).
     """
     return mean_absolute_error_hu(ct_hu, sct_hu, mask)
 
@@ -63,7 +63,7 @@ def synthrad2023_psnr_db(ct_hu: HU, sct_hu: HU, mask: Mask) -> float:
     """10·log10(L² / MSE) over the mask, both clipped to [-1024, 3000], L = 4024.
 
     Raises:
-        ValueError: shapes differ, the mask is empty, or both are equal in it.
+        ValueError: they cannot be compared (`check_comparable`), or both are equal in the mask.
     """
     return psnr_db(ct_hu, sct_hu, mask, RANGE_4024_HU)
 
@@ -75,7 +75,8 @@ def synthrad2023_ssim(ct_hu: HU, sct_hu: HU, mask: Mask) -> float:
     covariance, L = 4024. The three voxels along each face of the image do not count.
 
     Raises:
-        ValueError: shapes differ, a side is shorter than the window, or no voxel of the mask is left.
+        ValueError: they cannot be compared (`check_comparable`), a side is shorter than the window, or no voxel of the
+            mask is left.
     """
     check_comparable(ct_hu, sct_hu, mask)
     if min(mask.shape) < WINDOW:
@@ -95,7 +96,7 @@ def synthrad2025_mae_hu(ct_hu: HU, sct_hu: HU, mask: Mask) -> float:
     """Mean |ct - sct| over the mask, without clipping; equal to SynthRAD2023's.
 
     Raises:
-        ValueError: shapes differ or the mask is empty.
+        ValueError: they cannot be compared (`check_comparable`).
     """
     return mean_absolute_error_hu(ct_hu, sct_hu, mask)
 
@@ -104,7 +105,7 @@ def synthrad2025_psnr_db(ct_hu: HU, sct_hu: HU, mask: Mask, range_hu: tuple[floa
     """10·log10(L² / MSE) over the mask, both clipped to the range of width L.
 
     Raises:
-        ValueError: shapes differ, the mask is empty, or both are equal in it.
+        ValueError: they cannot be compared (`check_comparable`), or both are equal in the mask.
     """
     return psnr_db(ct_hu, sct_hu, mask, range_hu)
 
@@ -123,7 +124,7 @@ def synthrad2025_ms_ssim(ct_hu: HU, sct_hu: HU, mask: Mask, range_hu: tuple[floa
         range_hu: Both are clipped to it; its width is L.
 
     Raises:
-        ValueError: shapes differ, or no voxel of the mask is left at a level.
+        ValueError: they cannot be compared (`check_comparable`), or no voxel of the mask is left at a level.
     """
     check_comparable(ct_hu, sct_hu, mask)
     pad = [((SMALLEST_SIDE - n) // 2, SMALLEST_SIDE - n - (SMALLEST_SIDE - n) // 2) if n < SMALLEST_SIDE else (0, 0)

@@ -77,7 +77,7 @@ def error_by_class(
         Name → error, for every name, whether the CT has the class or not.
 
     Raises:
-        ValueError: shapes differ, the mask is empty, or a class number is negative.
+        ValueError: they cannot be compared (`check_comparable`), or a class number is negative.
     """
     check_comparable(ct_hu, sct_hu, mask)
     if classes.shape != mask.shape:
@@ -86,13 +86,15 @@ def error_by_class(
     if numbers.min() < 0:
         raise ValueError(f"a class number is {numbers.min()}: they must not be negative")
     difference = sct_hu[mask].astype(np.float64) - ct_hu[mask].astype(np.float64)
-    length = max(int(numbers.max()), *names, 0) + 1
+    known = np.array(sorted(names), dtype=np.int64)
+    places = np.searchsorted(known, numbers)  # not the numbers themselves: a large one would need as much memory
+    places[np.append(known, -1)[places] != numbers] = len(known)
     voxels, signed, absolute = (
-        np.bincount(numbers, weights, minlength=length) for weights in (None, difference, np.abs(difference))
+        np.bincount(places, weights, minlength=len(known)) for weights in (None, difference, np.abs(difference))
     )
     errors = {}
     for name in dict.fromkeys(names.values()):
-        own = [number for number, other in names.items() if other == name]
+        own = [place for place, number in enumerate(known.tolist()) if names[number] == name]
         count = int(voxels[own].sum())
         mae, bias = (float(sums[own].sum() / count) if count else None for sums in (absolute, signed))
         errors[name] = TissueError(count, mae, bias)

@@ -97,14 +97,16 @@ def load_features(network: nn.Module, path: Path, name: BackboneName) -> LayoutN
 
     Args:
         network: Torchvision's network; its classifier is left alone.
-        path: A .pth or .safetensors file with a state dict, or with one under ``model``; any float precision.
+        path: A .pth or .safetensors file with a state dict, or with one under ``model`` or ``state_dict``; any float
+            precision.
         name: Which network it is.
 
     Returns:
         The layout of the file.
 
     Raises:
-        ModelError: the file cannot be read, has no known layout, or is of another network.
+        ModelError: the file cannot be read, has no known layout, is of another network, or holds integers or values
+            that are not finite.
     """
     state = _read_state(path)
     layout = next((one for one in LAYOUTS[name] if any(key.startswith(one.mark) for key in state)), None)
@@ -112,12 +114,14 @@ def load_features(network: nn.Module, path: Path, name: BackboneName) -> LayoutN
         first = next(iter(state), "none at all")
         raise ModelError(
             f"{path} does not hold the weights of {name} under any known names: its first tensor is {first}.",
-            f"Give a file with the key names of {' or '.join(one.name for one in LAYOUTS[name])}.",
+            f"Give a file with the key names of {' or '.join(one.name for one in LAYOUTS[name])}{_unwrapped(first)}.",
         )
     wanted = {key: tensor.shape for key, tensor in network.state_dict().items() if key.startswith("features.")}
     names = {key: key for key in wanted} if layout.names is None else layout.names()
     features = {
-        ours: _as_ours(state[theirs], ours, layout) for ours, theirs in names.items() if theirs in state
+        ours: _as_ours(state[theirs], ours, layout, f"{path}: tensor {theirs}")
+        for ours, theirs in names.items()
+        if theirs in state
     }  # a missing one is told below
     wrong = [names[key] for key, shape in wanted.items() if key not in features or features[key].shape != shape]
     extra = sorted(state.keys() - set(names.values()))
@@ -132,9 +136,20 @@ def load_features(network: nn.Module, path: Path, name: BackboneName) -> LayoutN
     return layout.name
 
 
-def _as_ours(tensor: torch.Tensor, key: str, layout: Layout) -> torch.Tensor:
+def _unwrapped(key: str) -> str:
+    """What to do about a prefix that a wrapper put before the keys."""
+    prefix = next((one for one in ("module.", "_orig_mod.") if key.startswith(one)), None)
+    return "" if prefix is None else f", without the '{prefix}' that a wrapper put before every one"
+
+
+def _as_ours(tensor: torch.Tensor, key: str, layout: Layout, called: str) -> torch.Tensor:
     """In float32; layer scale is (C,) elsewhere and (C, 1, 1) in torchvision."""
+    remedy = "Get the file again, or another one: weights are finite floats."
+    if not tensor.is_floating_point():
+        raise ModelError(f"{called} holds values of type {str(tensor.dtype).removeprefix('torch.')}.", remedy)
     tensor = tensor.float()
+    if not tensor.isfinite().all():
+        raise ModelError(f"{called} holds values that are not finite.", remedy)
     return tensor[..., None, None] if key.endswith("layer_scale") and layout.name != "torchvision" else tensor
 
 
@@ -149,18 +164,23 @@ def _told(wrong: list[str], extra: list[str], count: int) -> str:
 
 def _read_state(path: Path) -> dict[str, torch.Tensor]:
     try:
-        if path.suffix == ".safetensors":
+        if path.suffix.lower() == ".safetensors":
             state: Any = load_file(str(path))
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise ModelError(
-            f"{path} cannot be read as weights ({type(error).__name__}).", "Get the file again."
+            f"{path} cannot be read as weights ({type(error).__name__}).",
+            "Get the file again; one ending in .safetensors is read as such, any other (.pth, .pt, .bin) as PyTorch's.",
         ) from error
-    if isinstance(state, dict) and isinstance(state.get("model"), dict):  # as ConvNeXt's authors release it
-        state = state["model"]
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+    nests = ("model", "state_dict")  # as ConvNeXt's authors release it, and as many trainings save it
+    nest = next((key for key in nests if isinstance(state, dict) and isinstance(state.get(key), dict)), None)
+    state = state if nest is None else state[nest]
+    if not isinstance(state, dict) or not all(
+        isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in state.items()
+    ):
         raise ModelError(
-            f"{path} does not hold a state dict of tensors.", "Give a file of weights, not a whole model or checkpoint."
+            f"{path} does not hold a state dict of tensors.",
+            "Give a file of weights, alone or under 'model' or 'state_dict', not a whole model or checkpoint.",
         )
     return state

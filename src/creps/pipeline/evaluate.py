@@ -13,11 +13,10 @@ import numpy as np
 from creps.errors import InputError
 from creps.metrics.segmentation import AIR_HU
 from creps.pipeline.evaluation_definitions import definitions
-from creps.pipeline.evaluation_files import image_of, label_names_of
-from creps.pipeline.evaluation_grid import Aligned, Register, align
+from creps.pipeline.evaluation_files import check_image, image_of, label_names_of
+from creps.pipeline.evaluation_grid import Aligned, Register, align, check_register
 from creps.pipeline.evaluation_scores import Scores, score_image, score_structures, score_tissues
 from creps.preprocessing.mask import Mask, body_mask_ct
-from creps.preprocessing.plausibility import check_ct, check_extent
 from creps.provenance import provenance
 from creps.volume import Array, Volume
 
@@ -71,23 +70,21 @@ def evaluate(
         The figures, why some are missing, and the record.
 
     Raises:
-        InputError: an image cannot be read or is not in HU, grids differ, the mask is empty, labels without names.
+        InputError: an image cannot be read, is not in HU or not finite, grids differ, the mask is empty or no mask,
+            labels without names.
+        SettingsError: another word for `register`.
     """
     started = time.perf_counter()
+    check_register(register)
     if (labels is None) != (label_names is None):
         raise InputError("Labels and their names go together, but one is missing.", "Give both, or neither.")
     names = None if label_names is None else label_names_of(label_names)
     called = name or (str(sct) if isinstance(sct, (Path, str)) else "the sCT")
-    sct_volume, sct_record = image_of(sct)
-    ct_volume, ct_record = image_of(ct)
-    inputs = {"sct": sct_record, "ct": ct_record}
-    extras: dict[str, Volume | None] = {"mask": None, "labels": None}
-    for role, image in (("mask", mask), ("labels", labels)):
-        if image is not None:
-            extras[role], inputs[role] = image_of(image)
-    check_extent(sct_volume.shape, sct_volume.extent_mm, called)
-    check_ct(ct_volume, f"the CT of {called}" if isinstance(ct, Volume) or name else str(ct))
-    aligned = align(sct_volume, ct_volume, **extras, resample=resample, register=register, name=called)
+    images, inputs = _read({"sct": sct, "ct": ct, "mask": mask, "labels": labels}, called, named=name is not None)
+    aligned = align(
+        images["sct"], images["ct"], images.get("mask"), images.get("labels"), resample=resample, register=register,
+        name=called,
+    )  # fmt: skip
     body = body_mask_ct(aligned.ct)
     inside = _inside(aligned, body, called)
     scores, about = _scores(aligned, inside, body, names, called)
@@ -104,6 +101,21 @@ def evaluate(
         "seconds": round(time.perf_counter() - started, 3),
     }
     return Evaluation(values, scores.missing, record)
+
+
+def _read(
+    given: Mapping[str, Image | None], called: str, *, named: bool
+) -> tuple[dict[str, Volume], dict[str, dict[str, Any]]]:
+    """By role the images that were given, fit to be used, and what the record says of them."""
+    words = {"ct": "CT", "mask": "mask", "labels": "label volume"}
+    images, records = {}, {}
+    for role, image in given.items():
+        if image is None and role in ("mask", "labels"):
+            continue
+        images[role], records[role] = image_of(image, role)
+        of_pair = f"the {words[role]} of {called}" if role in words else called
+        check_image(images[role], role, of_pair if named or isinstance(image, Volume) else str(image))
+    return images, records
 
 
 def _scores(

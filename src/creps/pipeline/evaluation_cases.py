@@ -9,7 +9,7 @@ from pathlib import Path
 from creps.errors import InputError
 from creps.io.itk import is_volume_file, stem
 
-__all__ = ["Matches", "Pair", "find_scts", "match", "one_pair"]
+__all__ = ["Matches", "Pair", "find_scts", "match", "one_pair", "sct_of"]
 
 DEEPEST = 3
 """Levels of folders that are looked into: Task1/brain/1BA001."""
@@ -72,7 +72,7 @@ def match(scts: Path, cts: Path, *, truth: str = "ct", labels: str | None = None
         labels: Stem of the label volumes, if errors by label are wanted.
 
     Raises:
-        InputError: no such folder, two files for one case, or no case that both have.
+        InputError: no such folder, two files for one case (or its mask, or its labels), or no case that both have.
     """
     synthetic, true = find_scts(scts), _find_truths(cts, truth, labels)
     both = [case for case in synthetic if case in true]
@@ -94,6 +94,24 @@ def one_pair(sct: Path, ct: Path, mask: Path | None, labels: Path | None) -> Mat
     """One case, named as it would be in a folder."""
     case = _sct_case(sct, sct.absolute().parent.parent) or stem(sct)
     return Matches((Pair(case, sct, ct, mask, labels),), (), ())
+
+
+def sct_of(pair: Pair, folder: Path) -> Path:
+    """Another model's synthetic CT of one case in a folder: by the case, or by the name of the file.
+
+    Raises:
+        InputError: no such folder, nothing in it, or none of that name.
+    """
+    scts = find_scts(folder)
+    alike = [path for path in scts.values() if stem(path) == stem(pair.sct)]
+    if pair.case in scts:
+        return scts[pair.case]
+    if len(alike) == 1:
+        return alike[0]
+    raise InputError(
+        f"{folder} ({_some(list(scts))}) holds no synthetic CT with the name of the case '{pair.case}'.",
+        "Name the other model's file itself.",
+    )
 
 
 def find_scts(folder: Path) -> dict[str, Path]:
@@ -134,31 +152,42 @@ def _find_truths(folder: Path, truth: str, labels: str | None) -> dict[str, _Tru
     for path in files:
         if path.parent != folder and stem(path).lower() == truth.lower():
             _add(found, path.parent.name, path, folder)
-    if found:
-        in_case = {(path.parent, stem(path).lower()): path for path in files}
+    in_folders = bool(found)
+    if not in_folders:
+        files = [path for path in files if path.parent == folder]
+        found = _flat_truths(files, truth, labels, folder)
+    named: dict[tuple[Path, str], list[Path]] = {}
+    for path in files:
+        named.setdefault((path.parent, stem(path).lower() if in_folders else stem(path)), []).append(path)
 
-        def beside(ct: Path, name: str | None) -> Path | None:
-            return None if name is None else in_case.get((ct.parent, name.lower()))
+    def beside(case: str, what: str | None) -> Path | None:
+        name = None if what is None else what.lower() if in_folders else f"{case}_{what}"
+        return None if name is None else _only(named.get((found[case].parent, name), []), case, folder)
 
-        return {case: _Truth(ct, beside(ct, "mask"), beside(ct, labels)) for case, ct in sorted(found.items())}
-    flat = {stem(path): path for path in files if path.parent == folder}
+    return {case: _Truth(ct, beside(case, "mask"), beside(case, labels)) for case, ct in sorted(found.items())}
+
+
+def _flat_truths(files: list[Path], truth: str, labels: str | None, folder: Path) -> dict[str, Path]:
+    """Case → ``CASE_ct.*``; if there are none, every other file ``CASE.*``."""
     ending = f"_{truth}".lower()
-    named = {name[: -len(ending)]: path for name, path in flat.items() if name.lower().endswith(ending)}
+    named = [(stem(path)[: -len(ending)], path) for path in files if stem(path).lower().endswith(ending)]
     if not named:
         others = ("_mask", "_sct", *([f"_{labels}".lower()] if labels else []))
-        named = {name: path for name, path in flat.items() if not name.lower().endswith(others)}
+        named = [(stem(path), path) for path in files if not stem(path).lower().endswith(others)]
     if not named:
         raise InputError(
             f"{folder} holds no CT named {truth}.", f"True CTs are CASE/{truth}.nii.gz, or files CASE.nii.gz."
         )
-    return {
-        case: _Truth(path, flat.get(f"{case}_mask"), flat.get(f"{case}_{labels}") if labels else None)
-        for case, path in sorted(named.items())
-    }
+    found: dict[str, Path] = {}
+    for case, path in named:
+        _add(found, case, path, folder)
+    return found
 
 
 def _volume_files(folder: Path, depth: int = 0) -> Iterator[Path]:
     """Every volume file in a folder and not too deep below it."""
+    if depth == 0 and not folder.exists():
+        raise InputError(f"{folder} does not exist.", "Check the path.")
     if depth == 0 and not folder.is_dir():
         raise InputError(f"{folder} is not a folder.", "Give two files, or two folders.")
     for path in sorted(folder.iterdir()):
@@ -171,10 +200,16 @@ def _volume_files(folder: Path, depth: int = 0) -> Iterator[Path]:
 
 
 def _add(found: dict[str, Path], case: str, path: Path, folder: Path) -> None:
-    if case in found:
-        one, other = (p.relative_to(folder) for p in (found[case], path))
-        raise InputError(f"{folder} holds two files of the case '{case}': {one} and {other}.", "Keep one of them.")
+    _only([found[case], path] if case in found else [path], case, folder)
     found[case] = path
+
+
+def _only(files: list[Path], case: str, folder: Path) -> Path | None:
+    """The one file, or none: which of two is meant is not guessed."""
+    if len(files) > 1:
+        one, other = (path.relative_to(folder) for path in files[:2])
+        raise InputError(f"{folder} holds two files of the case '{case}': {one} and {other}.", "Keep one of them.")
+    return files[0] if files else None
 
 
 def _some(names: list[str]) -> str:

@@ -16,7 +16,7 @@ from creps.pipeline.evaluate import Evaluation, evaluate
 from creps.pipeline.evaluation_cases import Matches, Pair
 from creps.pipeline.evaluation_definitions import worst
 from creps.pipeline.evaluation_files import label_names_of
-from creps.pipeline.evaluation_grid import Register
+from creps.pipeline.evaluation_grid import Register, check_register
 
 __all__ = ["CohortEvaluation", "Comparison", "ScoredCase", "compare", "evaluate_cases", "summary"]
 
@@ -108,7 +108,9 @@ def evaluate_cases(
 
     Raises:
         InputError: no case could be scored; the first one's reason.
+        SettingsError: another word for `register`.
     """
+    check_register(register)
     names = None if label_names is None else label_names_of(label_names)
     cases: dict[str, ScoredCase] = {}
     failures: dict[str, CrepsError] = {}
@@ -117,7 +119,8 @@ def evaluate_cases(
             cases[pair.case] = _score(pair, names, resample, register)
         except CrepsError as error:
             failures[pair.case] = error
-            log.warning("%s is not scored: %s", pair.case, error)
+            if len(matches.pairs) > 1:  # the reason of a single one is what is raised
+                log.warning("%s is not scored: %s", pair.case, error)
         if progress is not None:
             progress(done, len(matches.pairs), pair.case)
     if not cases:

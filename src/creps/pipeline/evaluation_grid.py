@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
-from creps.errors import InputError
+from creps.errors import InputError, SettingsError
 from creps.preprocessing.crop import beyond
 from creps.preprocessing.intensity import SCT_RANGE_HU
 from creps.preprocessing.mask import Mask, body_mask_ct
@@ -15,7 +15,7 @@ from creps.preprocessing.registration import RigidRegistration, register_rigid
 from creps.preprocessing.resample import resample_onto
 from creps.volume import Volume
 
-__all__ = ["Aligned", "Alignment", "Register", "align"]
+__all__ = ["Aligned", "Alignment", "Register", "align", "check_register"]
 
 Alignment = Literal["same grid", "resampled", "rigidly registered"]
 
@@ -60,6 +60,17 @@ class Aligned:
     record: dict[str, Any]
 
 
+def check_register(register: object) -> None:
+    """Refuse a registration that does not exist: it would be taken for one that does.
+
+    Raises:
+        SettingsError: neither None nor a `Register`.
+    """
+    if register is not None and register not in get_args(Register):
+        known = " or ".join(f"'{one}'" for one in get_args(Register))
+        raise SettingsError(f"There is no registration {register!r}.", f"Use {known}, or none.")
+
+
 def align(
     sct: Volume,
     ct: Volume,
@@ -94,12 +105,14 @@ def align(
     labels = None if labels is None else labels.reoriented(sct.direction)
     same = _same(ct, sct, GRID_TOLERANCE)
     if register is None and not same and not resample:
-        raise InputError(f"{name}: the CT ({_grid(ct)}) lies on another grid than the sCT ({_grid(sct)}).", REMEDY)
+        raise InputError(
+            f"{name}: the CT ({_grid(ct)}) lies on another grid than the sCT ({_grid(sct)}){_apart(ct, sct)}.", REMEDY
+        )
     for extra, what in ((mask, "mask"), (labels, "label volume")):
         if extra is not None and not any(_same(extra, image, MASK_TOLERANCE) for image in (sct, ct)):
             raise InputError(
                 f"{name}: the {what} ({_grid(extra)}) lies on neither the sCT's grid ({_grid(sct)}) nor the CT's"
-                f" ({_grid(ct)}).",
+                f" ({_grid(ct)}){_apart(extra, sct)}.",
                 "Give it on the grid of one of them.",
             )
     if register is not None:
@@ -173,4 +186,14 @@ def _same(volume: Volume, other: Volume, share: float) -> bool:
 
 def _grid(volume: Volume) -> str:
     shape = " x ".join(map(str, volume.shape))
-    return f"{shape} voxels of {' x '.join(f'{s:.4g}' for s in volume.spacing_mm)} mm"
+    spacing = " x ".join(f"{s:.4g}" for s in volume.spacing_mm)
+    return f"{shape} voxels of {spacing} mm from {', '.join(f'{o:.4g}' for o in volume.origin_mm)}"
+
+
+def _apart(volume: Volume, sct: Volume) -> str:
+    """How far the corners of equally large grids lie apart, which sizes do not show."""
+    if volume.shape != sct.shape:
+        return ""
+    corners = np.array(np.meshgrid(*[[0, n - 1] for n in sct.shape])).reshape(3, -1).T
+    off = np.linalg.norm(volume.to_patient_mm(corners) - sct.to_patient_mm(corners), axis=1).max()
+    return f"; its corners lie up to {off:.3g} mm from the sCT's"

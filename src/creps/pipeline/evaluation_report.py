@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -62,22 +63,46 @@ def read_document(path: Path) -> dict[str, ScoredCase]:
     """The cases of an earlier evaluation.
 
     Raises:
-        InputError: the file cannot be read, or is none.
+        InputError: the file cannot be read, is none, or was changed so that it cannot be compared.
     """
     remedy = "Give a file that creps evaluate --json wrote, or a folder of synthetic CTs."
+    found: dict[str, ScoredCase] = {}
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["schema"] != SCHEMA:
             raise InputError(f"{path} was written by another version of creps.", "Evaluate again, or give the folder.")
-        extra = ("case", "values", "missing")
-        return {
-            str(case["case"]): ScoredCase(
-                dict(case["values"]), dict(case["missing"]), {k: v for k, v in case.items() if k not in extra}
-            )
-            for case in content["cases"]
-        }
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        for case in content["cases"]:
+            if case["case"] in found:
+                raise InputError(f"{path} holds the case '{case['case']}' twice.", remedy)
+            found[case["case"]] = _read_case(case)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise InputError(f"{path} is not the JSON of an evaluation.", remedy) from error
+    return found
+
+
+def _read_case(case: Mapping[str, Any]) -> ScoredCase:
+    """One case of the JSON.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is not what `document` writes.
+    """
+    about = {key: value for key, value in case.items() if key not in ("case", "values", "missing")}
+    for name in ("inputs", "alignment", "tissues"):
+        if not isinstance(about.get(name, {}), dict):
+            raise TypeError(f"{name} is no table")
+    if not isinstance(case["case"], str) or not all(isinstance(one, dict) for one in about.get("inputs", {}).values()):
+        raise TypeError("a case without a name, or an input that is no table")
+    return ScoredCase({name: _figure(value) for name, value in case["values"].items()}, dict(case["missing"]), about)
+
+
+def _figure(value: object) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{value!r} is no figure")
+    if not (abs(value) < math.inf):
+        raise ValueError(f"{value} is not finite")
+    return float(value)
 
 
 def write_csv(path: Path, result: CohortEvaluation) -> None:
@@ -101,31 +126,36 @@ def table(result: CohortEvaluation) -> str:
             shown = f"{_number(name, value):>10}  {metric(name).unit:<2}"
             lines.append(f"{metric(name).label:<32}{shown}  {case.missing.get(name, '')}".rstrip())
     else:
-        lines.append(f"{'':<32}{'':<4}{'mean':>9}{'sd':>9}{'median':>9}   {'95 % interval':<18}{'n':>4}  worst")
+        width = 2 * len(str(len(result.cases))) + len(" of ")
+        lines.append(f"{'':<32}{'':<4}{'mean':>9}{'sd':>9}{'median':>9}   {'95 % interval':<18}{'n':>{width}}  worst")
         for name, row in summary(result.cases).items():
             numbers = "".join(f"{_number(name, row[key]):>9}" for key in ("mean", "sd", "median"))
             worst = "" if row["worst"] is None else f"{_number(name, row['worst']['value'])} ({row['worst']['case']})"
             head = f"{metric(name).label:<32}{metric(name).unit:<4}{numbers}"
-            lines.append(f"{head}   {_interval(name, row['ci95']):<18}{row['n']:>4}  {worst}".rstrip())
+            count = f"{row['n']} of {row['n'] + row['missing']}" if row["missing"] else f"{row['n']}"
+            lines.append(f"{head}   {_interval(name, row['ci95']):<18}{count:>{width}}  {worst}".rstrip())
     notes = {note: None for case in result.cases.values() for note in case.about["notes"]}
     return "\n".join([*lines, "", *notes, NOTICE])
 
 
 def comparison_table(comparison: Comparison) -> str:
     """Two models beside each other as text."""
+    patients = len(comparison.patients)
+    width = 2 * len(str(patients)) + len(" of ")
     lines = [
-        f"Paired comparison, {len(comparison.patients)} patients; difference = first - second (--against)",
+        f"Paired comparison, {patients} patients; difference = first - second (--against)",
         "",
-        f"{'':<32}{'':<4}{'first':>9}{'second':>9}{'diff.':>9}   {'95 % interval':<18}{'n':>4}{'p':>8}",
+        f"{'':<32}{'':<4}{'first':>9}{'second':>9}{'diff.':>9}   {'95 % interval':<18}{'n':>{width}}{'p':>8}",
     ]
     for name, row in comparison.metrics.items():
         numbers = "".join(f"{_number(name, row[key]):>9}" for key in ("mean_first", "mean_second", "mean_difference"))
         p_value = "-" if row["p_value"] is None else f"{row['p_value']:.4f}"
         head = f"{metric(name).label:<32}{metric(name).unit:<4}{numbers}"
-        lines.append(f"{head}   {_interval(name, row['ci95']):<18}{row['patients']:>4}{p_value:>8}")
+        count = f"{row['patients']}" if row["patients"] == patients else f"{row['patients']} of {patients}"
+        lines.append(f"{head}   {_interval(name, row['ci95']):<18}{count:>{width}}{p_value:>8}")
     lines += ["", "p: Wilcoxon's signed-rank test, two-sided; not corrected for the number of figures."]
-    fewest = 2 / 2 ** max(1, len(comparison.patients))
-    if comparison.patients and fewest > 0.05:
+    fewest = 2 / 2 ** max(1, patients)
+    if patients and fewest > 0.05:
         lines.append(f"With so few patients no p-value can be below {fewest:.2g}.")
     lines += [f"not compared: {case} {reason}" for case, reason in comparison.left_out.items()]
     return "\n".join(lines)

@@ -31,6 +31,9 @@ MARGIN_MM = 15.0
 MIN_OVERLAP = 0.25
 """At least this share of the fixed image (or its mask) lies in the moving one, before and after."""
 
+FEWEST_VOXELS = 4
+"""Along every axis of both images: fewer slices cannot be smoothed and hardly say how they are turned."""
+
 MAX_ROTATION_DEG = 45.0
 """Nobody lies this crooked: the optimiser has run away."""
 
@@ -130,8 +133,10 @@ def register_rigid(
             middles are brought together first.
 
     Raises:
-        InputError: the images hardly overlap, the mask is empty or on another grid, or the optimiser fails.
+        InputError: an image has too few slices, the images hardly overlap, the mask is empty or on another grid, or the
+            optimiser fails.
     """
+    _check_size(fixed, moving)
     samples = _sample_points(fixed, fixed_mask)
     centre = (samples.min(axis=0) + samples.max(axis=0)) / 2
     shift = np.zeros(3) if start == "frame" else _middle(moving) - centre
@@ -157,6 +162,16 @@ def register_rigid(
     )  # fmt: skip
     _check(result, _share_inside(samples, transform, moving))
     return result
+
+
+def _check_size(fixed: Volume, moving: Volume) -> None:
+    for volume, which in ((fixed, "fixed"), (moving, "moving")):
+        if min(volume.shape) < FEWEST_VOXELS:
+            raise InputError(
+                f"The {which} image has {' x '.join(map(str, volume.shape))} voxels, and registration needs at least "
+                f"{FEWEST_VOXELS} along every axis.",
+                "Use images with more slices, or do without registration.",
+            )
 
 
 def _check(result: RigidRegistration, share: float) -> None:

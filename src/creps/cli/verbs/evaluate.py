@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from creps.cli.options import PATH, progress_bar
-from creps.errors import InputError, OutputExistsError
+from creps.errors import InputError
 
 if TYPE_CHECKING:
     from creps.pipeline.evaluation_cases import Matches
@@ -51,12 +53,12 @@ def evaluate(ctx: click.Context, /, sct: Path, ct: Path, **options: Any) -> None
     from creps.pipeline.evaluation_cohort import compare, evaluate_cases
     from creps.pipeline.evaluation_report import comparison_table, document, table, write_csv
 
-    _check_usage(sct, ct, options)
+    _check_usage(sct, ct, options, truth_given=ctx.get_parameter_source("truth") is not ParameterSource.DEFAULT)
     json_file, csv_file = options["json_file"], options["csv_file"]
-    _check_targets([json_file, csv_file], options["overwrite"])
     scoring = {name: options[name] for name in ("label_names", "resample", "register")}
     matches = _matches(sct, ct, options)
-    other = None if options["against"] is None else _other(options["against"], ct, options)
+    other = None if options["against"] is None else _other(matches, sct, ct, options)
+    _check_targets(matches, other, options)
     _check_shared(matches, other, options["against"])
     quiet = ctx.obj["quiet"]
     result = evaluate_cases(matches, progress=progress_bar(quiet, "scoring"), **scoring)
@@ -64,19 +66,23 @@ def evaluate(ctx: click.Context, /, sct: Path, ct: Path, **options: Any) -> None
     if other is not None:
         second = other if isinstance(other, dict) else _scored(other, progress_bar(quiet, "the other model"), scoring)
         comparison = compare(result.cases, second)
-    if json_file is not None:
-        write_json(json_file, document(result, comparison, asked=_asked(sct, ct, options)))
-    if csv_file is not None:
-        write_csv(csv_file, result)
-    click.echo(table(result))
-    if comparison is not None:
-        click.echo(f"\n{comparison_table(comparison)}")
+    try:  # a full disk must not cost the table, a reader that has gone not the files
+        click.echo(table(result))
+        if comparison is not None:
+            click.echo(f"\n{comparison_table(comparison)}")
+    finally:
+        if json_file is not None:
+            write_json(json_file, document(result, comparison, asked=_asked(sct, ct, options)))
+        if csv_file is not None:
+            write_csv(csv_file, result)
     _tell_unscored(result)
     if not result.complete or (comparison is not None and comparison.left_out):
         sys.exit(PARTLY)
 
 
-def _check_usage(sct: Path, ct: Path, options: dict[str, Any]) -> None:
+def _check_usage(sct: Path, ct: Path, options: dict[str, Any], *, truth_given: bool) -> None:
+    if truth_given and sct.is_file():
+        raise click.UsageError("--truth names the CTs of a folder; of one sCT the CT is given itself.")
     if options["mask"] is not None and sct.is_dir():
         raise click.UsageError("--mask goes with one sCT; in folders it is CASE/mask.* beside the CT.")
     if (options["labels"] is None) != (options["label_names"] is None):
@@ -87,15 +93,20 @@ def _check_usage(sct: Path, ct: Path, options: dict[str, Any]) -> None:
         raise InputError(f"{sct} is a folder, but {ct} is a file.", "Give two files, or two folders.")
 
 
-def _check_targets(targets: list[Path | None], overwrite: bool) -> None:
+def _check_targets(matches: Matches, other: Matches | dict[str, ScoredCase] | None, options: dict[str, Any]) -> None:
     """Before anything is computed."""
-    for path in (path for path in targets if path is not None):
-        if path.is_dir():
-            raise InputError(f"{path} is a folder.", "Name a file.")
-        if path.exists() and not overwrite:
-            raise OutputExistsError(f"{path} is already there.", "Add --overwrite, or name another file.")
-    if targets[0] is not None and targets[0] == targets[1]:
-        raise InputError(f"{targets[0]} is named for two results.", "Name two files.")
+    from creps.pipeline.evaluation_targets import check_targets
+
+    pairs = (*matches.pairs, *(() if other is None or isinstance(other, dict) else other.pairs))
+    inputs = [path for pair in pairs for path in (pair.sct, pair.ct, pair.mask, pair.labels)]
+    if options["against"] is not None and not options["against"].is_dir():
+        inputs.append(options["against"])
+    targets = [options[name] for name in ("json_file", "csv_file") if options[name] is not None]
+    check_targets(
+        targets,
+        [path for path in (*inputs, options["label_names"]) if path is not None],
+        overwrite=options["overwrite"],
+    )
 
 
 def _matches(sct: Path, ct: Path, options: dict[str, Any]) -> Matches:
@@ -106,13 +117,22 @@ def _matches(sct: Path, ct: Path, options: dict[str, Any]) -> Matches:
     return one_pair(sct, ct, options["mask"], None if options["labels"] is None else Path(options["labels"]))
 
 
-def _other(against: Path, ct: Path, options: dict[str, Any]) -> Matches | dict[str, ScoredCase]:
+def _other(matches: Matches, sct: Path, ct: Path, options: dict[str, Any]) -> Matches | dict[str, ScoredCase]:
     """The other model's cases, still to score or scored earlier."""
+    from creps.pipeline.evaluation_cases import sct_of
     from creps.pipeline.evaluation_report import read_document
 
-    if against.suffix.lower() == ".json":
+    against: Path = options["against"]
+    if not against.exists():
+        raise InputError(f"{against} does not exist.", "Name the other model's sCTs, or its --json.")
+    if against.is_file() and against.suffix.lower() == ".json":
         return read_document(against)
-    return _matches(against, ct, options)
+    if sct.is_dir() and against.is_file():
+        raise InputError(f"{sct} is a folder, but {against} is a file.", "Compare two folders, or two files.")
+    if sct.is_dir() or against.is_file():
+        return _matches(against, ct, options)
+    (pair,) = matches.pairs
+    return type(matches)((replace(pair, sct=sct_of(pair, against)),), (), ())
 
 
 def _check_shared(matches: Matches, other: Matches | dict[str, ScoredCase] | None, against: Path | None) -> None:

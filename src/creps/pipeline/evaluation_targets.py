@@ -1,0 +1,69 @@
+"""Where the results of an evaluation go: checked before anything is computed, so that nothing is lost at its end."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from creps.errors import InputError, OutputExistsError
+from creps.io.itk import SUFFIXES
+
+__all__ = ["check_targets"]
+
+IMAGE_ENDINGS = (*SUFFIXES, ".gz", ".raw", ".zraw", ".img", ".hdr", ".dcm", ".ima")
+"""Endings of volumes, of the voxels of a volume whose header lies beside them, and of DICOM."""
+
+
+def check_targets(targets: Iterable[Path], inputs: Iterable[Path], *, overwrite: bool) -> None:
+    """Refuse results that cannot be written or would destroy something.
+
+    Args:
+        targets: Files that are to be written.
+        inputs: Files, and folders of DICOM series, that are read.
+        overwrite: Whether what is there may be replaced; an input never is.
+
+    Raises:
+        InputError: a folder, an image's ending, one of the inputs, one file for two results, or a place that cannot be
+            written to.
+        OutputExistsError: something is there.
+    """
+    inputs = list(inputs)
+    taken: list[Path] = []
+    for path in targets:
+        if path.is_dir():
+            raise InputError(f"{path} is a folder.", "Name a file.")
+        source = next((one for one in inputs if _is_in(path, one)), None)
+        if source is not None:
+            raise InputError(f"{path} is read in this evaluation and cannot take its results.", "Name another file.")
+        if path.name.lower().endswith(IMAGE_ENDINGS):
+            raise InputError(f"{path} has the ending of an image, not of a report.", "Name a .json or .csv file.")
+        if any(_same(path, other) for other in taken):
+            raise InputError(f"{path} is named for two results.", "Name two files.")
+        if (path.exists() or path.is_symlink()) and not overwrite:
+            raise OutputExistsError(f"{path} is already there.", "Add --overwrite, or name another file.")
+        _check_place(path)
+        taken.append(path)
+
+
+def _check_place(path: Path) -> None:
+    """The folder, or the nearest one above it that is there, must take new entries."""
+    place = next(folder for folder in path.absolute().parents if folder.exists())
+    if not place.is_dir():
+        raise InputError(f"{path} cannot be written: {place} is a file, not a folder.", "Name a file elsewhere.")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise InputError(f"{path} cannot be written: nothing may be written in {place}.", "Name a file elsewhere.")
+
+
+def _is_in(path: Path, source: Path) -> bool:
+    """Whether a file is the source, or a file that is there in the source's folder."""
+    if source.is_dir():
+        return path.exists() and source.resolve() in path.resolve().parents
+    return _same(path, source)
+
+
+def _same(path: Path, other: Path) -> bool:
+    """By where they lead, whatever they are called; hard links and folders without upper case too."""
+    if path.resolve() == other.resolve():
+        return True
+    return path.exists() and other.exists() and path.samefile(other)
