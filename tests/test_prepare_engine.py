@@ -227,10 +227,10 @@ def test_one_process_at_a_time(folders, tmp_path):
 
 
 def test_ctrl_c_stops_the_workers_and_keeps_what_is_done(tmp_path):
-    for i in range(6):
+    for i in range(30):
         write_volume(ball_head(i)[0], tmp_path / "mr" / f"m{i}.nii.gz")
-        write_volume(ball_head(10 + i)[1], tmp_path / "ct" / f"c{i}.nii.gz")
-    # fine enough that twelve cases take long
+        write_volume(ball_head(100 + i)[1], tmp_path / "ct" / f"c{i}.nii.gz")
+    # fine enough, and so many, that sixty cases are not through before a loaded machine sends the signal
     command = [sys.executable, "-m", "creps", "prepare", "mr", "ct", "-o", "c", "--jobs", "2"]
     command += ["--preparation.spacing_mm", "1,1,1", "--preparation.mr_scale", "auto"]
     environment = os.environ | {"PYTHONPATH": str(PROJECT / "src")}
