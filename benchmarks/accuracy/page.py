@@ -33,7 +33,7 @@ def main() -> None:
     pairs = {name: result for name, result in results.items() if "pairs" in result}
     if pairs:
         lines += ["## A real pair", "", words["real_pair"], ""]
-        lines += [line for one in pairs.values() for line in real_pair_table(one)]
+        lines += [*(line for one in pairs.values() for line in real_pair_table(one)), ""]
     lines += ["## Do it again", "", words["again"]]
     with atomic_file(PAGE) as temporary:
         temporary.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
