@@ -121,3 +121,11 @@ def test_every_arm_is_a_recipe_of_the_product(benchmark, tmp_path):
     assert settings["cut"].nce.weight > 0
     assert settings["adversarial"].creps.weight == 0
     assert settings["supervised"].sampling.ct_positions == "colocated"
+
+
+def test_the_results_page_is_what_the_result_files_say(benchmark, tmp_path, monkeypatch):
+    page = __import__("page")
+    kept = page.PAGE.read_text()
+    monkeypatch.setattr(page, "PAGE", tmp_path / "results.md")
+    benchmark("page")
+    assert (tmp_path / "results.md").read_text() == kept
