@@ -8,6 +8,7 @@ that never come, and networks of this size take no time to send.
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import warnings
@@ -67,12 +68,23 @@ def start_processes(settings: TrainingSettings) -> Fabric:
             return _fabric(accelerator=device.type, devices=[device.index or 0] if device.type == "cuda" else 1)
         fabric = _fabric(accelerator=device.type, devices=count, num_nodes=settings.nodes, strategy="ddp")
         fabric.launch()
+        atexit.register(_close_connections)
     except (RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split()).rstrip(".")
         raise SettingsError(f"{processes} processes cannot be started: {reason}.", SLURM_REMEDY) from error
     if not fabric.is_global_zero:
         logging.getLogger("creps").setLevel(logging.ERROR)
     return fabric
+
+
+def _close_connections() -> None:
+    """At the end of a process: gloo's threads must not outlive the interpreter, which would abort it now and then.
+
+    Lightning does the same for NCCL only.
+    """
+    distributed = torch.distributed
+    if distributed.is_available() and distributed.is_initialized() and distributed.get_backend() == "gloo":
+        distributed.destroy_process_group()
 
 
 def _check_launcher(processes: int, nodes: int) -> None:
