@@ -32,7 +32,7 @@ def main() -> None:
     chosen = parser(__doc__).parse_args()
     plan = plan_of(chosen)
     name = f"{plan.region}-{plan.size}"
-    runs = [run for run in load_scores(plan) if "patients" in run]
+    runs = load_scores(plan)
     pace = _optional(plan.work / "pace.json")
     result = {
         **provenance(),

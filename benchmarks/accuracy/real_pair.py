@@ -31,14 +31,14 @@ from typing import Any
 import numpy as np
 import pydicom
 from scipy import ndimage
-from skimage.exposure import match_histograms
 
 from creps import CrepsError, Volume, load, read_volume, write_volume
 from creps.errors import InputError
 from creps.figures.planes import SOFT_WINDOW_HU, Panel, comparison_figure, mr_window
-from creps.io.atomic import atomic_file
+from creps.io.atomic import write_json
 from creps.io.dicom import Series, one_series, read_series
 from creps.metrics.segmentation import BONE_HU, dice
+from creps.pipeline.baselines import constant_water, histogram_matched
 from creps.pipeline.evaluate import evaluate
 from creps.preprocessing.intensity import AIR_HU
 from creps.preprocessing.mask import SKIN_HU, Mask, body_mask_ct, body_mask_mr
@@ -194,7 +194,7 @@ def write_pair(pair: Pair, work: Path) -> None:
     write_volume(pair.mr, folder / "mr.nii.gz")
     write_volume(pair.ct, folder / "ct.nii.gz", integer=True)
     write_volume(pair.mask, folder / "mask.nii.gz", integer=True)
-    write(folder / "alignment.json", {**provenance(), "case": pair.name, **pair.alignment})
+    write_json(folder / "alignment.json", {**provenance(), "case": pair.name, **pair.alignment})
 
 
 def score(pair: Pair, models: Sequence[Path], reference_cts: Sequence[Path], work: Path) -> dict[str, dict[str, Any]]:
@@ -212,7 +212,7 @@ def score(pair: Pair, models: Sequence[Path], reference_cts: Sequence[Path], wor
     scores = {
         name: evaluate(pair.mr.with_array(array), pair.ct, pair.mask, name=name).values for name, array in scts.items()
     }
-    write(
+    write_json(
         work / f"scores_{pair.name}.json",
         {**provenance(), "case": pair.name, "alignment": pair.alignment, "scores": scores},
     )
@@ -228,10 +228,8 @@ def baselines(pair: Pair, reference_cts: Sequence[Path]) -> dict[str, Volume]:
     else:
         references, name = [], "histogram-matched MR (to this very CT: flattered)"
     bodies = [ct.array[body_mask_ct(ct)] for ct in references] or [pair.ct.array[mask]]
-    matched = np.full(pair.mr.shape, AIR_HU, dtype=np.float32)
-    matched[mask] = match_histograms(pair.mr.array[mask], np.concatenate(bodies))
-    water = np.where(mask, np.float32(0), np.float32(AIR_HU))
-    return {"constant water": pair.mr.with_array(water), name: pair.mr.with_array(matched)}
+    matched = histogram_matched(pair.mr, mask, np.concatenate(bodies))
+    return {"constant water": constant_water(pair.mr, mask), name: matched}
 
 
 def draw(pair: Pair, path: Path) -> None:
@@ -273,13 +271,7 @@ def keep(pair: Pair, scores: dict[str, dict[str, Any]]) -> None:
     kept = json.loads(KEPT.read_text(encoding="utf-8"))["pairs"] if KEPT.is_file() else []
     one = {"case": pair.name, "title": pair.title, "alignment": pair.alignment, "scores": scores}
     pairs = [*(other for other in kept if other["case"] != pair.name), one]
-    write(KEPT, {**provenance(), "pairs": sorted(pairs, key=lambda pair: str(pair["case"]))})
-
-
-def write(path: Path, tree: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_file(path) as temporary:
-        temporary.write_text(json.dumps(tree, indent=2) + "\n", encoding="utf-8")
+    write_json(KEPT, {**provenance(), "pairs": sorted(pairs, key=lambda pair: str(pair["case"]))})
 
 
 if __name__ == "__main__":

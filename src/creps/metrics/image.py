@@ -11,6 +11,8 @@ from scipy import ndimage
 from creps.metrics.segmentation import AIR_HU, BONE_HU
 
 __all__ = [
+    "HU",
+    "Mask",
     "check_comparable",
     "edge_sharpness",
     "histogram_distance_hu",

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from scipy import ndimage
 from skimage.metrics import structural_similarity
 
-from creps.metrics.image import check_comparable, mean_absolute_error_hu, psnr_db
+from creps.metrics.image import HU, Mask, check_comparable, mean_absolute_error_hu, psnr_db
 
 __all__ = [
     "RANGE_4024_HU",
@@ -26,8 +26,6 @@ __all__ = [
     "synthrad2025_psnr_db",
 ]
 
-HU = npt.NDArray[np.floating]
-Mask = npt.NDArray[np.bool_]
 Float64 = npt.NDArray[np.float64]
 
 RANGE_4024_HU = (-1024.0, 3000.0)

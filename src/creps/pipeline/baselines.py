@@ -13,12 +13,24 @@ from creps.preprocessing.mask import Mask
 from creps.preprocessing.preparation import prepare_mr
 from creps.preprocessing.resample import resample_onto
 from creps.training.prior import fit_prior
-from creps.volume import Volume
+from creps.volume import Array, Volume
 
-__all__ = ["Baseline", "unpaired_baselines"]
+__all__ = ["Baseline", "constant_water", "histogram_matched", "unpaired_baselines"]
 
 Baseline = Callable[[Volume, Mask], Volume]
 """(MR, its body mask on the same grid) → sCT in HU on the MR's grid."""
+
+
+def constant_water(mr: Volume, body: Mask) -> Volume:
+    """0 HU inside the body, air outside."""
+    return mr.with_array(np.where(body, np.float32(0), np.float32(AIR_HU)))
+
+
+def histogram_matched(mr: Volume, body: Mask, values_hu: Array) -> Volume:
+    """The MR with the histogram of some bodies' HU inside its own body, air outside."""
+    sct_hu = np.full(mr.shape, AIR_HU, dtype=np.float32)
+    sct_hu[body] = match_histograms(mr.array[body], values_hu)
+    return mr.with_array(sct_hu)
 
 
 def unpaired_baselines(cohort: Cohort) -> dict[str, Baseline]:
@@ -31,13 +43,8 @@ def unpaired_baselines(cohort: Cohort) -> dict[str, Baseline]:
     values_hu = network_to_hu(np.concatenate([array[body] for array, body in cts]))
     prior = fit_prior(cohort)
 
-    def water(mr: Volume, body: Mask) -> Volume:
-        return mr.with_array(np.where(body, np.float32(0), np.float32(AIR_HU)))
-
     def histogram(mr: Volume, body: Mask) -> Volume:
-        sct_hu = np.full(mr.shape, AIR_HU, dtype=np.float32)
-        sct_hu[body] = match_histograms(mr.array[body], values_hu)
-        return mr.with_array(sct_hu)
+        return histogram_matched(mr, body, values_hu)
 
     def guess(mr: Volume, body: Mask) -> Volume:
         del body  # the guess finds its own, as the training does
@@ -45,4 +52,4 @@ def unpaired_baselines(cohort: Cohort) -> dict[str, Baseline]:
         coarse = prepared.grid.with_array(network_to_hu(prior.guess(prepared.array, prepared.body)))
         return resample_onto(coarse, mr.reoriented()).reoriented(mr.direction)
 
-    return {"constant water": water, "histogram-matched MR": histogram, "crude guess (no network)": guess}
+    return {"constant water": constant_water, "histogram-matched MR": histogram, "crude guess (no network)": guess}
