@@ -85,7 +85,7 @@ def train(plan: Plan, arm: str, seed: int, steps: int, chosen: Namespace) -> int
     command = [sys.executable, "-m", "creps", "train", str(plan.prepared(arm).folder), "-o", str(folder)]
     command += ["-s", str(file), "--resume", "auto"]
     command += [text for name, value in settings.items() for text in (f"--{name}", str(value))]
-    threads = str(max(1, (os.cpu_count() or 1) // chosen.jobs))
+    threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // chosen.jobs))
     log = Path(f"{folder}.log")
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w", encoding="utf-8") as output:

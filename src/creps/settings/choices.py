@@ -16,7 +16,7 @@ __all__ = [
     "Tracker",
 ]
 
-Norm = Literal["batch", "instance", "none"]
+Norm = Literal["batch", "instance", "channel", "none"]
 Padding = Literal["zeros", "reflect", "replicate"]
 BackboneName = Literal["convnext_tiny", "vgg16"]
 ObjectiveName = Literal["creps", "cyclegan", "cut", "supervised"]

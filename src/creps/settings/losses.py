@@ -104,6 +104,11 @@ class PriorSettings(Section):
     smoothness: NotNegative = 0.0
     """Weight of the term that keeps the sCT smooth where the MR is; edges of the MR are free; 0 is off."""
 
+    simulated: NotNegative = 0.0
+    """Weight."""
+    mind: NotNegative = 0.0
+    """Weight."""
+
     @property
     def needs_guess(self) -> bool:
         """Whether a guess is used at all."""

@@ -78,7 +78,7 @@ def refuse_contradictions(settings: Settings) -> None:
     unknown = next((name for name in nce.features if name not in ("input", "stem", "down", *blocks)), None)
     rules = [
         (
-            adversarial.weight == creps.weight == creps.content_weight == settings.supervised.weight == 0,
+            adversarial.weight == creps.weight == creps.content_weight == settings.supervised.weight == settings.prior.simulated == 0,
             "adversarial.weight, creps.weight, creps.content_weight and supervised.weight are 0: nothing would be learnt "
             "from CT",
         ),

@@ -22,6 +22,7 @@ class Part(NamedTuple):
     mr: torch.Tensor
     ct: torch.Tensor
     guess: torch.Tensor
+    simulated: torch.Tensor
 
 
 class Fakes(NamedTuple):

@@ -18,6 +18,7 @@ from creps.data.patches import PatchLocation, Triple, centred_location, covering
 from creps.errors import CohortError, CrepsError
 from creps.preprocessing.intensity import AIR_NETWORK
 from creps.settings import SamplingSettings
+from creps.training.simulation import simulate_mr
 from creps.volume import Array
 
 __all__ = ["Draw", "UnpairedPatches", "UnpairedSampler"]
@@ -138,9 +139,10 @@ class UnpairedPatches(Dataset[dict[str, torch.Tensor] | CrepsError]):
     """
 
     def __init__(
-        self, cohort: Cohort, sampler: UnpairedSampler, steps: int, guesses: Mapping[str, Array] | None = None
+        self, cohort: Cohort, sampler: UnpairedSampler, steps: int, guesses: Mapping[str, Array] | None = None, simulates: bool = False
     ) -> None:
         self.cohort, self.sampler, self.steps, self.guesses = cohort, sampler, steps, guesses
+        self.simulates = simulates
 
     def __len__(self) -> int:
         return self.steps * self.sampler.batch_size
@@ -164,6 +166,8 @@ class UnpairedPatches(Dataset[dict[str, torch.Tensor] | CrepsError]):
         patches = {"mr": mr, "ct": ct}
         if self.guesses is not None:
             patches["guess"] = read_patch(self.guesses[draw.mr.case], draw.mr_location, fill=AIR_NETWORK)
+        if self.simulates:
+            patches["simulated"] = simulate_mr(ct, self.sampler._rng(4, *divmod(k, self.sampler.batch_size)), mr)
         return {name: torch.from_numpy(patch)[None] for name, patch in patches.items()}
 
 

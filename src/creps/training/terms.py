@@ -41,6 +41,8 @@ def generator_terms(passes: Passes, style: CrepsLoss | None) -> list[Term]:
         (settings.nce.weight > 0, partial(_contrast, passes)),
         (settings.supervised.weight > 0, partial(_supervised, passes)),
         (settings.prior.weight > 0, partial(_anchor, passes)),
+        (settings.prior.simulated > 0, partial(_simulated, passes)),
+        (settings.prior.mind > 0, partial(_mind, passes)),
         (settings.prior.smoothness > 0, partial(_smoothness, passes)),
     ]
     return [term for is_wanted, term in wanted if is_wanted]
@@ -133,3 +135,15 @@ def _anchor(passes: Passes, part: Part, fakes: Fakes, _: int) -> Added:
 def _smoothness(passes: Passes, part: Part, fakes: Fakes, _: int) -> Added:
     """Smooth where the MR is."""
     yield "smoothness", edge_aware_smoothness(fakes.sct, part.mr), passes.settings.prior.smoothness
+
+
+def _simulated(passes: Passes, part: Part, fakes: Fakes, _: int) -> Added:
+    """L1 to the CT of which the MR was simulated."""
+    sct = passes.generate_again(passes.networks.generator, part.simulated)
+    yield "simulated", absolute_distance(sct, part.ct), passes.settings.prior.simulated
+
+
+def _mind(passes: Passes, part: Part, fakes: Fakes, _: int) -> Added:
+    from creps.losses.mind import mind_distance
+
+    yield "mind", mind_distance(fakes.sct, part.mr), passes.settings.prior.mind
