@@ -29,6 +29,7 @@ from creps.training.memory import MemoryEstimate, estimate_memory, free_bytes, s
 from creps.training.monitor import Monitor
 from creps.training.prior import open_guesses, write_guesses
 from creps.training.sampling import UnpairedPatches, UnpairedSampler
+from creps.training.simulation import simulate_mr
 from creps.training.state import load_checkpoint
 from creps.training.step import TrainingStep
 from creps.training.trackers import check_installed, open_trackers
@@ -144,7 +145,10 @@ def _open(
         place = run.path / "guesses"
         first_process_only(fabric, partial(write_guesses, cohort, place))
         guesses = open_guesses(cohort, place)
-    return UnpairedPatches(cohort, sampler, total_steps(settings, sampler.samples_per_epoch), guesses, settings.prior.simulated > 0), run_id
+    preparation = settings.preparation
+    paint = partial(simulate_mr, spacing_mm=preparation.spacing_mm, outside=not preparation.remove_outside)
+    simulator = paint if settings.prior.simulated > 0 else None
+    return UnpairedPatches(cohort, sampler, total_steps(settings, sampler.samples_per_epoch), guesses, simulator), run_id
 
 
 @contextmanager
