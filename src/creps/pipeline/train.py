@@ -45,7 +45,7 @@ PROCESS_ENDED = ("connection closed by peer", "connection reset by peer", "nccl"
 def train(
     cohort: Cohort, folder: Path, settings: Settings, *, resume: bool = False, origin: Path | None = None
 ) -> Path:
-    """Train a model, without pairs unless its objective asks for them.
+    """Train a model, without pairs unless its recipe asks for them.
 
     Args:
         cohort: What to train on.
@@ -144,7 +144,9 @@ def _open(
         place = run.path / "guesses"
         first_process_only(fabric, partial(write_guesses, cohort, place))
         guesses = open_guesses(cohort, place)
-    return UnpairedPatches(cohort, sampler, total_steps(settings, sampler.samples_per_epoch), guesses, settings.prior.simulated > 0), run_id
+    return UnpairedPatches(
+        cohort, sampler, total_steps(settings, sampler.samples_per_epoch), guesses, settings.prior.simulated > 0
+    ), run_id
 
 
 @contextmanager
@@ -198,12 +200,12 @@ def _say_what_runs(
     training, processes = settings.training, fabric.world_size
     log.info(NOTICE)
     log.info(
-        "training on %d MR and %d CT cases, %s; preset %s, objective %s; %s%s, %s",
+        "training on %d MR and %d CT cases, %s; preset %s, recipe %s; %s%s, %s",
         len(cohort.cases("mr", "train")),
         len(cohort.cases("ct", "train")),
         "paired" if settings.sampling.ct_positions == "colocated" else "no pairs",
         settings.preset,
-        settings.objective,
+        settings.recipe,
         fabric.device,
         f" x {processes} processes" if processes > 1 else "",
         training.precision,

@@ -139,7 +139,12 @@ class UnpairedPatches(Dataset[dict[str, torch.Tensor] | CrepsError]):
     """
 
     def __init__(
-        self, cohort: Cohort, sampler: UnpairedSampler, steps: int, guesses: Mapping[str, Array] | None = None, simulates: bool = False
+        self,
+        cohort: Cohort,
+        sampler: UnpairedSampler,
+        steps: int,
+        guesses: Mapping[str, Array] | None = None,
+        simulates: bool = False,
     ) -> None:
         self.cohort, self.sampler, self.steps, self.guesses = cohort, sampler, steps, guesses
         self.simulates = simulates
@@ -220,7 +225,7 @@ def _facing_cases(mr_cases: Sequence[Case], ct_cases: Sequence[Case]) -> dict[st
         if mr.case not in by_name or not _same_grid(mr, by_name[mr.case]):
             raise CohortError(
                 f"MR case '{mr.case}' has no CT of the same name and grid, which co-located sampling needs.",
-                "Use sampling.ct_positions: independent; the objective supervised needs registered pairs.",
+                "Use sampling.ct_positions: independent; the recipe supervised needs registered pairs.",
             )
     return by_name
 
