@@ -121,7 +121,7 @@ def _parsed(key: str, value: str) -> Any:
     return parsed
 
 
-def _refuse_objective(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+def _refuse_objective(_: click.Context, __: click.Parameter, value: str | None) -> None:
     if value is not None:
         from creps.settings import of_this_version
 

@@ -144,9 +144,7 @@ def _open(
         place = run.path / "guesses"
         first_process_only(fabric, partial(write_guesses, cohort, place))
         guesses = open_guesses(cohort, place)
-    return UnpairedPatches(
-        cohort, sampler, total_steps(settings, sampler.samples_per_epoch), guesses, settings.prior.simulated > 0
-    ), run_id
+    return UnpairedPatches(cohort, sampler, total_steps(settings, sampler.samples_per_epoch), guesses, settings.prior.simulated > 0), run_id
 
 
 @contextmanager

@@ -139,12 +139,7 @@ class UnpairedPatches(Dataset[dict[str, torch.Tensor] | CrepsError]):
     """
 
     def __init__(
-        self,
-        cohort: Cohort,
-        sampler: UnpairedSampler,
-        steps: int,
-        guesses: Mapping[str, Array] | None = None,
-        simulates: bool = False,
+        self, cohort: Cohort, sampler: UnpairedSampler, steps: int, guesses: Mapping[str, Array] | None = None, simulates: bool = False
     ) -> None:
         self.cohort, self.sampler, self.steps, self.guesses = cohort, sampler, steps, guesses
         self.simulates = simulates

@@ -72,8 +72,6 @@ def _field(shape: tuple[int, ...], length: float, rng: np.random.Generator) -> A
     """Unit-variance smooth noise with a correlation length in voxels."""
     coarse = [max(2, round(n / length) + 2) for n in shape]
     small = rng.standard_normal(coarse)
-    zoomed = ndimage.zoom(
-        small, [(n + 1e-6) / c for n, c in zip(shape, coarse, strict=True)], order=1, mode="nearest", grid_mode=False
-    )
+    zoomed = ndimage.zoom(small, [(n + 1e-6) / c for n, c in zip(shape, coarse, strict=True)], order=1, mode="nearest", grid_mode=False)
     zoomed = zoomed[: shape[0], : shape[1], : shape[2]]
     return np.asarray(zoomed / (zoomed.std() + 1e-6))

@@ -39,14 +39,7 @@ class TrainingStep:
         self.passes = Passes(fabric, networks, settings)
         self.terms = generator_terms(self.passes, style)
 
-    def __call__(
-        self,
-        mr: torch.Tensor,
-        ct: torch.Tensor,
-        guess: torch.Tensor | None,
-        number: int,
-        simulated: torch.Tensor | None = None,
-    ) -> StepReport:
+    def __call__(self, mr: torch.Tensor, ct: torch.Tensor, guess: torch.Tensor | None, number: int, simulated: torch.Tensor | None = None) -> StepReport:
         """One update of each network.
 
         Args:
@@ -84,18 +77,10 @@ class TrainingStep:
         self._move(networks.generators, networks.generator_optimizer)
         return report
 
-    def _parts(
-        self, mr: torch.Tensor, ct: torch.Tensor, guess: torch.Tensor | None, simulated: torch.Tensor | None = None
-    ) -> list[Part]:
+    def _parts(self, mr: torch.Tensor, ct: torch.Tensor, guess: torch.Tensor | None, simulated: torch.Tensor | None = None) -> list[Part]:
         count = self.settings.training.accumulate
         guesses = mr if guess is None else guess  # a stand-in that nothing reads
-        chunks = zip(
-            mr.chunk(count),
-            ct.chunk(count),
-            guesses.chunk(count),
-            (mr if simulated is None else simulated).chunk(count),
-            strict=True,
-        )
+        chunks = zip(mr.chunk(count), ct.chunk(count), guesses.chunk(count), (mr if simulated is None else simulated).chunk(count), strict=True)
         return [Part(*chunk) for chunk in chunks]
 
     def _update_discriminators(self, parts: list[Part], fakes: list[Fakes], report: StepReport) -> None:
