@@ -67,7 +67,7 @@ def load_settings(
     """
     tree = of_this_version(_read_yaml(file), str(file)) if file else {}
     own_preset = tree.pop("preset", None)
-    named = preset or own_preset
+    named = str(preset or own_preset or "")
     if named in FORMER_PRESETS:
         log.info("preset %s is preset %s with recipe paper now", named, FORMER_PRESETS[named])
         tree = {"recipe": "paper", **tree}
@@ -77,19 +77,9 @@ def load_settings(
     if prepared is not None:
         _refuse_other_preset(chosen, start, prepared)
         start["preparation"] = prepared.preparation.model_dump()
-    single = _sections(overrides or {})
-    of_model = (
-        {"recipe": "paper", **of_this_version(model)} if model and not named else {}
-    )  # paper: before there were any
-    recipe = next((str(part["recipe"]) for part in (single, tree, of_model) if "recipe" in part), USUAL_RECIPE)
-    inherited = [without_what_another_decides(of_model, recipe), _always_of(model or {})]
-    written = without_what_another_decides(tree, recipe)
-    _say_what_is_left_behind(tree, written, recipe)
-    layers: dict[str, Any] = {}
-    for layer in (RECIPES.get(recipe, {}), start, *inherited, written, single, {"preset": chosen, "recipe": recipe}):
-        _merge(layers, layer)
+    layers = _layered(start, {} if named else model or {}, _always_of(model or {}), tree, _sections(overrides or {}))
     source = ", ".join([*([str(file)] if file else []), *(["the command line"] if overrides else [])])
-    settings = _validated(layers, source or f"preset {chosen}")
+    settings = _validated({**layers, "preset": chosen}, source or f"preset {chosen}")
     if prepared is not None and settings.preparation != prepared.preparation:
         _refuse_other_preparation(settings, prepared)
     return settings
@@ -107,6 +97,24 @@ def to_yaml(settings: Settings, header: str = "") -> str:
             value = yaml.safe_dump(values[name], default_flow_style=True, width=10_000).removesuffix("...\n").strip()
             lines += [f"  # {field.description}", f"  {name}: {value}"]
     return "\n".join(lines) + "\n"
+
+
+def _layered(
+    preset: dict[str, Any],
+    model: Mapping[str, Any],
+    always: dict[str, Any],
+    file: dict[str, Any],
+    single: dict[str, Any],
+) -> dict[str, Any]:
+    """One tree of them all, above the recipe that the last of them names."""
+    of_model = {"recipe": "paper", **of_this_version(model)} if model else {}  # the only one before there was a choice
+    recipe = next((str(part["recipe"]) for part in (single, file, of_model) if "recipe" in part), USUAL_RECIPE)
+    inherited, written = (without_what_another_decides(part, recipe) for part in (of_model, file))
+    _say_what_is_left_behind(file, written, recipe)
+    layers: dict[str, Any] = {}
+    for part in (RECIPES.get(recipe, {}), preset, inherited, always, written, single, {"recipe": recipe}):
+        _merge(layers, part)
+    return layers
 
 
 def _always_of(model: Mapping[str, Any]) -> dict[str, Any]:
