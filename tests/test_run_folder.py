@@ -278,11 +278,8 @@ def test_a_models_settings_come_with_it_as_far_as_they_are_known(cohort, tmp_pat
     assert chosen.adversarial.loss == "least_squares"
     assert chosen.generator.width == 4
     assert chosen.training.steps == 7
-    preset = load_settings("brain", prepared=cohort.settings(), model=model)
-    assert (preset.adversarial.loss, preset.generator.width) == (
-        "bce",
-        4,
-    )  # a named preset's recipe, the model's network
+    preset = load_settings("brain", None, {"recipe": "paper"}, cohort.settings(), model)
+    assert (preset.adversarial.loss, preset.generator.width) == ("bce", 4)  # of the model its network alone
 
 
 def test_what_comes_with_a_model_is_its_recipe_alone(cohort, tmp_path):

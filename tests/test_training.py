@@ -103,7 +103,7 @@ def test_reported_terms_are_the_losses_of_the_paper():
     assert report.weights == {"d_real": 1, "d_fake": 1, "adversarial": 1, "style": 20}
 
 
-def test_objectives():
+def test_adversarial_losses():
     logits = torch.tensor([0.3, -2.0])
     bce = -torch.log(torch.sigmoid(logits)).mean()
     torch.testing.assert_close(real_or_fake(logits, True, "bce"), bce)

@@ -57,7 +57,9 @@ STEPS = 3
 
 def measure(name: str, device: str, steps: int, results: multiprocessing.Queue) -> None:
     preset, changes = CONFIGURATIONS[name]
-    chosen = load_settings(preset, overrides={"creps.weights": "random", "training.device": device, **changes})
+    chosen = load_settings(
+        preset, overrides={"recipe": "paper", "creps.weights": "random", "training.device": device, **changes}
+    )
     style, fabric = build_style(chosen), start_processes(chosen.training)
     started = time.perf_counter()
     estimate = estimate_memory(chosen, style)

@@ -218,9 +218,9 @@ class RunFolder:
 
 def _refuse_other_settings(before: Settings, now: Settings, path: Path) -> None:
     old, new = before.model_dump(exclude={"inference", "preset"}), now.model_dump(exclude={"inference", "preset"})
-    if old.pop("objective") != new.pop("objective"):
+    if old.pop("recipe") != new.pop("recipe"):
         raise SettingsError(
-            f"The run was started with objective {before.objective} ({path}), now it is {now.objective}.",
+            f"The run was started with recipe {before.recipe} ({path}), now it is {now.recipe}.",
             "Resume without changing it, or start a new run.",
         )
     for section, values in old.items():

@@ -11,7 +11,7 @@ import torch
 
 from creps.checkpoint import TRAINING_STATE, Plan, latest_checkpoint, load_model, load_plan
 from creps.errors import SettingsError
-from creps.settings import Settings, leaf_fields
+from creps.settings import Settings, leaf_fields, of_this_version
 from creps.training.networks import Networks
 from creps.training.state import load_companions
 
@@ -80,8 +80,8 @@ def settings_of(folder: Path) -> dict[str, Any]:
         ModelError: it is none of these.
     """
     plan = load_plan(folder)
-    recorded = plan.training.get("settings", {})
-    chosen: dict[str, Any] = {"objective": recorded["objective"]} if "objective" in recorded else {}
+    recorded = of_this_version(plan.training.get("settings", {}))
+    chosen: dict[str, Any] = {"recipe": recorded.get("recipe", "paper")}  # as before there were recipes
     for section, name, _ in leaf_fields():
         recipe = section != "preparation" and (section != "training" or name in RECIPE)
         if recipe and name in recorded.get(section, {}):

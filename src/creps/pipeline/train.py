@@ -46,7 +46,7 @@ PROCESS_ENDED = ("connection closed by peer", "connection reset by peer", "nccl"
 def train(
     cohort: Cohort, folder: Path, settings: Settings, *, resume: bool = False, origin: Path | None = None
 ) -> Path:
-    """Train a model, without pairs unless its objective asks for them.
+    """Train a model, without pairs unless its recipe asks for them.
 
     Args:
         cohort: What to train on.
@@ -202,12 +202,12 @@ def _say_what_runs(
     training, processes = settings.training, fabric.world_size
     log.info(NOTICE)
     log.info(
-        "training on %d MR and %d CT cases, %s; preset %s, objective %s; %s%s, %s",
+        "training on %d MR and %d CT cases, %s; preset %s, recipe %s; %s%s, %s",
         len(cohort.cases("mr", "train")),
         len(cohort.cases("ct", "train")),
         "paired" if settings.sampling.ct_positions == "colocated" else "no pairs",
         settings.preset,
-        settings.objective,
+        settings.recipe,
         fabric.device,
         f" x {processes} processes" if processes > 1 else "",
         training.precision,

@@ -12,6 +12,7 @@ from creps.settings.losses import (
 )
 from creps.settings.networks import DiscriminatorSettings, GeneratorSettings
 from creps.settings.preparation import PreparationSettings
+from creps.settings.recipes import of_this_version
 from creps.settings.reference import to_markdown
 from creps.settings.training import SamplingSettings, TrainingSettings
 from creps.settings.tree import Settings, leaf_fields, sections
@@ -32,6 +33,7 @@ __all__ = [
     "TrainingSettings",
     "leaf_fields",
     "load_settings",
+    "of_this_version",
     "preset_names",
     "sections",
     "to_markdown",

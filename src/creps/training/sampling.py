@@ -226,7 +226,7 @@ def _facing_cases(mr_cases: Sequence[Case], ct_cases: Sequence[Case]) -> dict[st
         if mr.case not in by_name or not _same_grid(mr, by_name[mr.case]):
             raise CohortError(
                 f"MR case '{mr.case}' has no CT of the same name and grid, which co-located sampling needs.",
-                "Use sampling.ct_positions: independent; the objective supervised needs registered pairs.",
+                "Use sampling.ct_positions: independent; the recipe supervised needs registered pairs.",
             )
     return by_name
 
