@@ -147,7 +147,7 @@ def _open(
         guesses = open_guesses(cohort, place)
     preparation = settings.preparation
     paint = partial(simulate_mr, spacing_mm=preparation.spacing_mm, outside=not preparation.remove_outside)
-    simulator = paint if settings.prior.simulated > 0 else None
+    simulator = paint if settings.simulation.weight > 0 else None
     return UnpairedPatches(cohort, sampler, total_steps(settings, sampler.samples_per_epoch), guesses, simulator), run_id
 
 

@@ -8,6 +8,7 @@ from creps.settings.losses import (
     CycleSettings,
     NceSettings,
     PriorSettings,
+    SimulationSettings,
     SupervisedSettings,
 )
 from creps.settings.networks import DiscriminatorSettings, GeneratorSettings
@@ -29,6 +30,7 @@ __all__ = [
     "PriorSettings",
     "SamplingSettings",
     "Settings",
+    "SimulationSettings",
     "SupervisedSettings",
     "TrainingSettings",
     "leaf_fields",

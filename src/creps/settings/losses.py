@@ -15,6 +15,7 @@ __all__ = [
     "CycleSettings",
     "NceSettings",
     "PriorSettings",
+    "SimulationSettings",
     "SupervisedSettings",
 ]
 
@@ -94,6 +95,13 @@ class SupervisedSettings(Section):
     """Weight of the mean L1 distance between the sCT and the CT facing it, in network units; needs `sampling.ct_positions: colocated`; 0 is off."""
 
 
+class SimulationSettings(Section):
+    """MR simulated from CT (not in the paper): an MR of random contrast is painted over the CT patch, which is the truth for it."""
+
+    weight: NotNegative = 0.0
+    """Weight of the mean L1 distance between that CT and the sCT of the simulated MR, in network units; 0 is off."""
+
+
 class PriorSettings(Section):
     """Ties of the sCT to its MR (not in the paper): a crude guess from unpaired grey-value statistics, and edges."""
 
@@ -104,8 +112,6 @@ class PriorSettings(Section):
     smoothness: NotNegative = 0.0
     """Weight of the term that keeps the sCT smooth where the MR is; edges of the MR are free; 0 is off."""
 
-    simulated: NotNegative = 0.0
-    """Weight."""
     mind: NotNegative = 0.0
     """Weight."""
 

@@ -27,9 +27,9 @@ USUAL_RECIPE: RecipeName = "anatomy"
 
 RECIPES: dict[str, dict[str, dict[str, Any]]] = {
     "anatomy": {
-        "discriminator": {"norm": "none"},
-        "adversarial": {"loss": "least_squares", "gradient_penalty": 0.1},
-        "prior": {"simulated": 1.0},
+        "adversarial": {"weight": 0.0},
+        "creps": {"weight": 0.0},
+        "simulation": {"weight": 1.0},
         "sampling": {"mr_positions": "random", "ct_positions": "matched"},
         "training": {"learning_rate": 3e-4, "beta1": 0.5, "ema_decay": 0.995},
         "inference": {"fusion": "median"},
@@ -53,6 +53,7 @@ WEIGHTS: dict[str, set[str]] = {
     "cycle": {"weight", "identity_weight"},
     "nce": {"weight", "identity_weight"},
     "supervised": {"weight"},
+    "simulation": {"weight"},
     "prior": set(PriorSettings.model_fields),
 }
 """What every recipe decides, by its silence too: the weights of all terms."""
@@ -103,7 +104,7 @@ def refuse_contradictions(settings: Settings) -> None:
         ValueError: says which.
     """
     adversarial, creps, cycle, nce = settings.adversarial, settings.creps, settings.cycle, settings.nce
-    supervised, prior = settings.supervised, settings.prior
+    supervised, simulation = settings.supervised, settings.simulation
     main: dict[RecipeName, tuple[str, float]] = {
         "cyclegan": ("cycle", cycle.weight),
         "cut": ("nce", nce.weight),
@@ -114,8 +115,8 @@ def refuse_contradictions(settings: Settings) -> None:
     unknown = next((name for name in nce.features if name not in ("input", "stem", "down", *blocks)), None)
     rules = [
         (
-            not any((adversarial.weight, creps.weight, creps.content_weight, supervised.weight, prior.simulated)),
-            "adversarial.weight, creps.weight, creps.content_weight, supervised.weight and prior.simulated are 0: nothing "
+            not any((adversarial.weight, creps.weight, creps.content_weight, supervised.weight, simulation.weight)),
+            "adversarial.weight, creps.weight, creps.content_weight, supervised.weight and simulation.weight are 0: nothing "
             "would be learnt from CT",
         ),
         (weight == 0, f"recipe {settings.recipe} needs {term}.weight above 0"),

@@ -21,6 +21,7 @@ from creps.settings.losses import (
     CycleSettings,
     NceSettings,
     PriorSettings,
+    SimulationSettings,
     SupervisedSettings,
 )
 from creps.settings.networks import DiscriminatorSettings, GeneratorSettings
@@ -46,6 +47,7 @@ class Settings(Section):
     cycle: CycleSettings = CycleSettings()
     nce: NceSettings = NceSettings()
     supervised: SupervisedSettings = SupervisedSettings()
+    simulation: SimulationSettings = SimulationSettings()
     prior: PriorSettings = PriorSettings()
     sampling: SamplingSettings = SamplingSettings()
     training: TrainingSettings = TrainingSettings()

@@ -61,7 +61,15 @@ class Passes:
     def fakes(self, part: Part) -> Fakes:
         """The passes that batch norm's running statistics follow: the generators' own inputs."""
         back = self.generate(self.networks.inverse_generator, part.ct) if self.settings.cycle.weight > 0 else None
-        return Fakes(self.generate(self.networks.generator, part.mr), back)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.judges_sct):
+            return Fakes(self.generate(self.networks.generator, part.mr), back)
+
+    @property
+    def judges_sct(self) -> bool:
+        """Whether any term looks at the sCT; with simulated MRs alone the MR's pass only moves batch norm's statistics."""
+        s = self.settings
+        terms = (s.adversarial, s.creps, s.cycle, s.nce, s.supervised, s.prior)
+        return any(term.weight > 0 for term in terms) or s.creps.content_weight > 0 or s.prior.smoothness > 0
 
     def generate(self, generator: nn.Module, image: torch.Tensor) -> torch.Tensor:
         """An image through a generator, (B, 1, D, H, W) in float32."""

@@ -41,7 +41,7 @@ def generator_terms(passes: Passes, style: CrepsLoss | None) -> list[Term]:
         (settings.nce.weight > 0, partial(_contrast, passes)),
         (settings.supervised.weight > 0, partial(_supervised, passes)),
         (settings.prior.weight > 0, partial(_anchor, passes)),
-        (settings.prior.simulated > 0, partial(_simulated, passes)),
+        (settings.simulation.weight > 0, partial(_simulated, passes)),
         (settings.prior.mind > 0, partial(_mind, passes)),
         (settings.prior.smoothness > 0, partial(_smoothness, passes)),
     ]
@@ -140,7 +140,7 @@ def _smoothness(passes: Passes, part: Part, fakes: Fakes, _: int) -> Added:
 def _simulated(passes: Passes, part: Part, fakes: Fakes, _: int) -> Added:
     """L1 to the CT of which the MR was simulated."""
     sct = passes.generate_again(passes.networks.generator, part.simulated)
-    yield "simulated", absolute_distance(sct, part.ct), passes.settings.prior.simulated
+    yield "simulated", absolute_distance(sct, part.ct), passes.settings.simulation.weight
 
 
 def _mind(passes: Passes, part: Part, fakes: Fakes, _: int) -> Added:
