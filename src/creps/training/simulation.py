@@ -64,7 +64,7 @@ class Contrast:
         between = (self.soft + self.marrow) / 2
         hu = [-1.0, -0.55, -0.2, -0.06, 0.0, 0.08, 0.2, 0.35, self.cortical_hu, 1.1]
         levels = [0.0, self.partial * self.fat, self.fat, self.fat, self.soft, self.soft, between, self.marrow]
-        return np.asarray(np.interp(ct, hu, [*levels, self.cortical, self.cortical / 2]))
+        return np.interp(ct, hu, [*levels, self.cortical, self.cortical / 2]).astype(np.float32)
 
 
 def simulate_mr(
@@ -94,14 +94,14 @@ def simulate_mr(
     image *= np.exp(tissue * rng.uniform(0, 0.12) * _field(ct.shape, voxels, 1.0, rng))
     image *= np.exp(rng.uniform(0, 0.25) * _field(ct.shape, spacing_mm, RECEIVE_FIELD_MM, rng))
     image[~body] = 0
-    real, imaginary = rng.standard_normal((2, *ct.shape)) * (rng.uniform(0.01, 0.07) * contrast.fat)
+    real, imaginary = rng.standard_normal((2, *ct.shape), dtype=np.float32) * np.float32(rng.uniform(0.01, 0.07) * contrast.fat)
     noisy = np.hypot(image + real, imaginary)
     return np.asarray(np.clip(noisy if outside else np.where(body, noisy, 0), 0, 2), dtype=np.float32)
 
 
 def _compartments(shape: tuple[int, ...], spacing_mm: tuple[float, float, float], rng: np.random.Generator) -> Array:
     """Log of the relative signal within soft tissue: compartments and sheets (fissures, fasciae, vessels)."""
-    total = np.zeros(shape)
+    total = np.zeros(shape, dtype=np.float32)
     for length in COMPARTMENTS_MM:
         field = _field(shape, spacing_mm, length, rng)
         if rng.random() < 0.5:
@@ -117,7 +117,7 @@ def _fluid(
 ) -> tuple[float, Array]:
     """Level and places of fluid: dark (T1) or bright (T2), in rooms and channels and along bone."""
     level = rng.uniform(0.0, 0.5) * contrast.fat if rng.random() < 0.65 else rng.uniform(1.0, 1.8) * contrast.fat
-    where = np.zeros(smooth.shape)
+    where = np.zeros(smooth.shape, dtype=np.float32)
     for length in FLUID_MM:
         field = _field(smooth.shape, spacing_mm, length, rng)
         distance = np.abs(field) if rng.random() < 0.5 else field + 2
@@ -134,6 +134,8 @@ def _field(
 ) -> Array:
     """Smooth noise of unit variance: values on a coarse grid of `length_mm`, linear between."""
     coarse = [max(2, round(n * s / length_mm) + 2) for n, s in zip(shape, spacing_mm, strict=True)]
-    factors = [(n + 1e-6) / c for n, c in zip(shape, coarse, strict=True)]
-    fine = ndimage.zoom(rng.standard_normal(coarse), factors, order=1, mode="nearest")
-    return np.asarray(fine / (fine.std() + 1e-6))
+    field = rng.standard_normal(coarse, dtype=np.float32)
+    for axis, (n, c) in enumerate(zip(shape, coarse, strict=True)):
+        apart = np.abs(np.linspace(0, c - 1, n, dtype=np.float32)[:, None] - np.arange(c, dtype=np.float32))
+        field = np.moveaxis(np.tensordot(np.maximum(1 - apart, 0), field, (1, axis)), 0, axis)
+    return np.asarray(field / (field.std() + 1e-6))
