@@ -13,15 +13,11 @@ from torch import nn
 
 from creps.data.cohort import Cohort
 from creps.losses.mind import mind_features
-from creps.pipeline.validation_parts import ByPlace, bone_share, gradient_hu, hu
+from creps.pipeline.validation_parts import ByPlace, Score
 from creps.pipeline.validation_patches import FixedPatch, fixed_patches
 from creps.preprocessing.intensity import network_to_hu
 from creps.training.simulation import simulate_mr
 from creps.volume import Array
-
-SHIFT = 4
-"""Voxels that the second look of the overlap is moved by."""
-
 
 class Candidates:
     """All parts for networks of one cohort.
@@ -34,10 +30,9 @@ class Candidates:
     """
 
     def __init__(self, cohort: Cohort, size: tuple[int, int, int], cases: int = 3, draws: int = 1) -> None:
-        larger = tuple(side + SHIFT for side in size)
         self.mrs, self.cts = (fixed_patches(cohort, modality, cases, size) for modality in ("mr", "ct"))
-        self.wide = fixed_patches(cohort, "mr", cases, larger)
-        self.hu, self.texture = ByPlace(hu, self.cts), ByPlace(gradient_hu, self.cts)
+        self.score = Score(self.mrs, self.cts)
+        self.texture = ByPlace(_gradient_hu, self.cts)
         self.local = ByPlace(_local_spread, self.cts)
         self.pairs = []
         for number in range(draws * len(self.cts)):
@@ -54,9 +49,9 @@ class Candidates:
         errors = [np.abs(network_to_hu(s - ct.array)) for s, (_, ct) in zip(made, self.pairs, strict=True)]
         bones = [_dice(s > 0.2, ct.array > 0.2, ct.body) for s, (_, ct) in zip(made, self.pairs, strict=True)]
         inside = [e[ct.body] for e, (_, ct) in zip(errors, self.pairs, strict=True)]
-        return {
+        shifted = _run(generator, [mr.shifted for mr in self.mrs])
+        return self.score(scts, shifted) | {
             "hu_by_height": _by_height(scts, self.mrs, self.cts),
-            "hu_by_place": self.hu(scts, self.mrs),
             "texture": self.texture(scts, self.mrs),
             "local_spread": self.local(scts, self.mrs),
             "mind": _over_body(_mind, scts, self.mrs),
@@ -65,22 +60,8 @@ class Candidates:
             "simulated": float(np.concatenate(inside).mean()),
             "simulated_median": float(np.median([i.mean() for i in inside])),
             "simulated_bone": 1 - float(np.mean(bones)),
-            "overlap": self._overlap(generator),
-            "bone_share": abs(bone_share(scts, self.mrs) - bone_share([c.array for c in self.cts], self.cts)),
             "train_eval": self._modes(generator),
         }
-
-    def _overlap(self, generator: nn.Module) -> float:
-        """HU difference of two predictions of one place, a few voxels apart."""
-        size = self.mrs[0].array.shape
-        first = _run(generator, [w.array[: size[0], : size[1], : size[2]] for w in self.wide])
-        second = _run(generator, [w.array[SHIFT:, SHIFT:, SHIFT:] for w in self.wide])
-        keep = tuple(slice(SHIFT, side) for side in size)
-        differences = [
-            np.abs(a[keep] - b[tuple(slice(0, side - SHIFT) for side in size)])[w.body[keep]]
-            for a, b, w in zip(first, second, self.wide, strict=True)
-        ]
-        return float(network_to_hu(np.concatenate(differences)).mean())
 
     def _modes(self, generator: nn.Module) -> float:
         arrays = [mr.array for mr in self.mrs[:3]]
@@ -131,6 +112,11 @@ def _unexplained(sct: Array, mr: Array) -> Array:
     covariance = mean(mr * sct) - mean(mr) * mean(sct)
     left = mean(sct**2) - mean(sct) ** 2 - covariance**2 / v
     return 1000 * np.sqrt(np.maximum(left, 0))
+
+
+def _gradient_hu(array: Array) -> Array:
+    """How much HU change from a voxel to the next."""
+    return np.asarray(np.sqrt(sum(np.square(part) for part in np.gradient(network_to_hu(array)))))
 
 
 def _local_spread(array: Array) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from creps.data.cohort import Case, Cohort, Modality
-from creps.data.patches import centred_location, read_patch
+from creps.data.patches import PatchLocation, centred_location, read_patch, triple
 from creps.preprocessing.intensity import AIR_NETWORK
 from creps.volume import Array
 
@@ -35,15 +36,26 @@ class FixedPatch:
     Attributes:
         array: (D, H, W) in network units.
         place: (D, H, W) place of each voxel, in 0 … `PLACES` - 1; -1 outside the body.
+        shifted: (D, H, W) the patch that overlaps it, in network units.
+        shift: Voxels (D, H, W) from this patch to that one; 0 along an axis that the patch fills.
     """
 
     array: Array
     place: npt.NDArray[np.int8]
+    shifted: Array
+    shift: tuple[int, int, int]
 
     @property
     def body(self) -> npt.NDArray[np.bool_]:
         """(D, H, W) body mask."""
         return np.asarray(self.place >= 0)
+
+    @property
+    def common(self) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+        """What both patches show: as slices of this one, and of the shifted one."""
+        pairs = list(zip(self.shift, self.array.shape, strict=True))
+        here = tuple(slice(max(0, s), n + min(0, s)) for s, n in pairs)
+        return here, tuple(slice(max(0, -s), n + min(0, -s)) for s, n in pairs)
 
 
 def fixed_patches(cohort: Cohort, modality: Modality, count: int, size: tuple[int, int, int]) -> list[FixedPatch]:
@@ -73,8 +85,16 @@ def _of_case(cohort: Cohort, case: Case, size: tuple[int, int, int]) -> list[Fix
         within = read_patch(shell, where, -1.0)
         place = np.where(within >= 0, within + number * (len(DEPTHS_MM) + 1), -1).astype(np.int8)
         fill = AIR_NETWORK if case.modality == "ct" else 0.0
-        patches.append(FixedPatch(read_patch(array, where, fill), place))
+        beside = _beside(centre, case.shape, size)
+        shift = triple(b - a for a, b in zip(where.index, beside.index, strict=True))
+        patches.append(FixedPatch(read_patch(array, where, fill), place, read_patch(array, beside, fill), shift))
     return patches
+
+
+def _beside(centre: Sequence[float], shape: tuple[int, int, int], size: tuple[int, int, int]) -> PatchLocation:
+    """The patch a quarter of its sides nearer to the volume's middle."""
+    moved = [c + (p // 4 if c <= n / 2 else -(p // 4)) for c, n, p in zip(centre, shape, size, strict=True)]
+    return centred_location(moved, shape, size)
 
 
 def _shells(body: npt.NDArray[np.bool_], spacing_mm: tuple[float, float, float]) -> Array:

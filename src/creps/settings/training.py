@@ -72,6 +72,8 @@ class TrainingSettings(Section):
     """MRs (and CTs) that are validated on at most; three patches of each."""
     model: Literal["last", "best"] = "last"
     """Which weights become the run's model: the last ones (the paper's; the moving average if there is one), or those with the lowest validation score."""
+    patience: Count | None = None
+    """Stop after this many validations without a better score; the run is finished as ever. Null is off."""
     checkpoint_every: Count = 500
     """Steps between checkpoints; the last step and an interruption always write one."""
     keep_checkpoints: Count = 2
