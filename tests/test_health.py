@@ -37,8 +37,9 @@ def test_a_run_that_improves_is_healthy():
     [
         ({"spread_ratio": 0.05}, "nearly constant", "training.seed"),
         ({"bone_ratio": 0.01}, "hardly any bone", "adversarial.weight"),
-        ({"bone_ratio": 5.0}, "5.0 times the bone", "prior.weight"),
-        ({"place_distance_hu": 400.0}, "400 HU from those of CTs", "training.learning_rate"),
+        ({"spread_ratio": 2.5}, "vary 2.5 times", "training.learning_rate"),
+        ({"bone_ratio": 5.0}, "5.0 times the bone", "training.seed"),
+        ({"place_distance_hu": 400.0}, "400 HU from the CTs'", "training.learning_rate"),
     ],
 )
 def test_a_collapse_is_said_with_what_to_try(values, words, setting):

@@ -144,7 +144,7 @@ def test_best_is_the_lowest_score_and_can_be_the_model(cohort, tmp_path, monkeyp
 
     def scored(self, *networks):
         values, picture = original(self, *networks)
-        return values | {"validation_score_hu": next(scores)}, picture
+        return values | {"validation_score": next(scores)}, picture
 
     monkeypatch.setattr(PatchValidation, "__call__", scored)
     train(cohort, tmp_path / "run", settings(**{"training.validate_every": 1, "training.model": "best"}))

@@ -64,7 +64,7 @@ def test_a_better_image_has_a_better_score(pairs):
     }
     scores = {name: scored(pairs, change)[SCORE] for name, change in changes.items()}
     assert min(scores, key=scores.get) == "truth"
-    assert scores["truth"] < 60
+    assert scores["truth"] < 100
     assert all(value > 1.5 * scores["truth"] for name, value in scores.items() if name != "truth"), scores
     assert scored(pairs, lambda ct: ct - 0.6)[SCORE] > scores["darker"]
 
@@ -76,7 +76,7 @@ def test_the_parts_say_what_is_wrong(pairs):
     assert (water["bone_ratio"], water["spread_ratio"], water["disagreement_hu"]) == (0, 0, 0)
     assert good["disagreement_hu"] == 0  # both patches show the same CT
     assert water[SCORE] == water["place_distance_hu"]
-    assert scored(pairs, lambda ct: ct - 0.3)["place_distance_hu"] == pytest.approx(300, abs=60)
+    assert scored(pairs, lambda ct: ct - 0.3)["place_distance_hu"] == pytest.approx(300, abs=90)
 
 
 def test_the_distance_is_that_of_wasserstein_in_each_place():

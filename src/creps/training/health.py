@@ -25,7 +25,7 @@ RECENT = 8
 COLLAPSE_VALIDATIONS = 2
 """Validations in a row that must say so."""
 
-LITTLE_SPREAD, LITTLE_BONE, MUCH_BONE = 0.3, 0.1, 3.0
+LITTLE_SPREAD, MUCH_SPREAD, LITTLE_BONE, MUCH_BONE = 0.3, 2.0, 0.1, 3.0
 """Ratios of sCT to CT: standard deviation of HU, share of bone."""
 
 WRONG_HU = 250.0
@@ -55,22 +55,27 @@ def diagnose(history: Sequence[Row], loss: AdversarialLoss) -> dict[str, str]:
 
 
 def _collapse(validations: Sequence[Row]) -> str | None:
-    """A constant image, hardly any bone, bone everywhere, or HU that no CT has."""
+    """A constant image, hardly any bone, bone everywhere, or HU that no CT has; hardly begun looks the same."""
     last = validations[-COLLAPSE_VALIDATIONS:]
     if len(last) < COLLAPSE_VALIDATIONS:
         return None
-    step = int(last[-1]["step"])
-    tie = "tie the sCT to the MR (prior.weight) or lower training.learning_rate."
-    if all(row.get("spread_ratio", 1.0) < LITTLE_SPREAD for row in last):
-        return f"The sCT is nearly constant at step {step}: the run has collapsed. Start again with another training.seed; {tie}"
-    if all(row.get("bone_ratio", 1.0) < LITTLE_BONE for row in last):
+    step, now = int(last[-1]["step"]), last[-1]
+
+    def always(name: str, low: float = -math.inf, high: float = math.inf) -> bool:
+        return all(row.get(name, math.nan) < low or row.get(name, math.nan) > high for row in last)
+
+    again = "Take best/, or start again with another training.seed, a term that ties the sCT to the MR, or a lower training.learning_rate."
+    if always("spread_ratio", low=LITTLE_SPREAD):
+        return f"The sCT is nearly constant at step {step}: the run has collapsed, or has hardly begun. {again}"
+    if always("bone_ratio", low=LITTLE_BONE):
         return f"The sCT has hardly any bone at step {step}. If it stays so, raise adversarial.weight or creps.weight."
-    if all(row.get("bone_ratio", 1.0) > MUCH_BONE for row in last):
-        times = last[-1]["bone_ratio"]
-        return f"The sCT has {times:.1f} times the bone of the CTs at step {step}: the run is collapsing; {tie}"
-    if all(row.get("place_distance_hu", 0.0) > WRONG_HU for row in last):
-        distance = last[-1]["place_distance_hu"]
-        return f"The sCT's HU are {distance:.0f} HU from those of CTs at the same place at step {step}: the run is collapsing; {tie}"
+    if always("bone_ratio", high=MUCH_BONE):
+        return f"The sCT has {now['bone_ratio']:.1f} times the bone of the CTs at step {step}: the run has collapsed. {again}"
+    if always("spread_ratio", high=MUCH_SPREAD):
+        return f"The sCT's HU vary {now['spread_ratio']:.1f} times as much as the CTs' at step {step}: the run has collapsed. {again}"
+    if always("place_distance_hu", high=WRONG_HU):
+        distance = now["place_distance_hu"]
+        return f"The sCT's HU are {distance:.0f} HU from the CTs' at the same place at step {step}: the run has collapsed. {again}"
     return None
 
 
