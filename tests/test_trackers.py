@@ -39,7 +39,7 @@ assert len(runs) == 1, runs
 steps = [m.step for m in client.get_metric_history(runs[0].info.run_id, "loss/style")]
 assert steps == [1, 2, 3], steps
 assert runs[0].data.params["training.batch_size"] == "2"
-assert runs[0].data.metrics["validation/validation_score_hu"] > 0
+assert runs[0].data.metrics["validation/validation_score"] > 0
 """
     subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
     assert sorted(p.name for p in (tmp_path / "run" / "mlflow").rglob("step_*.png")) == [

@@ -17,7 +17,8 @@ PANELS: dict[str, tuple[str, ...]] = {
     "generator: contrastive": ("nce", "nce_identity"),
     "generator: supervised": ("supervised",),
     "generator: other terms": ("content", "anchor", "smoothness"),
-    "validation (HU)": ("validation_score_hu", "train_eval_difference_hu"),
+    "validation (HU)": ("validation_score", "place_distance_hu", "disagreement_hu", "train_eval_difference_hu"),
+    "validation: sCT to CT": ("bone_ratio", "spread_ratio"),
     "seconds per step": ("seconds_per_step",),
 }
 """Title → columns of the curves' file."""

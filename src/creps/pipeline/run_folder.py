@@ -50,7 +50,7 @@ LOG_FILE = "log.txt"
 FREE_TO_CHANGE = (
     *("epochs", "steps", "learning_rate", "discriminator_learning_rate", "device", "devices", "nodes", "accumulate"),
     *("checkpoint_activations", "workers", "log_every", "loggers", "validate_every", "model"),
-    *("checkpoint_every", "keep_checkpoints"),
+    *("patience", "checkpoint_every", "keep_checkpoints"),
 )
 """Training settings that may change when a run goes on."""
 
@@ -153,7 +153,7 @@ class RunFolder:
             self._save_model("model", inference_weights(networks), last)
             log.info("model: the last weights%s", ", averaged" if networks.averaged is not None else "")
         self.record.keep_best(outcome.best)
-        self.record.close("finished", None, outcome.step, record)
+        self.record.close("finished", None, outcome.step, {**record, "health": list(outcome.health)})
 
     def interruption(self, outcome: Outcome, steps: int) -> RunInterruptedError:
         """The error that says that a signal ended the run early."""

@@ -19,7 +19,14 @@ from torch.utils.data import DataLoader, default_collate
 from creps.checkpoint import Plan, save_model
 from creps.errors import CrepsError, TrainingError
 from creps.io.atomic import atomic_folder
-from creps.training.distribution import BatchShare, first_process_only, mean_over_processes, shared_error
+from creps.training.distribution import (
+    BatchShare,
+    first_process_only,
+    mean_over_processes,
+    on_first_process,
+    shared_error,
+)
+from creps.training.health import HEALTHY, diagnose
 from creps.training.interruption import Interruption, ignore_signals
 from creps.training.monitor import Monitor
 from creps.training.networks import Networks, average_into
@@ -40,7 +47,8 @@ Validation = Callable[[nn.Module, nn.Module], "tuple[dict[str, float], npt.NDArr
 """(generator in training, generator to synthesize with) → values for the curves, picture (H, W, 3).
 The value named `SCORE` decides which weights are the best ones."""
 
-SCORE = "validation_score_hu"
+SCORE = "validation_score"
+"""In HU, lower is better; see docs/concepts/label-free-score.md."""
 
 BEST = "best"
 """Folder of the best model inside a run's folder."""
@@ -53,16 +61,18 @@ class Outcome:
     Attributes:
         step: Steps done.
         best: Its best validation; known to the first process.
-        signal: What ended it early, if anything.
+        signal: What interrupted it, if anything.
+        health: What its curves say has gone wrong; known to the first process.
     """
 
     step: int
     best: Best | None
     signal: signal.Signals | None = None
+    health: tuple[str, ...] = ()
 
 
 class TrainingLoop:
-    """Trains from step `start` to the end of `patches`.
+    """Trains from step `start` to the end of `patches`, or until patience is spent.
 
     Args:
         fabric: The engine.
@@ -93,6 +103,7 @@ class TrainingLoop:
         self.start, self.best, self.folder, self.plan, self.validate = start, best, folder, plan, validate
         self.settings = step.settings.training
         self.done = start
+        self._findings: dict[str, str] = {}
         self._unchecked: list[tuple[int, StepReport]] = []
 
     def run(self, monitor: Monitor | None, interruption: Interruption) -> Outcome:
@@ -106,6 +117,8 @@ class TrainingLoop:
             TrainingError: a loss or a weight is no longer finite; the checkpoints before stay.
         """
         settings, steps = self.settings, self.patches.steps
+        if self._patience_spent(self.start):  # a resumed run that had stopped
+            return self._ended(monitor)
         for done, batch in enumerate(self._batches(), self.start + 1):
             self._unchecked.append((done, self._update(batch, done)))
             stops = interruption.requested(self.fabric)
@@ -115,12 +128,41 @@ class TrainingLoop:
             if done == self.start + 1 or done % settings.log_every == 0 or looks or saves:
                 terms, weights = self._checked_terms()
                 first_process_only(self.fabric, partial(self._look, monitor, done, terms, weights, looks))
-            if saves:
+            spent = looks and not ends and self._patience_spent(done)
+            if saves or spent:
                 first_process_only(self.fabric, partial(self._save, done))
             self.done = done
             if stops and not ends:
-                return Outcome(done, self.best, interruption.signal)
-        return Outcome(self.done, self.best)
+                return Outcome(done, self.best, interruption.signal, tuple(self._findings.values()))
+            if spent:
+                break
+        return self._ended(monitor)
+
+    def _ended(self, monitor: Monitor | None) -> Outcome:
+        """The outcome of a run that is finished; says how it fared."""
+        if monitor is not None:
+            self._diagnose(monitor, say_all=True)
+        return Outcome(self.done, self.best, health=tuple(self._findings.values()))
+
+    def _patience_spent(self, done: int) -> bool:
+        """Whether enough validations have passed without a better score: the same answer in every process.
+
+        Counted from the best step, which a checkpoint keeps, so that a resumed run stops where it would have.
+        """
+        patience, every = self.settings.patience, self.settings.validate_every
+        if patience is None:
+            return False
+
+        def spent() -> bool:
+            if self.best is None or done // every - self.best.step // every < patience:
+                return False
+            log.info(
+                "stopped at step %d: no better score in %d validations since step %d (training.patience); the run is finished",
+                *(done, done // every - self.best.step // every, self.best.step),
+            )
+            return True
+
+        return on_first_process(self.fabric, spent)
 
     def _batches(self) -> DataLoader[Any]:
         share = BatchShare(
@@ -180,9 +222,20 @@ class TrainingLoop:
                 monitor.picture(done, picture)
         if monitor is not None:
             monitor.show(done, terms, weights, values)
+            if looks:
+                self._diagnose(monitor)
         balance = self.networks.balance
         if balance.steps and done == self.step.settings.prior.warm_up_steps + balance.steps:
             log.info("style weight balanced and frozen at %.6g", float(balance.weight))
+
+    def _diagnose(self, monitor: Monitor, *, say_all: bool = False) -> None:
+        """Say in words what the curves show: each kind of trouble when it comes up, or all that there is."""
+        before, self._findings = self._findings, diagnose(monitor.history, self.step.settings.adversarial.loss)
+        for kind, sentence in self._findings.items():
+            if say_all or kind not in before:
+                log.warning("training health: %s", sentence)
+        if not self._findings and (say_all or before):
+            log.info(HEALTHY)
 
     def _keep_if_best(self, done: int, score: float) -> None:
         if not math.isfinite(score) or (self.best is not None and score >= self.best.score):

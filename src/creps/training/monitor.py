@@ -6,6 +6,7 @@ import csv
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -24,7 +25,10 @@ log = logging.getLogger(__name__)
 
 CURVES = "curves.csv"
 
-VALIDATION = ("validation_score_hu", "train_eval_difference_hu")
+VALIDATION = (
+    *("validation_score", "place_distance_hu", "disagreement_hu", "bone_ratio", "spread_ratio"),
+    "train_eval_difference_hu",
+)
 """What a validation measures."""
 
 
@@ -39,6 +43,9 @@ class Monitor:
         steps: Steps of the whole run.
         trackers: Told everything as well.
         draw_curves: Draws the curves' file (first argument) as a picture (second argument).
+
+    Attributes:
+        history: The rows of the curves, also those before a resumed run's start.
     """
 
     def __init__(
@@ -51,7 +58,7 @@ class Monitor:
     ) -> None:
         self.folder, self.steps = folder, steps
         self.columns = ["step", "seconds_per_step", *TERMS, *(f"{name}_weight" for name in TERMS), *VALIDATION]
-        self.curves = _open_curves(folder / CURVES, self.columns, start)
+        self.history, self.curves = _open_curves(folder / CURVES, self.columns, start)
         self.trackers, self.draw_curves = list(trackers), draw_curves
         self.first_step = self.last_step = start
         self.started = self.last_time = time.perf_counter()
@@ -76,6 +83,7 @@ class Monitor:
             )
             scalars |= {f"validation/{name}": value for name, value in validation.items()}
             row |= validation
+        self.history.append({"step": float(step), **row})
         self._tell(lambda tracker: tracker.scalars(scalars, step))
         writer = csv.DictWriter(self.curves, self.columns, restval="", lineterminator="\n")
         writer.writerow({"step": step} | {name: f"{value:.8g}" for name, value in row.items()})
@@ -107,8 +115,8 @@ class Monitor:
                 log.warning("%s fails and is told nothing more (%s)", type(tracker).__name__, reason)
 
 
-def _open_curves(path: Path, columns: list[str], start: int) -> TextIO:
-    """Open the curves for appending; only whole rows up to step `start` stay."""
+def _open_curves(path: Path, columns: list[str], start: int) -> tuple[list[dict[str, float]], TextIO]:
+    """Open the curves for appending; only whole rows up to step `start` stay. Returns those, too."""
     kept = []
     if start and path.is_file():
         with path.open(encoding="utf-8", errors="replace", newline="") as stream:
@@ -118,4 +126,13 @@ def _open_curves(path: Path, columns: list[str], start: int) -> TextIO:
         writer = csv.DictWriter(stream, columns, restval="", extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
         writer.writerows(kept)
-    return path.open("a", encoding="utf-8", newline="")
+    return [_numbers(row) for row in kept], path.open("a", encoding="utf-8", newline="")
+
+
+def _numbers(row: dict[str, str]) -> dict[str, float]:
+    """A row's cells that hold a number."""
+    numbers = {}
+    for name, cell in row.items():
+        with suppress(ValueError, TypeError):
+            numbers[name] = float(cell)
+    return numbers

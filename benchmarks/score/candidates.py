@@ -1,0 +1,129 @@
+"""Every candidate part of a label-free score, for one checkpoint on fixed patches of unpaired cases.
+
+Those that paid are the product's (creps.pipeline.validation); the others stay here, so that the table can be made again.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from scipy import ndimage
+from scipy.stats import wasserstein_distance
+from torch import nn
+
+from creps.data.cohort import Cohort
+from creps.losses.mind import mind_features
+from creps.pipeline.validation_parts import ByPlace, Score
+from creps.pipeline.validation_patches import FixedPatch, fixed_patches
+from creps.preprocessing.intensity import network_to_hu
+from creps.training.simulation import simulate_mr
+from creps.volume import Array
+
+class Candidates:
+    """All parts for networks of one cohort.
+
+    Args:
+        cohort: With validation cases.
+        size: Of the patches.
+        cases: MRs and CTs at most.
+        draws: MRs simulated of each CT patch.
+    """
+
+    def __init__(self, cohort: Cohort, size: tuple[int, int, int], cases: int = 3, draws: int = 1) -> None:
+        self.mrs, self.cts = (fixed_patches(cohort, modality, cases, size) for modality in ("mr", "ct"))
+        self.score = Score(self.mrs, self.cts)
+        self.texture = ByPlace(_gradient_hu, self.cts)
+        self.local = ByPlace(_local_spread, self.cts)
+        self.pairs = []
+        for number in range(draws * len(self.cts)):
+            ct, rng = self.cts[number % len(self.cts)], np.random.default_rng(number)
+            near = self.mrs[number % len(self.mrs)].array
+            self.pairs.append((simulate_mr(ct.array, rng, near), ct))
+
+    @torch.no_grad()
+    def __call__(self, generator: nn.Module) -> dict[str, float]:
+        """All parts, each lower for a better model as far as it is to be believed."""
+        generator = generator.eval().to(memory_format=torch.channels_last_3d)
+        scts = _run(generator, [mr.array for mr in self.mrs])
+        made = _run(generator, [mr for mr, _ in self.pairs])
+        errors = [np.abs(network_to_hu(s - ct.array)) for s, (_, ct) in zip(made, self.pairs, strict=True)]
+        bones = [_dice(s > 0.2, ct.array > 0.2, ct.body) for s, (_, ct) in zip(made, self.pairs, strict=True)]
+        inside = [e[ct.body] for e, (_, ct) in zip(errors, self.pairs, strict=True)]
+        shifted = _run(generator, [mr.shifted for mr in self.mrs])
+        return self.score(scts, shifted) | {
+            "hu_by_height": _by_height(scts, self.mrs, self.cts),
+            "texture": self.texture(scts, self.mrs),
+            "local_spread": self.local(scts, self.mrs),
+            "mind": _over_body(_mind, scts, self.mrs),
+            "edges": _over_body(_edges, scts, self.mrs),
+            "unexplained": _over_body(_unexplained, scts, self.mrs),
+            "simulated": float(np.concatenate(inside).mean()),
+            "simulated_median": float(np.median([i.mean() for i in inside])),
+            "simulated_bone": 1 - float(np.mean(bones)),
+            "train_eval": self._modes(generator),
+        }
+
+    def _modes(self, generator: nn.Module) -> float:
+        arrays = [mr.array for mr in self.mrs[:3]]
+        evaluated = _run(generator, arrays)
+        trained = _run(generator.train(), arrays)
+        generator.eval()
+        differences = [np.abs(a - b)[mr.body] for a, b, mr in zip(evaluated, trained, self.mrs[:3], strict=True)]
+        return float(network_to_hu(np.concatenate(differences)).mean())
+
+
+def _run(generator: nn.Module, mrs: list[Array]) -> list[Array]:
+    batches = [torch.from_numpy(np.stack(mrs[i : i + 3]))[:, None] for i in range(0, len(mrs), 3)]
+    with torch.no_grad():
+        return [sct for batch in batches for sct in generator(batch.contiguous(memory_format=torch.channels_last_3d))[:, 0].float().numpy()]
+
+
+def _by_height(scts: list[Array], mrs: list[FixedPatch], cts: list[FixedPatch]) -> float:
+    """The score before: each patch against all CT patches of its height."""
+    cases, distances = len(mrs) // 3, []
+    for number, (sct, mr) in enumerate(zip(scts, mrs, strict=True)):
+        row = cts[number // cases * (len(cts) // 3) :][: len(cts) // 3]
+        reference = np.concatenate([ct.array[ct.body][::5] for ct in row])
+        distances.append(wasserstein_distance(network_to_hu(sct[mr.body][::5]), network_to_hu(reference)))
+    return float(np.mean(distances))
+
+
+def _over_body(part, scts, mrs) -> float:  # type: ignore[no-untyped-def]
+    values = [part(sct, mr.array)[mr.body] for sct, mr in zip(scts, mrs, strict=True)]
+    return float(np.concatenate(values).mean())
+
+
+def _mind(sct: Array, mr: Array) -> Array:
+    a, b = (mind_features(torch.from_numpy(np.array(x))[None, None]) for x in (sct, mr))
+    return np.asarray((a - b).abs().mean(1)[0].numpy())
+
+
+def _edges(sct: Array, mr: Array) -> Array:
+    """1 - cos² of the angle between the gradients, where either image has an edge."""
+    a, b = np.stack(np.gradient(sct)), np.stack(np.gradient(mr))
+    norm = ((a**2).sum(0) + 0.05**2) * ((b**2).sum(0) + 0.05**2)
+    return np.asarray(1 - (a * b).sum(0) ** 2 / norm)
+
+
+def _unexplained(sct: Array, mr: Array) -> Array:
+    """HU that no line of the MR explains within 5³ voxels."""
+    mean = lambda x: ndimage.uniform_filter(x.astype(np.float64), 5)  # noqa: E731
+    v = mean(mr**2) - mean(mr) ** 2 + 1e-4
+    covariance = mean(mr * sct) - mean(mr) * mean(sct)
+    left = mean(sct**2) - mean(sct) ** 2 - covariance**2 / v
+    return 1000 * np.sqrt(np.maximum(left, 0))
+
+
+def _gradient_hu(array: Array) -> Array:
+    """How much HU change from a voxel to the next."""
+    return np.asarray(np.sqrt(sum(np.square(part) for part in np.gradient(network_to_hu(array)))))
+
+
+def _local_spread(array: Array) -> Array:
+    x = network_to_hu(array).astype(np.float64)
+    return np.sqrt(np.maximum(ndimage.uniform_filter(x**2, 5) - ndimage.uniform_filter(x, 5) ** 2, 0))
+
+
+def _dice(a: Array, b: Array, body: Array) -> float:
+    a, b = a & body, b & body
+    return float(2 * (a & b).sum() / max(1, a.sum() + b.sum()))

@@ -1,0 +1,142 @@
+"""Training health in words: what the curves of a run say has gone wrong, and which setting to try.
+
+Rules look at the last validations and at the last rows of losses; each is a function of that history alone. Bounds were
+set on runs of the accuracy benchmark, see docs/concepts/label-free-score.md. They are quiet when in doubt.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from statistics import mean, median, pstdev
+
+from creps.settings.choices import AdversarialLoss
+
+__all__ = ["HEALTHY", "diagnose"]
+
+Row = Mapping[str, float]
+"""A row of the curves: `step`, loss terms, and values of a validation where there was one."""
+
+HEALTHY = "training looks healthy"
+
+RECENT = 8
+"""Rows that a verdict on losses takes."""
+
+COLLAPSE_VALIDATIONS = 2
+"""Validations in a row that must say so."""
+
+LITTLE_SPREAD, MUCH_SPREAD, LITTLE_BONE, MUCH_BONE = 0.3, 2.0, 0.1, 3.0
+"""Ratios of sCT to CT: standard deviation of HU, share of bone."""
+
+WRONG_HU = 250.0
+"""Distance to the CTs' HU at their place of something that is no CT: water everywhere has about 300."""
+
+DRIFT_VALIDATIONS, DRIFT = 4, 1.25
+"""A score that has stood this many validations above the best one by this factor drifts."""
+
+MODES_HU = 100.0
+"""Difference between training and evaluation mode that no longer describes one network."""
+
+CHANCE, SURE, STILL = 0.03, 0.95, 0.01
+"""Of the discriminator's decision (0 = chance, 1 = certain), and the spread of a loss that no longer moves."""
+
+
+def diagnose(history: Sequence[Row], loss: AdversarialLoss) -> dict[str, str]:
+    """What is wrong: kind of trouble → a sentence with a setting to try; empty if nothing is.
+
+    Args:
+        history: The run so far, oldest row first.
+        loss: The adversarial loss that it trains with.
+    """
+    validations = [row for row in history if _finite(row, "validation_score")]
+    found = {"collapse": _collapse(validations), "drift": _drift(validations), "modes": _modes(validations)}
+    found |= {f"discriminator{suffix}": _discriminator(history, loss, suffix) for suffix in ("", "_mr")}
+    return {kind: sentence for kind, sentence in found.items() if sentence}
+
+
+def _collapse(validations: Sequence[Row]) -> str | None:
+    """A constant image, hardly any bone, bone everywhere, or HU that no CT has; hardly begun looks the same."""
+    last = validations[-COLLAPSE_VALIDATIONS:]
+    if len(last) < COLLAPSE_VALIDATIONS:
+        return None
+    step, now = int(last[-1]["step"]), last[-1]
+
+    def always(name: str, low: float = -math.inf, high: float = math.inf) -> bool:
+        return all(row.get(name, math.nan) < low or row.get(name, math.nan) > high for row in last)
+
+    again = "Take best/, or start again with another training.seed, a term that ties the sCT to the MR, or a lower training.learning_rate."
+    if always("spread_ratio", low=LITTLE_SPREAD):
+        return f"The sCT is nearly constant at step {step}: the run has collapsed, or has hardly begun. {again}"
+    if always("bone_ratio", low=LITTLE_BONE):
+        return f"The sCT has hardly any bone at step {step}. If it stays so, raise adversarial.weight or creps.weight."
+    if always("bone_ratio", high=MUCH_BONE):
+        return f"The sCT has {now['bone_ratio']:.1f} times the bone of the CTs at step {step}: the run has collapsed. {again}"
+    if always("spread_ratio", high=MUCH_SPREAD):
+        return f"The sCT's HU vary {now['spread_ratio']:.1f} times as much as the CTs' at step {step}: the run has collapsed. {again}"
+    if always("place_distance_hu", high=WRONG_HU):
+        distance = now["place_distance_hu"]
+        return f"The sCT's HU are {distance:.0f} HU from the CTs' at the same place at step {step}: the run has collapsed. {again}"
+    return None
+
+
+def _drift(validations: Sequence[Row]) -> str | None:
+    """A score that has long been worse than it was."""
+    if len(validations) <= DRIFT_VALIDATIONS:
+        return None
+    best = min(validations, key=lambda row: row["validation_score"])
+    after = [row["validation_score"] for row in validations if row["step"] > best["step"]]
+    now = median(after[-DRIFT_VALIDATIONS:]) if after else 0.0
+    if len(after) < DRIFT_VALIDATIONS or now < DRIFT * best["validation_score"]:
+        return None
+    return (
+        f"The score has worsened from {best['validation_score']:.0f} to {now:.0f} HU since step {int(best['step'])}: the run drifts. "
+        f"best/ holds that step; training.patience stops such a run, a lower training.learning_rate or discriminator_learning_rate may steady it."
+    )
+
+
+def _modes(validations: Sequence[Row]) -> str | None:
+    """Batch norm whose running statistics do not describe what was trained."""
+    difference = validations[-1].get("train_eval_difference_hu", 0.0) if validations else 0.0
+    if not difference > MODES_HU:
+        return None
+    return (
+        f"In evaluation mode the generator differs by {difference:.0f} HU from what it is in training mode: its batch norm has not "
+        "seen enough like the validation cases. Try a larger training.batch_size or another generator.norm."
+    )
+
+
+def _discriminator(history: Sequence[Row], loss: AdversarialLoss, suffix: str) -> str | None:
+    """A discriminator that teaches nothing: stuck at chance, or certain."""
+    real, fake = f"d_real{suffix}", f"d_fake{suffix}"
+    last = [row for row in history if _finite(row, real) and _finite(row, fake)][-RECENT:]
+    if len(last) < RECENT:
+        return None
+    which = "MR discriminator" if suffix else "discriminator"
+    decided, step = mean(decision(row[real], row[fake], loss) for row in last), int(last[-1]["step"])
+    still = all(pstdev([row[name] for row in last]) < STILL for name in (real, fake))
+    if still and abs(decided) < CHANCE:
+        return (
+            f"The {which} has not told CT from sCT for {RECENT} rows up to step {step} and no longer moves: it is dead. "
+            "Raise discriminator_learning_rate, or lower adversarial.gradient_penalty."
+        )
+    if decided > SURE:
+        return (
+            f"The {which} has been certain for {RECENT} rows up to step {step}: it teaches the generator nothing. "
+            "Lower discriminator_learning_rate, or raise adversarial.gradient_penalty."
+        )
+    return None
+
+
+def decision(real: float, fake: float, loss: AdversarialLoss) -> float:
+    """How well a discriminator tells CT from sCT, from its two losses: 0 for any constant output, 1 for certainty.
+
+    With a constant output p (a probability, or least squares' own value) the losses are -ln p and -ln (1 - p), or (1 - p)²
+    and p²; either way what it gets right of both halves adds up to one. Below 0 it is fooled.
+    """
+    if loss == "bce":
+        return math.exp(-real) + math.exp(-fake) - 1
+    return 1 - math.sqrt(max(0.0, real)) - math.sqrt(max(0.0, fake))
+
+
+def _finite(row: Row, name: str) -> bool:
+    return math.isfinite(row.get(name, math.nan))
