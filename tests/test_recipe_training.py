@@ -78,7 +78,7 @@ def test_every_parameter_of_every_network_learns(changes):
     networks, step = trainer(settings(**changes))
     before = {k: p.clone() for name, m in networks.named().items() for k, p in m.named_parameters(prefix=name)}
     for number in (1, 2):
-        step(*batch(), None, number)
+        step(*batch(), number)
     after = {k: p for name, m in networks.named().items() for k, p in m.named_parameters(prefix=name)}
     for optimizer, group in (
         (networks.generator_optimizer, networks.generators),
@@ -93,12 +93,12 @@ def test_every_parameter_of_every_network_learns(changes):
 
 def test_without_an_adversarial_term_nothing_judges():
     networks, step = trainer(settings(recipe="supervised"))
-    report = step(*batch(), None, 1)
+    report = step(*batch(), 1)
     assert set(report.terms) == {"supervised"}
     assert networks.discriminator_optimizer is None
     assert not list(networks.discriminators.parameters())
     _, step = trainer(settings(**{"adversarial.weight": 0}))
-    report = step(*batch(), None, 1)
+    report = step(*batch(), 1)
     assert set(report.terms) == {"style"}
     assert report.weights["style"] == 20  # nothing to balance against
     trainer(settings(**{"recipe": "supervised", "sampling.patch_size": [8, 8, 8]}))  # too small only for a judge
@@ -128,7 +128,7 @@ def test_other_ways_to_the_same_gradients(recipe, changes):
     results = []
     for extra in ({}, changes):
         networks, step = trainer(settings(**same | extra))
-        reports = [step(*batch(4), None, number) for number in (1, 2)]
+        reports = [step(*batch(4), number) for number in (1, 2)]
         results.append((networks, reports))
     (ours, ours_reports), (theirs, theirs_reports) = results
     for mine, other in zip(ours_reports, theirs_reports, strict=True):

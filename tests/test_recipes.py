@@ -55,7 +55,7 @@ def test_the_recipe_paper_is_the_paper(preset, preparation, patch):
     expected["sampling"] = {**PAPER["sampling"], "patch_size": patch}
     for section, names in expected.items():
         assert {name: values[section][name] for name in names} == names, section
-    assert not any(values["prior"].values())
+    assert values["simulation"] == {"weight": 0}
     defaults = Settings.model_validate({**values, "preset": "brain", "preparation": {}, "sampling": {}})
     assert defaults == Settings() == load_settings("brain", overrides={"recipe": "paper"})
 
@@ -96,7 +96,7 @@ def weights(settings):
         "adversarial": settings.adversarial.weight, "style": settings.creps.weight, "cycle": settings.cycle.weight,
         "identity": settings.cycle.identity_weight, "nce": settings.nce.weight,
         "nce_identity": settings.nce.identity_weight, "supervised": settings.supervised.weight,
-        **settings.prior.model_dump(),
+        "simulation": settings.simulation.weight,
     }  # fmt: skip
     return {name: weight for name, weight in named.items() if weight}
 
@@ -114,10 +114,10 @@ def test_the_originals_weights():
 
 
 def test_single_values_and_files_win_so_that_terms_combine(tmp_path):
-    combined = load_settings(overrides={"recipe": "cut", "creps.weight": 20, "prior.smoothness": 1})
-    expected = {"adversarial": 1, "style": 20, "nce": 1, "nce_identity": 1, "smoothness": 1}
+    combined = load_settings(overrides={"recipe": "cut", "creps.weight": 20, "simulation.weight": 1})
+    expected = {"adversarial": 1, "style": 20, "nce": 1, "nce_identity": 1, "simulation": 1}
     assert weights(combined) == expected
-    (tmp_path / "s.yaml").write_text("creps: {weight: 20}\nprior: {smoothness: 1}\nnce: {identity_weight: 0}\n")
+    (tmp_path / "s.yaml").write_text("creps: {weight: 20}\nsimulation: {weight: 1}\nnce: {identity_weight: 0}\n")
     del expected["nce_identity"]
     assert weights(load_settings(file=tmp_path / "s.yaml", overrides={"recipe": "cut"})) == expected
     tied = load_settings(overrides={"recipe": "paper", "nce.weight": 2})  # CREPs with PatchNCE as a tie
@@ -173,7 +173,8 @@ def test_a_written_file_gives_the_same_settings(tmp_path, recipe, preset):
 def test_a_file_or_model_of_an_earlier_version_loads(tmp_path, caplog, objective, recipe):
     settings = load_settings("demo", overrides={"recipe": recipe, "training.steps": 9})
     text = to_yaml(settings).replace(f"\nrecipe: {recipe}\n", f"\nobjective: {objective}\n")
-    lines = [line for line in text.splitlines() if not line.startswith("  simulated:")]  # it did not know them
+    lines = [*text.replace("\nsimulation:\n", "\nprior:\n  smoothness: 0.0\n").splitlines()]
+    lines = [line for line in lines if line != "  weight: 0.0" or "prior" not in lines]
     (tmp_path / "s.yaml").write_text("\n".join(lines))
     with caplog.at_level("INFO", "creps"):
         assert load_settings(file=tmp_path / "s.yaml") == settings
@@ -264,12 +265,12 @@ def test_a_recipe_has_the_networks_it_needs(recipe, generators, discriminators):
 
 def test_changes_that_are_left_behind_are_named(tmp_path, caplog):
     file = tmp_path / "mine.yaml"
-    changed = load_settings("demo", overrides={"prior.smoothness": 2.0})
+    changed = load_settings("demo", overrides={"recipe": "paper", "simulation.weight": 2.0})
     file.write_text(to_yaml(changed))
     with caplog.at_level("WARNING", "creps"):
         settings = load_settings(file=file, overrides={"recipe": "cut"})
-    assert settings.prior.smoothness == 0
-    assert "prior.smoothness" in caplog.text
+    assert settings.simulation.weight == 0
+    assert "simulation.weight" in caplog.text
     assert "cycle.weight" not in caplog.text  # as in every file
     caplog.clear()
     load_settings(file=file)

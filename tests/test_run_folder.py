@@ -9,11 +9,10 @@ import subprocess
 import sys
 import time
 
-import numpy as np
 import pytest
 import torch
 
-from creps.checkpoint import build_generator, load_model, load_plan, load_tensors
+from creps.checkpoint import load_model, load_plan, load_tensors
 from creps.data.cohort import load_cohort
 from creps.errors import (
     CohortError,
@@ -256,8 +255,8 @@ def test_a_models_settings_come_with_it_as_far_as_they_are_known(cohort, tmp_pat
 
 
 def test_what_comes_with_a_model_is_its_recipe_alone(cohort, tmp_path):
-    """No tracker, device or weights path of the people it comes from, and no warm-up on the crude guess."""
-    changes = {"prior.warm_up_steps": 1, "training.validate_every": 7, "training.weight_decay": 0.5}
+    """No tracker, device or weights path of the people it comes from."""
+    changes = {"training.validate_every": 7, "training.weight_decay": 0.5}
     train(cohort, tmp_path / "base", settings(**changes))
     plan_file = tmp_path / "base" / "model" / "plan.json"
     plan = json.loads(plan_file.read_text())
@@ -268,7 +267,7 @@ def test_what_comes_with_a_model_is_its_recipe_alone(cohort, tmp_path):
     chosen = load_settings(prepared=cohort.settings(), model=settings_of(tmp_path / "base"))
     assert (chosen.training.loggers, chosen.training.devices, chosen.training.device) == (("tensorboard",), 1, "auto")
     assert (chosen.creps.weights, chosen.inference.device) == ("imagenet", "auto")
-    assert (chosen.prior.warm_up_steps, chosen.training.weight_decay) == (0, 0.5)
+    assert chosen.training.weight_decay == 0.5
 
 
 def test_a_run_that_crashed_can_be_started_from(cohort, tmp_path, monkeypatch):

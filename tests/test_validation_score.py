@@ -86,7 +86,9 @@ def test_the_distance_is_that_of_wasserstein_in_each_place():
     place[:, :2] = -1  # outside
     a, b = (rng.normal(m, 0.1, (8, 8, 8)).astype(np.float32) for m in (0.0, 0.2))
     mr, ct = (FixedPatch(x, place, x, (0, 0, 0)) for x in (a, b))
-    by_hand = np.mean([wasserstein_distance(network_to_hu(a[place == p]), network_to_hu(b[place == p])) for p in (0, 3)])
+    by_hand = np.mean(
+        [wasserstein_distance(network_to_hu(a[place == p]), network_to_hu(b[place == p])) for p in (0, 3)]
+    )
     assert ByPlace(hu, [ct])([a], [mr]) == pytest.approx(by_hand, rel=0.03)
     nowhere = FixedPatch(b, np.full_like(place, -1), b, (0, 0, 0))
     assert np.isnan(ByPlace(hu, [nowhere])([a], [mr]))

@@ -24,12 +24,12 @@ sys.path.insert(0, str(HERE.parent / "accuracy"))
 
 from options import parser, plan_of  # noqa: E402
 from plan import Plan  # noqa: E402
-from score import brief, checkpoints, quickly  # noqa: E402
 from train import train  # noqa: E402
 
 from creps import load, read_volume  # noqa: E402
 from creps.io.atomic import write_json  # noqa: E402
 from creps.provenance import provenance  # noqa: E402
+from score import brief, checkpoints, quickly  # noqa: E402
 
 TRIALS: dict[str, dict[str, Any]] = yaml.safe_load((HERE / "trials.yaml").read_text(encoding="utf-8"))
 EVERY = 300

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from creps.losses.mind import mind_features
 from scipy import ndimage
 from scipy.stats import wasserstein_distance
 from torch import nn
 
 from creps.data.cohort import Cohort
-from creps.losses.mind import mind_features
 from creps.pipeline.validation_parts import ByPlace, Score
 from creps.pipeline.validation_patches import FixedPatch, fixed_patches
 from creps.preprocessing.intensity import network_to_hu
 from creps.training.simulation import simulate_mr
 from creps.volume import Array
+
 
 class Candidates:
     """All parts for networks of one cohort.
@@ -75,7 +76,11 @@ class Candidates:
 def _run(generator: nn.Module, mrs: list[Array]) -> list[Array]:
     batches = [torch.from_numpy(np.stack(mrs[i : i + 3]))[:, None] for i in range(0, len(mrs), 3)]
     with torch.no_grad():
-        return [sct for batch in batches for sct in generator(batch.contiguous(memory_format=torch.channels_last_3d))[:, 0].float().numpy()]
+        return [
+            sct
+            for batch in batches
+            for sct in generator(batch.contiguous(memory_format=torch.channels_last_3d))[:, 0].float().numpy()
+        ]
 
 
 def _by_height(scts: list[Array], mrs: list[FixedPatch], cts: list[FixedPatch]) -> float:

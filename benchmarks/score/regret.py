@@ -25,12 +25,12 @@ from scipy.stats import spearmanr
 sys.path.insert(0, str(Path(__file__).parents[1] / "accuracy"))
 
 from candidates import Candidates
-from score import brief, checkpoints, quickly
 
 from creps import load, read_volume
 from creps.data.cohort import Cohort, load_cohort
 from creps.io.atomic import write_json
 from creps.provenance import provenance
+from score import brief, checkpoints, quickly
 
 POINTS, PATIENTS, HELD_OUT = 4, 2, 3
 RESULTS = Path(__file__).parent / "results"
@@ -67,7 +67,10 @@ def measure(cohort: Path, work: Path, out: Path) -> None:
             size = model.plan.patch_size
             if size not in looking:
                 looking[size] = Candidates(held_out, size)
-            known[str(steps)] = {"parts": looking[size](model.generator), "true": scored.get(steps) or truth(model, cohort)}
+            known[str(steps)] = {
+                "parts": looking[size](model.generator),
+                "true": scored.get(steps) or truth(model, cohort),
+            }
             write_json(out, {**provenance(), "runs": found})
             print(run.name, steps, known[str(steps)]["true"], f"{time.perf_counter() - started:.1f} s", flush=True)
 
@@ -114,7 +117,12 @@ def judge(measured: list[Path]) -> None:
         result = verdicts(runs)
         versions = {key: found[key] for key in ("created", "versions") if key in found}
         write_json(RESULTS / file.name, {**provenance(), "measured_with": versions, "verdicts": result, "runs": runs})
-        lines += [f"## {file.stem}: {len(runs)} runs, {sum(map(len, runs.values()))} checkpoints", "", *table(result), ""]
+        lines += [
+            f"## {file.stem}: {len(runs)} runs, {sum(map(len, runs.values()))} checkpoints",
+            "",
+            *table(result),
+            "",
+        ]
     (RESULTS / "table.md").write_text("\n".join(lines), encoding="utf-8")
     print("\n".join(lines))
 

@@ -74,7 +74,7 @@ def measure(name: str, device: str, steps: int, results: multiprocessing.Queue) 
         seconds = []
         for _ in range(steps):
             started = time.perf_counter()
-            step(mr, ct, None, 1)
+            step(mr, ct, 1, mr)
             if fabric.device.type == "cuda":
                 torch.cuda.synchronize()
             seconds.append(time.perf_counter() - started)

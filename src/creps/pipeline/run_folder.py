@@ -6,7 +6,6 @@
     record.json                      versions, hashes, cohort, sessions (from step, to step, how each ended)
     log.txt  curves.csv  curves.png  pictures/  tensorboard/
     checkpoints/step_00000500/       for going on
-    guesses/                         what the prior terms tie the sCT to, if they are used
     last/  ema/  best/               models: last weights, their moving average, lowest validation score
     model/                           the one to use: a copy of one of these
 """

@@ -70,8 +70,7 @@ def settings_of(folder: Path) -> dict[str, Any]:
     """The recipe that a model was trained with, as far as this version knows it.
 
     The recipe only: where and how long it was trained, what it was shown with, and the path of perceptual
-    weights belong to the machine and the people it comes from. It starts without a warm-up, which would
-    teach it the crude guess again.
+    weights belong to the machine and the people it comes from.
 
     Args:
         folder: A model, a run or a checkpoint.
@@ -88,7 +87,6 @@ def settings_of(folder: Path) -> dict[str, Any]:
             chosen.setdefault(section, {})[name] = recorded[section][name]
     if chosen.get("creps", {}).get("weights") not in ("imagenet", "random"):
         chosen.get("creps", {}).pop("weights", None)
-    chosen.setdefault("prior", {})["warm_up_steps"] = 0
     inference = {k: v for k, v in plan.inference.model_dump().items() if k != "device"}
     return chosen | {"generator": plan.generator.model_dump(), "inference": inference}
 

@@ -27,9 +27,8 @@ from creps.training.interruption import Interruption
 from creps.training.loop import TrainingLoop
 from creps.training.memory import MemoryEstimate, estimate_memory, free_bytes, settings_that_fit
 from creps.training.monitor import Monitor
-from creps.training.prior import open_guesses, write_guesses
 from creps.training.sampling import UnpairedPatches, UnpairedSampler
-from creps.training.simulation import simulate_mr
+from creps.training.simulation import simulator
 from creps.training.state import load_checkpoint
 from creps.training.step import TrainingStep
 from creps.training.trackers import check_installed, open_trackers
@@ -140,15 +139,9 @@ def _open(
         settings.training.batch_size,
     )
     run_id = on_first_process(fabric, partial(run.open, start))
-    guesses = None
-    if settings.prior.needs_guess:
-        place = run.path / "guesses"
-        first_process_only(fabric, partial(write_guesses, cohort, place))
-        guesses = open_guesses(cohort, place)
-    preparation = settings.preparation
-    paint = partial(simulate_mr, spacing_mm=preparation.spacing_mm, outside=not preparation.remove_outside)
-    simulator = paint if settings.simulation.weight > 0 else None
-    return UnpairedPatches(cohort, sampler, total_steps(settings, sampler.samples_per_epoch), guesses, simulator), run_id
+    return UnpairedPatches(
+        cohort, sampler, total_steps(settings, sampler.samples_per_epoch), simulator(settings)
+    ), run_id
 
 
 @contextmanager

@@ -7,7 +7,6 @@ from creps.settings.losses import (
     CrepsSettings,
     CycleSettings,
     NceSettings,
-    PriorSettings,
     SimulationSettings,
     SupervisedSettings,
 )
@@ -27,7 +26,6 @@ __all__ = [
     "InferenceSettings",
     "NceSettings",
     "PreparationSettings",
-    "PriorSettings",
     "SamplingSettings",
     "Settings",
     "SimulationSettings",

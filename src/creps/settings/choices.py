@@ -16,7 +16,7 @@ __all__ = [
     "Tracker",
 ]
 
-Norm = Literal["batch", "instance", "channel", "none"]
+Norm = Literal["batch", "instance", "none"]
 Padding = Literal["zeros", "reflect", "replicate"]
 BackboneName = Literal["convnext_tiny", "vgg16"]
 RecipeName = Literal["anatomy", "paper", "cyclegan", "cut", "supervised"]

@@ -118,9 +118,8 @@ def _layered(
 
 
 def _always_of(model: Mapping[str, Any]) -> dict[str, Any]:
-    """What a model brings along whatever preset and recipe: its shape, and no warm-up, which would undo what it learnt."""
-    shape = {"generator": model["generator"]} if "generator" in model else {}
-    return {**shape, "prior": {"warm_up_steps": 0}} if model else {}
+    """What a model brings along whatever preset and recipe: its shape."""
+    return {"generator": model["generator"]} if "generator" in model else {}
 
 
 def _say_what_is_left_behind(file: dict[str, Any], written: dict[str, Any], recipe: str) -> None:

@@ -13,7 +13,6 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from creps.settings.choices import RecipeName
-from creps.settings.losses import PriorSettings
 
 if TYPE_CHECKING:
     from creps.settings.tree import Settings
@@ -54,7 +53,6 @@ WEIGHTS: dict[str, set[str]] = {
     "nce": {"weight", "identity_weight"},
     "supervised": {"weight"},
     "simulation": {"weight"},
-    "prior": set(PriorSettings.model_fields),
 }
 """What every recipe decides, by its silence too: the weights of all terms."""
 
@@ -69,6 +67,7 @@ def of_this_version(layer: Mapping[str, Any], source: str | None = None) -> dict
         layer: Sections of a model or a file.
         source: A file, about which a line is logged.
     """
+    layer = {key: value for key, value in layer.items() if key != "prior" or not isinstance(value, Mapping)}
     if "objective" not in layer or "recipe" in layer:  # both: the unknown one is refused with the rest
         return dict(layer)
     objective = str(layer["objective"])

@@ -20,7 +20,6 @@ from creps.settings.losses import (
     CrepsSettings,
     CycleSettings,
     NceSettings,
-    PriorSettings,
     SimulationSettings,
     SupervisedSettings,
 )
@@ -48,7 +47,6 @@ class Settings(Section):
     nce: NceSettings = NceSettings()
     supervised: SupervisedSettings = SupervisedSettings()
     simulation: SimulationSettings = SimulationSettings()
-    prior: PriorSettings = PriorSettings()
     sampling: SamplingSettings = SamplingSettings()
     training: TrainingSettings = TrainingSettings()
     inference: InferenceSettings = InferenceSettings()

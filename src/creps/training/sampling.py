@@ -5,7 +5,7 @@ Nothing here depends on workers, on earlier draws or on where a run was resumed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -18,7 +18,6 @@ from creps.data.patches import PatchLocation, Triple, centred_location, covering
 from creps.errors import CohortError, CrepsError
 from creps.preprocessing.intensity import AIR_NETWORK
 from creps.settings import SamplingSettings
-from creps.preprocessing.mask import Mask
 from creps.volume import Array
 
 __all__ = ["Draw", "UnpairedPatches", "UnpairedSampler"]
@@ -139,20 +138,19 @@ class UnpairedPatches(Dataset[dict[str, torch.Tensor] | CrepsError]):
         cohort: Where arrays are read from.
         sampler: Which patches are read.
         steps: Steps of the run.
-        guesses: For each MR case a CT guess on its grid, to be read along.
+        simulator: Paints an MR over each CT patch, if one is to be read along.
     """
 
     def __init__(
-        self, cohort: Cohort, sampler: UnpairedSampler, steps: int, guesses: Mapping[str, Array] | None = None, simulator: Simulator | None = None
+        self, cohort: Cohort, sampler: UnpairedSampler, steps: int, simulator: Simulator | None = None
     ) -> None:
-        self.cohort, self.sampler, self.steps, self.guesses = cohort, sampler, steps, guesses
-        self.simulator = simulator
+        self.cohort, self.sampler, self.steps, self.simulator = cohort, sampler, steps, simulator
 
     def __len__(self) -> int:
         return self.steps * self.sampler.batch_size
 
     def __getitem__(self, k: int) -> dict[str, torch.Tensor] | CrepsError:
-        """``mr``, ``ct`` and, if there are guesses, ``guess``: each (1, D, H, W) in network units.
+        """``mr``, ``ct`` and, with a simulator, ``simulated``: each (1, D, H, W) in network units.
 
         In a reading process an error of the cohort is returned, so that it keeps its sentence.
         """
@@ -168,8 +166,6 @@ class UnpairedPatches(Dataset[dict[str, torch.Tensor] | CrepsError]):
         mr = read_patch(self.cohort.array(draw.mr), draw.mr_location, fill=0.0)
         ct = read_patch(self.cohort.array(draw.ct), draw.ct_location, fill=AIR_NETWORK)
         patches = {"mr": mr, "ct": ct}
-        if self.guesses is not None:
-            patches["guess"] = read_patch(self.guesses[draw.mr.case], draw.mr_location, fill=AIR_NETWORK)
         if self.simulator is not None:
             body = read_patch(np.asarray(self.cohort.body(draw.ct), dtype=np.float32), draw.ct_location, 0.0) > 0
             rng = self.sampler.generator(SIMULATION_STREAM, *divmod(k, self.sampler.batch_size))

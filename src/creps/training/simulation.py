@@ -10,20 +10,24 @@ images of random contrast: Billot et al. 2023, Medical Image Analysis 86:102789,
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from scipy import ndimage
 
 from creps.preprocessing.mask import Mask
+from creps.settings import Settings
+from creps.training.sampling import Simulator
 from creps.volume import Array
 
-__all__ = ["Contrast", "simulate_mr"]
+__all__ = ["Contrast", "simulate_mr", "simulator"]
 
 COMPARTMENTS_MM = (6.0, 12.0, 24.0, 36.0)
 """Sizes of compartments and distances between sheets in soft tissue."""
 
 FLUID_MM = (9.0, 21.0)
 RECEIVE_FIELD_MM = 72.0
+
 
 @dataclass(frozen=True)
 class Contrast:
@@ -94,9 +98,19 @@ def simulate_mr(
     image *= np.exp(tissue * rng.uniform(0, 0.12) * _field(ct.shape, voxels, 1.0, rng))
     image *= np.exp(rng.uniform(0, 0.25) * _field(ct.shape, spacing_mm, RECEIVE_FIELD_MM, rng))
     image[~body] = 0
-    real, imaginary = rng.standard_normal((2, *ct.shape), dtype=np.float32) * np.float32(rng.uniform(0.01, 0.07) * contrast.fat)
+    real, imaginary = rng.standard_normal((2, *ct.shape), dtype=np.float32) * np.float32(
+        rng.uniform(0.01, 0.07) * contrast.fat
+    )
     noisy = np.hypot(image + real, imaginary)
     return np.asarray(np.clip(noisy if outside else np.where(body, noisy, 0), 0, 2), dtype=np.float32)
+
+
+def simulator(settings: Settings) -> Simulator | None:
+    """What paints MRs for a training with these settings; None if none of its terms uses them."""
+    if settings.simulation.weight == 0:
+        return None
+    preparation = settings.preparation
+    return partial(simulate_mr, spacing_mm=preparation.spacing_mm, outside=not preparation.remove_outside)
 
 
 def _compartments(shape: tuple[int, ...], spacing_mm: tuple[float, float, float], rng: np.random.Generator) -> Array:

@@ -15,7 +15,17 @@ __all__ = ["settings"]
 @click.command(
     cls=SettingsCommand,
     sections=[
-        *("preparation", "generator", "discriminator", "adversarial", "creps", "cycle", "nce", "supervised", "prior"),
+        *(
+            "preparation",
+            "generator",
+            "discriminator",
+            "adversarial",
+            "creps",
+            "cycle",
+            "nce",
+            "supervised",
+            "simulation",
+        ),
         *("sampling", "training", "inference"),
     ],
 )

@@ -14,7 +14,7 @@ __all__ = ["train"]
 @click.command(
     cls=SettingsCommand,
     sections=[
-        *("generator", "discriminator", "adversarial", "creps", "cycle", "nce", "supervised", "prior"),
+        *("generator", "discriminator", "adversarial", "creps", "cycle", "nce", "supervised", "simulation"),
         *("sampling", "training", "inference"),
     ],
 )
