@@ -9,11 +9,10 @@ import subprocess
 import sys
 import time
 
-import numpy as np
 import pytest
 import torch
 
-from creps.checkpoint import build_generator, load_model, load_plan, load_tensors
+from creps.checkpoint import load_model, load_plan, load_tensors
 from creps.data.cohort import load_cohort
 from creps.errors import (
     CohortError,

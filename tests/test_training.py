@@ -376,7 +376,8 @@ ELSEWHERE = {
     "training.steps": "counts", "training.device": "where", "training.devices": "where", "training.nodes": "where",
     "training.checkpoint_activations": "how", "training.workers": "how", "training.log_every": "shows",
     "training.loggers": "shows", "training.validate_every": "shows", "training.validation_cases": "shows",
-    "training.model": "which", "training.patience": "when", "training.checkpoint_every": "keeps", "training.keep_checkpoints": "keeps",
+    "training.patience": "when",
+    "training.model": "which", "training.checkpoint_every": "keeps", "training.keep_checkpoints": "keeps",
 }  # fmt: skip
 """Settings with tests of their own: they change what is kept or shown, or need another cohort."""
 

@@ -157,7 +157,7 @@ class TrainingLoop:
             if self.best is None or done // every - self.best.step // every < patience:
                 return False
             log.info(
-                "stopped at step %d: no better score in %d validations since step %d (training.patience); the run is finished",
+                "stopped at step %d: no better score in %d validations since step %d (training.patience)",
                 *(done, done // every - self.best.step // every, self.best.step),
             )
             return True
@@ -186,7 +186,11 @@ class TrainingLoop:
         mr, ct = (batch[name].contiguous(memory_format=torch.channels_last_3d) for name in ("mr", "ct"))
         guess = batch.get("guess")
         warming_up = guess is not None and done <= self.step.settings.prior.warm_up_steps
-        report = self.step.warm_up(mr, guess) if warming_up and guess is not None else self.step(mr, ct, guess, done, batch.get("simulated"))
+        report = (
+            self.step.warm_up(mr, guess)
+            if warming_up and guess is not None
+            else self.step(mr, ct, guess, done, batch.get("simulated"))
+        )
         if self.networks.averaged is not None:
             average_into(self.networks.averaged, self.networks.generator, self.settings.ema_decay, done)
         return report
