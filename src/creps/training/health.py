@@ -35,12 +35,12 @@ DRIFT_VALIDATIONS, DRIFT = 4, 1.25
 """A score that has stood this many validations above the best one by this factor drifts."""
 
 AGAIN = (
-    "Take best/, or start again with another training.seed, a lower training.learning_rate or a term that ties the sCT to "
-    "the MR (prior.weight)."
+    "Take best/, or start again with another training.seed, a lower training.learning_rate or a term that ties the sCT "
+    "to the MR (prior.weight)."
 )
 
 MODES_HU = 500.0
-"""Difference of training and evaluation mode of which no good comes; with two patches a step 200 to 350 is common."""
+"""Difference of training and evaluation mode that is no longer common; with two patches a step 200 to 350 is."""
 
 CHANCE, SURE, STILL = 0.03, 0.95, 0.01
 """Of the discriminator's decision (0 = chance, 1 = certain), and the spread of a loss that no longer moves."""
@@ -94,8 +94,8 @@ def _drift(validations: Sequence[Row]) -> str | None:
         return None
     before, since = best["validation_score"], int(best["step"])
     return (
-        f"The score has worsened from {before:.0f} to {now:.0f} HU since step {since}: the run drifts. best/ holds that step; "
-        "training.patience stops such a run, a lower training.learning_rate or discriminator_learning_rate may steady it."
+        f"The score has worsened from {before:.0f} to {now:.0f} HU since step {since}: the run drifts. "
+        "best/ holds that step; training.patience stops such a run, a lower training.learning_rate may steady it."
     )
 
 
@@ -105,8 +105,8 @@ def _modes(validations: Sequence[Row]) -> str | None:
     if not difference > MODES_HU:
         return None
     return (
-        f"In evaluation mode the generator differs by {difference:.0f} HU from what it is in training mode: its batch norm "
-        "has not seen enough like the validation cases. Try a larger training.batch_size or another generator.norm."
+        f"In evaluation mode the generator differs by {difference:.0f} HU from training mode: its batch "
+        "norm has not seen enough like the validation cases. Try a larger training.batch_size or another generator.norm."
     )
 
 
