@@ -35,18 +35,18 @@ def test_a_run_that_improves_is_healthy():
 @pytest.mark.parametrize(
     ("values", "words", "setting"),
     [
-        ({"spread_ratio": 0.05}, "nearly constant", "training.seed"),
-        ({"bone_ratio": 0.01}, "hardly any bone", "adversarial.weight"),
-        ({"spread_ratio": 2.5}, "vary 2.5 times", "training.learning_rate"),
+        ({"spread_ratio": 0.05}, "is nearly constant", "training.seed"),
+        ({"bone_ratio": 0.01}, "hardly any bone", "prior.weight"),
+        ({"spread_ratio": 2.5}, "varies 2.5 times", "training.learning_rate"),
         ({"bone_ratio": 5.0}, "5.0 times the bone", "training.seed"),
-        ({"place_distance_hu": 400.0}, "400 HU from the CTs'", "training.learning_rate"),
+        ({"place_distance_hu": 400.0}, "400 HU from the CTs", "training.learning_rate"),
     ],
 )
 def test_a_collapse_is_said_with_what_to_try(values, words, setting):
     said = diagnose(validations([300, 300], **values), "bce")
     assert list(said) == ["collapse"]
     assert words in said["collapse"]
-    assert "step 200" in said["collapse"]
+    assert "At step 200" in said["collapse"]
     assert setting in said["collapse"]
 
 

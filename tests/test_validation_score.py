@@ -3,6 +3,7 @@
 import csv
 import json
 import logging
+import math
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from creps.io.itk import write_volume
 from creps.pipeline.prepare import prepare
 from creps.pipeline.train import train
 from creps.pipeline.validation import PatchValidation
-from creps.pipeline.validation_parts import ByPlace, Score, hu
+from creps.pipeline.validation_parts import ByPlace, Score, combined, hu
 from creps.pipeline.validation_patches import HEIGHTS, PLACES, FixedPatch, fixed_patches
 from creps.preprocessing.intensity import network_to_hu
 from creps.settings import load_settings
@@ -59,6 +60,7 @@ def test_a_better_image_has_a_better_score(pairs):
         "darker": lambda ct: ct - 0.3,
         "no bone": lambda ct: np.minimum(ct, 0.1),
         "water": np.zeros_like,
+        "nearly water": lambda ct: 0.1 * ct,
         "noise": lambda ct: ct + rng.normal(0, 0.4, ct.shape),
         "another place": lambda ct: np.roll(ct, 5, axis=1),
     }
@@ -67,6 +69,7 @@ def test_a_better_image_has_a_better_score(pairs):
     assert scores["truth"] < 100
     assert all(value > 1.5 * scores["truth"] for name, value in scores.items() if name != "truth"), scores
     assert scored(pairs, lambda ct: ct - 0.6)[SCORE] > scores["darker"]
+    assert max(scores, key=scores.get) == "water"
 
 
 def test_the_parts_say_what_is_wrong(pairs):
@@ -75,7 +78,7 @@ def test_the_parts_say_what_is_wrong(pairs):
     assert good["spread_ratio"] == pytest.approx(1, abs=0.15)
     assert (water["bone_ratio"], water["spread_ratio"], water["disagreement_hu"]) == (0, 0, 0)
     assert good["disagreement_hu"] == 0  # both patches show the same CT
-    assert water[SCORE] == water["place_distance_hu"]
+    assert water[SCORE] == 1000 + water["place_distance_hu"]  # as good as no image
     assert scored(pairs, lambda ct: ct - 0.3)["place_distance_hu"] == pytest.approx(300, abs=90)
 
 
@@ -92,6 +95,12 @@ def test_the_distance_is_that_of_wasserstein_in_each_place():
     assert ByPlace(hu, [ct])([a], [mr]) == pytest.approx(by_hand, rel=0.03)
     nowhere = FixedPatch(b, np.full_like(place, -1), b, (0, 0, 0))
     assert np.isnan(ByPlace(hu, [nowhere])([a], [mr]))
+
+
+def test_a_part_that_cannot_be_known_adds_nothing():
+    assert combined(40.0, 20.0, 1.0) == 60
+    assert combined(40.0, math.nan, 1.0) == combined(40.0, 0.0, math.nan) == 40
+    assert math.isnan(combined(math.nan, 20.0, 1.0))
 
 
 def test_the_shifted_patch_shows_the_same_place(pairs):
@@ -195,4 +204,4 @@ def test_the_parts_and_the_health_are_kept(cohort, tmp_path, caplog):
     assert all(float(row[name]) >= 0 for row in rows for name in parts)
     story = told(tmp_path / "run")
     assert any("constant" in sentence for sentence in story["health"])  # three steps: water everywhere
-    assert "training health: The sCT is nearly constant" in (tmp_path / "run" / "log.txt").read_text()
+    assert "training health: At step 3 the sCT is nearly constant" in (tmp_path / "run" / "log.txt").read_text()

@@ -1,11 +1,15 @@
 """Every candidate part of a label-free score, for one checkpoint on fixed patches of unpaired cases.
 
-Those that paid are the product's (creps.pipeline.validation); the others stay here, so that the table can be made again.
+Those that paid are the product's (creps.pipeline.validation); the others stay here, so that the table can be made
+again.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
+import numpy.typing as npt
 import torch
 from creps.losses.mind import mind_features
 from scipy import ndimage
@@ -51,7 +55,9 @@ class Candidates:
         bones = [_dice(s > 0.2, ct.array > 0.2, ct.body) for s, (_, ct) in zip(made, self.pairs, strict=True)]
         inside = [e[ct.body] for e, (_, ct) in zip(errors, self.pairs, strict=True)]
         shifted = _run(generator, [mr.shifted for mr in self.mrs])
-        return self.score(scts, shifted) | {
+        own = self.score(scts, shifted)
+        del own["validation_score"]  # of its parts, see regret.py
+        return own | {
             "hu_by_height": _by_height(scts, self.mrs, self.cts),
             "texture": self.texture(scts, self.mrs),
             "local_spread": self.local(scts, self.mrs),
@@ -93,7 +99,7 @@ def _by_height(scts: list[Array], mrs: list[FixedPatch], cts: list[FixedPatch]) 
     return float(np.mean(distances))
 
 
-def _over_body(part, scts, mrs) -> float:  # type: ignore[no-untyped-def]
+def _over_body(part: Callable[[Array, Array], Array], scts: Sequence[Array], mrs: Sequence[FixedPatch]) -> float:
     values = [part(sct, mr.array)[mr.body] for sct, mr in zip(scts, mrs, strict=True)]
     return float(np.concatenate(values).mean())
 
@@ -112,23 +118,26 @@ def _edges(sct: Array, mr: Array) -> Array:
 
 def _unexplained(sct: Array, mr: Array) -> Array:
     """HU that no line of the MR explains within 5³ voxels."""
-    mean = lambda x: ndimage.uniform_filter(x.astype(np.float64), 5)  # noqa: E731
+
+    def mean(x: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+        return np.asarray(ndimage.uniform_filter(x.astype(np.float64), 5))
+
     v = mean(mr**2) - mean(mr) ** 2 + 1e-4
     covariance = mean(mr * sct) - mean(mr) * mean(sct)
     left = mean(sct**2) - mean(sct) ** 2 - covariance**2 / v
-    return 1000 * np.sqrt(np.maximum(left, 0))
+    return np.asarray(1000 * np.sqrt(np.maximum(left, 0)))
 
 
 def _gradient_hu(array: Array) -> Array:
     """How much HU change from a voxel to the next."""
-    return np.asarray(np.sqrt(sum(np.square(part) for part in np.gradient(network_to_hu(array)))))
+    return np.asarray(np.sqrt(np.square(np.stack(np.gradient(network_to_hu(array)))).sum(axis=0)))
 
 
 def _local_spread(array: Array) -> Array:
     x = network_to_hu(array).astype(np.float64)
-    return np.sqrt(np.maximum(ndimage.uniform_filter(x**2, 5) - ndimage.uniform_filter(x, 5) ** 2, 0))
+    return np.asarray(np.sqrt(np.maximum(ndimage.uniform_filter(x**2, 5) - ndimage.uniform_filter(x, 5) ** 2, 0)))
 
 
-def _dice(a: Array, b: Array, body: Array) -> float:
+def _dice(a: npt.NDArray[np.bool_], b: npt.NDArray[np.bool_], body: npt.NDArray[np.bool_]) -> float:
     a, b = a & body, b & body
     return float(2 * (a & b).sum() / max(1, a.sum() + b.sum()))

@@ -1,12 +1,12 @@
-"""How far a label-free score's choice lies from the best: every candidate part beside the true error, checkpoint by checkpoint.
+"""How far the choice of a label-free score lies from the best, checkpoint by checkpoint.
 
     python benchmarks/score/regret.py measure COHORT WORK OUT.json
     python benchmarks/score/regret.py judge HEAD.json PELVIS.json
 
-`measure` takes about six checkpoints of every run below WORK/runs (benchmarks/accuracy), computes the parts on three
+`measure` takes some checkpoints of every run below WORK/runs (benchmarks/accuracy), computes the parts on three
 MRs and three CTs of WORK/prepared/unpaired (the last ones; all runs but the supervised were trained on them), and the
-true MAE on patients of COHORT/validation. It goes on where it was stopped. `judge` says what choosing by each part costs,
-into benchmarks/score/results.
+true MAE on patients of COHORT/validation. It goes on where it was stopped. `judge` says what choosing by each part
+costs, into benchmarks/score/results.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from candidates import Candidates
 from creps import load, read_volume
 from creps.data.cohort import Cohort, load_cohort
 from creps.io.atomic import write_json
+from creps.pipeline.validation_parts import BLANK, combined
 from creps.provenance import provenance
 from score import brief, checkpoints, quickly
 
@@ -79,7 +80,7 @@ def hold_out(cohort: Cohort) -> Cohort:
     """The cohort with its last cases for validation, if it has none."""
     if cohort.cases("mr", "validation"):
         return cohort
-    names = {(c.modality, c.case) for m in ("mr", "ct") for c in cohort.cases(m, "train")[-HELD_OUT:]}  # type: ignore[arg-type]
+    names = {(c.modality, c.case) for m in ("mr", "ct") for c in cohort.cases(m, "train")[-HELD_OUT:]}
     cases = tuple(
         c.model_copy(update={"split": "validation"}) if (c.modality, c.case) in names else c
         for c in cohort.manifest.cases
@@ -114,17 +115,35 @@ def judge(measured: list[Path]) -> None:
     for file in measured:
         found = json.loads(file.read_text(encoding="utf-8"))
         runs = {name: run for name, run in found["runs"].items() if run}
-        result = verdicts(runs)
+        for point in (point for run in runs.values() for point in run.values()):
+            point["parts"].pop("validation_score", None)
+            point["parts"] = combinations(point["parts"]) | point["parts"]
+        shown = {name: kept for name, run in runs.items() if (kept := without_blank(run))}
+        result = {"all": verdicts(runs), "without_blank": verdicts(shown)}
         versions = {key: found[key] for key in ("created", "versions") if key in found}
         write_json(RESULTS / file.name, {**provenance(), "measured_with": versions, "verdicts": result, "runs": runs})
-        lines += [
-            f"## {file.stem}: {len(runs)} runs, {sum(map(len, runs.values()))} checkpoints",
-            "",
-            *table(result),
-            "",
-        ]
+        for title, kept in (("all checkpoints", runs), ("without blank ones", shown)):
+            count = f"{len(kept)} runs, {sum(map(len, kept.values()))} checkpoints"
+            lines += [f"## {file.stem}, {title}: {count}", "", *table(verdicts(kept)), ""]
     (RESULTS / "table.md").write_text("\n".join(lines), encoding="utf-8")
     print("\n".join(lines))
+
+
+def without_blank(run: dict[str, Any]) -> dict[str, Any]:
+    """The checkpoints whose sCT is an image: nearly constant HU have a low MAE where all others are bad."""
+    return {steps: point for steps, point in run.items() if point["parts"]["spread_ratio"] >= BLANK}
+
+
+def combinations(parts: dict[str, Any]) -> dict[str, float]:
+    """The product's score and what was weighed against it."""
+    place, disagreement = (filled(parts[name]) for name in ("place_distance_hu", "disagreement_hu"))
+    plain = place + disagreement
+    return {
+        "score": combined(place, disagreement, parts["spread_ratio"]),
+        "place + disagreement": plain,
+        "place + disagreement + texture": plain + filled(parts["texture"]),
+        "place + disagreement + simulated / 2": plain + filled(parts["simulated"]) / 2,
+    }
 
 
 def verdicts(runs: dict[str, Any]) -> dict[str, dict[str, float]]:

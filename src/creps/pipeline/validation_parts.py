@@ -11,7 +11,7 @@ from creps.pipeline.validation_patches import PLACES, FixedPatch
 from creps.preprocessing.intensity import network_to_hu
 from creps.volume import Array
 
-__all__ = ["ByPlace", "Score", "hu"]
+__all__ = ["ByPlace", "Score", "combined", "hu"]
 
 LEVELS = np.linspace(0.0025, 0.9975, 200)
 """Quantiles that stand for a distribution in the 1-D Wasserstein distance."""
@@ -21,6 +21,10 @@ FEWEST = 50
 
 BONE_HU = 200.0
 """Bone is above this."""
+
+
+BLANK, BLANK_HU = 0.3, 1000.0
+"""An sCT whose HU vary less than this share of the CTs' is as good as none, and counts as so much worse."""
 
 
 class ByPlace:
@@ -85,12 +89,13 @@ class Score:
         """
         distance, disagreement = self.distance(scts, self.mrs), self._disagreement(scts, shifted)
         inside = _in_body(scts, self.mrs)
+        spread = float(inside.std()) / self.ct_spread if self.ct_spread else math.nan
         return {
-            "validation_score": distance if math.isnan(disagreement) else distance + disagreement,
+            "validation_score": combined(distance, disagreement, spread),
             "place_distance_hu": distance,
             "disagreement_hu": disagreement,
             "bone_ratio": _bone_share(inside) / self.ct_bone if self.ct_bone else math.nan,
-            "spread_ratio": float(inside.std()) / self.ct_spread if self.ct_spread else math.nan,
+            "spread_ratio": spread,
         }
 
     def _disagreement(self, scts: Sequence[Array], shifted: Sequence[Array]) -> float:
@@ -102,6 +107,12 @@ class Score:
                 parts.append(network_to_hu(np.abs(sct[here] - other[there]))[mr.body[here]])
         values = np.concatenate(parts) if parts else np.empty(0)
         return float(values.mean()) if values.size else math.nan
+
+
+def combined(distance: float, disagreement: float, spread_ratio: float) -> float:
+    """The score of its parts, in HU; a part that cannot be known (patches as large as the volume) adds nothing."""
+    score = distance + (0.0 if math.isnan(disagreement) else disagreement)
+    return score + BLANK_HU if spread_ratio < BLANK else score
 
 
 def _in_body(arrays: Sequence[Array], where: Sequence[FixedPatch]) -> Array:

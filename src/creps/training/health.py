@@ -34,8 +34,13 @@ WRONG_HU = 250.0
 DRIFT_VALIDATIONS, DRIFT = 4, 1.25
 """A score that has stood this many validations above the best one by this factor drifts."""
 
-MODES_HU = 100.0
-"""Difference between training and evaluation mode that no longer describes one network."""
+AGAIN = (
+    "Take best/, or start again with another training.seed, a lower training.learning_rate or a term that ties the sCT "
+    "to the MR (prior.weight)."
+)
+
+MODES_HU = 500.0
+"""Difference of training and evaluation mode that is no longer common; with two patches a step 200 to 350 is."""
 
 CHANCE, SURE, STILL = 0.03, 0.95, 0.01
 """Of the discriminator's decision (0 = chance, 1 = certain), and the spread of a loss that no longer moves."""
@@ -64,19 +69,18 @@ def _collapse(validations: Sequence[Row]) -> str | None:
     def always(name: str, low: float = -math.inf, high: float = math.inf) -> bool:
         return all(row.get(name, math.nan) < low or row.get(name, math.nan) > high for row in last)
 
-    again = "Take best/, or start again with another training.seed, a term that ties the sCT to the MR, or a lower training.learning_rate."
+    found = None
     if always("spread_ratio", low=LITTLE_SPREAD):
-        return f"The sCT is nearly constant at step {step}: the run has collapsed, or has hardly begun. {again}"
-    if always("bone_ratio", low=LITTLE_BONE):
-        return f"The sCT has hardly any bone at step {step}. If it stays so, raise adversarial.weight or creps.weight."
-    if always("bone_ratio", high=MUCH_BONE):
-        return f"The sCT has {now['bone_ratio']:.1f} times the bone of the CTs at step {step}: the run has collapsed. {again}"
-    if always("spread_ratio", high=MUCH_SPREAD):
-        return f"The sCT's HU vary {now['spread_ratio']:.1f} times as much as the CTs' at step {step}: the run has collapsed. {again}"
-    if always("place_distance_hu", high=WRONG_HU):
-        distance = now["place_distance_hu"]
-        return f"The sCT's HU are {distance:.0f} HU from the CTs' at the same place at step {step}: the run has collapsed. {again}"
-    return None
+        found = "is nearly constant"
+    elif always("bone_ratio", low=LITTLE_BONE):
+        found = "has hardly any bone"
+    elif always("bone_ratio", high=MUCH_BONE):
+        found = f"has {now['bone_ratio']:.1f} times the bone of the CTs"
+    elif always("spread_ratio", high=MUCH_SPREAD):
+        found = f"varies {now['spread_ratio']:.1f} times as much as the CTs"
+    elif always("place_distance_hu", high=WRONG_HU):
+        found = f"is {now['place_distance_hu']:.0f} HU from the CTs at the same place"
+    return found and f"At step {step} the sCT {found}: the run has collapsed, or has hardly begun. {AGAIN}"
 
 
 def _drift(validations: Sequence[Row]) -> str | None:
@@ -88,9 +92,10 @@ def _drift(validations: Sequence[Row]) -> str | None:
     now = median(after[-DRIFT_VALIDATIONS:]) if after else 0.0
     if len(after) < DRIFT_VALIDATIONS or now < DRIFT * best["validation_score"]:
         return None
+    before, since = best["validation_score"], int(best["step"])
     return (
-        f"The score has worsened from {best['validation_score']:.0f} to {now:.0f} HU since step {int(best['step'])}: the run drifts. "
-        f"best/ holds that step; training.patience stops such a run, a lower training.learning_rate or discriminator_learning_rate may steady it."
+        f"The score has worsened from {before:.0f} to {now:.0f} HU since step {since}: the run drifts. "
+        "best/ holds that step; training.patience stops such a run, a lower training.learning_rate may steady it."
     )
 
 
@@ -100,8 +105,8 @@ def _modes(validations: Sequence[Row]) -> str | None:
     if not difference > MODES_HU:
         return None
     return (
-        f"In evaluation mode the generator differs by {difference:.0f} HU from what it is in training mode: its batch norm has not "
-        "seen enough like the validation cases. Try a larger training.batch_size or another generator.norm."
+        f"In evaluation mode the generator differs by {difference:.0f} HU from training mode: its batch "
+        "norm has not seen enough like the validation cases. Try a larger training.batch_size or another generator.norm."
     )
 
 
@@ -116,7 +121,7 @@ def _discriminator(history: Sequence[Row], loss: AdversarialLoss, suffix: str) -
     still = all(pstdev([row[name] for row in last]) < STILL for name in (real, fake))
     if still and abs(decided) < CHANCE:
         return (
-            f"The {which} has not told CT from sCT for {RECENT} rows up to step {step} and no longer moves: it is dead. "
+            f"The {which} has told nothing for {RECENT} rows up to step {step} and no longer moves: it is dead. "
             "Raise discriminator_learning_rate, or lower adversarial.gradient_penalty."
         )
     if decided > SURE:
@@ -130,8 +135,8 @@ def _discriminator(history: Sequence[Row], loss: AdversarialLoss, suffix: str) -
 def decision(real: float, fake: float, loss: AdversarialLoss) -> float:
     """How well a discriminator tells CT from sCT, from its two losses: 0 for any constant output, 1 for certainty.
 
-    With a constant output p (a probability, or least squares' own value) the losses are -ln p and -ln (1 - p), or (1 - p)²
-    and p²; either way what it gets right of both halves adds up to one. Below 0 it is fooled.
+    With a constant output p (a probability, or least squares' own value) the losses are -ln p and -ln (1 - p), or
+    (1 - p)² and p²; either way what it gets right of both halves adds up to one. Below 0 it is fooled.
     """
     if loss == "bce":
         return math.exp(-real) + math.exp(-fake) - 1

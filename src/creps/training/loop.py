@@ -157,7 +157,7 @@ class TrainingLoop:
             if self.best is None or done // every - self.best.step // every < patience:
                 return False
             log.info(
-                "stopped at step %d: no better score in %d validations since step %d (training.patience); the run is finished",
+                "stopped at step %d: no better score in %d validations since step %d (training.patience)",
                 *(done, done // every - self.best.step // every, self.best.step),
             )
             return True
