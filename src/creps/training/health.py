@@ -106,7 +106,8 @@ def _modes(validations: Sequence[Row]) -> str | None:
         return None
     return (
         f"In evaluation mode the generator differs by {difference:.0f} HU from training mode: its batch "
-        "norm has not seen enough like the validation cases. Try a larger training.batch_size or another generator.norm."
+        "norm has not seen enough like the validation cases. Try a larger training.batch_size or another "
+        "generator.norm."
     )
 
 
