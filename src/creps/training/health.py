@@ -105,8 +105,8 @@ def _modes(validations: Sequence[Row]) -> str | None:
     if not difference > MODES_HU:
         return None
     return (
-        f"In evaluation mode the generator differs by {difference:.0f} HU from training mode: its batch "
-        "norm has not seen enough like the validation cases. Try a larger training.batch_size or another generator.norm."
+        f"In evaluation mode the generator differs by {difference:.0f} HU from training mode: batch norm has not seen enough "
+        "like the validation cases. Try a larger training.batch_size or another generator.norm."
     )
 
 
