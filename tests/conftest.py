@@ -20,6 +20,7 @@ hypothesis.settings.load_profile("creps")
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 TINY = {
+    "recipe": "paper",
     "preparation.spacing_mm": [4, 4, 4],
     "preparation.mr_scale": "auto",
     "generator.width": 4,

@@ -106,7 +106,7 @@ def test_what_is_there_is_not_done_again(benchmark, cohort, tmp_path, capsys):
 
 
 def test_every_arm_is_a_recipe_of_the_product(benchmark, tmp_path):
-    """All arms at all sizes and regions are settings that creps accepts, and share all but their objective."""
+    """All arms at all sizes and regions are settings that creps accepts, and share all but their terms."""
     import plan
 
     (tmp_path / "vgg16_imagenet_features_fp16.safetensors").touch()

@@ -94,11 +94,11 @@ def test_every_setting_can_be_given_on_the_command_line(capsys):
             f"--{section}.{name}",
             "null" if value is None else ",".join(map(str, value)) if isinstance(value, tuple) else str(value),
         ]
-    assert run("settings", *arguments) == 0
+    assert run("settings", "--recipe", "paper", *arguments) == 0
     text = capsys.readouterr().out
     import yaml
 
-    assert Settings.model_validate(yaml.safe_load(text)) == load_settings("brain")
+    assert Settings.model_validate(yaml.safe_load(text)) == load_settings("brain", overrides={"recipe": "paper"})
 
 
 def test_hyphens_and_underscores_are_the_same(capsys):
@@ -170,6 +170,17 @@ def test_bad_input_to_the_other_verbs(tmp_path, monkeypatch, capsys, arguments, 
     assert message in printed
     assert printed.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("verb", [["settings"], ["train", "c", "-o", "r"]])
+@pytest.mark.parametrize(("objective", "recipe"), [("creps", "paper"), ("cut", "cut")])
+def test_the_former_option_says_what_it_is_now(capsys, verb, objective, recipe):
+    assert run(*verb, "--objective", objective) == 2
+    assert f"--objective is --recipe now: write --recipe {recipe}." in capsys.readouterr().err
+    assert run(verb[0], "--help") == 0
+    out = capsys.readouterr().out
+    assert "--objective" not in out
+    assert "--recipe" in out
 
 
 def test_an_unknown_option_names_the_nearest(capsys):

@@ -13,7 +13,7 @@ from creps.phantom import head_patient
 
 
 @pytest.mark.parametrize(
-    ("region", "recipes"), [("head", ["demo recipe", "paper's recipe"]), ("pelvis", ["demo recipe"])]
+    ("region", "recipes"), [("head", ["recipe anatomy", "recipe paper"]), ("pelvis", ["recipe anatomy"])]
 )
 def test_the_demo_runs_end_to_end(tmp_path, region, recipes):
     overrides = {
@@ -32,7 +32,7 @@ def test_the_demo_runs_end_to_end(tmp_path, region, recipes):
     assert saved["scores"] == result.scores
     assert len(score_table(result.scores).splitlines()) == 1 + len(result.scores)
     patient = f"1{region[0].upper()}T001"
-    sct = read_volume(tmp_path / "demo" / "sct" / "demo_recipe" / f"{patient}_sct.nii.gz")
+    sct = read_volume(tmp_path / "demo" / "sct" / "recipe_anatomy" / f"{patient}_sct.nii.gz")
     assert sct.same_grid_as(read_volume(tmp_path / "demo" / "phantom" / "test" / patient / "mr.nii.gz"))
     with pytest.raises(OutputExistsError):
         run_demo(tmp_path / "demo")

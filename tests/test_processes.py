@@ -18,7 +18,7 @@ RECIPE = {
 """The paper's batch norm in both networks, and all that is hard to share: a penalty, a balance, an average."""
 
 WITHOUT_BATCH_NORM = {"generator.norm": "instance", "discriminator.norm": "none"}
-"""With batch norm the gradients of the two agree to some per cent only: docs/concepts/objectives.md, Limits."""
+"""With batch norm the gradients of the two agree to some per cent only: docs/concepts/recipes.md, Limits."""
 
 TOLERANCE = 1e-4
 """Relative, of every loss term: float32 sums in another order, carried through three updates of both networks."""
@@ -79,9 +79,9 @@ def test_two_processes_train_the_networks_of_one(both):
     assert_same_networks(both)
 
 
-@pytest.mark.parametrize("objective", ["cyclegan", "cut"])
-def test_two_processes_are_one_with_further_networks(cohort, tmp_path, objective):
-    both = in_one_and_two(cohort, tmp_path, objective=objective, **WITHOUT_BATCH_NORM)
+@pytest.mark.parametrize("recipe", ["cyclegan", "cut"])
+def test_two_processes_are_one_with_further_networks(cohort, tmp_path, recipe):
+    both = in_one_and_two(cohort, tmp_path, recipe=recipe, **WITHOUT_BATCH_NORM)
     assert_same_losses(both)
     assert_same_networks(both)
 

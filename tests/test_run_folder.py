@@ -250,16 +250,13 @@ def test_a_models_settings_come_with_it_as_far_as_they_are_known(cohort, tmp_pat
     assert chosen.adversarial.loss == "least_squares"
     assert chosen.generator.width == 4
     assert chosen.training.steps == 7
-    preset = load_settings("brain", prepared=cohort.settings(), model=model)
-    assert (preset.adversarial.loss, preset.generator.width) == (
-        "bce",
-        4,
-    )  # a named preset's recipe, the model's network
+    preset = load_settings("brain", None, {"recipe": "paper"}, cohort.settings(), model)
+    assert (preset.adversarial.loss, preset.generator.width) == ("bce", 4)  # of the model its network alone
 
 
 def test_what_comes_with_a_model_is_its_recipe_alone(cohort, tmp_path):
-    """No tracker, device or weights path of the people it comes from, and no warm-up on the crude guess."""
-    changes = {"prior.warm_up_steps": 1, "training.validate_every": 7, "training.weight_decay": 0.5}
+    """No tracker, device or weights path of the people it comes from."""
+    changes = {"training.validate_every": 7, "training.weight_decay": 0.5}
     train(cohort, tmp_path / "base", settings(**changes))
     plan_file = tmp_path / "base" / "model" / "plan.json"
     plan = json.loads(plan_file.read_text())
@@ -270,7 +267,7 @@ def test_what_comes_with_a_model_is_its_recipe_alone(cohort, tmp_path):
     chosen = load_settings(prepared=cohort.settings(), model=settings_of(tmp_path / "base"))
     assert (chosen.training.loggers, chosen.training.devices, chosen.training.device) == (("tensorboard",), 1, "auto")
     assert (chosen.creps.weights, chosen.inference.device) == ("imagenet", "auto")
-    assert (chosen.prior.warm_up_steps, chosen.training.weight_decay) == (0, 0.5)
+    assert chosen.training.weight_decay == 0.5
 
 
 def test_a_run_that_crashed_can_be_started_from(cohort, tmp_path, monkeypatch):

@@ -9,22 +9,6 @@ from creps.errors import SettingsError
 from creps.settings import Settings, leaf_fields, load_settings, preset_names, to_markdown, to_yaml
 
 
-def test_the_papers_numbers():
-    brain, pelvis = load_settings("brain"), load_settings("pelvis")
-    assert brain == Settings()
-    assert brain.preparation.spacing_mm == (1, 1, 1)
-    assert pelvis.preparation.spacing_mm == (2.5, 1, 1)
-    assert brain.sampling.patch_size == (66, 168, 168)
-    assert pelvis.sampling.patch_size == (32, 224, 224)
-    for settings in (brain, pelvis):
-        assert (settings.training.epochs, settings.training.batch_size) == (200, 8)
-        assert (settings.training.learning_rate, settings.training.weight_decay) == (1e-4, 1e-3)
-        assert settings.creps.weight == 20
-        assert settings.creps.weights == "imagenet"
-        assert settings.inference.fusion == "upper_median"
-        assert settings.sampling.ct_positions == "independent"
-
-
 @pytest.mark.parametrize("name", preset_names())
 def test_every_preset_loads_and_survives_a_file(name, tmp_path):
     settings = load_settings(name)
@@ -63,7 +47,7 @@ def test_layers(tmp_path):
         ("training: {learning_rate: .nan}", "training.learning_rate"),
         ("sampling: {patch_size: [1, 2]}", "sampling.patch_size"),
         ("adversarial: {loss: wasserstein}", "'bce' or 'least_squares'"),
-        ("adversarial: {weight: 0}\ncreps: {weight: 0}", "nothing would be learnt"),
+        ("recipe: paper\nadversarial: {weight: 0}\ncreps: {weight: 0}", "nothing would be learnt"),
         ("discriminator: {conditional: true}", "colocated"),
         ("inference: {patch_overlap: [66, 0, 0]}", "patch_overlap"),
         ("creps: {weights_sha256: xyz}", "hexadecimal"),

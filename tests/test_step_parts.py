@@ -17,7 +17,7 @@ from tests.conftest import TINY
 
 WITHOUT_BATCH_NORM = {
     "generator.norm": "instance", "discriminator.norm": "none", "training.batch_size": 4,
-    "adversarial.gradient_penalty": 0.5, "creps.balance": "always", "prior.smoothness": 1.0,
+    "adversarial.gradient_penalty": 0.5, "creps.balance": "always",
 }  # fmt: skip
 
 

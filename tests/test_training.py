@@ -9,13 +9,11 @@ import torch
 from torchvision import models
 
 from creps.checkpoint import load_tensors
-from creps.data.patches import read_patch
 from creps.errors import CrepsError, ModelError, OutputExistsError, SettingsError
 from creps.losses.adversarial import gradient_penalty, real_or_fake
-from creps.losses.distance import absolute_distance
-from creps.losses.prior import edge_aware_smoothness
 from creps.networks.discriminator import PatchDiscriminator
 from creps.networks.generator import Generator
+from creps.pipeline.crude_guess import ContrastPrior, fit_prior
 from creps.pipeline.prepare import prepare
 from creps.pipeline.train import train
 from creps.settings import leaf_fields, load_settings
@@ -23,9 +21,7 @@ from creps.training.build import build_networks, build_style
 from creps.training.distribution import start_processes
 from creps.training.networks import average_into
 from creps.training.passes import Fakes, Part
-from creps.training.prior import ContrastPrior, fit_prior, open_guesses, write_guesses
 from creps.training.report import StepReport
-from creps.training.sampling import UnpairedPatches, UnpairedSampler
 from creps.training.step import TrainingStep
 from tests.conftest import TINY
 
@@ -103,26 +99,13 @@ def test_reported_terms_are_the_losses_of_the_paper():
     assert report.weights == {"d_real": 1, "d_fake": 1, "adversarial": 1, "style": 20}
 
 
-def test_objectives():
+def test_adversarial_losses():
     logits = torch.tensor([0.3, -2.0])
     bce = -torch.log(torch.sigmoid(logits)).mean()
     torch.testing.assert_close(real_or_fake(logits, True, "bce"), bce)
     torch.testing.assert_close(real_or_fake(logits, False, "bce"), -torch.log(1 - torch.sigmoid(logits)).mean())
     torch.testing.assert_close(real_or_fake(logits, True, "least_squares"), ((logits - 1) ** 2).mean())
     torch.testing.assert_close(real_or_fake(logits, False, "least_squares"), (logits**2).mean())
-
-
-def test_warming_up_teaches_the_generator_alone():
-    chosen = settings(**{"training.learning_rate": 1e-2})
-    fabric = start_processes(chosen.training)
-    networks = build_networks(fabric, chosen, None)
-    step = TrainingStep(fabric, networks, None, chosen)
-    before = [p.clone() for p in networks.discriminator.parameters()]
-    torch.manual_seed(0)
-    mr = torch.rand(2, 1, 24, 24, 24) * 2
-    losses = [float(step.warm_up(mr, torch.full_like(mr, -0.7)).terms["anchor"]) for _ in range(60)]
-    assert losses[-1] < 0.7 * losses[0]
-    assert all(torch.equal(a, b) for a, b in zip(before, networks.discriminator.parameters(), strict=True))
 
 
 def test_the_guess_maps_dark_to_bone_by_place_and_thick_dark_to_air(cohort):
@@ -141,25 +124,6 @@ def test_the_guess_maps_dark_to_bone_by_place_and_thick_dark_to_air(cohort):
     with_air = ContrastPrior(prior.mr, prior.ct, 0.02, prior.spacing_mm).guess(mr, body)
     inner = tuple(slice(s.start + 1, s.stop - 1) for s in cavity)
     assert (with_air[inner] == -1).all()
-
-
-def test_guesses_are_kept_for_training_mrs_only_and_read_with_their_patches(cohort, tmp_path):
-    write_guesses(cohort, tmp_path / "g")
-    guesses = open_guesses(cohort, tmp_path / "g")
-    assert set(guesses) == {case.case for case in cohort.cases("mr", "train")}
-    chosen = settings().sampling
-    sampler = UnpairedSampler(cohort.cases("mr", "train"), cohort.cases("ct", "train"), chosen, 0, 2)
-    item = UnpairedPatches(cohort, sampler, 1, guesses)[0]
-    draw = sampler.draw(0, 0)
-    expected = read_patch(guesses[draw.mr.case], draw.mr_location, fill=-1.0)
-    assert torch.equal(item["guess"][0], torch.from_numpy(expected))
-
-
-def test_a_run_can_start_with_a_warm_up(cohort, tmp_path):
-    train(cohort, tmp_path / "run", settings(**{"prior.warm_up_steps": 2}))
-    rows = list(csv.DictReader((tmp_path / "run" / "curves.csv").read_text().splitlines()))
-    assert [bool(row["anchor"]) for row in rows] == [True, True, False]
-    assert [bool(row["style"]) for row in rows] == [False, False, True]
 
 
 def test_gradient_penalty_of_a_linear_discriminator_is_known():
@@ -340,15 +304,6 @@ def test_after_a_nan_one_can_go_on_with_a_lower_rate(cohort, tmp_path, monkeypat
     assert (tmp_path / "run" / "model" / "plan.json").is_file()
 
 
-def test_ties_to_the_input():
-    assert float(absolute_distance(torch.tensor([1.0, -1.0]), torch.tensor([0.5, -1.0]))) == 0.25
-    sct = torch.zeros(1, 1, 2, 2, 4)
-    sct[..., 2:] = 1.0
-    flat, edged = torch.zeros_like(sct), sct.clone()
-    assert float(edge_aware_smoothness(sct, flat)) == pytest.approx(1 / 9)  # one of three steps, one of three axes
-    assert float(edge_aware_smoothness(sct, edged)) < 1e-4  # where the MR has the edge it is free
-
-
 TRAINING_CHANGES = {
     "adversarial.loss": "least_squares", "adversarial.weight": 0.5, "adversarial.gradient_penalty": 1.0,
     "creps.weight": 5.0, "creps.reduction": "sum", "creps.gram": "batch", "creps.content_weight": 1.0,
@@ -357,8 +312,8 @@ TRAINING_CHANGES = {
     "discriminator.norm": "instance", "discriminator.pooled_logit": True, "discriminator.widths": [4, 4],
     "generator.norm": "instance", "generator.norm_in_blocks": False, "generator.padding": "reflect",
     "cycle.weight": 1.0, "nce.weight": 1.0,
-    "generator.width": 2, "generator.residual_blocks": 2, "prior.warm_up_steps": 1, "prior.weight": 10.0,
-    "prior.smoothness": 1.0, "sampling.ct_positions": "matched", "sampling.mr_positions": "random",
+    "generator.width": 2, "generator.residual_blocks": 2, "simulation.weight": 10.0,
+    "sampling.ct_positions": "matched", "sampling.mr_positions": "random",
     "sampling.patch_size": [24, 24, 28],
     "training.accumulate": 2, "training.batch_size": 1, "training.beta1": 0.5, "training.ema_decay": 0.5,
     "training.learning_rate": 1e-3, "training.discriminator_learning_rate": 1e-3, "training.precision": "bf16",
@@ -376,15 +331,15 @@ ELSEWHERE = {
     "training.steps": "counts", "training.device": "where", "training.devices": "where", "training.nodes": "where",
     "training.checkpoint_activations": "how", "training.workers": "how", "training.log_every": "shows",
     "training.loggers": "shows", "training.validate_every": "shows", "training.validation_cases": "shows",
-    "training.patience": "when",
-    "training.model": "which", "training.checkpoint_every": "keeps", "training.keep_checkpoints": "keeps",
+    "training.model": "which", "training.patience": "when", "training.checkpoint_every": "keeps",
+    "training.keep_checkpoints": "keeps",
 }  # fmt: skip
 """Settings with tests of their own: they change what is kept or shown, or need another cohort."""
 
 
 def test_no_training_setting_is_forgotten():
     sections = ("generator", "discriminator", "adversarial", "creps", "cycle", "nce", "supervised")
-    sections += ("prior", "sampling", "training")
+    sections += ("simulation", "sampling", "training")
     assert {
         f"{s}.{name}" for s, name, _ in leaf_fields() if s in sections
     } == TRAINING_CHANGES.keys() | ELSEWHERE.keys()

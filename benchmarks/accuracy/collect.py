@@ -17,10 +17,10 @@ from typing import Any
 from options import parser, plan_of
 from pictures import draw_curves, draw_patients
 from plan import ARMS, Plan
-from score import load_scores
 
 from creps.io.atomic import write_json
 from creps.provenance import provenance
+from score import load_scores
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"

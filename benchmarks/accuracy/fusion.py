@@ -14,7 +14,6 @@ from typing import Any, get_args
 import numpy as np
 import torch
 from options import parser, plan_of
-from score import truth
 
 from creps import Volume, load, read_volume
 from creps.data.patches import CoveringGrid, covering_grid
@@ -28,6 +27,7 @@ from creps.preprocessing.preparation import prepare_mr
 from creps.preprocessing.resample import resample_onto
 from creps.provenance import provenance
 from creps.settings.choices import Fusion
+from score import truth
 
 FUSIONS: tuple[Fusion, ...] = get_args(Fusion)
 

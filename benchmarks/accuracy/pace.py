@@ -25,6 +25,7 @@ from creps.provenance import provenance
 from creps.training.build import build_networks, build_style
 from creps.training.distribution import start_processes
 from creps.training.sampling import UnpairedPatches, UnpairedSampler
+from creps.training.simulation import simulator
 from creps.training.step import TrainingStep
 
 
@@ -67,7 +68,7 @@ def stepper(plan: Plan, arm: str) -> Callable[[int], None]:
     sampler = UnpairedSampler(
         cohort.cases("mr", "train"), cohort.cases("ct", "train"), settings.sampling, settings.training.seed, size
     )
-    patches = UnpairedPatches(cohort, sampler, 1_000_000)
+    patches = UnpairedPatches(cohort, sampler, 1_000_000, simulator(settings))
     done = 0
 
     def take_steps(count: int) -> None:
@@ -76,7 +77,7 @@ def stepper(plan: Plan, arm: str) -> Callable[[int], None]:
             batch = default_collate([patches[done * size + place] for place in range(size)])
             mr, ct = (batch[name].contiguous(memory_format=torch.channels_last_3d) for name in ("mr", "ct"))
             done += 1
-            step(mr, ct, None, done)
+            step(mr, ct, done, batch.get("simulated"))
 
     return take_steps
 

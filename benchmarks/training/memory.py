@@ -57,7 +57,9 @@ STEPS = 3
 
 def measure(name: str, device: str, steps: int, results: multiprocessing.Queue) -> None:
     preset, changes = CONFIGURATIONS[name]
-    chosen = load_settings(preset, overrides={"creps.weights": "random", "training.device": device, **changes})
+    chosen = load_settings(
+        preset, overrides={"recipe": "paper", "creps.weights": "random", "training.device": device, **changes}
+    )
     style, fabric = build_style(chosen), start_processes(chosen.training)
     started = time.perf_counter()
     estimate = estimate_memory(chosen, style)
@@ -72,7 +74,7 @@ def measure(name: str, device: str, steps: int, results: multiprocessing.Queue) 
         seconds = []
         for _ in range(steps):
             started = time.perf_counter()
-            step(mr, ct, None, 1)
+            step(mr, ct, 1, mr)
             if fabric.device.type == "cuda":
                 torch.cuda.synchronize()
             seconds.append(time.perf_counter() - started)

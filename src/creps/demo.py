@@ -33,11 +33,9 @@ __all__ = ["DemoResult", "run_demo"]
 
 log = logging.getLogger(__name__)
 
-RECIPES = {
-    "head": {"demo": "demo recipe", "demo-paper": "paper's recipe"},
-    "pelvis": {"demo-pelvis": "demo recipe"},
-}
-"""Region → preset → what tables and pictures call it."""
+PRESETS = {"head": "demo", "pelvis": "demo-pelvis"}
+RECIPES = {"head": ("anatomy", "paper"), "pelvis": ("anatomy",)}
+"""Region → what is trained on it."""
 
 SHIPPED_MODELS = {"head": "demo_model"}
 PICTURED = 2
@@ -102,18 +100,18 @@ def run_demo(
     if folder.exists():
         raise OutputExistsError(f"{folder} is already there.", "Name another folder, or delete this one first.")
     cohort = cohort or DemoCohort()
-    names = RECIPES[cohort.region]
-    recipes = {preset: load_settings(preset, overrides=overrides) for preset in names}
+    preset, changes = PRESETS[cohort.region], overrides or {}
+    recipes = {name: load_settings(preset, overrides={**changes, "recipe": name}) for name in RECIPES[cohort.region]}
     log.info("writing phantom patients with known truth: %s", cohort.region)
     write_cohort(folder / "phantom", progress=progress, **asdict(cohort))
     training_folder = folder / "phantom" / "train"
     log.info("preparing MR and CT of different patients")
     prepared = prepare(training_folder, training_folder, folder / "cohort", next(iter(recipes.values())), progress)
     models = {}
-    for preset, settings in recipes.items():
-        log.info("training the %s (preset %s)", names[preset], preset)
+    for recipe, settings in recipes.items():
+        log.info("training recipe %s (preset %s)", recipe, preset)
         started = time.perf_counter()
-        models[names[preset]] = train(prepared, folder / "runs" / preset, settings)
+        models[f"recipe {recipe}"] = train(prepared, folder / "runs" / recipe, settings)
         log.info("trained in %.0f s", time.perf_counter() - started)
     shipped = shipped_model(cohort.region)
     if shipped is not None:

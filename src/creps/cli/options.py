@@ -20,9 +20,9 @@ __all__ = [
     "PATH",
     "SettingsCommand",
     "chosen_overrides",
-    "objective",
     "preset",
     "progress_bar",
+    "recipe",
     "set_up_logging",
     "settings_file",
 ]
@@ -32,7 +32,7 @@ PATH = click.Path(path_type=Path)
 settings_file = click.option(
     "-s", "--settings", "settings_path", type=PATH, help="Settings file (YAML); never rewritten."
 )
-preset = click.option("-p", "--preset", help="Preset that the settings start from: brain, pelvis, demo or demo-paper.")
+preset = click.option("-p", "--preset", help="Preset that the settings start from: brain, pelvis, demo or demo-pelvis.")
 
 
 class SettingsCommand(click.Command):
@@ -80,16 +80,23 @@ class SettingsCommand(click.Command):
 
 
 def _option(section: str, name: str, field: FieldInfo) -> click.Option:
-    default = field.default
-    shown = ",".join(map(str, default)) if isinstance(default, tuple) else str(default).lower()
+    from creps.settings.recipes import RECIPES, USUAL_RECIPE
+
+    paper = _written(field.default)
+    usual = _written(RECIPES[USUAL_RECIPE].get(section, {}).get(name, field.default))
+    shown = f"default: {paper}" if usual == paper else f"recipe {USUAL_RECIPE}: {usual}, paper: {paper}"
     return click.Option(
         [f"{section}__{name}", f"--{section}.{name}"],
         metavar="VALUE",
         default=None,
-        help=f"{field.description} [brain preset: {shown}]",
+        help=f"{field.description} [{shown}]",
         expose_value=False,
         callback=_remember,
     )
+
+
+def _written(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value).lower()
 
 
 def _remember(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
@@ -114,13 +121,24 @@ def _parsed(key: str, value: str) -> Any:
     return parsed
 
 
-objective = click.option(
-    "--objective",
-    metavar="NAME",
-    expose_value=False,
-    callback=_remember,
-    help="Loss terms that the training starts from: creps, cyclegan, cut, or supervised (needs registered pairs).",
-)
+def _refuse_objective(_: click.Context, __: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        from creps.settings import of_this_version
+
+        name = of_this_version({"objective": value})["recipe"]
+        raise click.UsageError(f"--objective is --recipe now: write --recipe {name}.")
+
+
+def recipe(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The option for the recipe, and the one that it was before."""
+    command = click.option(
+        "--recipe",
+        metavar="NAME",
+        expose_value=False,
+        callback=_remember,
+        help="What the training is made of: anatomy (default), paper, cyclegan, cut, or supervised (registered pairs).",
+    )(command)
+    return click.option("--objective", hidden=True, expose_value=False, callback=_refuse_objective)(command)
 
 
 def chosen_overrides(ctx: click.Context) -> dict[str, Any]:

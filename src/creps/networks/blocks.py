@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
 from torch import nn
-from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from creps.settings.choices import Norm, Padding
@@ -18,27 +16,12 @@ LEAKY_SLOPE = 0.2
 """LeakyReLU slope of the residual blocks and of the discriminator (section 2.2, cGAN)."""
 
 
-class ChannelNorm(nn.Module):
-    """Layer norm over the channels of each voxel: no other voxel and no other patch has a say."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, C, D, H, W) → the same shape."""
-        return functional.layer_norm(x.movedim(1, -1), x.shape[1:2], self.weight, self.bias).movedim(-1, 1)
-
-
 def norm3d(kind: Norm, channels: int) -> nn.Module:
     """A normalisation layer over (B, channels, D, H, W); `none` passes its input on."""
     if kind == "batch":
         return nn.BatchNorm3d(channels)
     if kind == "instance":
         return nn.InstanceNorm3d(channels, affine=True)
-    if kind == "channel":
-        return ChannelNorm(channels)
     return nn.Identity()
 
 

@@ -8,11 +8,11 @@ import numpy as np
 from skimage.exposure import match_histograms
 
 from creps.data.cohort import Cohort
+from creps.pipeline.crude_guess import fit_prior
 from creps.preprocessing.intensity import AIR_HU, network_to_hu
 from creps.preprocessing.mask import Mask
 from creps.preprocessing.preparation import prepare_mr
 from creps.preprocessing.resample import resample_onto
-from creps.training.prior import fit_prior
 from creps.volume import Array, Volume
 
 __all__ = ["Baseline", "constant_water", "histogram_matched", "unpaired_baselines"]
@@ -36,8 +36,8 @@ def histogram_matched(mr: Volume, body: Mask, values_hu: Array) -> Volume:
 def unpaired_baselines(cohort: Cohort) -> dict[str, Baseline]:
     """Baselines from the training images of an unpaired cohort, by what tables call them.
 
-    Constant water; the MR with the histogram of the CTs' bodies; and the guess by contrast and depth that
-    the demo's recipe is tied to (`creps.training.prior`).
+    Constant water; the MR with the histogram of the CTs' bodies; and the guess by contrast and depth of
+    `creps.pipeline.crude_guess`.
     """
     cts = [(cohort.array(case), cohort.body(case)) for case in cohort.cases("ct", "train")]
     values_hu = network_to_hu(np.concatenate([array[body] for array, body in cts]))
@@ -47,7 +47,7 @@ def unpaired_baselines(cohort: Cohort) -> dict[str, Baseline]:
         return histogram_matched(mr, body, values_hu)
 
     def guess(mr: Volume, body: Mask) -> Volume:
-        del body  # the guess finds its own, as the training does
+        del body  # the guess finds its own
         prepared = prepare_mr(mr, cohort.manifest.preparation, "the MR")
         coarse = prepared.grid.with_array(network_to_hu(prior.guess(prepared.array, prepared.body)))
         return resample_onto(coarse, mr.reoriented()).reoriented(mr.direction)

@@ -6,7 +6,6 @@
     record.json                      versions, hashes, cohort, sessions (from step, to step, how each ended)
     log.txt  curves.csv  curves.png  pictures/  tensorboard/
     checkpoints/step_00000500/       for going on
-    guesses/                         what the prior terms tie the sCT to, if they are used
     last/  ema/  best/               models: last weights, their moving average, lowest validation score
     model/                           the one to use: a copy of one of these
 """
@@ -218,9 +217,9 @@ class RunFolder:
 
 def _refuse_other_settings(before: Settings, now: Settings, path: Path) -> None:
     old, new = before.model_dump(exclude={"inference", "preset"}), now.model_dump(exclude={"inference", "preset"})
-    if old.pop("objective") != new.pop("objective"):
+    if old.pop("recipe") != new.pop("recipe"):
         raise SettingsError(
-            f"The run was started with objective {before.objective} ({path}), now it is {now.objective}.",
+            f"The run was started with recipe {before.recipe} ({path}), now it is {now.recipe}.",
             "Resume without changing it, or start a new run.",
         )
     for section, values in old.items():

@@ -11,7 +11,7 @@ import torch
 
 from creps.checkpoint import TRAINING_STATE, Plan, latest_checkpoint, load_model, load_plan
 from creps.errors import SettingsError
-from creps.settings import Settings, leaf_fields
+from creps.settings import Settings, leaf_fields, of_this_version
 from creps.training.networks import Networks
 from creps.training.state import load_companions
 
@@ -70,8 +70,7 @@ def settings_of(folder: Path) -> dict[str, Any]:
     """The recipe that a model was trained with, as far as this version knows it.
 
     The recipe only: where and how long it was trained, what it was shown with, and the path of perceptual
-    weights belong to the machine and the people it comes from. It starts without a warm-up, which would
-    teach it the crude guess again.
+    weights belong to the machine and the people it comes from.
 
     Args:
         folder: A model, a run or a checkpoint.
@@ -80,15 +79,14 @@ def settings_of(folder: Path) -> dict[str, Any]:
         ModelError: it is none of these.
     """
     plan = load_plan(folder)
-    recorded = plan.training.get("settings", {})
-    chosen: dict[str, Any] = {"objective": recorded["objective"]} if "objective" in recorded else {}
+    recorded = of_this_version(plan.training.get("settings", {}))
+    chosen: dict[str, Any] = {"recipe": recorded.get("recipe", "paper")}  # as before there were recipes
     for section, name, _ in leaf_fields():
         recipe = section != "preparation" and (section != "training" or name in RECIPE)
         if recipe and name in recorded.get(section, {}):
             chosen.setdefault(section, {})[name] = recorded[section][name]
     if chosen.get("creps", {}).get("weights") not in ("imagenet", "random"):
         chosen.get("creps", {}).pop("weights", None)
-    chosen.setdefault("prior", {})["warm_up_steps"] = 0
     inference = {k: v for k, v in plan.inference.model_dump().items() if k != "device"}
     return chosen | {"generator": plan.generator.model_dump(), "inference": inference}
 

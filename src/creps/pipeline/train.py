@@ -27,8 +27,8 @@ from creps.training.interruption import Interruption
 from creps.training.loop import TrainingLoop
 from creps.training.memory import MemoryEstimate, estimate_memory, free_bytes, settings_that_fit
 from creps.training.monitor import Monitor
-from creps.training.prior import open_guesses, write_guesses
 from creps.training.sampling import UnpairedPatches, UnpairedSampler
+from creps.training.simulation import simulator
 from creps.training.state import load_checkpoint
 from creps.training.step import TrainingStep
 from creps.training.trackers import check_installed, open_trackers
@@ -45,7 +45,7 @@ PROCESS_ENDED = ("connection closed by peer", "connection reset by peer", "nccl"
 def train(
     cohort: Cohort, folder: Path, settings: Settings, *, resume: bool = False, origin: Path | None = None
 ) -> Path:
-    """Train a model, without pairs unless its objective asks for them.
+    """Train a model, without pairs unless its recipe asks for them.
 
     Args:
         cohort: What to train on.
@@ -139,12 +139,9 @@ def _open(
         settings.training.batch_size,
     )
     run_id = on_first_process(fabric, partial(run.open, start))
-    guesses = None
-    if settings.prior.needs_guess:
-        place = run.path / "guesses"
-        first_process_only(fabric, partial(write_guesses, cohort, place))
-        guesses = open_guesses(cohort, place)
-    return UnpairedPatches(cohort, sampler, total_steps(settings, sampler.samples_per_epoch), guesses, settings.prior.simulated > 0), run_id
+    return UnpairedPatches(
+        cohort, sampler, total_steps(settings, sampler.samples_per_epoch), simulator(settings)
+    ), run_id
 
 
 @contextmanager
@@ -198,12 +195,12 @@ def _say_what_runs(
     training, processes = settings.training, fabric.world_size
     log.info(NOTICE)
     log.info(
-        "training on %d MR and %d CT cases, %s; preset %s, objective %s; %s%s, %s",
+        "training on %d MR and %d CT cases, %s; preset %s, recipe %s; %s%s, %s",
         len(cohort.cases("mr", "train")),
         len(cohort.cases("ct", "train")),
         "paired" if settings.sampling.ct_positions == "colocated" else "no pairs",
         settings.preset,
-        settings.objective,
+        settings.recipe,
         fabric.device,
         f" x {processes} processes" if processes > 1 else "",
         training.precision,

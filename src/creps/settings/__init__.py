@@ -7,11 +7,12 @@ from creps.settings.losses import (
     CrepsSettings,
     CycleSettings,
     NceSettings,
-    PriorSettings,
+    SimulationSettings,
     SupervisedSettings,
 )
 from creps.settings.networks import DiscriminatorSettings, GeneratorSettings
 from creps.settings.preparation import PreparationSettings
+from creps.settings.recipes import of_this_version
 from creps.settings.reference import to_markdown
 from creps.settings.training import SamplingSettings, TrainingSettings
 from creps.settings.tree import Settings, leaf_fields, sections
@@ -25,13 +26,14 @@ __all__ = [
     "InferenceSettings",
     "NceSettings",
     "PreparationSettings",
-    "PriorSettings",
     "SamplingSettings",
     "Settings",
+    "SimulationSettings",
     "SupervisedSettings",
     "TrainingSettings",
     "leaf_fields",
     "load_settings",
+    "of_this_version",
     "preset_names",
     "sections",
     "to_markdown",

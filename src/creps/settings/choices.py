@@ -10,16 +10,16 @@ __all__ = [
     "CtPositions",
     "Fusion",
     "Norm",
-    "ObjectiveName",
     "Padding",
     "Precision",
+    "RecipeName",
     "Tracker",
 ]
 
-Norm = Literal["batch", "instance", "channel", "none"]
+Norm = Literal["batch", "instance", "none"]
 Padding = Literal["zeros", "reflect", "replicate"]
 BackboneName = Literal["convnext_tiny", "vgg16"]
-ObjectiveName = Literal["creps", "cyclegan", "cut", "supervised"]
+RecipeName = Literal["anatomy", "paper", "cyclegan", "cut", "supervised"]
 AdversarialLoss = Literal["bce", "least_squares"]
 CtPositions = Literal["independent", "matched", "colocated"]
 Fusion = Literal["upper_median", "median", "mean", "gaussian"]

@@ -13,19 +13,35 @@ import yaml
 from pydantic import ValidationError
 
 from creps.errors import SettingsError
-from creps.settings.objectives import OBJECTIVES, without_weights_of_another
+from creps.settings.recipes import RECIPES, USUAL_RECIPE, of_this_version, without_what_another_decides
 from creps.settings.tree import Settings, leaf_fields, sections
 
-__all__ = ["load_settings", "preset_names", "to_yaml"]
+__all__ = ["load_settings", "preset_names", "preset_values", "to_yaml"]
 
 
 log = logging.getLogger(__name__)
+
+FORMER_PRESETS = {"demo-paper": "demo"}
+"""Presets that cohorts, runs and files of earlier versions name → those that have their sizes now."""
 
 
 def preset_names() -> list[str]:
     """Names of the presets that ship with creps."""
     folder = resources.files("creps") / "presets"
     return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
+
+
+def preset_values(name: str) -> dict[str, Any]:
+    """Sections of a preset: what belongs to a size, and no weights.
+
+    Raises:
+        SettingsError: there is no such preset.
+    """
+    if name not in preset_names():
+        raise SettingsError(f"There is no preset '{name}'.", f"The presets are: {', '.join(preset_names())}.")
+    text = (resources.files("creps") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
+    content: dict[str, Any] = yaml.safe_load(text) or {}
+    return content
 
 
 def load_settings(
@@ -35,12 +51,12 @@ def load_settings(
     prepared: Settings | None = None,
     model: Mapping[str, Any] | None = None,
 ) -> Settings:
-    """Layer defaults, an objective, a preset, the settings of a model, a settings file and single values.
+    """Layer defaults, a recipe, a preset, the settings of a model, a settings file and single values.
 
     Args:
         preset: Name of a shipped preset; wins over the file's own ``preset:`` line.
         file: YAML file; never rewritten.
-        overrides: ``{"training.steps": 100, "objective": "cut"}``.
+        overrides: ``{"training.steps": 100, "recipe": "cut"}``.
         prepared: Settings that a cohort was prepared with: its preset is the default one and its
             preparation stands; asking for another is an error.
         model: Sections of a model to start from; beside a named preset only its generator counts.
@@ -49,18 +65,21 @@ def load_settings(
         SettingsError: unknown key (the nearest is named), wrong value, unreadable file, or another
             preparation than that of the cohort.
     """
-    tree = _read_yaml(file) if file else {}
-    named = tree.pop("preset", None)
-    chosen = preset or named or (prepared.preset if prepared else "brain")
-    start = _preset(chosen)
+    tree = of_this_version(_read_yaml(file), str(file)) if file else {}
+    own_preset = tree.pop("preset", None)
+    named = str(preset or own_preset or "")
+    if named in FORMER_PRESETS:
+        log.info("preset %s is preset %s with recipe paper now", named, FORMER_PRESETS[named])
+        tree = {"recipe": "paper", **tree}
+    chosen = named or (prepared.preset if prepared else "brain")
+    chosen = FORMER_PRESETS.get(chosen, chosen)
+    start = preset_values(chosen)
     if prepared is not None:
         _refuse_other_preset(chosen, start, prepared)
         start["preparation"] = prepared.preparation.model_dump()
-    taken = {k: v for k, v in (model or {}).items() if k == "generator" or not (preset or named)}
-    fresh = {"prior": {"warm_up_steps": 0}} if model else {}  # it would teach the model the crude guess again
-    layers = _layered(start, taken, fresh, tree, _sections(overrides or {}))
+    layers = _layered(start, {} if named else model or {}, _always_of(model or {}), tree, _sections(overrides or {}))
     source = ", ".join([*([str(file)] if file else []), *(["the command line"] if overrides else [])])
-    settings = _validated({"preset": chosen, **layers}, source or f"preset {chosen}")
+    settings = _validated({**layers, "preset": chosen}, source or f"preset {chosen}")
     if prepared is not None and settings.preparation != prepared.preparation:
         _refuse_other_preparation(settings, prepared)
     return settings
@@ -69,7 +88,7 @@ def load_settings(
 def to_yaml(settings: Settings, header: str = "") -> str:
     """The whole tree as YAML, each value under a comment that explains it."""
     lines = [f"# {line}" for line in header.splitlines()]
-    for name in ("preset", "objective"):
+    for name in ("preset", "recipe"):
         lines += [f"# {Settings.model_fields[name].description}", f"{name}: {getattr(settings, name)}"]
     for section, kind in sections():
         lines += ["", f"# {(kind.__doc__ or '').splitlines()[0]}", f"{section}:"]
@@ -81,26 +100,34 @@ def to_yaml(settings: Settings, header: str = "") -> str:
 
 
 def _layered(
-    preset: dict[str, Any], model: dict[str, Any], fresh: dict[str, Any], file: dict[str, Any], single: dict[str, Any]
+    preset: dict[str, Any],
+    model: Mapping[str, Any],
+    always: dict[str, Any],
+    file: dict[str, Any],
+    single: dict[str, Any],
 ) -> dict[str, Any]:
-    """One tree of them all, above the objective that the last of them names; file and single values count in full."""
-    named = [part["objective"] for part in (preset, model, file, single) if "objective" in part]
-    objective = str(named[-1]) if named else "creps"
-    before = [without_weights_of_another(part, objective) for part in (preset, model)]
-    written = without_weights_of_another(file, objective) if "objective" in file else file
-    _say_what_is_left_behind(file, written, objective)
+    """One tree of them all, above the recipe that the last of them names."""
+    of_model = {"recipe": "paper", **of_this_version(model)} if model else {}  # the only one before there was a choice
+    recipe = next((str(part["recipe"]) for part in (single, file, of_model) if "recipe" in part), USUAL_RECIPE)
+    inherited, written = (without_what_another_decides(part, recipe) for part in (of_model, file))
+    _say_what_is_left_behind(file, written, recipe)
     layers: dict[str, Any] = {}
-    for part in (OBJECTIVES.get(objective, {}), *before, fresh, written, single, {"objective": objective}):
+    for part in (RECIPES.get(recipe, {}), preset, inherited, always, written, single, {"recipe": recipe}):
         _merge(layers, part)
     return layers
 
 
-def _say_what_is_left_behind(file: dict[str, Any], written: dict[str, Any], objective: str) -> None:
-    """Name the weights of a file for another objective that were changed in it: they do not count."""
-    if written.keys() != file.keys() or written == file:
+def _always_of(model: Mapping[str, Any]) -> dict[str, Any]:
+    """What a model brings along whatever preset and recipe: its shape."""
+    return {"generator": model["generator"]} if "generator" in model else {}
+
+
+def _say_what_is_left_behind(file: dict[str, Any], written: dict[str, Any], recipe: str) -> None:
+    """Name what was changed in a file for another recipe and does not count."""
+    if written == file:
         return
-    own = str(file["objective"])
-    usual = _validated({**OBJECTIVES.get(own, {}), "objective": own}, "the file").model_dump(mode="json")
+    own = str(file["recipe"])
+    usual = _validated({**RECIPES.get(own, {}), "recipe": own}, "the file").model_dump(mode="json")
     left = [
         f"{section}.{name}"
         for section, values in file.items()
@@ -109,8 +136,8 @@ def _say_what_is_left_behind(file: dict[str, Any], written: dict[str, Any], obje
         if values[name] != usual.get(section, {}).get(name)
     ]
     if left:
-        said = "the file is written for objective %s, so these settings of it do not count for %s: %s"
-        log.warning(said, own, objective, ", ".join(sorted(left)))
+        said = "the file is written for recipe %s, so these settings of it do not count for %s: %s"
+        log.warning(said, own, recipe, ", ".join(sorted(left)))
 
 
 def _sections(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -120,14 +147,6 @@ def _sections(values: Mapping[str, Any]) -> dict[str, Any]:
         section, _, name = key.partition(".")
         _merge(tree, {section: {name: value} if name else value})
     return tree
-
-
-def _preset(name: str) -> dict[str, Any]:
-    if name not in preset_names():
-        raise SettingsError(f"There is no preset '{name}'.", f"The presets are: {', '.join(preset_names())}.")
-    text = (resources.files("creps") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
-    content: dict[str, Any] = yaml.safe_load(text) or {}
-    return content
 
 
 def _refuse_other_preset(name: str, preset: dict[str, Any], prepared: Settings) -> None:
@@ -202,6 +221,8 @@ def _validated(tree: dict[str, Any], source: str) -> Settings:
 
 
 def _nearest(key: str) -> str:
+    if key == "objective":
+        return "It is 'recipe' now."
     known = [f"{section}.{name}" for section, name, _ in leaf_fields()]
     by_name = {name.rpartition(".")[2]: name for name in known}
     last = key.rpartition(".")[2]

@@ -14,7 +14,7 @@ __all__ = [
     "CrepsSettings",
     "CycleSettings",
     "NceSettings",
-    "PriorSettings",
+    "SimulationSettings",
     "SupervisedSettings",
 ]
 
@@ -94,22 +94,8 @@ class SupervisedSettings(Section):
     """Weight of the mean L1 distance between the sCT and the CT facing it, in network units; needs `sampling.ct_positions: colocated`; 0 is off."""
 
 
-class PriorSettings(Section):
-    """Ties of the sCT to its MR (not in the paper): a crude guess from unpaired grey-value statistics, and edges."""
+class SimulationSettings(Section):
+    """MR simulated from CT (not in the paper): an MR of random contrast is painted over the CT patch, which is the truth for it."""
 
-    warm_up_steps: Annotated[int, Field(ge=0)] = 0
-    """First steps in which the generator alone learns the guess: grey values matched in reversed order by depth under the skin; 0 is off."""
     weight: NotNegative = 0.0
-    """Weight of the distance to the guess after that; 0 is off."""
-    smoothness: NotNegative = 0.0
-    """Weight of the term that keeps the sCT smooth where the MR is; edges of the MR are free; 0 is off."""
-
-    simulated: NotNegative = 0.0
-    """Weight."""
-    mind: NotNegative = 0.0
-    """Weight."""
-
-    @property
-    def needs_guess(self) -> bool:
-        """Whether a guess is used at all."""
-        return self.warm_up_steps > 0 or self.weight > 0
+    """Weight of the mean L1 distance between that CT and the sCT of the simulated MR, in network units; 0 is off."""

@@ -2,7 +2,7 @@
 
 The attribute docstrings of the sections are the help of the command line and the comments of a written
 settings file. "Paper" is Hémon et al. 2023; defaults without a source are ours. Values are layered:
-defaults < objective < preset < settings file < command line, see `creps.settings.objectives`.
+defaults < recipe < preset < model < settings file < command line, see `creps.settings.recipes`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pydantic import BaseModel, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
-from creps.settings.choices import ObjectiveName
+from creps.settings.choices import RecipeName
 from creps.settings.fields import Section
 from creps.settings.inference import InferenceSettings
 from creps.settings.losses import (
@@ -20,24 +20,24 @@ from creps.settings.losses import (
     CrepsSettings,
     CycleSettings,
     NceSettings,
-    PriorSettings,
+    SimulationSettings,
     SupervisedSettings,
 )
 from creps.settings.networks import DiscriminatorSettings, GeneratorSettings
-from creps.settings.objectives import refuse_contradictions
 from creps.settings.preparation import PreparationSettings
+from creps.settings.recipes import refuse_contradictions
 from creps.settings.training import SamplingSettings, TrainingSettings
 
 __all__ = ["Settings", "leaf_fields", "sections"]
 
 
 class Settings(Section):
-    """Every setting of creps; the defaults are the paper's for the brain."""
+    """Every setting of creps; the defaults are the paper's for the brain, `load_settings` lays a recipe over them."""
 
     preset: str = "brain"
     """The preset that these settings started from."""
-    objective: ObjectiveName = "creps"
-    """What the weights of the loss terms start from: `creps` (paper), `cyclegan`, `cut`, or `supervised` (needs registered pairs)."""
+    recipe: RecipeName = "paper"
+    """What losses, networks, sampling, training and inference start from: `anatomy` (taken where none is named: the best that we found), `paper` (exact), `cyclegan`, `cut`, or `supervised` (needs registered pairs)."""
     preparation: PreparationSettings = PreparationSettings()
     generator: GeneratorSettings = GeneratorSettings()
     discriminator: DiscriminatorSettings = DiscriminatorSettings()
@@ -46,7 +46,7 @@ class Settings(Section):
     cycle: CycleSettings = CycleSettings()
     nce: NceSettings = NceSettings()
     supervised: SupervisedSettings = SupervisedSettings()
-    prior: PriorSettings = PriorSettings()
+    simulation: SimulationSettings = SimulationSettings()
     sampling: SamplingSettings = SamplingSettings()
     training: TrainingSettings = TrainingSettings()
     inference: InferenceSettings = InferenceSettings()

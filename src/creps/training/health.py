@@ -35,8 +35,8 @@ DRIFT_VALIDATIONS, DRIFT = 4, 1.25
 """A score that has stood this many validations above the best one by this factor drifts."""
 
 AGAIN = (
-    "Take best/, or start again with another training.seed, a lower training.learning_rate or a term that ties the sCT "
-    "to the MR (prior.weight)."
+    "Take best/, or start again with another training.seed, a lower training.learning_rate, "
+    "or a term that ties the sCT to the MR (simulation.weight)."
 )
 
 MODES_HU = 500.0
@@ -105,8 +105,8 @@ def _modes(validations: Sequence[Row]) -> str | None:
     if not difference > MODES_HU:
         return None
     return (
-        f"In evaluation mode the generator differs by {difference:.0f} HU from training mode: batch norm has not seen enough "
-        "like the validation cases. Try a larger training.batch_size or another generator.norm."
+        f"In evaluation mode the generator differs by {difference:.0f} HU from training mode: batch norm has not seen "
+        "enough like the validation cases. Try a larger training.batch_size or another generator.norm."
     )
 
 

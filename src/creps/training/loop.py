@@ -184,13 +184,7 @@ class TrainingLoop:
         if isinstance(batch, CrepsError):
             raise batch
         mr, ct = (batch[name].contiguous(memory_format=torch.channels_last_3d) for name in ("mr", "ct"))
-        guess = batch.get("guess")
-        warming_up = guess is not None and done <= self.step.settings.prior.warm_up_steps
-        report = (
-            self.step.warm_up(mr, guess)
-            if warming_up and guess is not None
-            else self.step(mr, ct, guess, done, batch.get("simulated"))
-        )
+        report = self.step(mr, ct, done, batch.get("simulated"))
         if self.networks.averaged is not None:
             average_into(self.networks.averaged, self.networks.generator, self.settings.ema_decay, done)
         return report
@@ -229,7 +223,7 @@ class TrainingLoop:
             if looks:
                 self._diagnose(monitor)
         balance = self.networks.balance
-        if balance.steps and done == self.step.settings.prior.warm_up_steps + balance.steps:
+        if balance.steps and done == balance.steps:
             log.info("style weight balanced and frozen at %.6g", float(balance.weight))
 
     def _diagnose(self, monitor: Monitor, *, say_all: bool = False) -> None:

@@ -26,6 +26,7 @@ from creps.networks.generator import Generator
 from creps.networks.projector import Projector
 from creps.settings import Settings
 from creps.training.build import build_modules
+from creps.training.passes import judges_sct
 
 __all__ = ["MemoryEstimate", "estimate_memory", "free_bytes", "settings_that_fit"]
 
@@ -116,7 +117,9 @@ def _passes(settings: Settings) -> tuple[int, int, int]:
     """Graphs alive in the generators' update: of own inputs, of further whole passes, of the encoder alone."""
     cycle, identity = settings.cycle.weight > 0, settings.cycle.identity_weight > 0
     contrast, contrast_identity = settings.nce.weight > 0, settings.nce.identity_weight > 0
-    return 1 + cycle, 2 * cycle + 2 * identity + contrast_identity, contrast + contrast_identity
+    simulation = settings.simulation.weight > 0
+    own = 1 + cycle if judges_sct(settings) else 0
+    return own, 2 * cycle + 2 * identity + contrast_identity + simulation, contrast + contrast_identity
 
 
 def _comparing(

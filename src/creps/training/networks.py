@@ -20,7 +20,7 @@ class Networks:
     """What is trained, what it is trained with, and what comes of it.
 
     Attributes:
-        generators: ``generator`` (MR → sCT) and, where the objective has them, ``inverse_generator`` (CT → MR) and
+        generators: ``generator`` (MR → sCT) and, where the recipe has them, ``inverse_generator`` (CT → MR) and
             ``projector`` (heads of PatchNCE).
         discriminators: ``discriminator`` (CT or sCT → logits) and ``mr_discriminator``; empty without an adversarial
             term.
@@ -44,17 +44,17 @@ class Networks:
 
     @property
     def inverse_generator(self) -> Generator:
-        """CT → MR, for objectives with a cycle."""
+        """CT → MR, for recipes with a cycle."""
         return cast(Generator, self.generators["inverse_generator"])
 
     @property
     def projector(self) -> Projector:
-        """Heads on the generator's features, for objectives with PatchNCE."""
+        """Heads on the generator's features, for recipes with PatchNCE."""
         return cast(Projector, self.generators["projector"])
 
     @property
     def discriminator(self) -> nn.Module:
-        """CT or sCT → logits, for objectives with an adversarial term."""
+        """CT or sCT → logits, for recipes with an adversarial term."""
         return self.discriminators["discriminator"]
 
     def named(self) -> dict[str, nn.Module]:

@@ -13,15 +13,14 @@ from creps.networks.blocks import frozen_statistics
 from creps.settings import Settings
 from creps.training.networks import Networks
 
-__all__ = ["Fakes", "Part", "Passes"]
+__all__ = ["Fakes", "Part", "Passes", "judges_sct"]
 
 
 class Part(NamedTuple):
-    """A part of a batch: MR, CT and, where there are any, CT guesses, each (B, 1, D, H, W)."""
+    """A part of a batch: MR, CT and, where there is one, the MR simulated from it, each (B, 1, D, H, W)."""
 
     mr: torch.Tensor
     ct: torch.Tensor
-    guess: torch.Tensor
     simulated: torch.Tensor
 
 
@@ -61,7 +60,8 @@ class Passes:
     def fakes(self, part: Part) -> Fakes:
         """The passes that batch norm's running statistics follow: the generators' own inputs."""
         back = self.generate(self.networks.inverse_generator, part.ct) if self.settings.cycle.weight > 0 else None
-        return Fakes(self.generate(self.networks.generator, part.mr), back)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and judges_sct(self.settings)):
+            return Fakes(self.generate(self.networks.generator, part.mr), back)
 
     def generate(self, generator: nn.Module, image: torch.Tensor) -> torch.Tensor:
         """An image through a generator, (B, 1, D, H, W) in float32."""
@@ -94,3 +94,9 @@ class Passes:
     def autocast(self) -> AbstractContextManager[object]:
         """The precision of the run."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.training.precision == "bf16")
+
+
+def judges_sct(settings: Settings) -> bool:
+    """Whether any term looks at the sCT; otherwise the MR's own pass only moves batch norm's statistics."""
+    terms = (settings.adversarial, settings.creps, settings.cycle, settings.nce, settings.supervised)
+    return any(term.weight > 0 for term in terms) or settings.creps.content_weight > 0

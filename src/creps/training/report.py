@@ -11,7 +11,7 @@ __all__ = ["TERMS", "StepReport"]
 TERMS = (
     *("d_real", "d_fake", "r1", "d_real_mr", "d_fake_mr", "r1_mr", "adversarial", "adversarial_mr"),
     *("style", "content", "cycle_mr", "cycle_ct", "identity_mr", "identity_ct", "nce", "nce_identity"),
-    *("supervised", "simulated", "mind", "anchor", "smoothness"),
+    *("supervised", "simulated"),
 )
 """Every loss term that a step may report."""
 

@@ -5,7 +5,7 @@ Nothing here depends on workers, on earlier draws or on where a run was resumed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -18,12 +18,14 @@ from creps.data.patches import PatchLocation, Triple, centred_location, covering
 from creps.errors import CohortError, CrepsError
 from creps.preprocessing.intensity import AIR_NETWORK
 from creps.settings import SamplingSettings
-from creps.training.simulation import simulate_mr
 from creps.volume import Array
 
 __all__ = ["Draw", "UnpairedPatches", "UnpairedSampler"]
 
-MR_STREAM, CT_STREAM, ORDER_STREAM = 0, 1, 2
+MR_STREAM, CT_STREAM, ORDER_STREAM, SIMULATION_STREAM = 0, 1, 2, 4  # 3: places of PatchNCE
+
+Simulator = Callable[..., Array]
+"""(CT patch, its body mask, rng=generator) → MR patch, see `creps.training.simulation`."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ class UnpairedSampler:
     def draw(self, step: int, index: int) -> Draw:
         """The sample at place `index` of the batch of `step`."""
         mr, mr_location = self._draw_mr(step, index)
-        rng = self._rng(CT_STREAM, step, index)
+        rng = self.generator(CT_STREAM, step, index)
         if self.settings.ct_positions == "colocated":
             return Draw(mr, mr_location, self._facing[mr.case], mr_location)
         if self.settings.ct_positions == "matched":
@@ -96,7 +98,7 @@ class UnpairedSampler:
         sample = step * self.batch_size + index
         if self.settings.mr_positions == "grid":
             return self._grid[self._visit(sample)]
-        rng = self._rng(MR_STREAM, step, index)
+        rng = self.generator(MR_STREAM, step, index)
         case = self._any(self._mr_centres, rng)
         return case, _inside_body(case, self.settings.patch_size, rng)
 
@@ -122,7 +124,8 @@ class UnpairedSampler:
             cases = [case for centre in allowed for case in centre]
         return cases[int(rng.integers(len(cases)))]
 
-    def _rng(self, stream: int, step: int, index: int) -> np.random.Generator:
+    def generator(self, stream: int, step: int, index: int) -> np.random.Generator:
+        """Of what is drawn for one sample: streams do not share numbers."""
         return np.random.default_rng(np.random.SeedSequence([self.seed, stream, step, index]))
 
 
@@ -135,20 +138,19 @@ class UnpairedPatches(Dataset[dict[str, torch.Tensor] | CrepsError]):
         cohort: Where arrays are read from.
         sampler: Which patches are read.
         steps: Steps of the run.
-        guesses: For each MR case a CT guess on its grid, to be read along.
+        simulator: Paints an MR over each CT patch, if one is to be read along.
     """
 
     def __init__(
-        self, cohort: Cohort, sampler: UnpairedSampler, steps: int, guesses: Mapping[str, Array] | None = None, simulates: bool = False
+        self, cohort: Cohort, sampler: UnpairedSampler, steps: int, simulator: Simulator | None = None
     ) -> None:
-        self.cohort, self.sampler, self.steps, self.guesses = cohort, sampler, steps, guesses
-        self.simulates = simulates
+        self.cohort, self.sampler, self.steps, self.simulator = cohort, sampler, steps, simulator
 
     def __len__(self) -> int:
         return self.steps * self.sampler.batch_size
 
     def __getitem__(self, k: int) -> dict[str, torch.Tensor] | CrepsError:
-        """``mr``, ``ct`` and, if there are guesses, ``guess``: each (1, D, H, W) in network units.
+        """``mr``, ``ct`` and, with a simulator, ``simulated``: each (1, D, H, W) in network units.
 
         In a reading process an error of the cohort is returned, so that it keeps its sentence.
         """
@@ -164,10 +166,10 @@ class UnpairedPatches(Dataset[dict[str, torch.Tensor] | CrepsError]):
         mr = read_patch(self.cohort.array(draw.mr), draw.mr_location, fill=0.0)
         ct = read_patch(self.cohort.array(draw.ct), draw.ct_location, fill=AIR_NETWORK)
         patches = {"mr": mr, "ct": ct}
-        if self.guesses is not None:
-            patches["guess"] = read_patch(self.guesses[draw.mr.case], draw.mr_location, fill=AIR_NETWORK)
-        if self.simulates:
-            patches["simulated"] = simulate_mr(ct, self.sampler._rng(4, *divmod(k, self.sampler.batch_size)), mr)
+        if self.simulator is not None:
+            body = read_patch(np.asarray(self.cohort.body(draw.ct), dtype=np.float32), draw.ct_location, 0.0) > 0
+            rng = self.sampler.generator(SIMULATION_STREAM, *divmod(k, self.sampler.batch_size))
+            patches["simulated"] = self.simulator(ct, body, rng=rng)
         return {name: torch.from_numpy(patch)[None] for name, patch in patches.items()}
 
 
@@ -220,7 +222,7 @@ def _facing_cases(mr_cases: Sequence[Case], ct_cases: Sequence[Case]) -> dict[st
         if mr.case not in by_name or not _same_grid(mr, by_name[mr.case]):
             raise CohortError(
                 f"MR case '{mr.case}' has no CT of the same name and grid, which co-located sampling needs.",
-                "Use sampling.ct_positions: independent; the objective supervised needs registered pairs.",
+                "Use sampling.ct_positions: independent; the recipe supervised needs registered pairs.",
             )
     return by_name
 

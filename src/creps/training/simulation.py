@@ -1,77 +1,155 @@
-"""MR simulated from CT: pairs for the generator where there are none (not in the paper).
+"""MR simulated from CT: pairs to learn from where there are none (not in the paper).
 
-A CT says where air, fat, soft tissue and bone lie; physics says which of them give signal. So an MR with a random contrast can be painted over a CT,
-and the CT is its truth. The contrast is drawn anew for each patch, wide enough to hold the scanners' own (Billot et al. 2023
-train segmentation that way), so the generator learns anatomy, not grey values.
+A CT says where air, fat, soft tissue and bone lie, and physics which of them give a signal. So an MR can be
+painted over any CT, and for it that CT is the truth. Cortical bone and air stay dark, as in every clinical
+sequence; all other contrast is drawn anew for every patch, wider than scanners differ, and soft tissue gets
+compartments, sheets and fluid that CT does not show. What is left to learn is anatomy. (The idea of learning from
+images of random contrast: Billot et al. 2023, Medical Image Analysis 86:102789, for segmentation of MR.)
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import partial
+
 import numpy as np
 from scipy import ndimage
 
+from creps.preprocessing.mask import Mask
+from creps.settings import Settings
+from creps.training.sampling import Simulator
 from creps.volume import Array
 
-__all__ = ["simulate_mr"]
+__all__ = ["Contrast", "simulate_mr", "simulator"]
+
+COMPARTMENTS_MM = (6.0, 12.0, 24.0, 36.0)
+"""Sizes of compartments and distances between sheets in soft tissue."""
+
+FLUID_MM = (9.0, 21.0)
+RECEIVE_FIELD_MM = 72.0
 
 
-MATCH = __import__("os").environ.get("SIM_MATCH", "")
+@dataclass(frozen=True)
+class Contrast:
+    """Signal of each tissue in network units of MR, [0, 2].
+
+    Attributes:
+        fat: The brightest or nearly.
+        soft: Water, muscle, brain: its middle.
+        marrow: In spongy bone.
+        cortical: Compact bone: next to none.
+        cortical_hu: From where on bone is compact, in network units of CT.
+        partial: Of the border between air and fat, as a share of fat.
+    """
+
+    fat: float
+    soft: float
+    marrow: float
+    cortical: float
+    cortical_hu: float
+    partial: float
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator) -> Contrast:
+        """A contrast by lot."""
+        brightest = rng.uniform(0.7, 1.6)
+        fat = rng.uniform(0.45, 1.0) * brightest
+        return cls(
+            fat,
+            soft=rng.uniform(0.25, 0.8) * brightest,
+            marrow=rng.uniform(0.3, 1.0) * fat,
+            cortical=rng.uniform(0.0, 0.2) * brightest * (rng.random() < 0.6),
+            cortical_hu=rng.uniform(0.5, 0.8),
+            partial=rng.uniform(0.2, 0.6),
+        )
+
+    def signal(self, ct: Array) -> Array:
+        """Signal of a CT in network units, piecewise linear; flat within fat and within soft tissue."""
+        between = (self.soft + self.marrow) / 2
+        hu = [-1.0, -0.55, -0.2, -0.06, 0.0, 0.08, 0.2, 0.35, self.cortical_hu, 1.1]
+        levels = [0.0, self.partial * self.fat, self.fat, self.fat, self.soft, self.soft, between, self.marrow]
+        return np.interp(ct, hu, [*levels, self.cortical, self.cortical / 2]).astype(np.float32)
 
 
-def simulate_mr(ct: Array, rng: np.random.Generator, mr: Array | None = None) -> Array:
+def simulate_mr(
+    ct: Array, body: Mask, spacing_mm: tuple[float, float, float], rng: np.random.Generator, *, outside: bool
+) -> Array:
     """Paint an MR over a CT patch.
 
     Args:
         ct: (D, H, W) in network units.
-        rng: Source of the contrast, textures, bias field and noise.
+        body: (D, H, W) body mask: nothing else gives a signal, a couch neither.
+        spacing_mm: Of the patch (D, H, W).
+        rng: Source of contrast, compartments, receive field and noise.
+        outside: Whether there is noise outside the body, as in MRs that are not cut out.
 
     Returns:
-        (D, H, W) MR in network units, [0, 2].
+        (D, H, W) float32 in network units of MR, [0, 2].
     """
-    blurred = ndimage.gaussian_filter(ct, rng.uniform(0.3, 0.7))
-    scale = rng.uniform(0.7, 1.6)  # brightest tissue
-    fat = rng.uniform(0.45, 1.0) * scale
-    soft = rng.uniform(0.25, 0.8) * scale
-    marrow = rng.uniform(0.3, 1.0) * fat
-    cortical = rng.uniform(0.0, 0.2) * scale
-    dense = rng.uniform(0.0, 0.1) * scale
-    hu = np.array([-1.0, -0.55, -0.2, -0.11, -0.06, 0.0, 0.08, 0.2, 0.35, 0.6 + rng.uniform(-0.1, 0.2), 1.1])
-    at_edge = rng.uniform(0.2, 0.6)
-    level = np.array([0.0, at_edge * fat, fat, fat, fat, soft, soft, 0.5 * (soft + marrow), marrow, cortical, dense])
-    image = np.interp(blurred, hu, level)
-    # compartments of soft tissue that CT does not tell apart: cerebrospinal fluid, grey and white matter, muscle, glands
-    fuzzy = np.clip(1 - np.abs(blurred - 0.03) / 0.06, 0, 1)
-    tissue = np.zeros(ct.shape)
-    for length in (2.0, 4.0, 8.0):
-        field = _field(ct.shape, length, rng)
-        sharp = np.tanh(field * rng.uniform(0.5, 6.0) - rng.normal())
-        tissue += rng.normal() * 0.28 * sharp
-    image = image * np.exp(fuzzy * tissue)
-    solid = np.clip((blurred + 0.3) / 0.2, 0, 1)
-    image = image * np.exp(solid * rng.uniform(0, 0.12) * _field(ct.shape, 1.0, rng))
-    image = image * np.exp(rng.uniform(0, 0.25) * _field(ct.shape, 24.0, rng))
-    noise = rng.uniform(0.01, 0.07) * scale
-    real, imaginary = rng.standard_normal((2, *ct.shape)) * noise
-    noisy = np.sqrt((image + real) ** 2 + imaginary**2)
-    outside = ct <= -0.97
-    keep = rng.random() < 0.3
-    made = np.clip(np.where(outside & (not keep), image * 0.3, noisy), 0, 2).astype(np.float32)
-    if MATCH and mr is not None:
-        theirs = mr[mr > 0]
-        ours = ct > -0.9
-        if theirs.size > 500 and ours.sum() > 500:
-            q = np.linspace(0, 100, 65)
-            xs = np.percentile(made[ours], q) + np.linspace(0, 1e-6, 65)
-            matched = np.interp(made, xs, np.percentile(theirs, q)) * (made > 0)
-            share = rng.random() ** 0.5 if MATCH == "mix" else 1.0
-            made = np.where(ours, share * matched + (1 - share) * made, np.minimum(made, matched)).astype(np.float32)
-    return made
+    contrast = Contrast.draw(rng)
+    smooth = ndimage.gaussian_filter(ct, rng.uniform(0.3, 0.7))  # so that the CT's noise is not to be seen in it
+    soft = np.clip((0.09 - np.abs(smooth - 0.03)) / 0.03, 0, 1)
+    tissue = np.clip((smooth + 0.3) / 0.2, 0, 1)
+    image = contrast.signal(smooth) * np.exp(soft * _compartments(ct.shape, spacing_mm, rng))
+    if rng.random() < 0.6:
+        level, where = _fluid(smooth, spacing_mm, contrast, rng)
+        image += soft * where * (level - image)
+    voxels = (1.0, 1.0, 1.0)
+    image *= np.exp(tissue * rng.uniform(0, 0.12) * _field(ct.shape, voxels, 1.0, rng))
+    image *= np.exp(rng.uniform(0, 0.25) * _field(ct.shape, spacing_mm, RECEIVE_FIELD_MM, rng))
+    image[~body] = 0
+    real, imaginary = rng.standard_normal((2, *ct.shape), dtype=np.float32) * np.float32(
+        rng.uniform(0.01, 0.07) * contrast.fat
+    )
+    noisy = np.hypot(image + real, imaginary)
+    return np.asarray(np.clip(noisy if outside else np.where(body, noisy, 0), 0, 2), dtype=np.float32)
 
 
-def _field(shape: tuple[int, ...], length: float, rng: np.random.Generator) -> Array:
-    """Unit-variance smooth noise with a correlation length in voxels."""
-    coarse = [max(2, round(n / length) + 2) for n in shape]
-    small = rng.standard_normal(coarse)
-    zoomed = ndimage.zoom(small, [(n + 1e-6) / c for n, c in zip(shape, coarse, strict=True)], order=1, mode="nearest", grid_mode=False)
-    zoomed = zoomed[: shape[0], : shape[1], : shape[2]]
-    return np.asarray(zoomed / (zoomed.std() + 1e-6))
+def simulator(settings: Settings) -> Simulator | None:
+    """What paints MRs for a training with these settings; None if none of its terms uses them."""
+    if settings.simulation.weight == 0:
+        return None
+    preparation = settings.preparation
+    return partial(simulate_mr, spacing_mm=preparation.spacing_mm, outside=not preparation.remove_outside)
+
+
+def _compartments(shape: tuple[int, ...], spacing_mm: tuple[float, float, float], rng: np.random.Generator) -> Array:
+    """Log of the relative signal within soft tissue: compartments and sheets (fissures, fasciae, vessels)."""
+    total = np.zeros(shape, dtype=np.float32)
+    for length in COMPARTMENTS_MM:
+        field = _field(shape, spacing_mm, length, rng)
+        if rng.random() < 0.5:
+            total += 0.35 * rng.normal() * np.tanh(field * rng.uniform(0.5, 6.0) - rng.normal())
+        else:
+            sheets = np.exp(-np.square((field - rng.normal()) / rng.uniform(0.1, 0.5)))
+            total += min(rng.normal(-0.5, 0.8), 0.6) * sheets
+    return total
+
+
+def _fluid(
+    smooth: Array, spacing_mm: tuple[float, float, float], contrast: Contrast, rng: np.random.Generator
+) -> tuple[float, Array]:
+    """Level and places of fluid: dark (T1) or bright (T2), in rooms and channels and along bone."""
+    level = rng.uniform(0.0, 0.5) * contrast.fat if rng.random() < 0.65 else rng.uniform(1.0, 1.8) * contrast.fat
+    where = np.zeros(smooth.shape, dtype=np.float32)
+    for length in FLUID_MM:
+        field = _field(smooth.shape, spacing_mm, length, rng)
+        distance = np.abs(field) if rng.random() < 0.5 else field + 2
+        where = np.maximum(where, np.clip((rng.uniform(0.1, 0.8) - distance) / 0.15, 0, 1))
+    if rng.random() < 0.6:
+        bone = ndimage.gaussian_filter((smooth > 0.3).astype(np.float32), rng.uniform(2.0, 6.0) / np.array(spacing_mm))
+        along = np.clip((bone - rng.uniform(0.05, 0.4)) / 0.1, 0, 1)
+        where = np.maximum(where, along * (_field(smooth.shape, spacing_mm, 24.0, rng) > rng.normal()))
+    return level, where
+
+
+def _field(
+    shape: tuple[int, ...], spacing_mm: tuple[float, float, float], length_mm: float, rng: np.random.Generator
+) -> Array:
+    """Smooth noise of unit variance: values on a coarse grid of `length_mm`, linear between."""
+    coarse = [max(2, round(n * s / length_mm) + 2) for n, s in zip(shape, spacing_mm, strict=True)]
+    field = rng.standard_normal(coarse, dtype=np.float32)
+    for axis, (n, c) in enumerate(zip(shape, coarse, strict=True)):
+        apart = np.abs(np.linspace(0, c - 1, n, dtype=np.float32)[:, None] - np.arange(c, dtype=np.float32))
+        field = np.moveaxis(np.tensordot(np.maximum(1 - apart, 0), field, (1, axis)), 0, axis)
+    return np.asarray(field / (field.std() + 1e-6))

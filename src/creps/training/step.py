@@ -7,7 +7,6 @@ from lightning.fabric import Fabric
 from torch import nn
 
 from creps.losses.creps import CrepsLoss
-from creps.losses.distance import absolute_distance
 from creps.networks.blocks import frozen_statistics
 from creps.settings import Settings
 from creps.training.critics import discriminator_loss, shown, verdict
@@ -39,17 +38,19 @@ class TrainingStep:
         self.passes = Passes(fabric, networks, settings)
         self.terms = generator_terms(self.passes, style)
 
-    def __call__(self, mr: torch.Tensor, ct: torch.Tensor, guess: torch.Tensor | None, number: int, simulated: torch.Tensor | None = None) -> StepReport:
+    def __call__(
+        self, mr: torch.Tensor, ct: torch.Tensor, number: int, simulated: torch.Tensor | None = None
+    ) -> StepReport:
         """One update of each network.
 
         Args:
             mr: (B, 1, D, H, W) MR patches in network units: this process's share of the batch.
             ct: (B, 1, D, H, W) CT patches that face them, as `sampling.ct_positions` says.
-            guess: (B, 1, D, H, W) CT guesses for the MR patches, if the prior uses them, or None.
             number: Of this step in its run, on which alone depends what is drawn in it.
+            simulated: (B, 1, D, H, W) MR simulated from the CT patches, if a term uses them.
         """
         report = StepReport()
-        parts = self._parts(mr, ct, guess, simulated)
+        parts = self._parts(mr, ct, simulated)
         if len(parts) == 1:
             fakes = [self.passes.fakes(parts[0])]
         else:
@@ -61,26 +62,10 @@ class TrainingStep:
         self._update_generators(parts, fakes if len(parts) == 1 else None, report, number)
         return report
 
-    def warm_up(self, mr: torch.Tensor, guess: torch.Tensor) -> StepReport:
-        """One update of the generator alone, towards the crude guess.
-
-        Args:
-            mr: (B, 1, D, H, W) MR patches in network units.
-            guess: (B, 1, D, H, W) CT guesses for them.
-        """
-        report, networks = StepReport(), self.networks
-        networks.generator_optimizer.zero_grad(set_to_none=True)
-        parts = self._parts(mr, mr, guess)
-        for part in parts:
-            distance = absolute_distance(self.passes.generate(networks.generator, part.mr), part.guess)
-            self.fabric.backward(report.add("anchor", distance, 1.0, len(parts)) / len(parts))
-        self._move(networks.generators, networks.generator_optimizer)
-        return report
-
-    def _parts(self, mr: torch.Tensor, ct: torch.Tensor, guess: torch.Tensor | None, simulated: torch.Tensor | None = None) -> list[Part]:
+    def _parts(self, mr: torch.Tensor, ct: torch.Tensor, simulated: torch.Tensor | None) -> list[Part]:
         count = self.settings.training.accumulate
-        guesses = mr if guess is None else guess  # a stand-in that nothing reads
-        chunks = zip(mr.chunk(count), ct.chunk(count), guesses.chunk(count), (mr if simulated is None else simulated).chunk(count), strict=True)
+        painted = mr if simulated is None else simulated  # a stand-in that nothing reads
+        chunks = zip(mr.chunk(count), ct.chunk(count), painted.chunk(count), strict=True)
         return [Part(*chunk) for chunk in chunks]
 
     def _update_discriminators(self, parts: list[Part], fakes: list[Fakes], report: StepReport) -> None:

@@ -1,4 +1,4 @@
-"""The generator's loss as a list of terms, of which an objective is a choice.
+"""The generator's loss as a list of terms, of which a recipe is a choice.
 
 A term takes a part of a batch, what the generators made of it and the step's number, and yields what it adds
 to the loss: name, value, weight. Terms whose weight is 0 are not in the list. A term with forward passes of its own
@@ -16,7 +16,6 @@ import torch
 from creps.losses.contrastive import at_places, patch_nce
 from creps.losses.creps import CrepsLoss
 from creps.losses.distance import absolute_distance
-from creps.losses.prior import edge_aware_smoothness
 from creps.networks.blocks import frozen_statistics
 from creps.training.critics import shown, verdict
 from creps.training.passes import Fakes, Part, Passes
@@ -40,10 +39,7 @@ def generator_terms(passes: Passes, style: CrepsLoss | None) -> list[Term]:
         (settings.cycle.identity_weight > 0, partial(_identity, passes)),
         (settings.nce.weight > 0, partial(_contrast, passes)),
         (settings.supervised.weight > 0, partial(_supervised, passes)),
-        (settings.prior.weight > 0, partial(_anchor, passes)),
-        (settings.prior.simulated > 0, partial(_simulated, passes)),
-        (settings.prior.mind > 0, partial(_mind, passes)),
-        (settings.prior.smoothness > 0, partial(_smoothness, passes)),
+        (settings.simulation.weight > 0, partial(_simulated, passes)),
     ]
     return [term for is_wanted, term in wanted if is_wanted]
 
@@ -127,23 +123,7 @@ def _supervised(passes: Passes, part: Part, fakes: Fakes, _: int) -> Added:
     yield "supervised", absolute_distance(fakes.sct, part.ct), passes.settings.supervised.weight
 
 
-def _anchor(passes: Passes, part: Part, fakes: Fakes, _: int) -> Added:
-    """L1 to a crude guess, see `creps.training.prior`."""
-    yield "anchor", absolute_distance(fakes.sct, part.guess), passes.settings.prior.weight
-
-
-def _smoothness(passes: Passes, part: Part, fakes: Fakes, _: int) -> Added:
-    """Smooth where the MR is."""
-    yield "smoothness", edge_aware_smoothness(fakes.sct, part.mr), passes.settings.prior.smoothness
-
-
-def _simulated(passes: Passes, part: Part, fakes: Fakes, _: int) -> Added:
-    """L1 to the CT of which the MR was simulated."""
+def _simulated(passes: Passes, part: Part, _: Fakes, __: int) -> Added:
+    """L1 to the CT of which the MR was simulated, see `creps.training.simulation`."""
     sct = passes.generate_again(passes.networks.generator, part.simulated)
-    yield "simulated", absolute_distance(sct, part.ct), passes.settings.prior.simulated
-
-
-def _mind(passes: Passes, part: Part, fakes: Fakes, _: int) -> Added:
-    from creps.losses.mind import mind_distance
-
-    yield "mind", mind_distance(fakes.sct, part.mr), passes.settings.prior.mind
+    yield "simulated", absolute_distance(sct, part.ct), passes.settings.simulation.weight

@@ -22,8 +22,7 @@ __all__ = ["demo"]
 def demo(ctx: click.Context, output: Path, region: str, seed: int, steps: int | None) -> None:
     """Train and synthesize digital phantoms with known truth, score, draw.
 
-    Heads with two recipes, the demo's own and the paper's at the same size; pelves with the demo's own. Results are in
-    OUTPUT/head and OUTPUT/pelvis.
+    Heads with the recipes anatomy and paper, pelves with anatomy. Results are in OUTPUT/head and OUTPUT/pelvis.
     """
     from creps.demo import DemoCohort, run_demo, score_table
     from creps.errors import OutputExistsError

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from creps.cli.options import PATH, SettingsCommand, chosen_overrides, objective, preset, settings_file
+from creps.cli.options import PATH, SettingsCommand, chosen_overrides, preset, recipe, settings_file
 from creps.provenance import NOTICE
 
 __all__ = ["settings"]
@@ -15,13 +15,23 @@ __all__ = ["settings"]
 @click.command(
     cls=SettingsCommand,
     sections=[
-        *("preparation", "generator", "discriminator", "adversarial", "creps", "cycle", "nce", "supervised", "prior"),
+        *(
+            "preparation",
+            "generator",
+            "discriminator",
+            "adversarial",
+            "creps",
+            "cycle",
+            "nce",
+            "supervised",
+            "simulation",
+        ),
         *("sampling", "training", "inference"),
     ],
 )
 @click.option("-o", "--output", type=PATH, help="File to write instead of standard output; must not exist.")
 @click.option("--markdown", is_flag=True, help="The reference page of all settings instead of one preset's values.")
-@objective
+@recipe
 @preset
 @settings_file
 @click.pass_context

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from creps.cli.options import PATH, SettingsCommand, chosen_overrides, objective, preset, settings_file
+from creps.cli.options import PATH, SettingsCommand, chosen_overrides, preset, recipe, settings_file
 
 __all__ = ["train"]
 
@@ -14,7 +14,7 @@ __all__ = ["train"]
 @click.command(
     cls=SettingsCommand,
     sections=[
-        *("generator", "discriminator", "adversarial", "creps", "cycle", "nce", "supervised", "prior"),
+        *("generator", "discriminator", "adversarial", "creps", "cycle", "nce", "supervised", "simulation"),
         *("sampling", "training", "inference"),
     ],
 )
@@ -25,7 +25,7 @@ __all__ = ["train"]
     "--from", "origin", type=PATH, help="Start from this model, run or checkpoint (fine-tuning), with its settings."
 )
 @click.option("--weights", help="The same as --creps.weights.")
-@objective
+@recipe
 @preset
 @settings_file
 @click.pass_context
@@ -39,7 +39,7 @@ def train(
     preset: str | None,
     settings_path: Path | None,
 ) -> None:
-    """Train a model on a prepared COHORT; no pairs are needed unless the objective says so."""
+    """Train a model on a prepared COHORT; no pairs are needed unless the recipe says so."""
     from creps.data.cohort import load_cohort
     from creps.pipeline.starting_point import settings_of
     from creps.pipeline.train import SETTINGS_FILE

@@ -1,4 +1,4 @@
-"""Each objective learns, saves and resumes all of its networks, and does so in parts as well."""
+"""Each recipe learns, saves and resumes all of its networks, and does so in parts as well."""
 
 import csv
 import json
@@ -26,21 +26,22 @@ from creps.training.step import TrainingStep
 from tests.conftest import TINY, ball_head
 from tests.test_cli import run
 
-OBJECTIVES = ("creps", "cyclegan", "cut", "supervised")
+NAMES = ("anatomy", "paper", "cyclegan", "cut", "supervised")
 
 RECIPES = {
-    "cyclegan": {"objective": "cyclegan"},
+    "anatomy": {"recipe": "anatomy"},
+    "cyclegan": {"recipe": "cyclegan"},
     "cyclegan, least squares, R1": {
-        "objective": "cyclegan", "adversarial.loss": "least_squares", "adversarial.gradient_penalty": 1.0,
+        "recipe": "cyclegan", "adversarial.loss": "least_squares", "adversarial.gradient_penalty": 1.0,
         "generator.norm": "instance", "discriminator.norm": "none",
     },
-    "cut": {"objective": "cut"},
-    "cut, bf16": {"objective": "cut", "training.precision": "bf16"},
-    "cut with style": {"objective": "cut", "creps.weight": 20},
-    "cyclegan with PatchNCE and style": {"objective": "cyclegan", "creps.weight": 20, "nce.weight": 1},
-    "supervised": {"objective": "supervised"},
+    "cut": {"recipe": "cut"},
+    "cut, bf16": {"recipe": "cut", "training.precision": "bf16"},
+    "cut with style": {"recipe": "cut", "creps.weight": 20},
+    "cyclegan with PatchNCE and style": {"recipe": "cyclegan", "creps.weight": 20, "nce.weight": 1},
+    "supervised": {"recipe": "supervised"},
     "style alone": {"adversarial.weight": 0},
-    "cut, activations again": {"objective": "cut", "training.checkpoint_activations": True},
+    "cut, activations again": {"recipe": "cut", "training.checkpoint_activations": True},
 }  # fmt: skip
 
 
@@ -77,7 +78,7 @@ def test_every_parameter_of_every_network_learns(changes):
     networks, step = trainer(settings(**changes))
     before = {k: p.clone() for name, m in networks.named().items() for k, p in m.named_parameters(prefix=name)}
     for number in (1, 2):
-        step(*batch(), None, number)
+        step(*batch(), number)
     after = {k: p for name, m in networks.named().items() for k, p in m.named_parameters(prefix=name)}
     for optimizer, group in (
         (networks.generator_optimizer, networks.generators),
@@ -91,25 +92,25 @@ def test_every_parameter_of_every_network_learns(changes):
 
 
 def test_without_an_adversarial_term_nothing_judges():
-    networks, step = trainer(settings(objective="supervised"))
-    report = step(*batch(), None, 1)
+    networks, step = trainer(settings(recipe="supervised"))
+    report = step(*batch(), 1)
     assert set(report.terms) == {"supervised"}
     assert networks.discriminator_optimizer is None
     assert not list(networks.discriminators.parameters())
     _, step = trainer(settings(**{"adversarial.weight": 0}))
-    report = step(*batch(), None, 1)
+    report = step(*batch(), 1)
     assert set(report.terms) == {"style"}
     assert report.weights["style"] == 20  # nothing to balance against
-    trainer(settings(**{"objective": "supervised", "sampling.patch_size": [8, 8, 8]}))  # too small only for a judge
+    trainer(settings(**{"recipe": "supervised", "sampling.patch_size": [8, 8, 8]}))  # too small only for a judge
 
 
 @pytest.mark.parametrize(
-    ("objective", "term"),
+    ("recipe", "term"),
     [("cyclegan", "cycle_mr"), ("cyclegan", "cycle_ct"), ("cut", "nce"), ("supervised", "supervised")],
 )
-def test_the_objectives_own_term_falls(objective, term):
+def test_the_recipes_own_term_falls(recipe, term):
     """On images that can be learnt: a CT that is the MR upside down in grey value."""
-    changes = {"objective": objective, "training.learning_rate": 3e-3, "generator.norm": "instance"}
+    changes = {"recipe": recipe, "training.learning_rate": 3e-3, "generator.norm": "instance"}
     _, step = trainer(settings(**changes, **{"discriminator.norm": "none"}))
     torch.manual_seed(0)
     smooth = torch.nn.functional.interpolate(torch.rand(2, 1, 6, 6, 6), size=(24, 24, 24), mode="trilinear")
@@ -117,17 +118,17 @@ def test_the_objectives_own_term_falls(objective, term):
     assert sum(values[-3:]) < 0.8 * sum(values[:3])
 
 
-@pytest.mark.parametrize("objective", ["cyclegan", "cut"])
+@pytest.mark.parametrize("recipe", ["cyclegan", "cut"])
 @pytest.mark.parametrize("changes", [{"training.accumulate": 2}, {"training.checkpoint_activations": True}])
-def test_other_ways_to_the_same_gradients(objective, changes):
-    recipe = {
-        "objective": objective, "generator.norm": "instance", "discriminator.norm": "none", "training.batch_size": 4,
+def test_other_ways_to_the_same_gradients(recipe, changes):
+    same = {
+        "recipe": recipe, "generator.norm": "instance", "discriminator.norm": "none", "training.batch_size": 4,
         "adversarial.gradient_penalty": 0.5,
     }  # fmt: skip
     results = []
     for extra in ({}, changes):
-        networks, step = trainer(settings(**recipe | extra))
-        reports = [step(*batch(4), None, number) for number in (1, 2)]
+        networks, step = trainer(settings(**same | extra))
+        reports = [step(*batch(4), number) for number in (1, 2)]
         results.append((networks, reports))
     (ours, ours_reports), (theirs, theirs_reports) = results
     for mine, other in zip(ours_reports, theirs_reports, strict=True):
@@ -142,10 +143,10 @@ def test_other_ways_to_the_same_gradients(objective, changes):
             torch.testing.assert_close(a, b, rtol=2e-3, atol=2e-3 * float(a.abs().max()))
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES)
-def test_every_objective_resumes_bit_for_bit(pairs, tmp_path, objective):
+@pytest.mark.parametrize("recipe", NAMES)
+def test_every_recipe_resumes_bit_for_bit(pairs, tmp_path, recipe):
     changes = {
-        "objective": objective, "training.checkpoint_every": 2, "training.ema_decay": 0.9, "training.precision": "bf16",
+        "recipe": recipe, "training.checkpoint_every": 2, "training.ema_decay": 0.9, "training.precision": "bf16",
         "adversarial.gradient_penalty": 0.5,
     }  # fmt: skip
     train(pairs, tmp_path / "straight", settings(**changes, **{"training.steps": 4}))
@@ -160,28 +161,30 @@ def test_every_objective_resumes_bit_for_bit(pairs, tmp_path, objective):
         assert torch.equal(value, cut[name]), name
     saved = {name.partition(".")[0] for name in straight}
     assert saved >= {"generator", "generator_optimizer", "averaged", "balance"}
-    assert ("inverse_generator" in saved, "mr_discriminator" in saved) == 2 * (objective == "cyclegan",)
-    assert ("projector" in saved) == (objective == "cut")
-    assert ("discriminator" in saved, "discriminator_optimizer" in saved) == 2 * (objective != "supervised",)
+    assert ("inverse_generator" in saved, "mr_discriminator" in saved) == 2 * (recipe == "cyclegan",)
+    assert ("projector" in saved) == (recipe == "cut")
+    assert ("discriminator" in saved, "discriminator_optimizer" in saved) == 2 * (recipe != "supervised",)
     rows = list(csv.DictReader((tmp_path / "cut" / "curves.csv").read_text().splitlines()))
-    own = {"creps": "style", "cyclegan": "cycle_ct", "cut": "nce", "supervised": "supervised"}[objective]
+    own = {"anatomy": "simulated", "paper": "style", "cyclegan": "cycle_ct", "cut": "nce", "supervised": "supervised"}[
+        recipe
+    ]
     assert all(float(row[own]) > 0 and float(row[f"{own}_weight"]) > 0 for row in rows)
 
 
-def test_every_objective_is_an_option_of_the_command_line(pairs, tmp_path, capsys):
+def test_every_recipe_is_an_option_of_the_command_line(pairs, tmp_path, capsys):
     (tmp_path / "s.yaml").write_text(to_yaml(settings(**{"training.steps": 1})))
     plain = ["train", pairs.folder, "-s", tmp_path / "s.yaml", "-o"]
-    for objective in OBJECTIVES:  # the file names creps, so that the weights in it stay behind
-        assert run(*plain, tmp_path / objective, "--objective", objective) == 0
-        record = json.loads((tmp_path / objective / "record.json").read_text())
-        assert record["settings"]["objective"] == objective
-    assert run(*plain, tmp_path / "cut", "--resume", "auto", "--objective", "cyclegan") == 1
-    assert "started with objective cut" in capsys.readouterr().err
+    for recipe in NAMES:  # the file names paper, so that its weights stay behind
+        assert run(*plain, tmp_path / recipe, "--recipe", recipe) == 0
+        record = json.loads((tmp_path / recipe / "record.json").read_text())
+        assert record["settings"]["recipe"] == recipe
+    assert run(*plain, tmp_path / "cut", "--resume", "auto", "--recipe", "cyclegan") == 1
+    assert "started with recipe cut" in capsys.readouterr().err
 
 
 def test_supervision_without_pairs_is_refused(cohort, tmp_path):
-    with pytest.raises(CohortError, match=r"no CT of the same name and grid.*objective"):
-        train(cohort, tmp_path / "run", settings(objective="supervised"))
+    with pytest.raises(CohortError, match=r"no CT of the same name and grid.*recipe"):
+        train(cohort, tmp_path / "run", settings(recipe="supervised"))
 
 
 def test_a_broken_second_discriminator_is_named(cohort, tmp_path, monkeypatch):
@@ -193,15 +196,15 @@ def test_a_broken_second_discriminator_is_named(cohort, tmp_path, monkeypatch):
 
     monkeypatch.setattr(PatchDiscriminator, "forward", forward)
     with pytest.raises(CrepsError, match="step 1 the loss term 'd_real_mr' is nan"):
-        train(cohort, tmp_path / "run", settings(objective="cyclegan"))
+        train(cohort, tmp_path / "run", settings(recipe="cyclegan"))
 
 
 def test_a_fine_tuned_model_takes_all_of_its_networks_along(cohort, tmp_path):
-    train(cohort, tmp_path / "base", settings(objective="cyclegan"))
+    train(cohort, tmp_path / "base", settings(recipe="cyclegan"))
     chosen = load_settings(prepared=cohort.settings(), model=settings_of(tmp_path / "base"))
-    assert (chosen.objective, chosen.cycle.weight) == ("cyclegan", 10)
+    assert (chosen.recipe, chosen.cycle.weight) == ("cyclegan", 10)
     before = load_tensors(tmp_path / "base" / "checkpoints" / "step_00000003" / "training.safetensors")
-    changes = {"objective": "cyclegan", "training.learning_rate": 1e-9, "training.steps": 1}
+    changes = {"recipe": "cyclegan", "training.learning_rate": 1e-9, "training.steps": 1}
     train(cohort, tmp_path / "tuned", settings(**changes), origin=tmp_path / "base")
     after = load_tensors(tmp_path / "tuned" / "checkpoints" / "step_00000001" / "training.safetensors")
     for name in (
@@ -211,13 +214,13 @@ def test_a_fine_tuned_model_takes_all_of_its_networks_along(cohort, tmp_path):
     ):
         torch.testing.assert_close(after[name], before[name], rtol=0, atol=1e-6)
     train(cohort, tmp_path / "plain", settings(**{"training.steps": 1}), origin=tmp_path / "base")  # to fewer networks
-    with pytest.raises(SettingsError, match="started with objective cyclegan"):
+    with pytest.raises(SettingsError, match="started with recipe cyclegan"):
         train(cohort, tmp_path / "tuned", settings(**{"training.steps": 2}), resume=True)
 
 
-@pytest.mark.parametrize("objective", ["cyclegan", "cut", "supervised"])
-def test_the_estimate_counts_every_pass(objective):
-    chosen = settings(**{"objective": objective, "generator.width": 8, "sampling.patch_size": [32, 48, 40]})
+@pytest.mark.parametrize("recipe", ["cyclegan", "cut", "supervised"])
+def test_the_estimate_counts_every_pass(recipe):
+    chosen = settings(**{"recipe": recipe, "generator.width": 8, "sampling.patch_size": [32, 48, 40]})
     _, step = trainer(chosen)
     mr, ct = torch.rand(2, 1, 32, 48, 40), torch.rand(2, 1, 32, 48, 40)
 
@@ -230,12 +233,12 @@ def test_the_estimate_counts_every_pass(objective):
     counted = estimate.generator + estimate.verdicts + estimate.further
     assert counted == pytest.approx(_kept(forward), rel=0.15)
     assert "perceptual network" not in estimate.describe()
-    assert ("further passes" in estimate.describe()) == (objective != "supervised")
+    assert ("further passes" in estimate.describe()) == (recipe != "supervised")
 
 
 def test_the_estimate_knows_what_many_places_take():
     def further(places):
-        chosen = settings(**{"objective": "cut", "nce.patches": places, "nce.width": 64})
+        chosen = settings(**{"recipe": "cut", "nce.patches": places, "nce.width": 64})
         return estimate_memory(chosen, None).further
 
     def kept(places):
@@ -248,8 +251,27 @@ def test_the_estimate_knows_what_many_places_take():
         assert further(many) - further(few) == pytest.approx(2 * (kept(many) - kept(few)), rel=0.1)
 
 
+def test_a_run_of_an_earlier_version_is_gone_on_with_and_started_from(pairs, tmp_path):
+    """It says `objective`, in the file of its settings and in its plans."""
+    plain = ["-q", "train", pairs.folder, "-o"]
+    (tmp_path / "s.yaml").write_text(to_yaml(settings(recipe="cut")))
+    assert run(*plain, tmp_path / "old", "-s", tmp_path / "s.yaml") == 0
+    file = tmp_path / "old" / "settings.yaml"
+    file.write_text(file.read_text().replace("\nrecipe: cut\n", "\nobjective: cut\n"))
+    plans = list((tmp_path / "old").rglob("plan.json"))
+    for path in plans:
+        path.write_text(path.read_text().replace('"recipe": "cut"', '"objective": "cut"'))
+        assert json.loads(path.read_text())["training"]["settings"]["objective"] == "cut"
+    assert run(*plain, tmp_path / "old", "--resume", "auto", "--training.steps", 4) == 0
+    sessions = json.loads((tmp_path / "old" / "record.json").read_text())["sessions"]
+    assert [session["to_step"] for session in sessions] == [3, 4]
+    changes = ["--training.steps", 1, "--training.device", "cpu", "--creps.weights", "random"]
+    assert run(*plain, tmp_path / "new", "--from", plans[0].parent, *changes) == 0
+    assert json.loads((tmp_path / "new" / "record.json").read_text())["settings"]["recipe"] == "cut"
+
+
 def test_heads_of_other_stages_are_not_taken_along(tmp_path, cohort):
-    cut = {"objective": "cut", "nce.features": ["input", "down", "block1"]}
+    cut = {"recipe": "cut", "nce.features": ["input", "down", "block1"]}
     first = train(cohort, tmp_path / "first", settings(**cut)).parent
     swapped = settings(**cut | {"nce.features": ["input", "block1", "down"]})
     networks = build_networks(start_processes(swapped.training), swapped, None)

@@ -1,29 +1,27 @@
-"""A crude CT guess from unpaired statistics: where the generator starts, and what it is tied to.
+"""A crude CT guess from unpaired statistics: a baseline without any network.
 
-Unpaired adversarial training from random weights tends to map bright to bright: the MR's scalp becomes
-a skull, which matches CT texture too, and stays there. Contrast says otherwise: cortical bone gives
+Cortical bone gives
 next to no signal, fat (where it is not suppressed) a strong one, and in CT it is the other way round.
 So the MR's grey values are matched to those of the cohort's CTs in *reversed* order, separately for
 each depth under the skin and each height, where both modalities hold the same tissues. Air is dark in
-both; it is told from bone by its thickness. No pair is used; it is a start, not a synthesis.
+both; it is told from bone by its thickness. No pair is used. (As a tie for the generator it
+was worth less than MRs simulated from CT, see docs/ablation.md.)
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
 from creps.data.cohort import Cohort
-from creps.io.atomic import atomic_folder
 from creps.preprocessing.intensity import AIR_NETWORK
 from creps.preprocessing.mask import Mask, depth_mm
 from creps.volume import Array
 
-__all__ = ["ContrastPrior", "fit_prior", "open_guesses", "write_guesses"]
+__all__ = ["ContrastPrior", "fit_prior"]
 
 DEPTHS_MM = (0.0, 4.5, 7.5, 10.5, 13.5, 16.5, 19.5, 22.5, 28.5, 40.0, 60.0)
 """Lower ends of the classes of depth under the skin: fine where the skull is."""
@@ -109,19 +107,6 @@ def fit_prior(cohort: Cohort) -> ContrastPrior:
                 pools.setdefault(int(place), []).append(values[:: max(1, len(values) // PER_CASE)])
         tables[modality] = {place: np.percentile(np.concatenate(v), QUANTILES) for place, v in pools.items()}
     return ContrastPrior(tables["mr"], tables["ct"], air / max(1, body), spacing_mm)
-
-
-def write_guesses(cohort: Cohort, folder: Path) -> None:
-    """Guess a CT for every training MR of a cohort and keep it on disk."""
-    prior = fit_prior(cohort)
-    with atomic_folder(folder) as temporary:
-        for case in cohort.cases("mr", "train"):
-            np.save(temporary / f"{case.case}.npy", prior.guess(np.asarray(cohort.array(case)), cohort.body(case)))
-
-
-def open_guesses(cohort: Cohort, folder: Path) -> dict[str, Array]:
-    """Case → its guess (D, H, W) in network units, memory-mapped."""
-    return {case.case: np.load(folder / f"{case.case}.npy", mmap_mode="r") for case in cohort.cases("mr", "train")}
 
 
 def _places(body: Mask, spacing_mm: tuple[float, float, float]) -> npt.NDArray[np.int64]:

@@ -109,7 +109,7 @@ def test_features_are_those_of_the_forward_pass():
 
 def test_cycle_terms_are_those_of_cyclegan():
     passes, part = (
-        passes_of(objective="cyclegan", **{"generator.norm": "instance", "discriminator.norm": "none"}),
+        passes_of(recipe="cyclegan", **{"generator.norm": "instance", "discriminator.norm": "none"}),
         part_of(),
     )
     there, back = passes.networks.generator, passes.networks.inverse_generator
@@ -133,7 +133,7 @@ def test_cycle_terms_are_those_of_cyclegan():
 
 
 def test_contrast_is_patch_nce_of_the_heads_features():
-    passes, part = passes_of(objective="cut", **{"generator.norm": "instance"}), part_of()
+    passes, part = passes_of(recipe="cut", **{"generator.norm": "instance"}), part_of()
     generator, heads = passes.networks.generator, passes.networks.projector.heads.values()
     sct, names = generator(part.mr), ("input", "stem", "down", "block1")
     stages = [(part.mr, sct)]
@@ -152,7 +152,7 @@ def test_contrast_is_patch_nce_of_the_heads_features():
 
 
 def test_contrast_teaches_generator_and_heads_but_not_through_the_source():
-    passes, part = passes_of(objective="cut"), part_of()
+    passes, part = passes_of(recipe="cut"), part_of()
     source = part.mr.clone().requires_grad_()
     sct = torch.rand(SIZE, requires_grad=True)
     contrast(passes, sct, source, 1).backward()
@@ -164,10 +164,10 @@ def test_contrast_teaches_generator_and_heads_but_not_through_the_source():
     assert all(p.grad is None for p in generator.head.parameters())  # features end before it
 
 
-@pytest.mark.parametrize("objective", ["cyclegan", "cut"])
-def test_running_statistics_are_those_of_a_generators_own_input(objective):
+@pytest.mark.parametrize("recipe", ["cyclegan", "cut"])
+def test_running_statistics_are_those_of_a_generators_own_input(recipe):
     """CT in the identity terms, and the sCT on its way back, must not move them: synthesis sees MR."""
-    passes, alone, part = passes_of(objective=objective), passes_of(), part_of()
+    passes, alone, part = passes_of(recipe=recipe), passes_of(), part_of()
     added(passes, part)
     alone.generate(alone.networks.generator, part.mr)
     for (name, ours), theirs in zip(
@@ -175,7 +175,7 @@ def test_running_statistics_are_those_of_a_generators_own_input(objective):
     ):
         if "running" in name:
             assert torch.equal(ours, theirs), name
-    if objective == "cyclegan":
+    if recipe == "cyclegan":
         norm = passes.networks.inverse_generator.stem[1]
         before = norm.running_mean.clone()
         passes.generate(passes.networks.inverse_generator, part.ct)
@@ -183,7 +183,7 @@ def test_running_statistics_are_those_of_a_generators_own_input(objective):
 
 
 def test_the_supervised_term_is_the_distance_to_the_ct():
-    passes, part = passes_of(objective="supervised"), part_of()
+    passes, part = passes_of(recipe="supervised"), part_of()
     sct = part.ct + 0.25
     (term,) = generator_terms(passes, None)
     (one,) = term(part, Fakes(sct, None), 1)

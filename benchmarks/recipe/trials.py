@@ -1,0 +1,76 @@
+"""Trials of single changes: what each brings and what it costs, on validation patients.
+
+    python benchmarks/recipe/trials.py COHORT WORK --steps 600
+
+`trials.yaml` lists them; every trial is one ordinary training of an arm of benchmarks/accuracy with changed settings.
+Each run is scored after every 300 steps. Results are kept in `results/trials-REGION.json`, trials that are there are
+not run again, and `--page` writes docs/ablation.md from them.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent / "accuracy"))
+
+from options import parser, plan_of  # noqa: E402
+from plan import Plan  # noqa: E402
+from train import train  # noqa: E402
+
+from creps import load, read_volume  # noqa: E402
+from creps.io.atomic import write_json  # noqa: E402
+from creps.provenance import provenance  # noqa: E402
+from score import brief, checkpoints, quickly  # noqa: E402
+
+TRIALS: dict[str, dict[str, Any]] = yaml.safe_load((HERE / "trials.yaml").read_text(encoding="utf-8"))
+EVERY = 300
+"""Steps between scores of a trial."""
+
+
+def main() -> None:
+    arguments = parser(__doc__)
+    arguments.add_argument("--trials", nargs="+", choices=list(TRIALS), default=list(TRIALS))
+    arguments.add_argument("--steps", type=int, default=600)
+    arguments.add_argument("--seed", type=int, default=10)
+    chosen = arguments.parse_args()
+    torch.set_num_threads(1)
+    plan = plan_of(chosen)
+    file = HERE / "results" / f"trials-{plan.region}.json"
+    for name in chosen.trials:
+        known = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {"trials": {}}
+        key = f"{name} seed {chosen.seed}"
+        if any(point["steps"] >= chosen.steps for point in known["trials"].get(key, [])):
+            continue
+        points = run_trial(plan, name, chosen.seed, chosen.steps)
+        file.parent.mkdir(exist_ok=True)
+        write_json(file, {**provenance(), "trials": known["trials"] | {key: points}})
+        print(key, points[-1] if points else "was not trained", flush=True)
+
+
+def run_trial(plan: Plan, name: str, seed: int, steps: int) -> list[dict[str, float]]:
+    """Train, and score the validation patients after every `EVERY` steps."""
+    trial = TRIALS[name]
+    changes = [f"{key}={value}" for key, value in trial.get("settings", {}).items()]
+    train(plan, trial["arm"], seed, steps, Namespace(set=changes, label=f"-trial-{name}", jobs=1))
+    run = plan.run(trial["arm"], seed, f"-trial-{name}")
+    cases = plan.cases("validation")
+    points = []
+    for done, path in checkpoints(run).items():
+        if done % EVERY == 0:
+            model = load(path)
+            scores = [brief(case, quickly(model, read_volume(case / "mr.nii.gz"))) for case in cases]
+            points.append({"steps": done} | {k: float(np.mean([s[k] or 0.0 for s in scores])) for k in scores[0]})
+    return points
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""MR simulated from CT: what it must and must not show, and how it is drawn."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from creps.pipeline.train import train
+from creps.settings import load_settings
+from creps.training.sampling import UnpairedPatches, UnpairedSampler
+from creps.training.simulation import Contrast, simulate_mr, simulator
+from tests.conftest import TINY
+
+SPACING_MM = (3.0, 2.0, 2.0)
+seeds = st.integers(0, 2**32 - 1)
+
+
+def head(shape=(20, 24, 26)):
+    """Air, a fatty skin, a skull, a brain, an air cavity; network units, and the body."""
+    places = np.indices(shape)
+    distance = np.sqrt(sum(((p - n / 2) / (n / 2)) ** 2 for p, n in zip(places, shape, strict=True)))
+    ct = np.select([distance < 0.2, distance < 0.6, distance < 0.75, distance < 0.92], [-1.0, 0.04, 1.2, -0.1], -1.0)
+    return ct.astype(np.float32), distance < 0.92, distance
+
+
+@given(seeds, st.booleans())
+def test_it_is_an_mr_in_network_units_and_a_function_of_the_generator_alone(seed, outside):
+    ct, body, _ = head()
+    before = ct.copy()
+    mr, again = (simulate_mr(ct, body, SPACING_MM, np.random.default_rng(seed), outside=outside) for _ in range(2))
+    assert mr.shape == ct.shape
+    assert mr.dtype == np.float32
+    assert mr.min() >= 0 and mr.max() <= 2
+    assert (mr[~body] == 0).all() != outside
+    np.testing.assert_array_equal(mr, again)
+    np.testing.assert_array_equal(ct, before)
+
+
+@given(seeds)
+def test_cortical_bone_and_air_are_darker_than_fat(seed):
+    ct, body, distance = head()
+    mr = simulate_mr(ct, body, SPACING_MM, np.random.default_rng(seed), outside=False)
+    fat, bone, air = (np.median(mr[(distance > a) & (distance < b)]) for a, b in ((0.8, 0.87), (0.65, 0.7), (0, 0.1)))
+    assert bone < 0.6 * fat
+    assert air < 0.3 * fat
+
+
+def test_contrasts_differ_and_soft_tissue_has_structure_that_the_ct_lacks():
+    ct, body, distance = head((24, 40, 40))
+    brain = (distance > 0.3) & (distance < 0.5)
+    assert ct[brain].std() == 0
+    mrs = [simulate_mr(ct, body, SPACING_MM, np.random.default_rng(seed), outside=False)[brain] for seed in range(30)]
+    assert np.median([mr.std() / mr.mean() for mr in mrs]) > 0.15
+    assert max(mr.mean() for mr in mrs) > 3 * min(mr.mean() for mr in mrs)
+
+
+@given(seeds)
+def test_the_signal_is_that_of_the_tissues_and_blind_to_noise_within_them(seed):
+    contrast = Contrast.draw(np.random.default_rng(seed))
+    hu = np.array([-1000, -120, -80, 10, 70, 350, 1100], dtype=np.float32) / 1000
+    air, fat, also_fat, soft, also_soft, marrow, dense = contrast.signal(hu)
+    assert air == 0
+    assert fat == also_fat == pytest.approx(contrast.fat)
+    assert soft == also_soft == pytest.approx(contrast.soft)
+    assert marrow == pytest.approx(contrast.marrow)
+    assert dense == pytest.approx(contrast.cortical / 2)
+
+
+def test_the_couch_gives_no_signal():
+    ct, body, _ = head()
+    with_couch = ct.copy()
+    with_couch[:, -2:, :][~body[:, -2:, :]] = 0.1
+    a, b = (simulate_mr(x, body, SPACING_MM, np.random.default_rng(1), outside=False) for x in (ct, with_couch))
+    assert (b[~body] == 0).all()
+    assert np.abs(a - b)[:, :-4].max() < 0.05  # blurred CT reaches a voxel or two
+
+
+def test_samples_bring_it_along_whatever_the_order_of_reading(cohort):
+    chosen = load_settings(prepared=cohort.settings(), overrides=TINY | {"recipe": "anatomy"})
+    sampler = UnpairedSampler(cohort.cases("mr", "train"), cohort.cases("ct", "train"), chosen.sampling, 0, 2)
+    patches = UnpairedPatches(cohort, sampler, 2, simulator(chosen))
+    forth = [patches[k] for k in range(4)]
+    back = [patches[k] for k in reversed(range(4))][::-1]
+    assert all(torch.equal(a["simulated"], b["simulated"]) for a, b in zip(forth, back, strict=True))
+    assert not torch.equal(forth[0]["simulated"], forth[1]["simulated"])
+    assert forth[0]["simulated"].shape == forth[0]["ct"].shape
+    assert simulator(load_settings(overrides=TINY)) is None
+
+
+def test_the_generator_learns_bone_from_it_without_an_mr_of_its_own_contrast(cohort, tmp_path):
+    """Trained on simulated MRs alone, it finds the skull of real ones, which are as dark as air."""
+    changes = {"recipe": "anatomy", "training.steps": 60, "training.learning_rate": 3e-3, "training.validate_every": 60}
+    chosen = load_settings(prepared=cohort.settings(), overrides=TINY | changes)
+    train(cohort, tmp_path / "run", chosen)
+    rows = (tmp_path / "run" / "curves.csv").read_text().splitlines()
+    column = rows[0].split(",").index("simulated")
+    values = [float(row.split(",")[column]) for row in rows[1:]]
+    assert np.mean(values[-5:]) < 0.6 * values[0]
