@@ -39,6 +39,10 @@ AGAIN = (
     "or a term that ties the sCT to the MR (simulation.weight)."
 )
 
+SHARPER = (
+    "It may need more steps; if it stays so, raise adversarial.weight or creps.weight: a mean distance alone blurs."
+)
+
 MODES_HU = 500.0
 """Difference of training and evaluation mode that is no longer common; with two patches a step 200 to 350 is."""
 
@@ -73,7 +77,7 @@ def _collapse(validations: Sequence[Row]) -> str | None:
     if always("spread_ratio", low=LITTLE_SPREAD):
         found = "is nearly constant"
     elif always("bone_ratio", low=LITTLE_BONE):
-        found = "has hardly any bone"
+        return f"At step {step} the sCT has hardly any bone. {SHARPER}"
     elif always("bone_ratio", high=MUCH_BONE):
         found = f"has {now['bone_ratio']:.1f} times the bone of the CTs"
     elif always("spread_ratio", high=MUCH_SPREAD):
