@@ -31,7 +31,8 @@ def test_it_is_an_mr_in_network_units_and_a_function_of_the_generator_alone(seed
     mr, again = (simulate_mr(ct, body, SPACING_MM, np.random.default_rng(seed), outside=outside) for _ in range(2))
     assert mr.shape == ct.shape
     assert mr.dtype == np.float32
-    assert mr.min() >= 0 and mr.max() <= 2
+    assert mr.min() >= 0
+    assert mr.max() <= 2
     assert (mr[~body] == 0).all() != outside
     np.testing.assert_array_equal(mr, again)
     np.testing.assert_array_equal(ct, before)

@@ -34,9 +34,6 @@ __all__ = ["DemoResult", "run_demo"]
 log = logging.getLogger(__name__)
 
 PRESETS = {"head": "demo", "pelvis": "demo-pelvis"}
-RECIPES = {"head": ("anatomy", "paper"), "pelvis": ("anatomy",)}
-"""Region → what is trained on it."""
-
 SHIPPED_MODELS = {"head": "demo_model"}
 PICTURED = 2
 
@@ -86,12 +83,12 @@ def run_demo(
     overrides: dict[str, Any] | None = None,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> DemoResult:
-    """Write the phantom cohort, train the region's recipes, synthesize held-out phantoms, score, draw.
+    """Write the phantom cohort, train, synthesize held-out phantoms, score, draw.
 
     Args:
         folder: Where everything goes; must not exist.
         cohort: Which region, how many phantoms, how fine, which seed; default: heads.
-        overrides: Settings to change in every recipe, such as ``{"training.steps": 10}``.
+        overrides: Settings to change, such as ``{"training.steps": 10}``.
         progress: Called with (done, all, name) while phantoms are written and prepared.
 
     Raises:
@@ -101,18 +98,16 @@ def run_demo(
         raise OutputExistsError(f"{folder} is already there.", "Name another folder, or delete this one first.")
     cohort = cohort or DemoCohort()
     preset, changes = PRESETS[cohort.region], overrides or {}
-    recipes = {name: load_settings(preset, overrides={**changes, "recipe": name}) for name in RECIPES[cohort.region]}
+    settings = load_settings(preset, overrides=changes)
     log.info("writing phantom patients with known truth: %s", cohort.region)
     write_cohort(folder / "phantom", progress=progress, **asdict(cohort))
     training_folder = folder / "phantom" / "train"
     log.info("preparing MR and CT of different patients")
-    prepared = prepare(training_folder, training_folder, folder / "cohort", next(iter(recipes.values())), progress)
-    models = {}
-    for recipe, settings in recipes.items():
-        log.info("training recipe %s (preset %s)", recipe, preset)
-        started = time.perf_counter()
-        models[f"recipe {recipe}"] = train(prepared, folder / "runs" / recipe, settings)
-        log.info("trained in %.0f s", time.perf_counter() - started)
+    prepared = prepare(training_folder, training_folder, folder / "cohort", settings, progress)
+    log.info("training recipe %s (preset %s)", settings.recipe, preset)
+    started = time.perf_counter()
+    models = {f"recipe {settings.recipe}": train(prepared, folder / "runs" / settings.recipe, settings)}
+    log.info("trained in %.0f s", time.perf_counter() - started)
     shipped = shipped_model(cohort.region)
     if shipped is not None:
         models["shipped model"] = shipped

@@ -30,7 +30,7 @@ RECIPES: dict[str, dict[str, dict[str, Any]]] = {
         "creps": {"weight": 0.0},
         "simulation": {"weight": 1.0},
         "sampling": {"mr_positions": "random", "ct_positions": "matched"},
-        "training": {"learning_rate": 3e-4, "beta1": 0.5, "ema_decay": 0.995},
+        "training": {"learning_rate": 3e-4, "beta1": 0.5, "ema_decay": 0.995, "model": "best"},
         "inference": {"fusion": "median"},
     },
     "paper": {},

@@ -70,8 +70,8 @@ class TrainingSettings(Section):
     """Steps between validations on fixed patches of the validation cases: score, picture (MR | sCT | CT), curves as a picture."""
     validation_cases: Count = 3
     """MRs (and CTs) that are validated on at most; three places of each."""
-    model: Literal["last", "best"] = "best"
-    """Which weights become the run's model: those with the lowest validation score, or the last ones (the paper's); of the moving average if there is one."""
+    model: Literal["last", "best"] = "last"
+    """Which weights become the run's model: the last ones (paper), or those with the lowest validation score; of the moving average if there is one."""
     patience: Count | None = None
     """Stop after this many validations without a better score; the run is finished as ever. Null is off."""
     checkpoint_every: Count = 500

@@ -22,7 +22,7 @@ __all__ = ["demo"]
 def demo(ctx: click.Context, output: Path, region: str, seed: int, steps: int | None) -> None:
     """Train and synthesize digital phantoms with known truth, score, draw.
 
-    Heads with the recipes anatomy and paper, pelves with anatomy. Results are in OUTPUT/head and OUTPUT/pelvis.
+    Heads and pelves, with the recipe anatomy. Results are in OUTPUT/head and OUTPUT/pelvis.
     """
     from creps.demo import DemoCohort, run_demo, score_table
     from creps.errors import OutputExistsError
