@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 import torch
-from creps.losses.mind import mind_features
 from scipy import ndimage
 from scipy.stats import wasserstein_distance
 from torch import nn
@@ -39,11 +38,12 @@ class Candidates:
         self.score = Score(self.mrs, self.cts)
         self.texture = ByPlace(_gradient_hu, self.cts)
         self.local = ByPlace(_local_spread, self.cts)
+        preparation = cohort.manifest.preparation
+        spacing_mm, outside = preparation.spacing_mm, not preparation.remove_outside
         self.pairs = []
         for number in range(draws * len(self.cts)):
             ct, rng = self.cts[number % len(self.cts)], np.random.default_rng(number)
-            near = self.mrs[number % len(self.mrs)].array
-            self.pairs.append((simulate_mr(ct.array, rng, near), ct))
+            self.pairs.append((simulate_mr(ct.array, ct.body, spacing_mm, rng, outside=outside), ct))
 
     @torch.no_grad()
     def __call__(self, generator: nn.Module) -> dict[str, float]:
@@ -105,8 +105,19 @@ def _over_body(part: Callable[[Array, Array], Array], scts: Sequence[Array], mrs
 
 
 def _mind(sct: Array, mr: Array) -> Array:
-    a, b = (mind_features(torch.from_numpy(np.array(x))[None, None]) for x in (sct, mr))
-    return np.asarray((a - b).abs().mean(1)[0].numpy())
+    """Difference of self-similarity, which MR and CT share (MIND, Heinrich et al. 2012)."""
+    return np.asarray(np.abs(_similarities(sct) - _similarities(mr)).mean(axis=0))
+
+
+def _similarities(image: Array) -> Array:
+    """(6, D, H, W) likeness of each voxel's surroundings to those of its six neighbours, in [0, 1]."""
+    padded, (d, h, w) = np.pad(image, 1, mode="edge"), image.shape
+    starts = [(2, 1, 1), (0, 1, 1), (1, 2, 1), (1, 0, 1), (1, 1, 2), (1, 1, 0)]
+    squares = [np.square(image - padded[a : a + d, b : b + h, c : c + w]) for a, b, c in starts]
+    differences = np.stack([ndimage.uniform_filter(square, 3, mode="nearest") for square in squares])
+    variance = differences.mean(axis=0)
+    variance = np.clip(variance, 1e-3 * variance.mean() + 1e-8, 1e3 * variance.mean() + 1e-8)
+    return np.asarray(np.exp(-(differences - differences.min(axis=0)) / variance))
 
 
 def _edges(sct: Array, mr: Array) -> Array:

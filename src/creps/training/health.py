@@ -35,8 +35,12 @@ DRIFT_VALIDATIONS, DRIFT = 4, 1.25
 """A score that has stood this many validations above the best one by this factor drifts."""
 
 AGAIN = (
-    "Take best/, or start again with another training.seed, a lower training.learning_rate or a term that ties the sCT "
-    "to the MR (prior.weight)."
+    "Take best/, or start again with another training.seed, a lower training.learning_rate, "
+    "or a term that ties the sCT to the MR (simulation.weight)."
+)
+
+SHARPER = (
+    "It may need more steps; if it stays so, raise adversarial.weight or creps.weight: a mean distance alone blurs."
 )
 
 MODES_HU = 500.0
@@ -73,7 +77,7 @@ def _collapse(validations: Sequence[Row]) -> str | None:
     if always("spread_ratio", low=LITTLE_SPREAD):
         found = "is nearly constant"
     elif always("bone_ratio", low=LITTLE_BONE):
-        found = "has hardly any bone"
+        return f"At step {step} the sCT has hardly any bone. {SHARPER}"
     elif always("bone_ratio", high=MUCH_BONE):
         found = f"has {now['bone_ratio']:.1f} times the bone of the CTs"
     elif always("spread_ratio", high=MUCH_SPREAD):
@@ -105,9 +109,8 @@ def _modes(validations: Sequence[Row]) -> str | None:
     if not difference > MODES_HU:
         return None
     return (
-        f"In evaluation mode the generator differs by {difference:.0f} HU from training mode: its batch "
-        "norm has not seen enough like the validation cases. Try a larger training.batch_size or another "
-        "generator.norm."
+        f"In evaluation mode the generator differs by {difference:.0f} HU from training mode: batch norm has not seen "
+        "enough like the validation cases. Try a larger training.batch_size or another generator.norm."
     )
 
 
