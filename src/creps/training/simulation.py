@@ -3,7 +3,7 @@
 A CT says where air, fat, soft tissue and bone lie, and physics which of them give a signal. So an MR can be
 painted over any CT, and for it that CT is the truth. Cortical bone and air stay dark, as in every clinical
 sequence; all other contrast is drawn anew for every patch, wider than scanners differ, and soft tissue gets
-compartments, sheets and fluid that CT does not show. What is left to learn is anatomy. (The idea of learning from
+compartments and sheets that CT does not show. What is left to learn is anatomy. (The idea of learning from
 images of random contrast: Billot et al. 2023, Medical Image Analysis 86:102789, for segmentation of MR.)
 """
 
@@ -25,7 +25,6 @@ __all__ = ["Contrast", "simulate_mr", "simulator"]
 COMPARTMENTS_MM = (6.0, 12.0, 24.0, 36.0)
 """Sizes of compartments and distances between sheets in soft tissue."""
 
-FLUID_MM = (9.0, 21.0)
 RECEIVE_FIELD_MM = 72.0
 
 
@@ -91,9 +90,6 @@ def simulate_mr(
     soft = np.clip((0.09 - np.abs(smooth - 0.03)) / 0.03, 0, 1)
     tissue = np.clip((smooth + 0.3) / 0.2, 0, 1)
     image = contrast.signal(smooth) * np.exp(soft * _compartments(ct.shape, spacing_mm, rng))
-    if rng.random() < 0.6:
-        level, where = _fluid(smooth, spacing_mm, contrast, rng)
-        image += soft * where * (level - image)
     voxels = (1.0, 1.0, 1.0)
     image *= np.exp(tissue * rng.uniform(0, 0.12) * _field(ct.shape, voxels, 1.0, rng))
     image *= np.exp(rng.uniform(0, 0.25) * _field(ct.shape, spacing_mm, RECEIVE_FIELD_MM, rng))
@@ -124,23 +120,6 @@ def _compartments(shape: tuple[int, ...], spacing_mm: tuple[float, float, float]
             sheets = np.exp(-np.square((field - rng.normal()) / rng.uniform(0.1, 0.5)))
             total += min(rng.normal(-0.5, 0.8), 0.6) * sheets
     return total
-
-
-def _fluid(
-    smooth: Array, spacing_mm: tuple[float, float, float], contrast: Contrast, rng: np.random.Generator
-) -> tuple[float, Array]:
-    """Level and places of fluid: dark (T1) or bright (T2), in rooms and channels and along bone."""
-    level = rng.uniform(0.0, 0.5) * contrast.fat if rng.random() < 0.65 else rng.uniform(1.0, 1.8) * contrast.fat
-    where = np.zeros(smooth.shape, dtype=np.float32)
-    for length in FLUID_MM:
-        field = _field(smooth.shape, spacing_mm, length, rng)
-        distance = np.abs(field) if rng.random() < 0.5 else field + 2
-        where = np.maximum(where, np.clip((rng.uniform(0.1, 0.8) - distance) / 0.15, 0, 1))
-    if rng.random() < 0.6:
-        bone = ndimage.gaussian_filter((smooth > 0.3).astype(np.float32), rng.uniform(2.0, 6.0) / np.array(spacing_mm))
-        along = np.clip((bone - rng.uniform(0.05, 0.4)) / 0.1, 0, 1)
-        where = np.maximum(where, along * (_field(smooth.shape, spacing_mm, 24.0, rng) > rng.normal()))
-    return level, where
 
 
 def _field(
