@@ -4,7 +4,7 @@
 
 `trials.yaml` lists them; every trial is one ordinary training of an arm of benchmarks/accuracy with changed settings.
 Each run is scored after every 300 steps. Results are kept in `results/trials-REGION.json`, trials that are there are
-not run again, and `--page` writes docs/ablation.md from them.
+not run again. docs/ablation.md tells what they say.
 """
 
 from __future__ import annotations
