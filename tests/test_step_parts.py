@@ -32,10 +32,7 @@ def stepped(chosen, steps=2):
     step = TrainingStep(fabric, networks, style, chosen)
     torch.manual_seed(0)
     reports = [
-        step(
-            torch.rand(4, 1, 24, 24, 24) * 2, torch.rand(4, 1, 24, 24, 24) * 4 - 1, torch.rand(4, 1, 24, 24, 24), n + 1
-        )
-        for n in range(steps)
+        step(torch.rand(4, 1, 24, 24, 24) * 2, torch.rand(4, 1, 24, 24, 24) * 4 - 1, n + 1) for n in range(steps)
     ]
     return networks, reports
 

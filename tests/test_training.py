@@ -37,7 +37,7 @@ def one_step(chosen, steps=1, seed=0):
     step = TrainingStep(fabric, networks, style, chosen)
     torch.manual_seed(seed)
     for _ in range(steps):
-        report = step(torch.rand(2, 1, 24, 24, 24) * 2, torch.rand(2, 1, 24, 24, 24) * 4 - 1, None, 1)
+        report = step(torch.rand(2, 1, 24, 24, 24) * 2, torch.rand(2, 1, 24, 24, 24) * 4 - 1, 1)
     return networks, report
 
 
@@ -82,7 +82,7 @@ def test_each_update_moves_only_its_own_network():
     fabric = start_processes(chosen.training)
     networks = build_networks(fabric, chosen, build_style(chosen))
     step = TrainingStep(fabric, networks, build_style(chosen), chosen)
-    step(torch.rand(2, 1, 24, 24, 24), torch.rand(2, 1, 24, 24, 24), None, 1)
+    step(torch.rand(2, 1, 24, 24, 24), torch.rand(2, 1, 24, 24, 24), 1)
     discriminator = networks.discriminator
     # after the step the discriminator holds the gradient of its own loss only, and can be trained again
     assert all(p.requires_grad for p in discriminator.parameters())
