@@ -5,7 +5,9 @@ import random
 
 import pytest
 
+from creps.figures.curves import PANELS
 from creps.training.health import RECENT, decision, diagnose
+from creps.training.report import TERMS
 
 
 def validations(scores, every=100, **values):
@@ -101,3 +103,7 @@ def test_what_was_not_measured_says_nothing():
     nan = dict.fromkeys(("place_distance_hu", "bone_ratio", "spread_ratio", "train_eval_difference_hu"), math.nan)
     assert diagnose(validations([100] * 6, **nan), "bce") == {}
     assert diagnose([{"step": float(i), "supervised": 0.1} for i in range(50)], "bce") == {}
+
+
+def test_every_loss_term_is_drawn():
+    assert set(TERMS) <= {column for columns in PANELS.values() for column in columns}

@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from creps.errors import SettingsError
-from creps.settings import Settings, leaf_fields, load_settings, preset_names, to_yaml
+from creps.settings import Settings, leaf_fields, load_settings, preset_names, refuse_idle, to_yaml
 from creps.settings.loading import preset_values
 from creps.settings.recipes import RECIPES, WEIGHTS
 from creps.training.build import build_modules
@@ -275,3 +275,33 @@ def test_changes_that_are_left_behind_are_named(tmp_path, caplog):
     caplog.clear()
     load_settings(file=file)
     assert not caplog.text
+
+
+def test_a_former_tie_is_named_and_means_the_recipe_of_its_time(tmp_path, caplog):
+    (tmp_path / "s.yaml").write_text("preset: demo\nprior: {weight: 8, smoothness: 0}\n")
+    with caplog.at_level("WARNING", "creps"):
+        settings = load_settings(file=tmp_path / "s.yaml")
+    assert settings.recipe == "paper"
+    assert "prior.weight left out" in caplog.text
+    assert "smoothness" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "recipe"),
+    [
+        ("creps.weights", "anatomy"),
+        ("adversarial.gradient_penalty", "anatomy"),
+        ("discriminator.norm", "supervised"),
+        ("nce.width", "paper"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(name, recipe):
+    settings = load_settings(overrides={"recipe": recipe})
+    with pytest.raises(SettingsError, match=f"--{name} would do nothing"):
+        refuse_idle([name], settings)
+
+
+def test_options_that_do_something_are_not():
+    refuse_idle(["creps.weights", "adversarial.loss"], load_settings(overrides={"recipe": "paper"}))
+    refuse_idle(["creps.weight", "adversarial.weight", "training.steps"], load_settings())
+    refuse_idle(["creps.weights", "creps.weight"], load_settings(overrides={"creps.weight": 20.0}))

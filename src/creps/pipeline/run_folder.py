@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 
 from creps.checkpoint import PLAN, Plan, latest_checkpoint, load_model, load_plan, save_model
 from creps.data.cohort import Cohort
@@ -33,7 +34,7 @@ from creps.losses.creps import CrepsLoss
 from creps.pipeline.run_lock import RunLock
 from creps.pipeline.run_record import RunRecord, log_to, read_record
 from creps.provenance import NOTICE, provenance
-from creps.settings import Settings, load_settings, to_yaml
+from creps.settings import Settings, former_ties, load_settings, to_yaml
 from creps.training.loop import BEST, Outcome
 from creps.training.networks import Networks
 from creps.training.state import Best, inference_weights
@@ -89,6 +90,7 @@ class RunFolder:
             raise OutputExistsError(f"{path} is already there.", "Go on with --resume auto, or name another folder.")
         if checkpoint is None:
             return None  # a run that never got to a checkpoint: nothing can be gone on with
+        _refuse_former_ties(settings)
         _refuse_other_settings(load_settings(file=settings), self.settings, settings)
         self._refuse_other_origin(checkpoint / PLAN)
         return checkpoint
@@ -102,6 +104,8 @@ class RunFolder:
         place = self.path / BEST
         if best is not None and place.is_dir() and load_plan(place).training.get("steps") == best.step:
             return best
+        if best is not None:
+            log.warning("%s no longer holds the model of step %d: the best one is chosen anew", place, best.step)
         shutil.rmtree(place, ignore_errors=True)
         return None
 
@@ -213,6 +217,17 @@ class RunFolder:
         if self.origin is not None and self.origin != started_from:
             raise ModelError("This run was not started from that model.", "Resume without --from, or start a new run.")
         self.origin = started_from
+
+
+def _refuse_former_ties(path: Path) -> None:
+    """A run that was tied to a crude guess would go on as another training."""
+    ties = former_ties(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+    if ties:
+        raise SettingsError(
+            f"The run in {path.parent} was started by an earlier version with {', '.join(ties)}, which creps no longer "
+            "has.",
+            "Finish it with that version, or start a new run from its model with --from.",
+        )
 
 
 def _refuse_other_settings(before: Settings, now: Settings, path: Path) -> None:

@@ -211,6 +211,8 @@ def _say_what_runs(
         log.warning("this may not fit into memory. %s", memory.remedy)
     if not (cohort.cases("mr", "validation") and cohort.cases("ct", "validation")):
         log.warning("the cohort has no validation cases: scores and pictures are of training cases")
+    if settings.simulation.weight > 0 and fabric.device.type == "cuda" and training.workers == 0:
+        log.warning("MRs are simulated in the process that trains and the GPU waits: set training.workers to 4 or so")
     if start >= steps:
         log.info("all %d steps are done: raise training.steps or training.epochs to go on", steps)
     else:

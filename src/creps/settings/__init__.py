@@ -12,7 +12,7 @@ from creps.settings.losses import (
 )
 from creps.settings.networks import DiscriminatorSettings, GeneratorSettings
 from creps.settings.preparation import PreparationSettings
-from creps.settings.recipes import of_this_version
+from creps.settings.recipes import former_ties, of_this_version, refuse_idle
 from creps.settings.reference import to_markdown
 from creps.settings.training import SamplingSettings, TrainingSettings
 from creps.settings.tree import Settings, leaf_fields, sections
@@ -31,10 +31,12 @@ __all__ = [
     "SimulationSettings",
     "SupervisedSettings",
     "TrainingSettings",
+    "former_ties",
     "leaf_fields",
     "load_settings",
     "of_this_version",
     "preset_names",
+    "refuse_idle",
     "sections",
     "to_markdown",
     "to_yaml",

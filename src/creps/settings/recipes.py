@@ -12,12 +12,21 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from creps.errors import SettingsError
 from creps.settings.choices import RecipeName
 
 if TYPE_CHECKING:
     from creps.settings.tree import Settings
 
-__all__ = ["RECIPES", "USUAL_RECIPE", "of_this_version", "refuse_contradictions", "without_what_another_decides"]
+__all__ = [
+    "RECIPES",
+    "USUAL_RECIPE",
+    "former_ties",
+    "of_this_version",
+    "refuse_contradictions",
+    "refuse_idle",
+    "without_what_another_decides",
+]
 
 log = logging.getLogger(__name__)
 
@@ -67,14 +76,49 @@ def of_this_version(layer: Mapping[str, Any], source: str | None = None) -> dict
         layer: Sections of a model or a file.
         source: A file, about which a line is logged.
     """
-    layer = {key: value for key, value in layer.items() if key != "prior" or not isinstance(value, Mapping)}
+    ties = former_ties(layer)
+    if isinstance(layer.get("prior"), Mapping):
+        layer = {"objective": "creps", **{key: value for key, value in layer.items() if key != "prior"}}
+    if ties:
+        said = "%s ties the sCT to a crude guess, which creps no longer does: %s left out"
+        log.warning(said, source or "the model's recipe", ", ".join(ties))
     if "objective" not in layer or "recipe" in layer:  # both: the unknown one is refused with the rest
-        return dict(layer)
+        return {key: value for key, value in layer.items() if key != "objective" or not ties}
     objective = str(layer["objective"])
     recipe = FORMER_RECIPES.get(objective, objective)
     if source is not None:
         log.info("%s says objective: %s, which is recipe: %s now", source, objective, recipe)
     return {"recipe": recipe, **{key: value for key, value in layer.items() if key != "objective"}}
+
+
+def former_ties(layer: Mapping[str, Any]) -> list[str]:
+    """Settings of an earlier version in a layer that tied the sCT to a crude guess of the CT."""
+    prior = layer.get("prior")
+    return [f"prior.{name}" for name, value in prior.items() if value] if isinstance(prior, Mapping) else []
+
+
+def refuse_idle(names: Iterable[str], settings: Settings) -> None:
+    """Refuse options that would do nothing, since the term or network that they belong to is not there.
+
+    Args:
+        names: Options that were given by name, as ``creps.weights``.
+        settings: What came of them.
+
+    Raises:
+        SettingsError: names the first one, and what to do.
+    """
+    adversarial, style = settings.adversarial.weight > 0, settings.creps.weight + settings.creps.content_weight > 0
+    there = {"adversarial": adversarial, "discriminator": adversarial, "creps": style, "nce": settings.nce.weight > 0}
+    for name in names:
+        section, _, key = name.partition(".")
+        if not there.get(section, True) and key not in WEIGHTS.get(section, ()):
+            term = "adversarial" if section == "discriminator" else section
+            raise SettingsError(
+                f"--{name} would do nothing: with recipe {settings.recipe}, {term}.weight is 0.",
+                f"Give --{term}.weight as well, choose another recipe (--recipe paper has it), or leave --{name} out."
+                if term != "nce"
+                else f"Give --nce.weight as well, choose --recipe cut, or leave --{name} out.",
+            )
 
 
 def without_what_another_decides(layer: Mapping[str, Any], recipe: str) -> dict[str, Any]:

@@ -32,7 +32,7 @@ from creps.training.monitor import Monitor
 from creps.training.networks import Networks, average_into
 from creps.training.report import StepReport
 from creps.training.sampling import UnpairedPatches
-from creps.training.state import Best, inference_weights, refuse_broken, save_checkpoint
+from creps.training.state import SCORE, Best, inference_weights, refuse_broken, save_checkpoint
 from creps.training.step import TrainingStep
 
 if TYPE_CHECKING:
@@ -47,7 +47,6 @@ Validation = Callable[[nn.Module, nn.Module], "tuple[dict[str, float], npt.NDArr
 """(generator in training, generator to synthesize with) → values for the curves, picture (H, W, 3).
 The value named `SCORE` decides which weights are the best ones."""
 
-SCORE = "validation_score"
 """In HU, lower is better; see docs/concepts/label-free-score.md."""
 
 BEST = "best"
@@ -233,7 +232,8 @@ class TrainingLoop:
             if say_all or kind not in before:
                 log.warning("training health: %s", sentence)
         if not self._findings and (say_all or before):
-            log.info(HEALTHY)
+            looks = sum(SCORE in row for row in monitor.history)
+            log.info(HEALTHY if looks > 1 else "training health: one validation is too few to tell")
 
     def _keep_if_best(self, done: int, score: float) -> None:
         if not math.isfinite(score) or (self.best is not None and score >= self.best.score):

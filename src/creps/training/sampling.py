@@ -167,7 +167,7 @@ class UnpairedPatches(Dataset[dict[str, torch.Tensor] | CrepsError]):
         ct = read_patch(self.cohort.array(draw.ct), draw.ct_location, fill=AIR_NETWORK)
         patches = {"mr": mr, "ct": ct}
         if self.simulator is not None:
-            body = read_patch(np.asarray(self.cohort.body(draw.ct), dtype=np.float32), draw.ct_location, 0.0) > 0
+            body = read_patch(self.cohort.body(draw.ct), draw.ct_location, 0.0) > 0
             rng = self.sampler.generator(SIMULATION_STREAM, *divmod(k, self.sampler.batch_size))
             patches["simulated"] = self.simulator(ct, body, rng=rng)
         return {name: torch.from_numpy(patch)[None] for name, patch in patches.items()}

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from creps.provenance import sha256_file
 from creps.training.networks import Networks
 
 __all__ = [
+    "SCORE",
     "Best",
     "inference_weights",
     "load_checkpoint",
@@ -33,8 +35,13 @@ __all__ = [
     "save_checkpoint",
 ]
 
+log = logging.getLogger(__name__)
+
 TENSORS = "training.safetensors"
 SCHEMA_VERSION = 2
+
+SCORE = "validation_score"
+"""Of a validation: what decides which weights are the best ones."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +83,8 @@ def save_checkpoint(
         save_tensors(temporary / TENSORS, _all_tensors(networks))
         digest = sha256_file(temporary / TENSORS)
         state = {"schema_version": SCHEMA_VERSION, "step": step, "sha256": digest}
-        write_json(temporary / TRAINING_STATE, {**state, "best": asdict(best) if best else None})
+        kept = {**asdict(best), "score_name": SCORE} if best else None
+        write_json(temporary / TRAINING_STATE, {**state, "best": kept})
     for old in checkpoints(folder)[:-keep]:
         shutil.rmtree(old, ignore_errors=True)
     return path
@@ -97,7 +105,7 @@ def load_checkpoint(path: Path, networks: Networks) -> tuple[int, Best | None]:
         ModelError: damaged, of another schema version, or of networks of another shape.
     """
     state, tensors = _read(path)
-    step, best = int(state["step"]), Best(**state["best"]) if state.get("best") else None
+    step, best = int(state["step"]), _best(state.get("best"))
     try:
         for name, module in _modules(networks).items():
             module.load_state_dict(_below(tensors, name))
@@ -200,3 +208,11 @@ def _load_optimizer(
 
 def _below(tensors: dict[str, torch.Tensor], name: str) -> dict[str, torch.Tensor]:
     return {key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")}
+
+
+def _best(kept: dict[str, Any] | None) -> Best | None:
+    """The best validation of a checkpoint; none if it was found by the score of an earlier version."""
+    if kept and kept.get("score_name") != SCORE:
+        log.warning("the best model so far was chosen by another score than %s: it is chosen anew", SCORE)
+        return None
+    return Best(kept["step"], kept["score"]) if kept else None

@@ -54,8 +54,9 @@ class TrainingStep:
         if len(parts) == 1:
             fakes = [self.passes.fakes(parts[0])]
         else:
+            judged = parts if self.networks.discriminators else []  # nobody else looks before the generator's update
             with torch.no_grad(), frozen_statistics(self.networks.generators):
-                fakes = [self.passes.fakes(part) for part in parts]
+                fakes = [self.passes.fakes(part) for part in judged]
         detached = [fake.detached() for fake in fakes]
         self._update_discriminators(parts, detached, report)
         self._balance_style(parts, detached)

@@ -44,7 +44,7 @@ def train(
     from creps.pipeline.starting_point import settings_of
     from creps.pipeline.train import SETTINGS_FILE
     from creps.pipeline.train import train as run
-    from creps.settings import load_settings
+    from creps.settings import load_settings, refuse_idle
     from creps.training.distribution import process_number
 
     prepared = load_cohort(cohort)
@@ -53,6 +53,7 @@ def train(
         settings_path = output / SETTINGS_FILE
     model = settings_of(origin) if origin is not None and settings_path != output / SETTINGS_FILE else None
     settings = load_settings(preset, settings_path, overrides, prepared.settings(), model)
+    refuse_idle(overrides, settings)
     folder = run(prepared, output, settings, resume=resume is not None, origin=origin)
     if process_number() == 0:
         click.echo(f"model: {folder}")
