@@ -86,7 +86,7 @@ def test_a_dead_discriminator_is_said(loss, chance, suffix):
     said = diagnose(losses(*chance, suffix=suffix), loss)
     assert list(said) == [f"discriminator{suffix}"]
     assert "it is dead" in said[f"discriminator{suffix}"]
-    assert "discriminator_learning_rate" in said[f"discriminator{suffix}"]
+    assert "training.discriminator_learning_rate" in said[f"discriminator{suffix}"]
     assert diagnose(losses(*chance, noise=0.1), loss) == {}  # at chance and moving: a fair fight
     assert diagnose(losses(*chance, rows=RECENT - 1), loss) == {}
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from creps.pipeline.train import train
 from creps.settings import load_settings
 from creps.training.sampling import UnpairedPatches, UnpairedSampler
-from creps.training.simulation import Contrast, simulate_mr, simulator
+from creps.training.simulation import Contrast, _field, simulate_mr, simulator
 from tests.conftest import TINY
 
 SPACING_MM = (3.0, 2.0, 2.0)
@@ -72,8 +72,8 @@ def test_the_couch_gives_no_signal():
     ct, body, _ = head()
     with_couch = ct.copy()
     with_couch[:, -2:, :][~body[:, -2:, :]] = 0.1
-    a, b = (simulate_mr(x, body, SPACING_MM, np.random.default_rng(1), outside=False) for x in (ct, with_couch))
-    assert (b[~body] == 0).all()
+    a, b = (simulate_mr(x, body, SPACING_MM, np.random.default_rng(1), outside=True) for x in (ct, with_couch))
+    np.testing.assert_allclose(a[~body], b[~body], atol=1e-6)  # noise, the same
     assert np.abs(a - b)[:, :-4].max() < 0.05  # blurred CT reaches a voxel or two
 
 
@@ -89,8 +89,25 @@ def test_samples_bring_it_along_whatever_the_order_of_reading(cohort):
     assert simulator(load_settings(overrides=TINY)) is None
 
 
-def test_the_generator_learns_bone_from_it_without_an_mr_of_its_own_contrast(cohort, tmp_path):
-    """Trained on simulated MRs alone, it finds the skull of real ones, which are as dark as air."""
+@pytest.mark.parametrize("cut_out", [True, False])
+def test_noise_outside_the_body_is_as_the_preparation_says(cut_out):
+    chosen = load_settings(overrides=TINY | {"recipe": "anatomy", "preparation.remove_outside": cut_out})
+    ct, body, _ = head()
+    mr = simulator(chosen)(ct, body, rng=np.random.default_rng(0))
+    assert (mr[~body] == 0).all() == cut_out
+
+
+def test_fields_have_their_length_in_mm_and_unit_variance():
+    rng = np.random.default_rng(0)
+    steps = {}
+    for spacing in (1.0, 4.0):
+        fields = [_field((40, 40, 40), (spacing,) * 3, 24.0, rng) for _ in range(5)]
+        assert np.mean([f.std() for f in fields]) == pytest.approx(1, abs=0.01)
+        steps[spacing] = np.mean([np.abs(np.diff(f, axis=0)).mean() for f in fields])
+    assert steps[4.0] > 2.5 * steps[1.0]
+
+
+def test_a_run_of_the_recipe_learns_to_find_the_ct_again(cohort, tmp_path):
     changes = {"recipe": "anatomy", "training.steps": 60, "training.learning_rate": 3e-3, "training.validate_every": 60}
     chosen = load_settings(prepared=cohort.settings(), overrides=TINY | changes)
     train(cohort, tmp_path / "run", chosen)

@@ -35,12 +35,13 @@ DRIFT_VALIDATIONS, DRIFT = 4, 1.25
 """A score that has stood this many validations above the best one by this factor drifts."""
 
 AGAIN = (
-    "Take best/, or start again with another training.seed, a lower training.learning_rate, "
-    "or a term that ties the sCT to the MR (simulation.weight)."
+    "Start again with a lower training.learning_rate or another training.seed; without simulation.weight, "
+    "that is the tie of the sCT to the MR to add."
 )
 
 SHARPER = (
-    "It may need more steps; if it stays so, raise adversarial.weight or creps.weight: a mean distance alone blurs."
+    "It may need more training.steps; if it stays so, look whether bone is dark in these MRs and whether "
+    "their fat has a signal."
 )
 
 MODES_HU = 500.0
@@ -126,12 +127,12 @@ def _discriminator(history: Sequence[Row], loss: AdversarialLoss, suffix: str) -
     if still and abs(decided) < CHANCE:
         return (
             f"The {which} has told nothing for {RECENT} rows up to step {step} and no longer moves: it is dead. "
-            "Raise discriminator_learning_rate, or lower adversarial.gradient_penalty."
+            "Raise training.discriminator_learning_rate, or lower adversarial.gradient_penalty."
         )
     if decided > SURE:
         return (
             f"The {which} has been certain for {RECENT} rows up to step {step}: it teaches the generator nothing. "
-            "Lower discriminator_learning_rate, or raise adversarial.gradient_penalty."
+            "Lower training.discriminator_learning_rate, or raise adversarial.gradient_penalty."
         )
     return None
 
