@@ -38,7 +38,7 @@ def test_a_run_that_improves_is_healthy():
     ("values", "words", "setting"),
     [
         ({"spread_ratio": 0.05}, "is nearly constant", "training.seed"),
-        ({"bone_ratio": 0.01}, "hardly any bone", "adversarial.weight"),
+        ({"bone_ratio": 0.01}, "hardly any bone", "training.steps"),
         ({"spread_ratio": 2.5}, "varies 2.5 times", "training.learning_rate"),
         ({"bone_ratio": 5.0}, "5.0 times the bone", "training.seed"),
         ({"place_distance_hu": 400.0}, "400 HU from the CTs", "training.learning_rate"),

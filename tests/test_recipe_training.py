@@ -273,7 +273,7 @@ def test_a_run_of_an_earlier_version_is_gone_on_with_and_started_from(pairs, tmp
     assert run(*plain, tmp_path / "old", "--resume", "auto", "--training.steps", 4) == 0
     sessions = json.loads((tmp_path / "old" / "record.json").read_text())["sessions"]
     assert [session["to_step"] for session in sessions] == [3, 4]
-    changes = ["--training.steps", 1, "--training.device", "cpu", "--creps.weights", "random"]
+    changes = ["--training.steps", 1, "--training.device", "cpu"]
     assert run(*plain, tmp_path / "new", "--from", plans[0].parent, *changes) == 0
     assert json.loads((tmp_path / "new" / "record.json").read_text())["settings"]["recipe"] == "cut"
 
