@@ -158,16 +158,16 @@ def brief(case: Path, sct: Volume) -> dict[str, float | None]:
 
 def curve(plan: Plan, run: Path) -> list[dict[str, float]]:
     """Mean figures of the validation patients after a number of steps; every voxel predicted at least once."""
-    cases = plan.cases("validation")
-    found = list(checkpoints(run).items()) if cases else []
+    found = list(checkpoints(run).items()) if plan.cases("validation") else []
     every = max(1, len(found) // CURVE_POINTS)
-    points = []
-    for steps, path in found[::-1][::every][::-1]:
-        model = load(path)
-        scores = [brief(case, quickly(model, read_volume(case / "mr.nii.gz"))) for case in cases]
-        known = {name: [one[name] for one in scores if one[name] is not None] for name in scores[0]}
-        points.append({"steps": steps} | {name: float(np.mean(values)) for name, values in known.items() if values})
-    return points
+    return [{"steps": steps} | validation_figures(plan, load(path)) for steps, path in found[::-1][::every][::-1]]
+
+
+def validation_figures(plan: Plan, model: Model) -> dict[str, float]:
+    """Mean figures of the validation patients; without those that no patient has."""
+    scores = [brief(case, quickly(model, read_volume(case / "mr.nii.gz"))) for case in plan.cases("validation")]
+    known = {name: [one[name] for one in scores if one[name] is not None] for name in scores[0]}
+    return {name: float(np.mean(values)) for name, values in known.items() if values}
 
 
 def quickly(model: Model, mr: Volume) -> Volume:

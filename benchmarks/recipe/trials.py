@@ -15,7 +15,6 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import yaml
 
@@ -26,10 +25,10 @@ from options import parser, plan_of  # noqa: E402
 from plan import Plan  # noqa: E402
 from train import train  # noqa: E402
 
-from creps import load, read_volume  # noqa: E402
+from creps import load  # noqa: E402
 from creps.io.atomic import write_json  # noqa: E402
 from creps.provenance import provenance  # noqa: E402
-from score import brief, checkpoints, quickly  # noqa: E402
+from score import checkpoints, validation_figures  # noqa: E402
 
 TRIALS: dict[str, dict[str, Any]] = yaml.safe_load((HERE / "trials.yaml").read_text(encoding="utf-8"))
 EVERY = 300
@@ -52,7 +51,7 @@ def main() -> None:
             continue
         points = run_trial(plan, name, chosen.seed, chosen.steps)
         file.parent.mkdir(exist_ok=True)
-        write_json(file, {**provenance(), "trials": known["trials"] | {key: points}})
+        write_json(file, {**known, **provenance(), "trials": known["trials"] | {key: points}})
         print(key, points[-1] if points else "was not trained", flush=True)
 
 
@@ -62,14 +61,8 @@ def run_trial(plan: Plan, name: str, seed: int, steps: int) -> list[dict[str, fl
     changes = [f"{key}={value}" for key, value in trial.get("settings", {}).items()]
     train(plan, trial["arm"], seed, steps, Namespace(set=changes, label=f"-trial-{name}", jobs=1))
     run = plan.run(trial["arm"], seed, f"-trial-{name}")
-    cases = plan.cases("validation")
-    points = []
-    for done, path in checkpoints(run).items():
-        if done % EVERY == 0:
-            model = load(path)
-            scores = [brief(case, quickly(model, read_volume(case / "mr.nii.gz"))) for case in cases]
-            points.append({"steps": done} | {k: float(np.mean([s[k] or 0.0 for s in scores])) for k in scores[0]})
-    return points
+    found = checkpoints(run).items()
+    return [{"steps": done} | validation_figures(plan, load(path)) for done, path in found if done % EVERY == 0]
 
 
 if __name__ == "__main__":

@@ -42,21 +42,25 @@ class SettingsCommand(click.Command):
     pydantic nor the tree. ``--training.batch-size`` and ``--training.batch_size`` are the same.
 
     Args:
-        sections: Sections of the tree; their fields become options.
+        sections: Sections of the tree whose fields become options; default: all.
+        without: Sections that are left out.
     """
 
-    def __init__(self, *args: Any, sections: Sequence[str] = (), **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, sections: Sequence[str] | None = None, without: Sequence[str] = (), **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.context_settings["token_normalize_func"] = lambda token: token.replace("-", "_")
-        self.sections = tuple(sections)
+        self.sections, self.without = sections, without
         self._setting_options: dict[str, list[click.Option]] | None = None
 
     def setting_options(self) -> dict[str, list[click.Option]]:
         """The options by section, made once."""
         if self._setting_options is None:
-            from creps.settings import leaf_fields
+            from creps.settings import leaf_fields, sections
 
-            made: dict[str, list[click.Option]] = {section: [] for section in self.sections}
+            wanted = [name for name, _ in sections()] if self.sections is None else self.sections
+            made: dict[str, list[click.Option]] = {name: [] for name in wanted if name not in self.without}
             for section, name, field in leaf_fields():
                 if section in made:
                     made[section].append(_option(section, name, field))

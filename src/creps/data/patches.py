@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +29,7 @@ __all__ = [
 ]
 
 Triple = tuple[int, int, int]
+Value = TypeVar("Value", bound=np.generic)
 
 
 @dataclass(frozen=True)
@@ -152,8 +154,8 @@ def covering_grid(
     return CoveringGrid(shape, patch_size, stride, counts, before)
 
 
-def read_patch(array: Array, location: PatchLocation, fill: float) -> Array:
-    """Copy a patch out of a (D, H, W) array; `fill` where it reaches beyond the array's edge."""
+def read_patch(array: npt.NDArray[Value], location: PatchLocation, fill: float) -> npt.NDArray[Value]:
+    """Copy a patch out of a (D, H, W) array or mask; `fill` where it reaches beyond the array's edge."""
     inside, target = [], []
     for index, size, length in zip(location.index, location.size, array.shape, strict=True):
         first, last = max(index, 0), min(index + size, length)
@@ -162,7 +164,7 @@ def read_patch(array: Array, location: PatchLocation, fill: float) -> Array:
     values = array[tuple(inside)]
     if values.shape == location.size:
         return np.array(values)
-    patch = np.full(location.size, fill, dtype=np.float32)
+    patch = np.full(location.size, fill, dtype=array.dtype)
     patch[tuple(target)] = values
     return patch
 

@@ -1,11 +1,10 @@
 """A crude CT guess from unpaired statistics: a baseline without any network.
 
-Cortical bone gives
-next to no signal, fat (where it is not suppressed) a strong one, and in CT it is the other way round.
-So the MR's grey values are matched to those of the cohort's CTs in *reversed* order, separately for
-each depth under the skin and each height, where both modalities hold the same tissues. Air is dark in
-both; it is told from bone by its thickness. No pair is used. (As a tie for the generator it
-was worth less than MRs simulated from CT, see docs/ablation.md.)
+Cortical bone gives next to no signal, fat (where it is not suppressed) a strong one, and in CT it is the
+other way round. So the MR's grey values are matched to those of the cohort's CTs in *reversed* order,
+separately for each depth under the skin and each height, where both modalities hold the same tissues. Air
+is dark in both; it is told from bone by its thickness. No pair is used. It once was a tie for the
+generator, see docs/ablation.md.
 """
 
 from __future__ import annotations

@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
 from creps.checkpoint import PLAN, Plan, latest_checkpoint, load_model, load_plan, save_model
 from creps.data.cohort import Cohort
@@ -34,7 +33,7 @@ from creps.losses.creps import CrepsLoss
 from creps.pipeline.run_lock import RunLock
 from creps.pipeline.run_record import RunRecord, log_to, read_record
 from creps.provenance import NOTICE, provenance
-from creps.settings import Settings, former_ties, load_settings, to_yaml
+from creps.settings import Settings, former_ties, load_settings, read_settings_file, to_yaml
 from creps.training.loop import BEST, Outcome
 from creps.training.networks import Networks
 from creps.training.state import Best, inference_weights
@@ -221,7 +220,7 @@ class RunFolder:
 
 def _refuse_former_ties(path: Path) -> None:
     """A run that was tied to a crude guess would go on as another training."""
-    ties = former_ties(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+    ties = former_ties(read_settings_file(path))
     if ties:
         raise SettingsError(
             f"The run in {path.parent} was started by an earlier version with {', '.join(ties)}, which creps no longer "

@@ -139,9 +139,8 @@ def _open(
         settings.training.batch_size,
     )
     run_id = on_first_process(fabric, partial(run.open, start))
-    return UnpairedPatches(
-        cohort, sampler, total_steps(settings, sampler.samples_per_epoch), simulator(settings)
-    ), run_id
+    steps = total_steps(settings, sampler.samples_per_epoch)
+    return UnpairedPatches(cohort, sampler, steps, simulator(settings)), run_id
 
 
 @contextmanager

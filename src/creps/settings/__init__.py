@@ -1,7 +1,7 @@
 """One typed settings tree; field docs are the command line's help and a written file's comments."""
 
 from creps.settings.inference import InferenceSettings
-from creps.settings.loading import load_settings, preset_names, to_yaml
+from creps.settings.loading import load_settings, preset_names, read_settings_file, to_yaml
 from creps.settings.losses import (
     AdversarialSettings,
     CrepsSettings,
@@ -36,6 +36,7 @@ __all__ = [
     "load_settings",
     "of_this_version",
     "preset_names",
+    "read_settings_file",
     "refuse_idle",
     "sections",
     "to_markdown",

@@ -16,7 +16,7 @@ from creps.errors import SettingsError
 from creps.settings.recipes import RECIPES, USUAL_RECIPE, of_this_version, without_what_another_decides
 from creps.settings.tree import Settings, leaf_fields, sections
 
-__all__ = ["load_settings", "preset_names", "preset_values", "to_yaml"]
+__all__ = ["load_settings", "preset_names", "preset_values", "read_settings_file", "to_yaml"]
 
 
 log = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ def load_settings(
         SettingsError: unknown key (the nearest is named), wrong value, unreadable file, or another
             preparation than that of the cohort.
     """
-    tree = of_this_version(_read_yaml(file), str(file)) if file else {}
+    tree = of_this_version(read_settings_file(file), str(file)) if file else {}
     own_preset = tree.pop("preset", None)
     named = str(preset or own_preset or "")
     if named in FORMER_PRESETS:
@@ -182,7 +182,12 @@ class _NoDuplicates(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _read_yaml(file: Path) -> dict[str, Any]:
+def read_settings_file(file: Path) -> dict[str, Any]:
+    """Sections of a settings file, as they stand there.
+
+    Raises:
+        SettingsError: it is not there, or holds no settings.
+    """
     try:
         content = yaml.load(file.read_text(encoding="utf-8"), _NoDuplicates)
     except FileNotFoundError as error:

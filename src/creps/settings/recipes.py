@@ -77,18 +77,20 @@ def of_this_version(layer: Mapping[str, Any], source: str | None = None) -> dict
         source: A file, about which a line is logged.
     """
     ties = former_ties(layer)
-    if isinstance(layer.get("prior"), Mapping):
-        layer = {"objective": "creps", **{key: value for key, value in layer.items() if key != "prior"}}
     if ties:
         said = "%s ties the sCT to a crude guess, which creps no longer does: %s left out"
         log.warning(said, source or "the model's recipe", ", ".join(ties))
-    if "objective" not in layer or "recipe" in layer:  # both: the unknown one is refused with the rest
-        return {key: value for key, value in layer.items() if key != "objective" or not ties}
-    objective = str(layer["objective"])
-    recipe = FORMER_RECIPES.get(objective, objective)
-    if source is not None:
-        log.info("%s says objective: %s, which is recipe: %s now", source, objective, recipe)
-    return {"recipe": recipe, **{key: value for key, value in layer.items() if key != "objective"}}
+    had_ties = isinstance(layer.get("prior"), Mapping)
+    kept = {key: value for key, value in layer.items() if not (key == "prior" and had_ties)}
+    if "recipe" in kept:  # an objective beside it is refused as unknown
+        return kept
+    if "objective" in kept:
+        objective = str(kept.pop("objective"))
+        recipe = FORMER_RECIPES.get(objective, objective)
+        if source is not None:
+            log.info("%s says objective: %s, which is recipe: %s now", source, objective, recipe)
+        return {"recipe": recipe, **kept}
+    return {"recipe": "paper", **kept} if had_ties else kept  # the ties were a part of that one alone
 
 
 def former_ties(layer: Mapping[str, Any]) -> list[str]:

@@ -47,8 +47,6 @@ Validation = Callable[[nn.Module, nn.Module], "tuple[dict[str, float], npt.NDArr
 """(generator in training, generator to synthesize with) → values for the curves, picture (H, W, 3).
 The value named `SCORE` decides which weights are the best ones."""
 
-"""In HU, lower is better; see docs/concepts/label-free-score.md."""
-
 BEST = "best"
 """Folder of the best model inside a run's folder."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import cast
 
 import numpy as np
 import torch
@@ -168,8 +167,7 @@ class UnpairedPatches(Dataset[dict[str, torch.Tensor] | CrepsError]):
         ct = read_patch(self.cohort.array(draw.ct), draw.ct_location, fill=AIR_NETWORK)
         patches = {"mr": mr, "ct": ct}
         if self.simulator is not None:
-            mask = cast(Array, self.cohort.body(draw.ct))  # its patch alone is read and is as good as a bool
-            body = read_patch(mask, draw.ct_location, 0.0) > 0
+            body = read_patch(self.cohort.body(draw.ct), draw.ct_location, fill=False)
             rng = self.sampler.generator(SIMULATION_STREAM, *divmod(k, self.sampler.batch_size))
             patches["simulated"] = self.simulator(ct, body, rng=rng)
         return {name: torch.from_numpy(patch)[None] for name, patch in patches.items()}

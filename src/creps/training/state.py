@@ -41,7 +41,7 @@ TENSORS = "training.safetensors"
 SCHEMA_VERSION = 2
 
 SCORE = "validation_score"
-"""Of a validation: what decides which weights are the best ones."""
+"""Of a validation: what decides which weights are the best ones. In HU, lower is better."""
 
 
 @dataclass(frozen=True)

@@ -12,23 +12,7 @@ from creps.provenance import NOTICE
 __all__ = ["settings"]
 
 
-@click.command(
-    cls=SettingsCommand,
-    sections=[
-        *(
-            "preparation",
-            "generator",
-            "discriminator",
-            "adversarial",
-            "creps",
-            "cycle",
-            "nce",
-            "supervised",
-            "simulation",
-        ),
-        *("sampling", "training", "inference"),
-    ],
-)
+@click.command(cls=SettingsCommand)
 @click.option("-o", "--output", type=PATH, help="File to write instead of standard output; must not exist.")
 @click.option("--markdown", is_flag=True, help="The reference page of all settings instead of one preset's values.")
 @recipe

@@ -11,13 +11,7 @@ from creps.cli.options import PATH, SettingsCommand, chosen_overrides, preset, r
 __all__ = ["train"]
 
 
-@click.command(
-    cls=SettingsCommand,
-    sections=[
-        *("generator", "discriminator", "adversarial", "creps", "cycle", "nce", "supervised", "simulation"),
-        *("sampling", "training", "inference"),
-    ],
-)
+@click.command(cls=SettingsCommand, without=("preparation",))
 @click.argument("cohort", type=PATH)
 @click.option("-o", "--output", type=PATH, required=True, help="Run folder: model, checkpoints, curves, pictures.")
 @click.option("--resume", type=click.Choice(["auto"]), help="Go on from the last checkpoint, if there is one.")
