@@ -12,7 +12,8 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
 from creps.errors import InputError
-from creps.io.dicom import find_series, one_series, read_series, series_sha256
+from creps.io.dicom.reading import read_series
+from creps.io.dicom.series import find_series, one_series, series_sha256
 from creps.io.read import image_header, read_image
 
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
@@ -228,7 +229,7 @@ def test_a_single_slice_and_other_sizes(tmp_path):
 
 @given(st.integers(4, 60), st.floats(0.3, 8), st.data())
 def test_a_missing_slice_never_passes(count, distance, data):
-    from creps.io.dicom_geometry import SliceGeometry, stack_geometry
+    from creps.io.dicom.geometry import SliceGeometry, stack_geometry
 
     gone = data.draw(st.integers(1, count - 2))
     turn = rotation(*data.draw(st.tuples(*[st.floats(-3, 3)] * 3)))

@@ -3,7 +3,7 @@
 import pytest
 
 from creps.errors import InputError
-from creps.io.dicom import find_series, one_series
+from creps.io.dicom.series import find_series, one_series
 from creps.io.read import read_image
 from tests.test_dicom import stored, write_series
 

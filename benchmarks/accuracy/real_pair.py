@@ -36,7 +36,8 @@ from creps import CrepsError, Volume, load, read_volume, write_volume
 from creps.errors import InputError
 from creps.figures.planes import SOFT_WINDOW_HU, Panel, comparison_figure, mr_window
 from creps.io.atomic import write_json
-from creps.io.dicom import Series, one_series, read_series
+from creps.io.dicom.reading import read_series
+from creps.io.dicom.series import Series, one_series
 from creps.metrics.segmentation import BONE_HU, dice
 from creps.pipeline.baselines import constant_water, histogram_matched
 from creps.pipeline.evaluate import evaluate

@@ -15,7 +15,7 @@ from creps.data.cohort import Case, Failure, Modality
 from creps.data.sources import Source
 from creps.errors import CohortError, CrepsError, InputError
 from creps.io.atomic import write_json
-from creps.io.dicom import one_series
+from creps.io.dicom.series import one_series
 from creps.io.read import image_sha256, read_image
 from creps.io.versioned import read_versioned
 from creps.preprocessing.mask import body_box

@@ -14,8 +14,8 @@ from pathlib import Path
 from creps.data.cohort import Modality, Split
 from creps.data.sources import Source, dicom_source
 from creps.errors import CrepsError, InputError
-from creps.io.dicom import one_series
-from creps.io.dicom_header import DamagedFileError
+from creps.io.dicom.header import DamagedFileError
+from creps.io.dicom.series import one_series
 from creps.io.itk import SUFFIXES, is_volume_file, stem
 
 __all__ = ["COLUMNS", "read_table"]

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from creps.data.cohort import Modality, Split
 from creps.errors import CrepsError, InputError
-from creps.io.dicom import Series, find_series, several_series
-from creps.io.dicom_header import DamagedFileError
+from creps.io.dicom.header import DamagedFileError
+from creps.io.dicom.series import Series, find_series, several_series
 from creps.io.itk import SUFFIXES, is_volume_file, stem
 
 __all__ = ["Source", "dicom_source", "find_sources", "synthrad_centre"]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from creps.io.dicom import Series, one_series, read_series, series_sha256
+from creps.io.dicom.reading import read_series
+from creps.io.dicom.series import Series, one_series, series_sha256
 from creps.io.itk import read_header, read_volume
 from creps.provenance import sha256_file
 from creps.volume import Volume

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from creps.errors import InputError
-from creps.io.dicom import one_series, series_sha256
+from creps.io.dicom.series import one_series, series_sha256
 from creps.io.read import read_image
 from creps.metrics.tissues import PHANTOM_CLASSES
 from creps.phantom import PHANTOM_SCHEMA

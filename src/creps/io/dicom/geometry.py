@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from creps.errors import InputError
-from creps.io.dicom_header import floats, whole
+from creps.io.dicom.header import floats, whole
 
 if TYPE_CHECKING:
     from pydicom import Dataset

@@ -1,0 +1,1 @@
+"""DICOM: series found, read and written. What a patient is called stays in here."""
