@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import hypothesis
 import numpy as np
 import pytest
 
+import creps
 from creps.data.cohort import Cohort, load_cohort
 from creps.io.itk import write_volume
 from creps.pipeline.prepare import prepare
@@ -80,6 +83,16 @@ def cohort(head_folders: tuple[Path, Path], tmp_path_factory: pytest.TempPathFac
     folder = tmp_path_factory.mktemp("cohort") / "c"
     prepare(*head_folders, folder, load_settings(overrides=TINY))
     return load_cohort(folder)
+
+
+@pytest.fixture(scope="session")
+def demo_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped model, whose sCTs have bone, without a profile: these heads are none of its kind."""
+    folder = tmp_path_factory.mktemp("model") / "m"
+    shutil.copytree(Path(creps.__file__).parent / "demo_model", folder)
+    plan = json.loads((folder / "plan.json").read_text())
+    (folder / "plan.json").write_text(json.dumps({**plan, "intake": None}))
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """DICOM series: real ones against another reader, made ones against what was written."""
 
+import shutil
 import tarfile
 import warnings
 
@@ -9,7 +10,7 @@ import SimpleITK as sitk
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, ExplicitVRLittleEndian, MRImageStorage, generate_uid
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
 from creps.errors import InputError
 from creps.io.dicom.reading import read_series
@@ -34,7 +35,7 @@ def write_series(
     """Write stored values (D, H, W) as one classic series; `change(dataset, index)` spoils slices."""
     folder.mkdir(parents=True, exist_ok=True)
     normal = np.cross(orientation[:3], orientation[3:])
-    series, frame = generate_uid(), generate_uid()
+    series, frame, study = generate_uid(), generate_uid(), generate_uid()
     for i, plane in enumerate(array):
         meta = FileMetaDataset()
         meta.TransferSyntaxUID = ExplicitVRLittleEndian
@@ -42,7 +43,7 @@ def write_series(
         meta.MediaStorageSOPInstanceUID = generate_uid()
         data = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
         data.SOPClassUID, data.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
-        data.SeriesInstanceUID, data.FrameOfReferenceUID = series, frame
+        data.StudyInstanceUID, data.SeriesInstanceUID, data.FrameOfReferenceUID = study, series, frame
         data.Modality, data.SeriesDescription = modality, "head"
         data.PatientID, data.PatientName = patient, "Doe^Jane"
         data.Rows, data.Columns = plane.shape
@@ -155,14 +156,12 @@ def spoilt(kind, tmp_path):
         x, y, z = map(float, data.ImagePositionPatient)
         data.ImagePositionPatient = [x, y + 0.2 * i, z]
 
-    def multi_frame(data, i):
-        data.SOPClassUID = data.file_meta.MediaStorageSOPClassUID = EnhancedCTImageStorage
+    def other_class(data, i):
+        if i == 3:
+            data.SOPClassUID = data.file_meta.MediaStorageSOPClassUID = MRImageStorage
 
-    def compressed(data, i):
-        data.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.90"
-        from pydicom.encaps import encapsulate
-
-        data.PixelData = encapsulate([b"\xff\x4f not a picture"])
+    def one_uid(data, i):
+        data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
 
     array = stored((8, 5, 4))
     options = {
@@ -177,10 +176,23 @@ def spoilt(kind, tmp_path):
         "colour": {"change": set_to(SamplesPerPixel=3, PhotometricInterpretation="RGB")},
         "no position": {"change": set_to(ImagePositionPatient=None)},
         "no spacing": {"change": set_to(PixelSpacing=None)},
-        "multi-frame": {"change": multi_frame},
+        "palette": {"change": set_to(PhotometricInterpretation="PALETTE COLOR")},
+        "mosaic": {"change": set_to(ImageType=["ORIGINAL", "PRIMARY", "M", "MOSAIC"])},
+        "several frames": {"change": set_to(NumberOfFrames=2, PixelData=b"\0" * 80)},
         "truncated": {"change": set_to(PixelData=b"\0" * 30)},
-        "compressed": {"change": compressed},
+        "too long": {"change": set_to(PixelData=b"\0" * 60)},
         "no rescaling": {"slope": None},
+        "some rescaling": {"change": set_to(RescaleSlope=None)},
+        "no slope": {"slope": 0},
+        "other patient": {"change": set_to(PatientID="SECRET-43")},
+        "other name": {"change": set_to(PatientName="Roe^Richard")},
+        "no birth date": {"change": lambda data, i: setattr(data, "PatientBirthDate", None if i == 3 else "19500101")},
+        "other study": {"change": set_to(StudyInstanceUID="1.2.3")},
+        "other class": {"change": other_class},
+        "no UID": {"change": set_to(SOPInstanceUID=None)},
+        "one UID": {"change": one_uid},
+        "no series UID": {"change": lambda data, _: setattr(data, "SeriesInstanceUID", "")},
+        "huge": {"change": set_to(Rows=60000, Columns=4)},
     }[kind]
     return write_series(tmp_path / "s", array, **options)
 
@@ -199,10 +211,23 @@ def spoilt(kind, tmp_path):
         ("colour", "3 values per pixel"),
         ("no position", "without a valid ImagePositionPatient"),
         ("no spacing", "without a valid PixelSpacing"),
-        ("multi-frame", "enhanced multi-frame .* Convert it to classic"),
+        ("palette", "values per pixel \\(colour\\)"),
+        ("mosaic", "is a mosaic: .*Export it as enhanced"),
+        ("several frames", r"several frames that does not say where each lies \(no enhanced CT\)"),
         ("truncated", "truncated slice: 30 of 40 bytes"),
-        ("compressed", "compressed as JPEG 2000 .*, which cannot be decoded here"),
+        ("too long", "slice of 60 bytes of pixels, its size says 40"),
         ("no rescaling", "no rescale slope"),
+        ("some rescaling", "no rescale slope"),
+        ("no slope", "without a valid RescaleSlope"),
+        ("other patient", "more than one patient: its files disagree in PatientID"),
+        ("other name", "more than one patient: its files disagree in PatientName"),
+        ("no birth date", "more than one patient: its files disagree in PatientBirthDate"),
+        ("other study", "more than one study"),
+        ("other class", "mixes images of CT and MR"),
+        ("no UID", "without a SOPInstanceUID"),
+        ("one UID", r"holds 1 of its 1 images in more than one file .*Remove the copy"),
+        ("no series UID", "has no SeriesInstanceUID"),
+        ("huge", "claims 60000 rows"),
     ],
 )
 def test_irregular_series_are_refused_with_their_positions(tmp_path, kind, message):
@@ -210,7 +235,7 @@ def test_irregular_series_are_refused_with_their_positions(tmp_path, kind, messa
     with pytest.raises(InputError, match=message) as caught:
         read_image(folder)
     assert "'head'" in str(caught.value)
-    assert "SECRET" not in str(caught.value)
+    assert not any(word in str(caught.value) for word in ("SECRET", "Doe", "Roe", "1950"))
 
 
 def test_a_single_slice_and_other_sizes(tmp_path):
@@ -253,6 +278,28 @@ def test_several_series_are_listed_and_nothing_is_not_found(tmp_path):
     (tmp_path / "d").mkdir()
     with pytest.raises(InputError, match="holds no DICOM series of MR or CT"):
         read_image(tmp_path / "d")
+
+
+def test_copies_in_another_folder_are_refused(tmp_path):
+    write_series(tmp_path / "a", stored())
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    with pytest.raises(InputError, match="6 of its 6 images in more than one file"):
+        read_image(tmp_path)
+
+
+def test_echoes_in_one_series_are_told_apart(tmp_path):
+    def change(data, i):
+        data.EchoTime = [2.3, 4.6][i % 2]
+
+    write_series(tmp_path / "s", stored(), positions=[0, 0, 3, 3, 6, 6], change=change, modality="MR")
+    with pytest.raises(InputError, match=r"at 30.00, 33.00, 36.00 mm .* differ in EchoTime \(2.3, 4.6\)"):
+        read_image(tmp_path / "s")
+
+
+def test_a_single_file_is_a_series(tmp_path):
+    folder = write_series(tmp_path / "s", stored())
+    with pytest.raises(InputError, match="has 1 slice"):
+        read_series(one_series(folder / "003.dcm"))
 
 
 def test_patients_are_known_by_a_hash_only(tmp_path):

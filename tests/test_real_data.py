@@ -9,6 +9,7 @@ from creps.checkpoint import load_model
 from creps.data.cohort import load_cohort
 from creps.io.itk import read_volume
 from creps.pipeline.files import synthesize_file
+from creps.pipeline.inputs import find_mr
 from creps.pipeline.prepare import prepare
 from creps.pipeline.train import train
 from creps.preprocessing.mask import body_mask_ct, body_mask_mr
@@ -47,7 +48,7 @@ def test_the_verbs_on_real_scans(shared, region, tmp_path):
         assert 0.15 < np.median(inside) < 1.6, case.case
     model = train(cohort, tmp_path / "run", load_settings(overrides=overrides, prepared=cohort.settings()))
     source = sorted((data / "mr").iterdir())[0]
-    synthesize_file(*load_model(model), source, tmp_path / "sct.nii.gz", load_settings("demo").inference)
+    synthesize_file(*load_model(model), find_mr(source), tmp_path / "sct.nii.gz", load_settings("demo").inference)
     sct = read_volume(tmp_path / "sct.nii.gz")
     assert sct.same_grid_as(read_volume(source))
     assert -1024 <= sct.array.min() < sct.array.max() <= 3000

@@ -1,9 +1,9 @@
 """From a work folder to what is kept: one result file and pictures, from which `page.py` writes the page.
 
-    python benchmarks/accuracy/collect.py COHORT WORK --region head
+    python benchmarks/accuracy/collect.py COHORT WORK --region head [--label long]
 
-Writes `benchmarks/accuracy/results/REGION-SIZE.json` (every figure of every patient of every run) and
-`docs/pictures/accuracy-REGION-SIZE-*.png`.
+Writes `benchmarks/accuracy/results/REGION-SIZE[-LABEL].json` (every figure of every patient of every run) and
+`docs/pictures/accuracy-REGION-SIZE[-LABEL]-*.png`.
 """
 
 from __future__ import annotations
@@ -29,9 +29,11 @@ PICTURES = HERE.parents[1] / "docs" / "pictures"
 
 
 def main() -> None:
-    chosen = parser(__doc__).parse_args()
+    arguments = parser(__doc__)
+    arguments.add_argument("--label", help="added to the files' names, for runs of another length")
+    chosen = arguments.parse_args()
     plan = plan_of(chosen)
-    name = f"{plan.region}-{plan.size}"
+    name = "-".join(filter(None, (plan.region, plan.size, chosen.label)))
     runs = load_scores(plan)
     pace = _optional(plan.work / "pace.json")
     result = {

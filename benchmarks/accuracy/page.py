@@ -13,7 +13,16 @@ from typing import Any
 
 import yaml
 from plan import ARMS
-from tables import bias_by_coverage, conditions, fusion_table, main_table, paired_table, real_pair_table, tissue_table
+from tables import (
+    REFERENCE,
+    bias_by_coverage,
+    conditions,
+    fusion_table,
+    main_table,
+    paired_table,
+    real_pair_table,
+    tissue_table,
+)
 
 from creps.io.atomic import atomic_file
 
@@ -47,16 +56,11 @@ def section(name: str, result: dict[str, Any], words: dict[str, Any]) -> list[st
     lines += ["### Equal wall time", "", words["wall_time"], "", *main_table(result, "patients"), ""]
     lines += [f"![curves](pictures/accuracy-{name}-curves.png)", ""]
     lines += [f"![median and worst patients](pictures/accuracy-{name}-patients.png)", ""]
-    lines += [f"### Equal steps: {result['common_steps']}", "", *main_table(result, "patients_at_common_steps"), ""]
+    if len({run["steps"] for run in result["runs"] if "steps" in run}) > 1:
+        lines += [f"### Equal steps: {result['common_steps']}", "", *main_table(result, "patients_at_common_steps"), ""]
     lines += ["### By tissue", "", words["tissue"], "", *tissue_table(result), ""]
-    lines += [
-        "### Against the paper's arm, patient by patient",
-        "",
-        words["paired"],
-        "",
-        *paired_table(result),
-        "",
-    ]
+    if REFERENCE in trained:
+        lines += ["### Against the paper's arm, patient by patient", "", words["paired"], "", *paired_table(result), ""]
     if result["fusion"]:
         lines += ["### Fusion of overlapping patches", "", words["fusion"].get(name, ""), "", *fusion_table(result), ""]
         lines += [words["coverage"], "", *bias_by_coverage(result), ""]

@@ -9,7 +9,10 @@ from typing import Any
 from creps.checkpoint import Plan, load_model
 from creps.errors import SettingsError
 from creps.networks.generator import Generator
+from creps.pipeline.files import Wanted, synthesize_file
+from creps.pipeline.inputs import find_mr, target_paths
 from creps.pipeline.synthesize import Synthesis, synthesize
+from creps.preprocessing.target_grid import TargetGrid
 from creps.settings import InferenceSettings, load_settings
 from creps.volume import Volume
 
@@ -49,6 +52,9 @@ class Model:
         mr: Volume,
         *,
         mask: Volume | None = None,
+        grid: TargetGrid = "mr",
+        spacing_mm: tuple[float, float, float] | None = None,
+        force: bool = False,
         progress: Callable[[int, int], None] | None = None,
         **settings: Any,
     ) -> Synthesis:
@@ -57,17 +63,79 @@ class Model:
         Args:
             mr: MR in scanner units, on any grid, in any orientation.
             mask: A body mask on the grid of `mr`, to be used instead of the one found in it.
+            grid: Where the sCT is wanted: ``mr``, ``model``, or ``planning`` (axial, not oblique).
+            spacing_mm: Of the planning grid, along D (superior), H, W; default: the MR's.
+            force: Go on although the checks of the MR refuse it; the record says so.
             progress: Called with (patches done, patches in all).
             **settings: Inference settings to change: ``fusion="mean"``, ``device="cuda"``, …
 
         Returns:
-            The sCT in HU on the grid of `mr`, and its record.
+            The sCT in HU, its record, and what was found in the MR before.
 
         Raises:
             CrepsError: the MR or a setting cannot be used.
         """
         chosen = self.inference_settings(**settings)
-        return synthesize(self.plan, self.generator, mr, chosen, mask=mask, progress=progress)
+        return synthesize(
+            self.plan,
+            self.generator,
+            mr,
+            chosen,
+            mask=mask,
+            grid=grid,
+            spacing_mm=spacing_mm,
+            force=force,
+            progress=progress,
+        )
+
+    def synthesize_file(
+        self,
+        source: Path | str,
+        target: Path | str,
+        *,
+        series: str | None = None,
+        mask: Path | str | None = None,
+        overwrite: bool = False,
+        grid: TargetGrid | None = None,
+        spacing_mm: tuple[float, float, float] | None = None,
+        force: bool = False,
+        structures: bool = True,
+        stable_uids: bool = False,
+        pseudonym: str | None = None,
+        progress: Callable[[int, int, str], None] | None = None,
+        **settings: Any,
+    ) -> Path:
+        """Make the synthetic CT of a file or a DICOM series, as ``creps synthesize`` does.
+
+        Args:
+            source: A volume file, or a folder with a DICOM series.
+            target: A volume file, or (for a DICOM series) the folder that receives a CT series, an RTSTRUCT, a record
+                and a picture.
+            series: Which series, if there are several: its number in the list, its UID or a part of its description.
+            mask: File of a body mask on the grid of the MR.
+            overwrite: Replace what is there.
+            grid: Where the sCT is wanted; default: ``planning`` for DICOM, ``mr`` for volume files.
+            spacing_mm: Of the planning grid, along D (superior), H, W; default: the MR's.
+            force: Go on although the checks of the MR refuse it; the result says so.
+            structures: Write body and bone as an RTSTRUCT beside DICOM.
+            stable_uids: The same input, model and settings give the same DICOM UIDs.
+            pseudonym: Write DICOM without the patient's identity, under this name.
+            progress: Called with (patches done, patches in all, an empty text).
+            **settings: Inference settings to change.
+
+        Returns:
+            Where the sCT was written.
+
+        Raises:
+            CrepsError: the MR or a setting cannot be used, or the target is there already.
+        """
+        mr = find_mr(Path(source), series)
+        (path,) = target_paths([mr], Path(target), overwrite)
+        wanted = Wanted(grid, spacing_mm, force, structures, stable_uids, pseudonym)
+        body = None if mask is None else Path(mask)
+        chosen = self.inference_settings(**settings)
+        synthesize_file(self.plan, self.generator, mr, path, chosen, wanted, mask=body, progress=progress)
+        return path
 
 
 def load(folder: Path | str) -> Model:

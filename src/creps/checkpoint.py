@@ -25,6 +25,7 @@ from creps.io.atomic import write_json
 from creps.io.versioned import read_versioned
 from creps.networks.generator import Generator
 from creps.provenance import sha256_file
+from creps.qa.profile import IntakeProfile
 from creps.settings import GeneratorSettings, InferenceSettings, PreparationSettings
 
 __all__ = [
@@ -61,10 +62,18 @@ class Plan(BaseModel):
     """Training patch (D, H, W) in voxels, also that of the inference."""
     inference: InferenceSettings
     """Defaults of the synthesis; each can be overridden when it runs."""
+    intake: IntakeProfile | None = None
+    """What the training MRs were like: what is far from all of them is out of the model's distribution."""
     weights_sha256: str = ""
     training: dict[str, Any] = {}
     """How it was trained: steps, cohort, loss, perceptual weights."""
     provenance: dict[str, Any] = {}
+
+    @property
+    def recipe(self) -> str | None:
+        """What the training was made of, if the record says so."""
+        recipe = self.training.get("settings", {}).get("recipe")
+        return recipe if isinstance(recipe, str) else None
 
 
 def build_generator(settings: GeneratorSettings) -> Generator:

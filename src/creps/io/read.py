@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from creps.errors import InputError
 from creps.io.dicom.reading import read_series
 from creps.io.dicom.series import Series, one_series, series_sha256
 from creps.io.itk import read_header, read_volume
@@ -38,13 +39,24 @@ class ImageHeader:
         return d * sd, h * sh, w * sw
 
 
-def read_image(path: Path | str, series: Series | None = None, name: str | None = None) -> Volume:
-    """Read a volume file, or the one DICOM series in a folder.
+def read_image(
+    path: Path | str,
+    series: Series | None = None,
+    name: str | None = None,
+    wanted: str | None = None,
+    *,
+    modality: str | None = None,
+    selectable: bool = False,
+) -> Volume:
+    """Read a volume file, or one DICOM series in a folder.
 
     Args:
         path: A NIfTI, MetaImage or NRRD file, or a folder of DICOM files.
         series: The series of the folder to read, if it is known already.
         name: What messages about a series call it.
+        wanted: Which series of the folder, see `one_series`.
+        modality: "mr" or "ct": the only series of the folder that count; None: either.
+        selectable: Whether the caller can be told `wanted`.
 
     Raises:
         InputError: it cannot be read as one volume; see `read_volume` and `read_series`.
@@ -52,7 +64,11 @@ def read_image(path: Path | str, series: Series | None = None, name: str | None 
     path = Path(path)
     if series is not None:
         return read_series(series, name)
-    return read_series(one_series(path, name=name), name) if path.is_dir() else read_volume(path)
+    if path.is_dir():
+        return read_series(one_series(path, modality, name, wanted, selectable=selectable), name)
+    if wanted is not None:
+        raise InputError(f"{path} is not a folder of DICOM series, so there is none to choose.", "Leave out --series.")
+    return read_volume(path)
 
 
 def image_header(path: Path, series: Series | None = None) -> ImageHeader:

@@ -1,97 +1,161 @@
-"""Synthesis from file to files: the sCT, its record and its picture."""
+"""Synthesis from files to files: the sCT as a volume file or as a DICOM series, its record and its picture."""
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from torch import nn
 
 from creps.checkpoint import Plan
-from creps.errors import InputError, OutputExistsError
+from creps.errors import InputError
 from creps.figures import synthesis_figure
-from creps.io.atomic import atomic_file, write_json
-from creps.io.itk import SUFFIXES, read_volume, stem, suffix, write_volume
-from creps.pipeline.synthesize import synthesize
-from creps.provenance import sha256_file
+from creps.io.atomic import atomic_file, atomic_folder, write_json
+from creps.io.dicom.identity import Origin
+from creps.io.dicom.making import Making
+from creps.io.dicom.structures import write_structures
+from creps.io.dicom.writing import write_ct
+from creps.io.itk import read_volume, suffix, write_volume
+from creps.metrics.segmentation import BONE_HU
+from creps.pipeline.inputs import SERIES_FILES, MrInput, beside
+from creps.pipeline.synthesize import Synthesis, synthesize
+from creps.preprocessing.target_grid import Spacing, TargetGrid, check_target_grid
 from creps.settings import InferenceSettings
+from creps.volume import Volume
 
-__all__ = ["synthesize_file", "target_paths"]
+__all__ = ["Wanted", "synthesize_file"]
 
 log = logging.getLogger(__name__)
 
+Progress = Callable[[int, int, str], None]
 
-def target_paths(inputs: Sequence[Path], output: Path, overwrite: bool) -> list[Path]:
-    """Where the sCT of each input goes.
 
-    Args:
-        inputs: MR files.
-        output: A file if its ending says so (one input only), otherwise a folder.
-        overwrite: Whether existing files may be replaced.
+@dataclass(frozen=True)
+class Wanted:
+    """What is wanted of a synthesis beside the sCT itself.
 
-    Raises:
-        InputError: several inputs for one file, two inputs with one name, a missing input.
-        OutputExistsError: a target, its record or its picture is there already, or is an input.
+    Attributes:
+        grid: Where the sCT lies; None: ``planning`` for DICOM, ``mr`` for volume files.
+        spacing_mm: Of the planning grid, along D (superior), H, W; None: the MR's.
+        force: Go on although the gate refuses.
+        structures: Write body and bone as an RTSTRUCT beside a DICOM series.
+        stable_uids: The same input, model and settings give the same UIDs.
+        pseudonym: Write a de-identified DICOM series under this name.
     """
-    for path in inputs:
-        _check_input(path)
-    if suffix(output):
-        if len(inputs) != 1:
-            raise InputError(f"{output} is one file, but there are {len(inputs)} inputs.", "Name a folder with -o.")
-        targets = [output]
-    else:
-        if output.is_file() or (output.suffix and not output.is_dir() and len(inputs) == 1):
-            raise InputError(f"{output} has no known ending.", f"Use {', '.join(SUFFIXES)}, or a folder.")
-        targets = [output / f"{stem(path)}_sct{suffix(path)}" for path in inputs]
-    written = [path for target in targets for path in _beside(target)]
-    twice = next((path for path in written if written.count(path) > 1), None)
-    if twice is not None:
-        raise InputError(f"Two inputs would both be written to {twice}.", "Synthesize them into different folders.")
-    for path in written:
-        if any(path.resolve() == source.resolve() for source in inputs):
-            raise OutputExistsError(f"{path} is an MR that was given.", "Name another place with -o.")
-        if path.exists() and not overwrite:
-            raise OutputExistsError(f"{path} is already there.", "Add --overwrite, or name another place with -o.")
-    return targets
 
-
-def _beside(target: Path) -> list[Path]:
-    """The sCT, its record and its picture; for a header also its data file."""
-    endings = [".json", ".png", *{".mhd": [".zraw"], ".nhdr": [".raw.gz"]}.get(suffix(target), [])]
-    return [target, *(target.with_name(f"{stem(target)}{ending}") for ending in endings)]
+    grid: TargetGrid | None = None
+    spacing_mm: Spacing | None = None
+    force: bool = False
+    structures: bool = True
+    stable_uids: bool = False
+    pseudonym: str | None = None
 
 
 def synthesize_file(
     plan: Plan,
     generator: nn.Module,
-    source: Path,
+    source: MrInput,
     target: Path,
     settings: InferenceSettings,
+    wanted: Wanted | None = None,
     *,
     mask: Path | None = None,
-    progress: Callable[[int, int, str], None] | None = None,
+    progress: Progress | None = None,
 ) -> None:
-    """Read an MR, synthesize, and write the sCT with ``.json`` and ``.png`` beside it: all three or none.
+    """Read an MR, synthesize, and write all results or none.
+
+    A volume file gets ``.json`` and ``.png`` beside it; a folder gets the slices of a DICOM series, ``RS.dcm``,
+    ``record.json`` and ``picture.png``, which need a DICOM series as the source.
 
     Raises:
-        InputError: the MR or the mask cannot be used.
+        InputError: the MR or the mask cannot be used, or the gate refuses it.
+        SettingsError: no such grid.
     """
-    mr = read_volume(source)
-    advance = None if progress is None else lambda done, total: progress(done, total, "")
-    body = read_volume(mask) if mask is not None else None
-    result = synthesize(plan, generator, mr, settings, name=str(source), mask=body, progress=advance)
-    record = {**result.record, "input": {"file": source.name, "sha256": sha256_file(source)}}
-    with atomic_file(target) as temporary:
-        sct, json_file, picture, *_ = _beside(temporary)
-        write_volume(result.sct, sct, integer=True)
-        write_json(json_file, record)
-        synthesis_figure(picture, mr, result.sct, f"{target.name}, {plan.preparation.region}")
+    wanted = _resolved(wanted or Wanted(), source, target)
+    origin = Origin.of(source.series) if source.series is not None and not suffix(target) else None
+    mr = source.read()
+    result = synthesize(
+        plan,
+        generator,
+        mr,
+        settings,
+        name=str(source.path),
+        mask=read_volume(mask) if mask is not None else None,
+        acquisition=source.acquisition(),
+        grid=wanted.grid or "mr",
+        spacing_mm=wanted.spacing_mm,
+        force=wanted.force,
+        progress=None if progress is None else lambda done, total: progress(done, total, ""),
+    )
+    record = {**result.record, "input": source.record()}
+    if origin is None:
+        _write_volume(target, mr, result, record)
+    else:
+        _write_series(target, mr, result, record, origin, wanted)
     log.info("%s: %d patches, %.1f s", target, record["patches"]["count"], record["seconds"])
 
 
-def _check_input(path: Path) -> None:
-    if not path.is_file():
-        raise InputError(f"{path} does not exist or is a folder.", "Give MR volume files.")
-    if suffix(path) == "":
-        raise InputError(f"{path} has no known ending.", f"creps reads {', '.join(SUFFIXES)}.")
+def _resolved(wanted: Wanted, source: MrInput, target: Path) -> Wanted:
+    """With the grid that is usual for the output; refuses what the output cannot hold."""
+    dicom = not suffix(target)
+    if dicom and source.series is None:
+        raise InputError(f"{source.path} is no DICOM series, so no DICOM can be made from it.", "Name a file with -o.")
+    for name, value in (("--deidentify", wanted.pseudonym), ("--stable-uids", wanted.stable_uids)):
+        if value and not dicom:
+            raise InputError(f"{name} is for DICOM, but {target} is a volume file.", "Name a folder with -o.")
+    grid: TargetGrid = wanted.grid or ("planning" if dicom else "mr")
+    check_target_grid(grid, wanted.spacing_mm)
+    return replace(wanted, grid=grid)
+
+
+def _write_volume(target: Path, mr: Volume, result: Synthesis, record: dict[str, Any]) -> None:
+    with atomic_file(target) as temporary:
+        sct, json_file, picture, *_ = beside(temporary)
+        write_volume(result.sct, sct, integer=True)
+        write_json(json_file, record)
+        synthesis_figure(picture, mr, result.sct, f"{target.name}, {record['model']['region']}")
+
+
+def _write_series(
+    target: Path, mr: Volume, result: Synthesis, record: dict[str, Any], origin: Origin, wanted: Wanted
+) -> None:
+    making = _making(record, result, wanted)
+    if wanted.pseudonym is not None:
+        origin = origin.deidentified(wanted.pseudonym, making.uid_entropy)
+    if not origin.kept.get("PatientPosition"):
+        log.warning("%s: the MR does not say how the patient lay; some planning systems refuse that.", target)
+    record_file, picture, structure_set = SERIES_FILES
+    with atomic_folder(target) as folder:
+        written = write_ct(folder, result.sct, origin, making)
+        if wanted.structures:
+            body = result.body_mask()
+            masks = {"BODY": body, "BONE": body & np.asarray(result.sct.array > BONE_HU)}
+            drawn = write_structures(folder / structure_set, masks, result.sct, written, origin, making)
+            record = {**record, "structures": list(drawn)}
+            for name in masks.keys() - set(drawn):
+                log.warning("%s: the sCT has no %s, so the structure set has none.", target, name.lower())
+        write_json(folder / record_file, {**record, "series_instance_uid": written.series_uid})
+        synthesis_figure(folder / picture, mr, result.sct, f"Synthetic CT, {record['model']['region']}")
+
+
+def _making(record: dict[str, Any], result: Synthesis, wanted: Wanted) -> Making:
+    """What the DICOM files say of how they were made."""
+    model = record["model"]
+    same = [record["input"]["sha256"], model["weights_sha256"], record["versions"]["creps"], wanted.pseudonym or ""]
+    same += [json.dumps(record[part], sort_keys=True) for part in ("settings", "grid")]
+    return Making(
+        version=record["versions"]["creps"],
+        weights_sha256=model["weights_sha256"],
+        region=model["region"],
+        recipe=model["recipe"] or "unknown",
+        grid=record["grid"]["kind"],
+        forced=tuple(finding.message for finding in result.gate.refusals),
+        created=datetime.fromisoformat(record["created"]),
+        uid_entropy=tuple(same) if wanted.stable_uids else None,
+    )

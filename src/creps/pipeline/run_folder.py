@@ -19,6 +19,7 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from creps.losses.creps import CrepsLoss
 from creps.pipeline.run_lock import RunLock
 from creps.pipeline.run_record import RunRecord, log_to, read_record
 from creps.provenance import NOTICE, provenance
+from creps.qa.profile import IntakeProfile, profile_of
 from creps.settings import Settings, former_ties, load_settings, read_settings_file, to_yaml
 from creps.training.loop import BEST, Outcome
 from creps.training.networks import Networks
@@ -169,6 +171,11 @@ class RunFolder:
         with atomic_folder(self.path / name) as temporary:
             save_model(temporary, tensors, plan)
 
+    @cached_property
+    def intake(self) -> IntakeProfile:
+        """What the cohort's MRs are like; looked at once."""
+        return profile_of(self.cohort)
+
     def plan(self, record: dict[str, Any]) -> Plan:
         """The plan of a model with that training record."""
         return Plan(
@@ -176,6 +183,7 @@ class RunFolder:
             generator=self.settings.generator,
             patch_size=self.settings.sampling.patch_size,
             inference=self.settings.inference,
+            intake=self.intake,
             training=record,
             provenance=provenance(),
         )

@@ -14,6 +14,9 @@ __all__ = ["Slices", "beyond", "crop_box", "cropped"]
 
 Slices = tuple[slice, slice, slice]
 
+PARALLEL = 1e-6
+"""Cosine below which an axis does not run along another: 1 micrometre in a metre."""
+
 
 def crop_box(body: Mask, spacing_mm: Sequence[float], margin_mm: float) -> Slices:
     """The box around the body with a margin, within the array.
@@ -38,15 +41,15 @@ def cropped(volume: Volume, box: Slices) -> Volume:
 
 
 def beyond(volume: Volume, grid: Volume) -> Mask:
-    """(D, H, W) of `volume`: voxels whose centre lies outside the extent (edge to edge) of `grid`.
-
-    Both have parallel axes, as in `resample_onto`.
-    """
+    """(D, H, W) of `volume`: voxels whose centre lies outside the extent (edge to edge) of `grid`, turned or not."""
     start = grid.direction.T @ (np.asarray(volume.origin_mm) - np.asarray(grid.origin_mm))
+    turn = grid.direction.T @ volume.direction
     outside = np.zeros(volume.shape, dtype=bool)
-    for axis in range(3):
-        positions = start[axis] + np.arange(volume.shape[axis]) * volume.spacing_mm[axis]
-        own = grid.spacing_mm[axis]
-        out = (positions < -0.5 * own - 1e-3) | (positions > (grid.shape[axis] - 0.5) * own + 1e-3)
-        outside |= out.reshape([-1 if i == axis else 1 for i in range(3)])
+    for axis, own in enumerate(grid.spacing_mm):
+        position = np.float64(start[axis])
+        for along in range(3):
+            steps = np.arange(volume.shape[along]) * (turn[axis, along] * volume.spacing_mm[along])
+            if abs(turn[axis, along]) > PARALLEL:
+                position = position + steps.reshape([-1 if i == along else 1 for i in range(3)])
+        outside |= (position < -0.5 * own - 1e-3) | (position > (grid.shape[axis] - 0.5) * own + 1e-3)
     return outside

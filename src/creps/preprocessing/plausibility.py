@@ -33,7 +33,10 @@ SMALL_MM, MANY_VOXELS = 60.0, 64
 
 
 LARGEST = 1e6
-"""No scanner's values are further from 0; larger ones overflow in what is computed from them."""
+"""No CT's values are further from 0."""
+
+LARGEST_MR = 1e10
+"""No MR's are: floating-point values of Philips reach 1e9, larger ones overflow in what is computed from them."""
 
 
 def check_mr(mr: Volume, name: str) -> None:
@@ -43,7 +46,7 @@ def check_mr(mr: Volume, name: str) -> None:
         InputError: constant, nothing positive, with the air of a CT, no scanner's values, or an impossible size.
     """
     check_extent(mr.shape, mr.extent_mm, name)
-    low, high = _range(mr, name)
+    low, high = _range(mr, name, LARGEST_MR)
     if low == high or high <= 0:
         raise InputError(f"{name} is empty: its values run from {low:g} to {high:g}.", "Give the MR itself.")
     if float((mr.array < AIR_HU).mean()) > HU_SHARE:
@@ -60,7 +63,7 @@ def check_ct(ct: Volume, name: str) -> None:
         InputError: no air, nothing as dense as tissue, values no CT has, or an impossible size.
     """
     check_extent(ct.shape, ct.extent_mm, name)
-    low, high = _range(ct, name)
+    low, high = _range(ct, name, LARGEST)
     if float(((ct.array < AIR_HU) & (ct.array > LOWEST_AIR_HU)).mean()) < AIR_SHARE:
         raise InputError(
             f"{name} {NO_CT}: its values run from {low:g} to {high:g}, without air.",
@@ -90,12 +93,12 @@ def check_extent(shape: tuple[int, int, int], extent_mm: tuple[float, float, flo
         )
 
 
-def _range(volume: Volume, name: str) -> tuple[float, float]:
+def _range(volume: Volume, name: str, largest: float) -> tuple[float, float]:
     """Lowest and highest value."""
     low, high = float(volume.array.min()), float(volume.array.max())
-    if not max(-low, high) <= LARGEST:
+    if not max(-low, high) <= largest:
         raise InputError(
-            f"{name} has values from {low:g} to {high:g}; no scanner writes any beyond {LARGEST:g}.",
+            f"{name} has values from {low:g} to {high:g}; no scanner writes any beyond {largest:g}.",
             "Check its data type and scaling, and convert it again.",
         )
     return low, high

@@ -1,8 +1,8 @@
-"""Cubic B-spline resampling between grids that share their axes (section 2.2, Pre-processing).
+"""Cubic B-spline resampling between grids (section 2.2, Pre-processing).
 
 Axes that stay parallel make the interpolation separable: one prefilter, then one sparse 1-D product
-per axis. Grids that are rotated against each other are not needed here: an MR is resampled along
-its own axes and its sCT comes back along the same ones.
+per axis. That is the way of an MR to the model's grid and of its sCT back. Only the sCT of an oblique MR
+that is wanted on axial slices is turned, and takes the slower way of `resample_turned`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from scipy import ndimage, sparse
 
 from creps.volume import Array, Volume
 
-__all__ = ["model_grid", "resample", "resample_onto"]
+__all__ = ["model_grid", "resample", "resample_onto", "resample_turned"]
 
 
 def model_grid(volume: Volume, spacing_mm: tuple[float, float, float]) -> Volume:
@@ -58,6 +58,33 @@ def resample_onto(volume: Volume, grid: Volume) -> Volume:
     array = ndimage.spline_filter(volume.array, order=3, output=np.float32, mode="mirror")
     for axis in np.argsort([n / m for n, m in zip(grid.shape, volume.shape, strict=True)]):
         array = _along(array, _weights(positions[axis], volume.shape[axis]), int(axis))
+    return grid.with_array(np.clip(array, volume.array.min(), volume.array.max()))
+
+
+def resample_turned(volume: Volume, grid: Volume) -> Volume:
+    """Sample a volume at the voxels of a grid that may be rotated against it.
+
+    Cubic B-spline, clipped to the source's range; what lies beyond the volume's edge means nothing (see `beyond`).
+
+    Args:
+        volume: What to sample.
+        grid: Where; its array is not read.
+
+    Returns:
+        A volume on `grid`.
+    """
+    own = np.asarray(volume.spacing_mm)[:, None]
+    matrix = (volume.direction.T @ grid.direction) * np.asarray(grid.spacing_mm) / own
+    offset = volume.direction.T @ (np.asarray(grid.origin_mm) - np.asarray(volume.origin_mm)) / own[:, 0]
+    array = ndimage.affine_transform(
+        ndimage.spline_filter(volume.array, order=3, output=np.float32, mode="mirror"),
+        matrix,
+        offset,
+        output_shape=grid.shape,
+        order=3,
+        mode="mirror",
+        prefilter=False,
+    )
     return grid.with_array(np.clip(array, volume.array.min(), volume.array.max()))
 
 

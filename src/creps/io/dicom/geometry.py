@@ -5,15 +5,15 @@ Nothing is guessed: a stack whose spacing is not the same everywhere is refused,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from creps.errors import InputError
-from creps.io.dicom.header import floats, whole
+from creps.io.dicom.header import floats, text, whole, words
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -33,7 +33,18 @@ SPACING_TOLERANCE_MM = 1e-3
 SHEAR_TOLERANCE = 2e-3
 """Sideways shift per mm along the normal that rounding explains (0.1 degree); a tilted gantry shifts more."""
 
+MARKS = (
+    "StackID", "EffectiveEchoTime", "EchoTime", "DiffusionBValue", "TemporalPositionIndex",
+    "TemporalPositionIdentifier", "InversionTime", "FrameType", "ImageType", "TriggerTime", "AcquisitionNumber",
+)  # fmt: skip
+"""What may tell slices at one position apart, the likeliest first."""
+
+MARKS_SHOWN, VALUES_SHOWN = 2, 4
+
 REMEDY_EXPORT = "Export the whole series again."
+REMEDY_SPLIT = (
+    "Export or copy each stack, echo, b-value, phase or repetition as a series of its own, in its own folder."
+)
 Vector = npt.NDArray[np.float64]
 
 
@@ -48,6 +59,7 @@ class SliceGeometry:
         spacing_mm: Distance of rows, distance of columns.
         shape: Rows, columns.
         frame: FrameOfReferenceUID, or an empty string.
+        marks: Those of `MARKS` that the header has.
     """
 
     position_mm: Vector
@@ -56,10 +68,11 @@ class SliceGeometry:
     spacing_mm: tuple[float, float]
     shape: tuple[int, int]
     frame: str
+    marks: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, dataset: Dataset, label: str) -> SliceGeometry:
-        """Read it from a data set.
+        """Read it from a data set, or from what an enhanced object says of a frame.
 
         Raises:
             InputError: position, orientation, spacing or size is absent or makes no sense.
@@ -67,15 +80,22 @@ class SliceGeometry:
         position = _numbers(dataset, "ImagePositionPatient", 3, label)
         orientation = _numbers(dataset, "ImageOrientationPatient", 6, label)
         spacing = _numbers(dataset, "PixelSpacing", 2, label)
-        shape = (whole(dataset, "Rows", 0) or 0, whole(dataset, "Columns", 0) or 0)
+        rows, columns = whole(dataset, "Rows", 0) or 0, whole(dataset, "Columns", 0) or 0
         row, column = orientation[:3], orientation[3:]
         lengths = np.array([np.linalg.norm(row), np.linalg.norm(column)])
         if np.abs(lengths - 1).max() > 1e-2 or abs(float(row @ column)) > 1e-2:
             raise InputError(f"{label} has an orientation whose axes are not at right angles.", REMEDY_EXPORT)
-        if spacing.min() <= 0 or min(shape) < 1:
+        if spacing.min() <= 0 or min(rows, columns) < 1:
             raise InputError(f"{label} has a pixel spacing or size that is not positive.", REMEDY_EXPORT)
-        frame = str(dataset.get("FrameOfReferenceUID", "") or "")
-        return cls(position, row, column, (float(spacing[0]), float(spacing[1])), shape, frame)
+        return cls(
+            position_mm=position,
+            row=row,
+            column=column,
+            spacing_mm=(float(spacing[0]), float(spacing[1])),
+            shape=(rows, columns),
+            frame=text(dataset, "FrameOfReferenceUID"),
+            marks={name: "\\".join(words(dataset, name)) for name in MARKS if name in dataset},
+        )
 
 
 @dataclass(frozen=True)
@@ -110,6 +130,7 @@ def stack_geometry(slices: Sequence[SliceGeometry], label: str) -> StackGeometry
     positions = np.stack([s.position_mm for s in slices])
     order = np.argsort(positions @ direction[:, 0], kind="stable")
     along = (positions @ direction[:, 0])[order]
+    _check_doubled(along, [slices[i] for i in order], label)
     _check_gaps(along, label)
     offsets = positions[order] - positions[order[0]]
     _check_shear(offsets, direction[:, 0], label)
@@ -137,33 +158,49 @@ def _check_alike(slices: Sequence[SliceGeometry], label: str) -> None:
     shapes = sorted({s.shape for s in slices})
     if len(shapes) > 1:
         sizes = ", ".join(f"{rows} x {columns}" for rows, columns in shapes)
-        raise InputError(f"{label} mixes slices of different size ({sizes}).", "Split it into one folder per stack.")
-    turned = [np.abs(np.concatenate([s.row - first.row, s.column - first.column])).max() for s in slices]
+        raise InputError(f"{label} mixes slices of different size ({sizes}).", REMEDY_SPLIT)
+    turned = [float(np.abs(np.concatenate([s.row - first.row, s.column - first.column])).max()) for s in slices]
     if max(turned) > PARALLEL_TOLERANCE:
-        raise InputError(f"{label} mixes slices of different orientation.", "Split it into one folder per stack.")
+        differ = _differences([(first, slices[turned.index(max(turned))])])
+        raise InputError(f"{label} mixes slices of different orientation{differ}.", REMEDY_SPLIT)
     spacings = np.array([s.spacing_mm for s in slices])
     if np.ptp(spacings, axis=0).max() > SPACING_TOLERANCE_MM:
         low, high = spacings.min(), spacings.max()
-        raise InputError(
-            f"{label} mixes slices of different pixel spacing ({low:g} to {high:g} mm).",
-            "Split it into one folder per stack.",
-        )
+        raise InputError(f"{label} mixes slices of different pixel spacing ({low:g} to {high:g} mm).", REMEDY_SPLIT)
     if len({s.frame for s in slices}) > 1:
-        raise InputError(f"{label} mixes frames of reference.", "Split it into one folder per stack.")
+        raise InputError(f"{label} mixes frames of reference.", REMEDY_SPLIT)
+
+
+def _check_doubled(along: Vector, slices: Sequence[SliceGeometry], label: str) -> None:
+    """Refuse more than one slice at a position; `along` ascends, in mm along the normal."""
+    gaps = np.diff(along)
+    apart = gaps[gaps > POSITION_TOLERANCE_MM / 2]
+    least = min(POSITION_TOLERANCE_MM / 2, 0.2 * float(np.median(apart))) if apart.size else np.inf
+    doubled = np.flatnonzero(gaps <= least)
+    if doubled.size:
+        places = ", ".join(list(dict.fromkeys(f"{along[i]:.2f}" for i in doubled))[:5])
+        pairs = [(slices[i], slices[i + 1]) for i in doubled.tolist()]
+        raise InputError(
+            f"{label} has more than one slice at {places} mm along its normal{_differences(pairs)}.", REMEDY_SPLIT
+        )
+
+
+def _differences(pairs: Sequence[tuple[SliceGeometry, SliceGeometry]]) -> str:
+    """What tells the slices of the pairs apart, if their headers say so."""
+    found = []
+    for name in MARKS:
+        if any(one.marks.get(name) != other.marks.get(name) for one, other in pairs):
+            values = list(dict.fromkeys(one.marks.get(name, "none") for pair in pairs for one in pair))
+            more = ", ..." * (len(values) > VALUES_SHOWN)
+            found.append(f"{name} ({', '.join(values[:VALUES_SHOWN])}{more})")
+    return f"; they differ in {' and '.join(found[:MARKS_SHOWN])}" if found else ""
 
 
 def _check_gaps(along: Vector, label: str) -> None:
-    """Refuse doubled, missing and unevenly spaced slices; `along` ascends, in mm along the normal."""
+    """Refuse missing and unevenly spaced slices; `along` ascends, in mm along the normal."""
     gaps = np.diff(along)
     usual = float(np.median(gaps))
     allowed = min(POSITION_TOLERANCE_MM, 0.1 * usual)
-    doubled = np.flatnonzero(gaps <= min(POSITION_TOLERANCE_MM / 2, 0.2 * usual))
-    if doubled.size:
-        places = ", ".join(f"{along[i]:.2f}" for i in doubled[:5])
-        raise InputError(
-            f"{label} has more than one slice at {places} mm along its normal.",
-            "Split echoes, phases or repeated exports into one folder each.",
-        )
     steps = np.rint(gaps / usual)
     wide = np.flatnonzero(steps > 1)
     if wide.size and (np.abs(gaps - steps * usual) <= 2 * allowed * steps).all():

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import struct
 import unicodedata
 import warnings
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,10 +26,14 @@ __all__ = [
     "files_below",
     "first_look",
     "floats",
+    "items",
     "open_dicom",
     "parts",
+    "private",
+    "text",
     "value",
     "whole",
+    "words",
 ]
 
 CLASSIC = {"1.2.840.10008.5.1.4.1.1.2": "ct", "1.2.840.10008.5.1.4.1.1.4": "mr"}
@@ -48,13 +55,23 @@ HEADER_TAGS = [
 ENDINGS = (".dcm", ".ima", ".dicom")
 """A file with one of these endings is DICOM, or damaged."""
 
-OLD_STARTS = (b"\x02\x00\x00\x00", b"\x08\x00\x00\x00", b"\x08\x00\x05\x00", b"\x08\x00\x08\x00")
+OLD_STARTS = (b"\x02\x00\x00\x00", *(b"\x08\x00%c\x00" % element for element in (0, 1, 5, 8, 0x12, 0x13, 0x16, 0x18)))
 """First bytes of DICOM files without preamble and mark."""
 
 MARK_END = 132
 
-MALFORMED = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, EOFError, NotImplementedError)
+MALFORMED = (
+    ValueError, TypeError, LookupError, AttributeError, ArithmeticError, EOFError, NotImplementedError, RecursionError,
+    MemoryError, AssertionError, struct.error, zlib.error,
+)  # fmt: skip
 """What pydicom raises for a malformed value: it converts values when they are asked for."""
+
+DEFLATED = "1.2.840.10008.1.2.1.99"
+
+LARGEST_INFLATED = 2**32
+"""Bytes that a deflated file may hold: a crafted one could fill any memory."""
+
+INFLATE_STEP = 2**24
 
 
 class DamagedFileError(InputError):
@@ -123,39 +140,112 @@ def first_look(path: Path) -> Dataset | None:
         raise DamagedFileError(
             path, f"cannot be read as DICOM ({type(error).__name__})", "Copy or export it again."
         ) from error
-    kind = getattr(getattr(header, "file_meta", None), "MediaStorageSOPClassUID", None)
-    needed = {"SOPClassUID", "SeriesInstanceUID", "Rows"}
-    images = kind is None or kind in {**CLASSIC, **MULTI_FRAME}
-    if images and not needed <= set(header.dir()) and (kind is not None or "SOPClassUID" not in header):
+    kind = text(getattr(header, "file_meta", None) or header, "MediaStorageSOPClassUID")
+    own, images = text(header, "SOPClassUID"), {*CLASSIC, *MULTI_FRAME}
+    if kind and own and kind != own and {kind, own} & images:
+        raise DamagedFileError(path, "is damaged: its header names two kinds of object", "Copy or export it again.")
+    lacking = not {"SOPClassUID", "SeriesInstanceUID", "Rows"} <= set(header.dir())
+    if lacking and (kind in images or (not kind and "SOPClassUID" not in header)):
         raise DamagedFileError(path, "is truncated: its DICOM header ends early", "Copy or export it again.")
     return header
 
 
-def open_dicom(path: Path, *, header_only: bool = False) -> Dataset:
-    """Read a file, or the tags of a first look.
+def open_dicom(
+    path: Path, *, header_only: bool = False, pixels: bool = True, tags: Sequence[str] | None = None
+) -> Dataset:
+    """Read a file, or a part of it.
+
+    Args:
+        path: The file.
+        header_only: The tags of a first look.
+        pixels: Whether the pixels are wanted, too.
+        tags: Keywords of the only attributes that are wanted.
 
     Raises:
         Exception: one of `MALFORMED`, or OSError.
     """
     import pydicom
-    from pydicom.errors import InvalidDicomError
+
+    wanted: list[Any] | None = list(HEADER_TAGS) if header_only else None if tags is None else list(tags)
+    with _converting():
+        _check_inflated(path)
+        return pydicom.dcmread(path, stop_before_pixels=header_only or not pixels, specific_tags=wanted, force=True)
+
+
+@contextmanager
+def _converting() -> Iterator[None]:
+    """Every error of pydicom is one of `MALFORMED`; odd values of attributes of no interest here are no warning."""
+    from pydicom.errors import BytesLengthException, InvalidDicomError
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # odd values of attributes that are of no interest here
-            if header_only:
-                return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(HEADER_TAGS), force=True)
-            return pydicom.dcmread(path, force=True)
-    except InvalidDicomError as error:
+            warnings.simplefilter("ignore")
+            yield
+    except (BytesLengthException, InvalidDicomError) as error:
         raise ValueError(str(error)) from error
+
+
+def _check_inflated(path: Path) -> None:
+    """Refuse a deflated file that is far larger than any image once it is inflated."""
+    from pydicom.filereader import read_file_meta_info
+
+    with path.open("rb") as stream:
+        start = stream.read(2**12)
+    if start[128:MARK_END] != b"DICM" or DEFLATED.encode() not in start:
+        return
+    meta = read_file_meta_info(path)
+    if meta.get("TransferSyntaxUID") != DEFLATED:
+        return
+    with path.open("rb") as stream:
+        stream.seek(MARK_END + 12 + int(meta.FileMetaInformationGroupLength))
+        inflate, size = zlib.decompressobj(-zlib.MAX_WBITS), 0
+        while (packed := inflate.unconsumed_tail or stream.read(2**16)) and not inflate.eof:
+            size += len(inflate.decompress(packed, INFLATE_STEP))
+            if size > LARGEST_INFLATED:
+                raise ValueError("it inflates to more than any image holds")
 
 
 def value(dataset: Dataset, name: str) -> Any:
     """An attribute; None if it is absent, empty or malformed."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _converting():
             return dataset.get(name, None)
+    except MALFORMED:
+        return None
+
+
+def text(dataset: Dataset, name: str) -> str:
+    """An attribute as text without spaces around it; empty if it is absent or malformed."""
+    try:
+        found = value(dataset, name)
+        return "" if found is None else str(found).strip(" \0")
+    except MALFORMED:
+        return ""
+
+
+def words(dataset: Dataset, name: str) -> tuple[str, ...]:
+    """The values of an attribute of one or more codes, in capitals."""
+    found = value(dataset, name)
+    try:
+        values = found if isinstance(found, Sequence) and not isinstance(found, str | bytes) else [found]
+        return tuple(str(part).strip().upper() for part in values if part not in (None, ""))
+    except MALFORMED:
+        return ()
+
+
+def items(dataset: Dataset, name: str) -> list[Dataset]:
+    """The items of a sequence; none if it is absent or malformed."""
+    from pydicom import Dataset, Sequence
+
+    found = value(dataset, name)
+    return [item for item in found if isinstance(item, Dataset)] if isinstance(found, Sequence) else []
+
+
+def private(dataset: Dataset, group: int, creator: str, element: int) -> Any:
+    """A private attribute; None if it is absent or malformed."""
+    try:
+        with _converting():
+            return dataset.private_block(group, creator)[element].value
     except MALFORMED:
         return None
 
@@ -173,8 +263,7 @@ def floats(dataset: Dataset, name: str, count: int) -> list[float] | None:
 def whole(dataset: Dataset, name: str, default: int) -> int | None:
     """A whole number; `default` if it is absent or empty, None if it is malformed."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _converting():
             found = dataset.get(name, None)
         return default if found is None or found == "" else int(found)
     except MALFORMED:

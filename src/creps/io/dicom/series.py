@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,16 +17,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from creps.errors import InputError
+from creps.io.dicom.frames import FRAME_SEQUENCES, frame_headers
 from creps.io.dicom.header import (
     CLASSIC,
+    HEADER_TAGS,
+    MALFORMED,
     MULTI_FRAME,
     DamagedFileError,
     files_below,
     first_look,
     floats,
+    open_dicom,
     parts,
+    text,
     value,
     whole,
+    words,
 )
 
 if TYPE_CHECKING:
@@ -38,6 +45,14 @@ KEY_DIGITS = 16
 
 SUBSTRING = 3
 """Parts of a name with as many letters are looked for within words, shorter ones as words only."""
+
+SAME_PLACE_MM = 1e-2
+
+UID_ENDING = 4
+"""Characters of a UID's ending that choose a series, at least."""
+
+NUMBER_DIGITS = 3
+"""As many digits, or fewer, are a number in the list."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +67,7 @@ class Series:
         shape: (D, H, W) as the headers say.
         spacing_mm: Along D, H, W as the headers say, for a first look; 0 where they say nothing.
         patient_key: Hash that stands for the patient's ID; None without one.
-        multi_frame: Whether it is an enhanced multi-frame object.
+        multi_frame: Whether it is made of enhanced multi-frame objects.
         identities: Parts in small letters of the patient's ID and name, to keep them out of results.
     """
 
@@ -71,10 +86,19 @@ class Series:
         """The folder that holds all its files."""
         return Path(os.path.commonpath([path.parent for path in self.files]))
 
+    @property
+    def title(self) -> str:
+        """The description, without the words that name the patient."""
+        return self.without_names(self.description)
+
+    def without_names(self, text: str) -> str:
+        """A text of the header, with "..." for the words that name the patient."""
+        return re.sub(r"[^\W_]+", lambda word: "..." if self.names_patient(word[0]) else word[0], text)
+
     def summary(self) -> str:
         """For a list of series: description, modality, slices, spacing."""
         spacing = " x ".join(f"{s:.3g}" for s in self.spacing_mm)
-        return f"'{self.description}' ({self.modality.upper()}, {self.shape[0]} slices, {spacing} mm)"
+        return f"'{self.title}' ({self.modality.upper()}, {self.shape[0]} slices, {spacing} mm)"
 
     def names_patient(self, name: str) -> bool:
         """Whether a folder's or file's name carries the patient's ID or a part of his or her name."""
@@ -84,13 +108,13 @@ class Series:
 
 
 def find_series(folder: Path, damaged: list[DamagedFileError] | None = None) -> list[Series]:
-    """The CT and MR series in a folder and below it.
+    """The CT and MR series in a folder and below it, or in one file.
 
     Passed over: files that are not DICOM, DICOMDIR, structure sets, PET and other objects, and series of
     localizers.
 
     Args:
-        folder: The folder.
+        folder: The folder, or a file.
         damaged: Gets what cannot be read, instead of the first being raised.
 
     Raises:
@@ -103,7 +127,7 @@ def find_series(folder: Path, damaged: list[DamagedFileError] | None = None) -> 
         damaged.append(error)
 
     groups: dict[str, list[tuple[Path, Dataset]]] = {}
-    for path in files_below(folder, refuse):
+    for path in [folder] if folder.is_file() else files_below(folder, refuse):
         try:
             header = first_look(path)
         except DamagedFileError as error:
@@ -115,31 +139,82 @@ def find_series(folder: Path, damaged: list[DamagedFileError] | None = None) -> 
     return sorted(found, key=lambda series: (series.folder, series.description, series.uid))
 
 
-def one_series(folder: Path, modality: str | None = None, name: str | None = None) -> Series:
-    """The only series (of a modality) in a folder and below it.
+def one_series(
+    folder: Path,
+    modality: str | None = None,
+    name: str | None = None,
+    wanted: str | None = None,
+    *,
+    selectable: bool = False,
+) -> Series:
+    """The only series (of a modality) in a folder and below it, or the wanted one.
+
+    Args:
+        folder: The folder, or a file.
+        modality: "mr" or "ct"; None: either.
+        name: What messages call the folder.
+        wanted: Which one (`--series`): its number in the list that the error shows, its SeriesInstanceUID or the last
+            part of it, or text that only its description holds.
+        selectable: Whether the caller can be told `wanted`: the error says so.
 
     Raises:
-        InputError: there is none, or there are several: they are listed.
+        InputError: there is none, there are several, or none or several are what is wanted: they are listed.
     """
     name = name or str(folder)
     found = find_series(folder)
-    wanted = [series for series in found if modality in (None, series.modality)]
-    kind = (modality or "MR or CT").upper().replace(" OR ", " or ")
-    if not wanted:
+    fitting = [series for series in found if modality in (None, series.modality)]
+    kind = _kind(modality or "MR or CT")
+    if not fitting:
         others = f"; it holds {', '.join(series.summary() for series in found)}" if found else ""
         raise InputError(f"{name} holds no DICOM series of {kind}{others}.", "Give the folder of the series.")
-    if len(wanted) > 1:
-        raise several_series(wanted, kind, name)
-    return wanted[0]
+    if wanted is not None:
+        chosen = _matching(fitting, wanted.strip())
+        if len(chosen) != 1:
+            count = f"{len(chosen)} {kind} series" if chosen else f"no {kind} series"
+            raise InputError(f"{name} holds {count} '{wanted}'; there are {_numbered(fitting)}.", CHOOSE)
+        return chosen[0]
+    if len(fitting) > 1:
+        raise several_series(fitting, kind, name, selectable=selectable)
+    return fitting[0]
 
 
-def several_series(series: Sequence[Series], kind: str, name: str) -> InputError:
-    """The error that lists them."""
+CHOOSE = (
+    "Choose one with --series: its number in this list, its SeriesInstanceUID or the last part of it, or text that only"
+    " its description holds."
+)
+
+
+def several_series(series: Sequence[Series], kind: str, name: str, *, selectable: bool = False) -> InputError:
+    """The error that lists them, numbered if one can be chosen with `--series`."""
+    listed = _numbered(series) if selectable else ", ".join(one.summary() for one in series)
     return InputError(
-        f"{name} holds {len(series)} {kind.upper().replace(' OR ', ' or ')} series:"
-        f" {', '.join(one.summary() for one in series)}.",
-        "Name the folder of the wanted series in a CSV file; series that share a folder need one each.",
+        f"{name} holds {len(series)} {_kind(kind)} series: {listed}.",
+        CHOOSE
+        if selectable
+        else "Name the folder of the wanted series in a CSV file; series that share a folder need one each.",
     )
+
+
+def _kind(modality: str) -> str:
+    return modality.upper().replace(" OR ", " or ")
+
+
+def _numbered(series: Sequence[Series]) -> str:
+    return ", ".join(f"[{number}] {one.summary()}" for number, one in enumerate(series, start=1))
+
+
+def _matching(series: Sequence[Series], wanted: str) -> list[Series]:
+    """Those that `wanted` means: as a number, else as a UID, else as text."""
+    if wanted.isdecimal() and len(wanted) <= NUMBER_DIGITS:
+        return [one for number, one in enumerate(series, start=1) if number == int(wanted)]
+    ending = wanted.lstrip(".")
+    by_uid = [
+        one for one in series if one.uid == wanted or (len(ending) >= UID_ENDING and one.uid.endswith(f".{ending}"))
+    ]
+    plain = wanted.casefold()
+    whole_text = [one for one in series if plain in (one.description.casefold(), one.title.casefold())]
+    within = [one for one in series if plain and plain in one.description.casefold()]
+    return by_uid or (whole_text if len(whole_text) == 1 else within)
 
 
 def series_sha256(series: Series) -> str:
@@ -156,31 +231,42 @@ def _series(uid: str, members: Sequence[tuple[Path, Dataset]]) -> Series:
     kind = str(header.SOPClassUID)
     patient_id = str(value(header, "PatientID") or "").strip()
     names = [patient_id.casefold(), *parts(patient_id), *parts(str(value(header, "PatientName") or ""))]
-    frames = whole(header, "NumberOfFrames", 1) or 1
-    spacing = floats(header, "PixelSpacing", 2) or [0.0, 0.0]
-    depth = len(members) if frames == 1 else frames
+    frames = [whole(member, "NumberOfFrames", 1) or 1 for _, member in members]
+    headers = [first for path, member in members for first in _first_frames(path, member)]
+    spacing = next(filter(None, (floats(first, "PixelSpacing", 2) for first in headers[:1])), [0.0, 0.0])
     return Series(
         uid=uid,
         modality={**CLASSIC, **MULTI_FRAME}[kind],
         description=str(value(header, "SeriesDescription") or "without description").strip(),
         files=tuple(sorted(path for path, _ in members)),
-        shape=(depth, whole(header, "Rows", 0) or 0, whole(header, "Columns", 0) or 0),
-        spacing_mm=(_slice_distance([h for _, h in members]), spacing[0], spacing[1]),
+        shape=(sum(frames), whole(header, "Rows", 0) or 0, whole(header, "Columns", 0) or 0),
+        spacing_mm=(_slice_distance(headers), spacing[0], spacing[1]),
         patient_key=hashlib.sha256(patient_id.encode()).hexdigest()[:KEY_DIGITS] if patient_id else None,
-        multi_frame=kind in MULTI_FRAME or frames > 1,
+        multi_frame=kind in MULTI_FRAME,
         identities=frozenset(name for name in names if len(name) >= SUBSTRING or name.isalpha()),
     )
 
 
+def _first_frames(path: Path, header: Dataset) -> list[Dataset]:
+    """The headers of a file's slices, for a first look; none if they are malformed."""
+    if text(header, "SOPClassUID") not in MULTI_FRAME:
+        return [header]
+    try:
+        return frame_headers(open_dicom(path, pixels=False, tags=[*HEADER_TAGS, *FRAME_SEQUENCES]))
+    except (*MALFORMED, OSError):
+        return []
+
+
 def _slice_distance(headers: Sequence[Dataset]) -> float:
-    """Median distance of neighbours, for a first look; 0 if the headers do not say."""
+    """Median distance of neighbouring positions, for a first look; 0 if the headers do not say."""
     positions = [floats(header, "ImagePositionPatient", 3) for header in headers]
     points = np.array([position for position in positions if position is not None])
     if len(positions) < 2 or len(points) < len(positions) or not np.isfinite(points).all():
         return 0.0
     along = np.sort(points @ np.linalg.svd(points - points.mean(axis=0))[2][0])
-    return float(np.median(np.diff(along)))
+    gaps = np.diff(along)
+    return float(np.median(gaps[gaps > SAME_PLACE_MM])) if gaps.max() > SAME_PLACE_MM else 0.0
 
 
 def _localizers(members: Sequence[tuple[Path, Dataset]]) -> bool:
-    return all("LOCALIZER" in [str(part) for part in value(header, "ImageType") or ()] for _, header in members)
+    return all("LOCALIZER" in words(header, "ImageType") for _, header in members)

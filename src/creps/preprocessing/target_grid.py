@@ -1,0 +1,111 @@
+"""The grid that an sCT is wanted on: the MR's, the model's, or one that planning systems accept."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from creps.errors import SettingsError
+from creps.preprocessing.crop import beyond
+from creps.preprocessing.resample import resample_onto, resample_turned
+from creps.volume import AXIAL, Volume
+
+__all__ = ["PRONE", "TargetGrid", "bring_onto", "check_target_grid", "obliquity_degrees", "planning_grid"]
+
+TargetGrid = Literal["mr", "model", "planning"]
+
+PRONE: npt.NDArray[np.float64] = AXIAL * np.array([1.0, -1.0, -1.0])
+"""Direction of an axial stack as scanners write it of a patient lying prone: rows to anterior, columns to right."""
+
+ALIGNED_MM = 0.005
+"""An MR none of whose corners is moved further by setting its axes straight is not oblique: headers are rounded."""
+
+SQUARE_MM = 1e-3
+"""Pixels whose sides differ by less are square."""
+
+Spacing = tuple[float, float, float]
+Vector = npt.NDArray[np.float64]
+
+
+def check_target_grid(kind: str, spacing_mm: Spacing | None) -> None:
+    """Refuse a grid that does not exist, and a spacing that would do nothing or makes no grid.
+
+    Raises:
+        SettingsError: it is so.
+    """
+    if kind not in get_args(TargetGrid):
+        raise SettingsError(f"There is no grid '{kind}'.", f"Use {', '.join(get_args(TargetGrid))}.")
+    if spacing_mm is None:
+        return
+    if kind != "planning":
+        raise SettingsError(f"A spacing was given, but the grid '{kind}' has its own.", "Use the grid planning.")
+    if not all(0.1 <= s <= 20 for s in spacing_mm):
+        raise SettingsError("The spacing of the planning grid must be .1 to 20 mm along each axis.", "Change it.")
+
+
+def planning_grid(mr: Volume, spacing_mm: Spacing | None = None, *, prone: bool = False) -> Volume:
+    """An empty axial, non-oblique grid with square pixels that holds the whole MR.
+
+    An MR that lies along the patient's axes, with square axial pixels, keeps its own voxels.
+
+    Args:
+        mr: On any grid, in any orientation.
+        spacing_mm: Along D (superior), H, W; default: the MR's along the nearest axes, the finer one for H and W.
+        prone: Whether rows run to anterior and columns to right, as usual for patients who lie prone.
+    """
+    direction = PRONE if prone else AXIAL
+    upright = mr.reoriented(direction)
+    if spacing_mm is None:
+        d, h, w = upright.spacing_mm
+        spacing_mm = (d, h, w) if abs(h - w) < SQUARE_MM else (d, min(h, w), min(h, w))
+    straight = _straightened(upright, direction)
+    if straight is not None and np.abs(np.subtract(spacing_mm, upright.spacing_mm)).max() < 1e-6:
+        return straight.with_array(np.zeros(upright.shape, np.float32))
+    low, high = _box(straight or upright, direction)
+    counts = [max(2, int(n)) for n in np.ceil((high - low) / spacing_mm - 1e-3)]
+    first = (low + high) / 2 - (np.array(counts) - 1) / 2 * np.asarray(spacing_mm)
+    x, y, z = (direction @ first).tolist()
+    return Volume(np.zeros(counts, np.float32), spacing_mm, (x, y, z), direction)
+
+
+def obliquity_degrees(volume: Volume) -> float:
+    """The largest angle between an axis of the volume and the patient axis next to it; 0 if headers explain it."""
+    upright = volume.reoriented()
+    if _straightened(upright, AXIAL) is not None:
+        return 0.0
+    cosines = np.clip(np.sum(upright.direction * AXIAL, axis=0), -1, 1)
+    return float(np.degrees(np.arccos(cosines)).max())
+
+
+def bring_onto(source: Volume, target: Volume, outside: float) -> Volume:
+    """A volume at the voxels of another grid, of any orientation.
+
+    Args:
+        source: What to sample, by cubic B-splines.
+        target: Where; its array is not read.
+        outside: The value of voxels beyond the extent of `source`.
+    """
+    turned = target.reoriented(source.direction)
+    parallel = np.allclose(source.direction, turned.direction, atol=1e-4)
+    sampled = resample_onto(source, turned) if parallel else resample_turned(source, turned)
+    array = np.where(beyond(turned, source), np.float32(outside), sampled.array)
+    return target.with_array(turned.with_array(array).reoriented(target.direction).array)
+
+
+def _straightened(upright: Volume, direction: Vector) -> Volume | None:
+    """The volume with its axes along `direction` exactly, if that moves no corner noticeably; its middle stays."""
+    middle = upright.to_patient_mm([(n - 1) / 2 for n in upright.shape])
+    half = np.array([(n - 1) / 2 * s for n, s in zip(upright.shape, upright.spacing_mm, strict=True)])
+    x, y, z = (middle - direction @ half).tolist()
+    straight = Volume(upright.array, upright.spacing_mm, (x, y, z), direction)
+    return straight if straight.same_grid_as(upright, ALIGNED_MM) else None
+
+
+def _box(volume: Volume, direction: Vector) -> tuple[Vector, Vector]:
+    """Lowest and highest coordinate of the voxels' edges along the columns of `direction`."""
+    ends = [(-0.5, n - 0.5) for n in volume.shape]
+    corners = np.array(np.meshgrid(*ends, indexing="ij")).reshape(3, -1).T
+    along = volume.to_patient_mm(corners) @ direction
+    return along.min(axis=0), along.max(axis=0)

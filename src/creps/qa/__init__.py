@@ -1,0 +1,1 @@
+"""Is this MR one for this model? Asked before a synthesis, answered with reasons."""

@@ -1,0 +1,174 @@
+"""A few numbers that say what a prepared MR is like: the same for training cases and before a synthesis.
+
+All but the noise are measured on a grid of about 4 mm, whatever the model's: so they cost little, and noise
+and fine detail do not enter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Annotated, Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
+
+from creps.preprocessing.mask import Mask, body_box, depth_mm
+from creps.volume import Array
+
+__all__ = ["VERSION", "Features", "features_of"]
+
+VERSION = 1
+"""Raised when the same volume gives other numbers: profiles of another version say nothing."""
+
+COARSE_MM = 4.0
+"""Voxels are averaged to about this size."""
+
+QUANTILES = (10, 25, 50, 75, 90)
+"""Percent, in each layer."""
+
+DEPTHS_MM = (6.0, 12.0, 20.0, 35.0)
+"""Bounds of four layers below the skin. What lies above them hangs on where a mask draws the skin."""
+
+HEIGHTS, FRONT_TO_BACK = 4, 3
+"""The body's box is divided into so many parts along D and along H; left and right are alike."""
+
+DARK = 0.15
+"""Darker than this share of the median of what gives signal is a void."""
+
+NOISE_SLICES = 32
+"""Noise is measured in at most so many slices."""
+
+SMALLEST_LAYER = 20
+"""Voxels; with fewer, a layer is said to be like the one above it (or the whole body)."""
+
+DIGITS = 4
+
+
+def _parsed(value: Any) -> Any:
+    return tuple(float(part) for part in value.split()) if isinstance(value, str) else value
+
+
+Numbers = Annotated[
+    tuple[float, ...],
+    BeforeValidator(_parsed),
+    PlainSerializer(lambda numbers: " ".join(f"{n:g}" for n in numbers), return_type=str, when_used="json"),
+]
+"""Some numbers; one line in JSON, so that a person can read a plan."""
+
+
+class Features(BaseModel):
+    """What a prepared MR is like."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    contrast: Numbers
+    """Percentiles (`QUANTILES`) of the signal in each layer below the skin (`DEPTHS_MM`), in network units."""
+    pattern: Numbers
+    """Mean signal in 4 heights (from inferior) x 3 depths (from anterior) of the body's box, in network units."""
+    shape: Numbers
+    """Share of each of these 12 parts that the body fills."""
+    size: Numbers
+    """Extent of the body along D, H, W and the cube root of its volume, in mm."""
+    noise: float
+    """Standard deviation over the median signal, from differences of neighbours along W: texture counts too."""
+    void_ml: float
+    """The largest ball that fits into a place without signal inside the body."""
+
+
+def features_of(array: Array, body: Mask, spacing_mm: Sequence[float]) -> Features:
+    """Measure a prepared MR.
+
+    Args:
+        array: (D, H, W) in network units, upright: D to superior, H to posterior.
+        body: (D, H, W) body mask, not empty.
+        spacing_mm: Along D, H, W.
+    """
+    signal, inside, coarse_mm = _coarse(array, body, spacing_mm)
+    box = tuple(slice(first, end) for first, end in body_box(inside))
+    pattern, shape = _by_place(signal[box], inside[box])
+    return Features(
+        contrast=_rounded(_contrast(signal, inside, coarse_mm)),
+        pattern=_rounded(pattern),
+        shape=_rounded(shape),
+        size=_rounded(_size_mm(inside, coarse_mm), digits=1),
+        noise=round(_noise(array, body), DIGITS),
+        void_ml=round(_void_ml(signal, inside, coarse_mm), 2),
+    )
+
+
+def _coarse(array: Array, body: Mask, spacing_mm: Sequence[float]) -> tuple[Array, Mask, list[float]]:
+    """Signal averaged over the body's voxels of each block, blocks at least half in the body, their size in mm."""
+    factors = [max(1, int(COARSE_MM / s + 0.25)) for s in spacing_mm]
+    share = _block_means(body, factors)
+    inside = share >= 0.5
+    if not inside.any():
+        inside = share > 0
+    sums = _block_means(np.where(body, array, np.float32(0.0)), factors)
+    signal: Array = np.where(inside, sums / np.maximum(share, 1e-6), 0.0).astype(np.float32)
+    return signal, inside, [s * f for s, f in zip(spacing_mm, factors, strict=True)]
+
+
+def _block_means(array: npt.NDArray[Any], factors: Sequence[int]) -> Array:
+    """Mean of each block, axis by axis; beyond the edge is 0."""
+    means = np.asarray(array, dtype=np.float32)
+    for axis, factor in enumerate(factors):
+        if factor > 1:
+            starts = np.arange(0, means.shape[axis], factor)
+            means = np.add.reduceat(means, starts, axis=axis) / np.float32(factor)
+    return means
+
+
+def _contrast(signal: Array, inside: Mask, spacing_mm: Sequence[float]) -> npt.NDArray[np.float64]:
+    values = signal[inside]
+    depth = depth_mm(inside, spacing_mm)[inside]
+    layers = [np.percentile(values, QUANTILES)]
+    for low, high in zip(DEPTHS_MM, (*DEPTHS_MM[1:], np.inf), strict=True):
+        chosen = values[(depth > low) & (depth <= high)]
+        layers.append(np.percentile(chosen, QUANTILES) if chosen.size >= SMALLEST_LAYER else layers[-1])
+    return np.concatenate(layers[1:])
+
+
+def _by_place(signal: Array, inside: Mask) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Mean signal of the body in, and its share of, each part of its box."""
+    pattern, shape, middle = [], [], float(np.median(signal[inside]))
+    heights = np.linspace(0, inside.shape[0], HEIGHTS + 1).round().astype(int)
+    depths = np.linspace(0, inside.shape[1], FRONT_TO_BACK + 1).round().astype(int)
+    for bottom, top in pairwise(heights):
+        for front, back in pairwise(depths):
+            part = inside[bottom:top, front:back]
+            shape.append(float(part.mean()) if part.size else 0.0)
+            pattern.append(float(signal[bottom:top, front:back][part].mean()) if part.any() else middle)
+    return np.array(pattern), np.array(shape)
+
+
+def _size_mm(inside: Mask, spacing_mm: Sequence[float]) -> npt.NDArray[np.float64]:
+    extents = [(end - first) * s for (first, end), s in zip(body_box(inside), spacing_mm, strict=True)]
+    return np.array([*extents, float(inside.sum() * np.prod(spacing_mm)) ** (1 / 3)])
+
+
+def _noise(array: Array, body: Mask) -> float:
+    """From the second differences along W, whose median is little moved by edges."""
+    step = max(1, array.shape[0] // NOISE_SLICES)
+    values, inside = np.asarray(array[::step], dtype=np.float32), np.asarray(body[::step])
+    middle = float(np.median(values[inside])) if inside.any() else 0.0
+    three = inside[:, :, 2:] & inside[:, :, 1:-1] & inside[:, :, :-2]
+    if middle <= 0 or not three.any():
+        return 0.0
+    second = values[:, :, 2:] - 2 * values[:, :, 1:-1] + values[:, :, :-2]
+    return float(1.4826 * np.median(np.abs(second[three])) / np.sqrt(6.0)) / middle
+
+
+def _void_ml(signal: Array, inside: Mask, spacing_mm: Sequence[float]) -> float:
+    values = signal[inside]
+    bright = values[values > 0.1 * np.percentile(values, 90)]
+    dark = inside & (signal < DARK * float(np.median(bright if bright.size else values)))
+    if not dark.any():
+        return 0.0
+    radius = max(0.0, float(depth_mm(dark, spacing_mm).max()) - 0.5 * min(spacing_mm))
+    return float(4 / 3 * np.pi * radius**3 / 1000)
+
+
+def _rounded(numbers: npt.NDArray[np.float64], digits: int = DIGITS) -> tuple[float, ...]:
+    return tuple(round(float(n), digits) for n in numbers)

@@ -1,0 +1,60 @@
+"""Which series of a folder is meant, and how several are shown."""
+
+import pytest
+
+from creps.errors import InputError
+from creps.io.dicom.series import one_series
+from creps.io.read import read_image
+from tests.test_dicom import stored, write_series
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study")
+    for i, (text, uid) in enumerate([("t1", "1.2.3.45671"), ("t1 Gd", "1.2.3.145671"), ("T2 tra", "1.2.3.9.8765")]):
+
+        def change(data, _, text=text, uid=uid):
+            data.SeriesDescription, data.SeriesInstanceUID = text, uid
+
+        write_series(folder / str(i), stored((3 + i, 5, 4)), modality="MR", slope=None, change=change)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("wanted", "slices"),
+    [("1", 3), ("2", 4), ("3", 5), ("1.2.3.145671", 4), ("45671", 3), (".145671", 4), ("9.8765", 5), ("8765", 5),
+     ("t1", 3), ("gd", 4), ("TRA", 5), (" t1 gd ", 4)],
+)  # fmt: skip
+def test_a_series_is_chosen_by_number_uid_or_text(study, wanted, slices):
+    assert one_series(study, "mr", wanted=wanted).shape[0] == slices
+    assert read_image(study, wanted=wanted).shape[0] == slices
+
+
+@pytest.mark.parametrize(
+    ("wanted", "count"),
+    [("0", "no MR"), ("4", "no MR"), ("t", "3 MR"), ("671", "no MR"), ("5671", "no MR"), ("flair", "no MR"),
+     ("", "no MR"), ("²", "no MR")],
+)  # fmt: skip
+def test_what_chooses_none_or_several_lists_them(study, wanted, count):
+    listed = r"\[1\] 't1' \(MR, 3 slices, 3 x 0\.9 x 0\.7 mm\), \[2\] 't1 Gd' \(MR, 4 .*\[3\] 'T2 tra' .*--series"
+    with pytest.raises(InputError, match=rf"holds {count} series '{wanted}'; there are {listed}"):
+        one_series(study, "mr", wanted=wanted)
+    with pytest.raises(InputError, match=rf"holds 3 MR series: {listed}"):
+        one_series(study, "mr", selectable=True)
+
+
+def test_a_choice_needs_a_folder(tmp_path, study):
+    (tmp_path / "x.nii.gz").write_bytes(b"")
+    with pytest.raises(InputError, match="not a folder of DICOM series"):
+        read_image(tmp_path / "x.nii.gz", wanted="2")
+    with pytest.raises(InputError, match="holds no DICOM series of CT"):
+        read_image(study, wanted="2", modality="ct")
+
+
+def test_a_description_is_shown_without_the_patient(tmp_path):
+    def change(data, i):
+        data.SeriesDescription = "T1 Doe_SECRET42 jane-tra"
+
+    series = one_series(write_series(tmp_path / "a", stored(), change=change))
+    assert series.title == "T1 ..._... ...-tra"
+    assert series.description == "T1 Doe_SECRET42 jane-tra"
