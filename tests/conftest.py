@@ -118,3 +118,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
     ran, skipped = count("passed") + count("failed"), count("skipped")
     terminalreporter.write_line(f"tests on real scans: {ran} ran, {skipped} skipped (no shared folder)")
+    there = [f"{name} {'is' if shutil.which(name) else 'is not'} installed" for name in ("dciodvfy", "Orthanc")]
+    terminalreporter.write_line(f"checks of DICOM by other programs: {', '.join(there)}")

@@ -13,6 +13,7 @@ import argparse
 import contextlib
 import io
 import multiprocessing
+import re
 import shutil
 import sys
 import tempfile
@@ -130,8 +131,8 @@ def whole(out: Path) -> str:
 
 
 def cleaned(said: str, work: str) -> str:
-    """A message without the place it came from."""
-    return " ".join(said.replace(f"{work}/", "").split())[:400]
+    """A message without the place and the time it came from."""
+    return re.sub(r"\b\d\d:\d\d:\d\d ", "", " ".join(said.replace(f"{work}/", "").split()))[:400]
 
 
 def summary(trials: list[dict[str, Any]]) -> dict[str, Any]:

@@ -100,7 +100,7 @@ def flipped(first: int, last: int | None, count: int) -> Callable[[list[Path], R
     return spoil
 
 
-def _nothing(_: list[Path], __: Rng) -> None:
+def nothing(_: list[Path], __: Rng) -> None:
     """Leave it as it is."""
 
 
@@ -237,7 +237,7 @@ def _turned(data: Dataset, _: Rng) -> None:
 
 
 MUTATIONS: tuple[Mutation, ...] = (
-    Mutation("unspoilt", "accepted", _nothing),
+    Mutation("unspoilt", "accepted", nothing),
     Mutation("files in another order", "accepted", _names_swapped),
     Mutation("a text file beside", "accepted", _notes),
     Mutation("random bytes in a file of no ending", "accepted", _random_bytes("index")),

@@ -78,8 +78,8 @@ def synthesize_file(
         SettingsError: no such grid.
     """
     wanted = _resolved(wanted or Wanted(), source, target)
-    origin = Origin.of(source.series) if source.series is not None and not suffix(target) else None
     mr = source.read()
+    origin = Origin.of(source.series) if source.series is not None and not suffix(target) else None
     result = synthesize(
         plan,
         generator,

@@ -1,0 +1,49 @@
+"""A seeded sample of the campaign of spoilt series: benchmarks/dicom has the whole of it."""
+
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+CAMPAIGN = Path(__file__).parents[1] / "benchmarks" / "dicom"
+
+
+@pytest.fixture(scope="module")
+def benchmark():
+    sys.path.insert(0, str(CAMPAIGN))
+    try:
+        import campaign
+        import mutations
+
+        yield campaign, mutations
+    finally:
+        sys.path.remove(str(CAMPAIGN))
+
+
+def test_a_sample_of_spoilt_series(benchmark, tmp_path):
+    campaign, mutations = benchmark
+    campaign.write_model(tmp_path / "model")
+    campaign.write_mr(tmp_path / "mr")
+    step = len(mutations.MUTATIONS) // 24
+    trials = [campaign.tried(tmp_path, trial, seed=1) for trial in range(0, len(mutations.MUTATIONS), step)]
+    assert [trial for trial in trials if trial["fault"]] == []
+    outcomes = Counter(trial["outcome"] for trial in trials)
+    assert outcomes["accepted"] >= 1
+    assert outcomes["refused"] >= 12
+
+
+def test_the_campaign_sees_what_is_wrong(benchmark, tmp_path):
+    campaign, mutations = benchmark
+    harmless = mutations.Mutation("x", "accepted", mutations.nothing)
+    fatal = mutations.Mutation("x", "refused", mutations.nothing)
+    out = tmp_path / "out"
+    assert "internal error" in campaign.broken(fatal, 70, "Internal error: KeyError: 3.", out, [])
+    assert "internal error" in campaign.broken(fatal, 1, "Traceback (most recent call last)", out, [])
+    assert "names the patient" in campaign.broken(fatal, 1, "Error: SECRET-42 is wrong. Do this.", out, [])
+    assert "should not be" in campaign.broken(fatal, 0, "", out, [])
+    assert "should not be" in campaign.broken(harmless, 1, "Error: It is wrong. Do this.", out, [])
+    assert "not one sentence" in campaign.broken(fatal, 1, "", out, [])
+    assert "leaves" in campaign.broken(fatal, 1, "Error: It is wrong. Do this.", out, ["out/CT.0001.dcm"])
+    assert "not whole" in campaign.broken(harmless, 0, "", out, [])
+    assert campaign.broken(fatal, 1, "Error: It is wrong. Do this.", out, []) == ""
