@@ -271,9 +271,9 @@ def test_several_series_are_listed_and_nothing_is_not_found(tmp_path):
     write_series(tmp_path / "b", stored((4, 5, 4)), modality="MR", slope=None)
     assert one_series(tmp_path, "ct").modality == "ct"
     write_series(tmp_path / "c", stored((9, 5, 4)))
-    with pytest.raises(InputError, match=r"holds 2 CT series: 'head' \(CT, 6 slices, 3 x 0.9 x 0.7 mm\), .*9 slices"):
+    with pytest.raises(InputError, match=r"holds 2 CT series: 'head' \(CT, 6 slices, 3 x 0.9 x 0.7 mm, UID .*9 slices"):
         one_series(tmp_path, "ct")
-    with pytest.raises(InputError, match="Name the folder of the wanted series in a CSV"):
+    with pytest.raises(InputError, match="Choose by --series, or in a CSV file"):
         one_series(tmp_path, "ct")
     (tmp_path / "d").mkdir()
     with pytest.raises(InputError, match="holds no DICOM series of MR or CT"):

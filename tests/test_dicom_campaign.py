@@ -24,9 +24,9 @@ def benchmark():
 def test_a_sample_of_spoilt_series(benchmark, tmp_path):
     campaign, mutations = benchmark
     campaign.write_model(tmp_path / "model")
-    campaign.write_mr(tmp_path / "mr")
-    step = len(mutations.MUTATIONS) // 24
-    trials = [campaign.tried(tmp_path, trial, seed=1) for trial in range(0, len(mutations.MUTATIONS), step)]
+    campaign.write_originals(tmp_path)
+    every = range(0, 2 * len(mutations.MUTATIONS), len(mutations.MUTATIONS) // 12)
+    trials = [campaign.tried(tmp_path, trial, seed=1) for trial in every]
     assert [trial for trial in trials if trial["fault"]] == []
     outcomes = Counter(trial["outcome"] for trial in trials)
     assert outcomes["accepted"] >= 1

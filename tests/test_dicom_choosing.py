@@ -23,6 +23,7 @@ def study(tmp_path_factory):
 @pytest.mark.parametrize(
     ("wanted", "slices"),
     [("1", 3), ("2", 4), ("3", 5), ("1.2.3.145671", 4), ("45671", 3), (".145671", 4), ("9.8765", 5), ("8765", 5),
+     ("145671", 4),
      ("t1", 3), ("gd", 4), ("TRA", 5), (" t1 gd ", 4)],
 )  # fmt: skip
 def test_a_series_is_chosen_by_number_uid_or_text(study, wanted, slices):
@@ -36,7 +37,10 @@ def test_a_series_is_chosen_by_number_uid_or_text(study, wanted, slices):
      ("", "no MR"), ("²", "no MR")],
 )  # fmt: skip
 def test_what_chooses_none_or_several_lists_them(study, wanted, count):
-    listed = r"\[1\] 't1' \(MR, 3 slices, 3 x 0\.9 x 0\.7 mm\), \[2\] 't1 Gd' \(MR, 4 .*\[3\] 'T2 tra' .*--series"
+    listed = (
+        r"\[1\] 't1' \(MR, 3 slices, 3 x 0\.9 x 0\.7 mm, UID \.{3}45671\), \[2\] 't1 Gd' \(MR, 4 .*UID \.{3}145671\),"
+        r" \[3\] 'T2 tra' .*--series"
+    )
     with pytest.raises(InputError, match=rf"holds {count} series '{wanted}'; there are {listed}"):
         one_series(study, "mr", wanted=wanted)
     with pytest.raises(InputError, match=rf"holds 3 MR series: {listed}"):

@@ -262,3 +262,127 @@ def test_the_sct_lies_where_the_patients_own_ct_lies(real_series, tmp_path, demo
     body_ct = (reached > -400) & (reached > -2000)
     body_sct = (sct.array > -400) & (reached > -2000)
     assert dice(body_ct, body_sct) > 0.9
+
+
+def test_other_voxels_never_get_the_same_uids(tmp_path, demo_model, made):
+    from creps.io.itk import write_volume
+
+    mr = read_image(made[0])
+    uids = []
+    for part in (24, 26):
+        inside = np.zeros(mr.shape)
+        inside[2:part, 4:-4, 4:-4] = 1
+        write_volume(mr.with_array(inside), tmp_path / f"{part}.nii.gz", integer=True)
+        wishes = {"stable_uids": True, "mask": tmp_path / f"{part}.nii.gz"}
+        folder = synthesized(demo_model, made[0], tmp_path / f"sct{part}", **wishes)
+        uids.append({str(dcmread(path).SOPInstanceUID) for path in folder.glob("*.dcm")})
+        assert json.loads((folder / "record.json").read_text())["mask"]["sha256"]
+    assert not uids[0] & uids[1]
+    flipped = read_volume(tmp_path / "24.nii.gz").reoriented(mr.direction * np.array([1, -1, 1]))
+    write_volume(flipped, tmp_path / "flipped.nii.gz", integer=True)  # the same mask in another order
+    same = synthesized(demo_model, made[0], tmp_path / "s", stable_uids=True, mask=tmp_path / "flipped.nii.gz")
+    assert {str(dcmread(path).SOPInstanceUID) for path in same.glob("*.dcm")} == uids[0]
+
+
+def test_a_folder_below_that_is_named_after_the_patient_is_in_no_message(tmp_path, demo_model, capsys):
+    mr = mr_series(tmp_path / "in" / "Doe^Jane" / "T1")
+    (mr / "004.dcm").unlink()
+    assert run("-q", "synthesize", demo_model, tmp_path / "in", "-o", tmp_path / "out") == 1
+    assert "misses 1 slice" in (said := capsys.readouterr().err)
+    assert "Doe" not in said
+    (mr / "Jane_4.dcm").write_bytes(b"")
+    assert run("-q", "synthesize", demo_model, tmp_path / "in", "-o", tmp_path / "out") == 1
+    assert "is empty" in (said := capsys.readouterr().err)
+    assert not [secret for secret in SECRETS if secret in said]
+
+
+def test_an_empty_folder_that_cannot_be_replaced_is_filled(tmp_path, demo_model, made, monkeypatch):
+    """As a disk that is mounted there, or the folder one is in."""
+    (tmp_path / "disk").mkdir()
+    monkeypatch.setattr("creps.pipeline.files.atomic_folder", lambda _: pytest.fail("it is not to be replaced"))
+    sct = synthesized(demo_model, made[0], tmp_path / "disk")
+    assert sct == tmp_path / "disk"
+    assert len(list(sct.glob("CT.*.dcm"))) == 30
+    assert {path.name for path in sct.iterdir() if not path.name.startswith("CT.")} == {
+        "RS.dcm", "record.json", "picture.png",
+    }  # fmt: skip
+    (tmp_path / "other").mkdir()
+    monkeypatch.setattr("creps.pipeline.files.synthesis_figure", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        synthesized(demo_model, made[0], tmp_path / "other")
+    assert not list((tmp_path / "other").iterdir())
+
+
+def test_inputs_named_after_patients_are_numbered(tmp_path, demo_model):
+    names = [mr_series(tmp_path / name, seed) for seed, name in enumerate(("Doe_J", "Jane_D"))]
+    assert run("-q", "synthesize", demo_model, *names, "-o", tmp_path / "out") == 0
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"mr_1_sct", "mr_2_sct"}
+
+
+def test_two_patients_in_one_folder_are_told_apart(tmp_path, demo_model, capsys):
+    mr_series(tmp_path / "a" / "1")
+    mr_series(tmp_path / "a" / "2", 3, patient="OTHER-9")
+    assert run("-q", "synthesize", demo_model, tmp_path / "a", "-o", tmp_path / "out") == 1
+    said = capsys.readouterr().err
+    assert "2 MR series of 2 patients" in said
+    assert "of patient 1" in said
+    assert "OTHER" not in said
+
+
+def test_lossy_pixels_stay_lossy(tmp_path, demo_model):
+    sct = synthesized(demo_model, mr_series(tmp_path / "mr", LossyImageCompression="01"), tmp_path / "sct")
+    assert dcmread(next(sct.glob("CT.*"))).LossyImageCompression == "01"
+
+
+def test_a_de_identified_record_leads_back_to_nothing(tmp_path, demo_model, made):
+    sct = synthesized(demo_model, made[0], tmp_path / "sct", pseudonym="case-7")
+    record = json.loads((sct / "record.json").read_text())
+    assert not {"created", "input", "acquisition"} & record.keys()
+    assert record["model"]["weights_sha256"]
+
+
+def test_a_stop_from_outside_leaves_nothing(tmp_path, demo_model, made, monkeypatch):
+    import os
+    import signal
+
+    from creps.figures import synthesis_figure
+
+    def stopped(*arguments):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return synthesis_figure(*arguments)
+
+    monkeypatch.setattr("creps.pipeline.files.synthesis_figure", stopped)
+    before = signal.getsignal(signal.SIGTERM)
+    assert run("-q", "synthesize", demo_model, made[0], "-o", tmp_path / "sct") == 130
+    assert not list(tmp_path.iterdir())
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+@pytest.mark.parametrize(("output", "message"), [("sct.dcm", "is a folder of files"), ("a.nii.gz", "--structures")])
+def test_outputs_that_cannot_hold_it(tmp_path, demo_model, made, output, message):
+    with pytest.raises(InputError, match=message):
+        load(demo_model).synthesize_file(made[0], tmp_path / output, structures=False)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_patients_pet_and_contours_fit_the_sct(real_series, tmp_path, demo_model):  # noqa: F811
+    """One frame of reference for all; the tumour that was drawn on the MR lies in the body that is drawn on the sCT."""
+    (series,) = [s for s in find_series(real_series) if s.modality == "mr" and "STS" in str(s.folder)]
+    sct = read_image(load(demo_model).synthesize_file(series.folder, tmp_path / "sct", force=True))
+    frames = set()
+    drawn = []
+    for path in sorted(series.folder.parents[1].rglob("*.dcm")):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            data = dcmread(path, stop_before_pixels=True)
+        frames.add(str(data.FrameOfReferenceUID))
+        if data.Modality == "RTSTRUCT":
+            frames |= {str(item.FrameOfReferenceUID) for item in data.ReferencedFrameOfReferenceSequence}
+            drawn += [c for roi in data.ROIContourSequence for c in roi.ContourSequence]
+    assert frames == {str(dcmread(next((tmp_path / "sct").glob("CT.*"))).FrameOfReferenceUID)}
+    points = np.concatenate([np.reshape([float(x) for x in c.ContourData], (-1, 3)) for c in drawn])
+    index = np.rint((points - np.asarray(sct.origin_mm)) @ sct.direction / np.asarray(sct.spacing_mm)).astype(int)
+    within = ((index >= 0) & (index < np.asarray(sct.shape))).all(axis=1)
+    body = body_mask_ct(sct)
+    assert within.mean() > 0.9
+    assert body[tuple(index[within].T)].mean() > 0.95

@@ -107,3 +107,20 @@ def test_obliquity():
 def test_grids_that_do_not_exist(kind, spacing, message):
     with pytest.raises(SettingsError, match=message):
         check_target_grid(kind, spacing)
+
+
+@pytest.mark.parametrize("tilt", [2e-5, 5e-5, 9e-5, 1.1e-4, 1e-3])
+def test_a_hair_of_tilt_over_a_large_field_moves_nothing(tilt):
+    """Far from the middle a small angle is a large distance."""
+    direction = rotation(0, 0, tilt)[:, [2, 1, 0]]
+    mr = ramp((4, 450, 450), (3.0, 1.0, 1.0), direction, slopes=(1.0, 0.0, 0.0))
+    grid = planning_grid(mr)
+    brought = bring_onto(mr, grid, -9999.0)
+    points = grid.to_patient_mm(np.stack(np.meshgrid(*map(np.arange, grid.shape), indexing="ij"), axis=-1))
+    inner = (slice(1, -1), slice(5, -5), slice(5, -5))
+    np.testing.assert_allclose(brought.array[inner], points[..., 0][inner], atol=0.01)
+
+
+def test_a_grid_that_nobody_could_use_is_refused():
+    with pytest.raises(SettingsError, match=r"3000 x 3000 x 3000 voxels\. Choose a coarser"):
+        planning_grid(ramp((3, 3, 3), (100.0, 100.0, 100.0), AXIAL), (0.1, 0.1, 0.1))

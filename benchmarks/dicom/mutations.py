@@ -1,8 +1,7 @@
 """What can be wrong with a DICOM series: each mutation spoils one in a folder, seeded.
 
-A mutation's `fate` is what has to become of it: ``refused`` (a sentence and no output), ``accepted`` (the same sCT as
-of the series unspoilt, or a warning), or ``either`` (bits that may or may not matter), in which case a result must at
-least be whole and of one patient.
+A mutation's `fate` is what has to become of it: ``refused`` (a sentence and no output), ``accepted`` (a whole result of
+one patient), or ``either`` (bits that may or may not matter).
 """
 
 from __future__ import annotations
@@ -21,6 +20,9 @@ from pydicom.uid import generate_uid
 
 Fate = Literal["refused", "accepted", "either"]
 Rng = np.random.Generator
+
+SYNTAXES = (b"1.2.840.10008.1.2.1", b"1.2.840.10008.1.2.5")
+"""What the originals are written in: explicit little endian, and RLE."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,8 @@ def _notes(files: list[Path], _: Rng) -> None:
 
 
 def _black(data: Dataset, _: Rng) -> None:
+    if data.file_meta.TransferSyntaxUID.is_compressed:
+        data.decompress(generate_instance_uid=False)
     data.PixelData = bytes(len(data.PixelData))
 
 
@@ -226,7 +230,9 @@ def _syntax(uid: bytes) -> Callable[[list[Path], Rng], None]:
     def spoil(files: list[Path], rng: Rng) -> None:
         path = one(files, rng)
         content = path.read_bytes()
-        path.write_bytes(content.replace(b"1.2.840.10008.1.2.1\0", uid + b"\0", 1))
+        said = next(one for one in SYNTAXES if one + b"\0" in content)
+        other = next(one for one in (uid, *SYNTAXES) if one != said)
+        path.write_bytes(content.replace(said + b"\0", other + b"\0", 1))
 
     return spoil
 

@@ -1,4 +1,4 @@
-"""What the campaign spoils: the MR of a simple head as a DICOM series, and a model that is quick."""
+"""What the campaign spoils: the MR of a simple head as DICOM series, and a model that is quick."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
+from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, RLELossless, generate_uid
 
 from creps.checkpoint import Plan, build_generator, save_model
 from creps.settings import GeneratorSettings, InferenceSettings, PreparationSettings
@@ -29,8 +29,9 @@ def write_model(folder: Path) -> None:
     save_model(folder, build_generator(plan.generator).state_dict(), plan)
 
 
-def write_mr(folder: Path) -> None:
-    """One file per slice."""
+def write_mr(folder: Path, *, compressed: bool = False) -> None:
+    """One file per slice, RLE compressed or not, in a folder that is named after the patient."""
+    folder = folder / "Doe^Jane_SECRET-42"
     folder.mkdir(parents=True)
     series, study, frame = generate_uid(), generate_uid(), generate_uid()
     for i, plane in enumerate(head()):
@@ -49,6 +50,8 @@ def write_mr(folder: Path) -> None:
         data.PixelSpacing, data.SliceThickness = [SPACING_MM, SPACING_MM], SPACING_MM
         data.ImageOrientationPatient, data.ImagePositionPatient = [1, 0, 0, 0, 1, 0], [-70.0, -80.0, i * SPACING_MM]
         data.PixelData = plane.astype("<u2").tobytes()
+        if compressed:
+            data.compress(RLELossless, generate_instance_uid=False)
         data.save_as(folder / f"{i:03d}.dcm", enforce_file_format=True)
 
 

@@ -99,7 +99,7 @@ class Model:
         grid: TargetGrid | None = None,
         spacing_mm: tuple[float, float, float] | None = None,
         force: bool = False,
-        structures: bool = True,
+        structures: bool | None = None,
         stable_uids: bool = False,
         pseudonym: str | None = None,
         progress: Callable[[int, int, str], None] | None = None,
@@ -117,7 +117,7 @@ class Model:
             grid: Where the sCT is wanted; default: ``planning`` for DICOM, ``mr`` for volume files.
             spacing_mm: Of the planning grid, along D (superior), H, W; default: the MR's.
             force: Go on although the checks of the MR refuse it; the result says so.
-            structures: Write body and bone as an RTSTRUCT beside DICOM.
+            structures: Write body and bone as an RTSTRUCT beside DICOM; None: yes.
             stable_uids: The same input, model and settings give the same DICOM UIDs.
             pseudonym: Write DICOM without the patient's identity, under this name.
             progress: Called with (patches done, patches in all, an empty text).

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -25,6 +28,7 @@ __all__ = [
     "recipe",
     "set_up_logging",
     "settings_file",
+    "terminated_as_interrupted",
 ]
 
 PATH = click.Path(path_type=Path)
@@ -162,6 +166,19 @@ def set_up_logging(quiet: bool, verbose: bool) -> None:
     logger.setLevel(logging.DEBUG if verbose else logging.INFO)
     for name in ("lightning.fabric", "lightning", "lightning.pytorch"):
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+@contextmanager
+def terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM (a container or a queue that stops the job) ends as Ctrl-C does: nothing half-written is left."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def progress_bar(quiet: bool, label: str) -> Callable[[int, int, str], None] | None:

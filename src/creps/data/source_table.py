@@ -20,7 +20,7 @@ from creps.io.itk import SUFFIXES, is_volume_file, stem
 
 __all__ = ["COLUMNS", "read_table"]
 
-COLUMNS = ("case", "modality", "path", "mask", "centre", "split", "patient")
+COLUMNS = ("case", "modality", "path", "mask", "centre", "split", "patient", "series")
 REQUIRED = ("modality", "path")
 SPLITS: dict[str, Split] = {"train": "train", "validation": "validation"}
 MODALITIES: dict[str, Modality] = {"mr": "mr", "ct": "ct"}
@@ -53,7 +53,8 @@ def read_table(table: Path) -> list[Source]:
     """The images that a CSV file lists.
 
     Columns: ``modality`` (mr, ct) and ``path`` are needed; ``case``, ``mask``, ``centre``, ``split`` (train,
-    validation) and ``patient`` may be there. Paths are relative to the file. Comma or semicolon, UTF-8.
+    validation), ``patient`` and ``series`` (which of a folder's DICOM series: part of its description, or UID) may be
+    there. Paths are relative to the file. Comma or semicolon, UTF-8.
 
     Raises:
         InputError: anything wrong in it; row and column are named.
@@ -148,7 +149,8 @@ def _source(row: Row) -> Source:
 def _series_source(row: Row, path: Path, modality: Modality) -> Source:
     case = row.cells["case"]
     try:
-        series = one_series(path, modality, f"The folder '{path.name}'")
+        name = f"The folder '{path.name}'"
+        series = one_series(path, modality, name, row.cells["series"] or None)
     except DamagedFileError as error:
         case = case or path.name
         problem = row.error("path", f"a file or folder of '{case}' {error.fault}.", error.remedy)

@@ -11,7 +11,7 @@ from pathlib import Path
 from creps.data.cohort import Modality, Split
 from creps.errors import CrepsError, InputError
 from creps.io.dicom.header import DamagedFileError
-from creps.io.dicom.series import Series, find_series, several_series
+from creps.io.dicom.series import Series, find_series, matching, several_series
 from creps.io.itk import SUFFIXES, is_volume_file, stem
 
 __all__ = ["Source", "dicom_source", "find_sources", "synthrad_centre"]
@@ -68,7 +68,7 @@ class Source:
         return f"{self.modality.upper()} '{self.case}'" if self.series is not None else str(self.path)
 
 
-def find_sources(folder: Path, modality: Modality | None = None) -> list[Source]:
+def find_sources(folder: Path, modality: Modality | None = None, series: str | None = None) -> list[Source]:
     """The images in a folder.
 
     Either every volume file in the folder is a case named after its file (files with "mask" in their name are
@@ -79,6 +79,7 @@ def find_sources(folder: Path, modality: Modality | None = None) -> list[Source]
     Args:
         folder: The folder.
         modality: Look for this one; None looks for both, in patients' folders.
+        series: Of a patient's several DICOM series the one whose description holds this text (or that has this UID).
 
     Raises:
         InputError: no such folder, nothing in it, both kinds of cases, or folders of several regions.
@@ -86,7 +87,7 @@ def find_sources(folder: Path, modality: Modality | None = None) -> list[Source]
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder.", REMEDY)
     try:
-        return _find(folder, modality)
+        return _find(folder, modality, series)
     except PermissionError as error:
         raise InputError(
             f"{error.filename or folder} cannot be opened ({error.strerror}).", "Check its access rights."
@@ -118,10 +119,10 @@ def dicom_source(folder: Path, series: Series, modality: Modality, case: str | N
     return Source(case, patient, series.folder, modality=modality, series=series, shown=f"{case} (DICOM)")
 
 
-def _find(folder: Path, modality: Modality | None) -> list[Source]:
+def _find(folder: Path, modality: Modality | None, series: str | None) -> list[Source]:
     entries = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     wanted = MODALITIES if modality is None else (modality,)
-    per_patient = [source for entry in entries if entry.is_dir() for source in _of_patient(entry, wanted)]
+    per_patient = [source for entry in entries if entry.is_dir() for source in _of_patient(entry, wanted, series)]
     files = [path for path in entries if path.is_file() and is_volume_file(path)]
     files = [path for path in files if "mask" not in stem(path).lower()]
     if per_patient and files:
@@ -155,12 +156,12 @@ def _tell_passed_over(entries: list[Path], found: list[Source]) -> None:
             log.warning("The folder '%s' %s and is passed over.", entry.name, what)
 
 
-def _of_patient(folder: Path, wanted: tuple[Modality, ...]) -> Iterator[Source]:
+def _of_patient(folder: Path, wanted: tuple[Modality, ...], series: str | None) -> Iterator[Source]:
     """The images in one patient's folder; what is wrong with it is this patient's problem alone."""
     try:
         volumes = {modality: _candidates(folder, modality) for modality in MODALITIES}
         if not any(volumes.values()):
-            yield from _of_dicom(folder, wanted)
+            yield from _of_dicom(folder, wanted, series)
             return
         masks = _candidates(folder, "mask")
     except OSError as error:
@@ -183,7 +184,7 @@ def _of_patient(folder: Path, wanted: tuple[Modality, ...]) -> Iterator[Source]:
             )
 
 
-def _of_dicom(folder: Path, wanted: tuple[Modality, ...]) -> Iterator[Source]:
+def _of_dicom(folder: Path, wanted: tuple[Modality, ...], chosen: str | None) -> Iterator[Source]:
     if _regions([folder]):
         return
     damaged: list[DamagedFileError] = []
@@ -191,6 +192,8 @@ def _of_dicom(folder: Path, wanted: tuple[Modality, ...]) -> Iterator[Source]:
     touched = [s for s in found if {path.parent for path in s.files} & {error.path.parent for error in damaged}]
     for modality in wanted:
         series = [s for s in found if s.modality == modality]
+        if chosen is not None and len(series) > 1:
+            series = matching(series, chosen) or series
         hurt = [s for s in series if s in touched]
         if damaged and (hurt or not touched):
             yield _damaged(folder, modality, series or found, damaged)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["atomic_file", "atomic_folder", "replace_folder", "write_json"]
+__all__ = ["atomic_file", "atomic_folder", "filled_folder", "replace_folder", "write_json"]
 
 
 @contextmanager
@@ -42,6 +42,27 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         with _named(path):
             yield temporary
         replace_folder(temporary, path)
+    finally:
+        shutil.rmtree(holder, ignore_errors=True)
+
+
+@contextmanager
+def filled_folder(path: Path, last: str) -> Iterator[Path]:
+    """Yield a temporary folder within the empty folder `path`; on success its files move up, `last` last.
+
+    For folders that cannot be replaced, such as a disk that is mounted there: whoever sees `last` sees all.
+    """
+    holder = Path(tempfile.mkdtemp(prefix=".writing-", dir=path))
+    try:
+        with _named(path):
+            yield holder
+        for written in sorted(holder.iterdir(), key=lambda file: file.name == last):
+            written.replace(path / written.name)
+    except BaseException:
+        for started in path.iterdir():
+            if started != holder:
+                started.unlink()
+        raise
     finally:
         shutil.rmtree(holder, ignore_errors=True)
 

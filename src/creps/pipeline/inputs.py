@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,8 @@ from typing import Any
 
 from creps.errors import InputError, OutputExistsError
 from creps.io.dicom.acquisition import Acquisition
-from creps.io.dicom.series import Series, one_series
+from creps.io.dicom.header import ENDINGS, DamagedFileError, first_look
+from creps.io.dicom.series import Series, find_series, one_series
 from creps.io.itk import SUFFIXES, is_volume_file, stem, suffix
 from creps.io.read import image_sha256, read_image
 from creps.volume import Volume
@@ -42,13 +44,18 @@ class MrInput:
         name = self.path.stem if self.path.is_file() else self.path.resolve().name
         return "mr" if self.series.names_patient(name) else name
 
+    @property
+    def name(self) -> str:
+        """What messages call it: the path as it was given."""
+        return str(self.path)
+
     def read(self) -> Volume:
         """The MR.
 
         Raises:
             InputError: it cannot be read as one volume.
         """
-        return read_image(self.path, self.series)
+        return read_image(self.path, self.series, self.name)
 
     def acquisition(self) -> Acquisition | None:
         """What DICOM headers say of it; None for a volume file."""
@@ -75,17 +82,29 @@ def find_mr(path: Path, wanted: str | None = None) -> MrInput:
     if path.is_dir():
         if any(is_volume_file(one) for one in path.iterdir()):
             raise InputError(f"{path} is a folder of volume files.", "Give the files, or a folder of DICOM alone.")
-        return MrInput(path, one_series(path, "mr", wanted=wanted, selectable=True))
+        return MrInput(path, _series(path, wanted))
     if not path.is_file():
         raise InputError(f"{path} does not exist.", "Give MR volume files, or folders of DICOM series.")
     if suffix(path):
         if wanted is not None:
             raise InputError(f"{path} is no DICOM series, but a series was chosen.", "Leave --series out.")
         return MrInput(path)
-    if path.suffix.lower() in (".dcm", ".dicom", ".ima", ""):
-        series = one_series(path, "mr", wanted=wanted, selectable=True)
-        return MrInput(path, series)
-    raise InputError(f"{path} has no known ending.", f"creps reads {', '.join(SUFFIXES)}, and folders of DICOM.")
+    if first_look(path) is None:
+        raise InputError(f"{path} has no known ending.", f"creps reads {', '.join(SUFFIXES)}, and folders of DICOM.")
+    return MrInput(path, _series(path, wanted))
+
+
+def _series(path: Path, wanted: str | None) -> Series:
+    """The MR series; a damaged file is not called by folders that were not given: they may carry the patient's name."""
+    try:
+        return one_series(path, "mr", wanted=wanted, selectable=True)
+    except DamagedFileError as error:
+        if error.path == path:
+            raise
+        others: list[DamagedFileError] = []
+        names = [one.without_names(error.path.name) for one in find_series(path, others)] or [error.path.name]
+        shown = min(names, key=lambda name: (-name.count("..."), name))
+        raise InputError(f"{shown} in {path} {error.fault}.", error.remedy) from error
 
 
 def target_paths(inputs: Sequence[MrInput], output: Path, overwrite: bool) -> list[Path]:
@@ -105,11 +124,13 @@ def target_paths(inputs: Sequence[MrInput], output: Path, overwrite: bool) -> li
         if len(inputs) != 1:
             raise InputError(f"{output} is one file, but there are {len(inputs)} inputs.", "Name a folder with -o.")
         targets = [output]
+    elif output.suffix.lower() in ENDINGS and not output.is_dir():
+        raise InputError(f"{output} is called as a file, but a DICOM series is a folder of files.", "Name a folder.")
     else:
         volumes = any(one.series is None for one in inputs)
         if output.is_file() or (volumes and output.suffix and not output.is_dir() and len(inputs) == 1):
             raise InputError(f"{output} has no known ending.", f"Use {', '.join(SUFFIXES)}, or a folder.")
-        targets = [_in_folder(one, output, alone=len(inputs) == 1) for one in inputs]
+        targets = _in_folder(inputs, output)
     written = [path for target in targets for path in beside(target)]
     twice = next((path for path in written if written.count(path) > 1), None)
     if twice is not None:
@@ -127,14 +148,26 @@ def beside(target: Path) -> list[Path]:
     return [target, *(target.with_name(f"{stem(target)}{ending}") for ending in endings)]
 
 
-def _in_folder(one: MrInput, output: Path, *, alone: bool) -> Path:
-    if one.series is not None:
-        return output if alone else output / f"{one.label}_sct"
-    return output / f"{stem(one.path)}_sct{suffix(one.path)}"
+def _in_folder(inputs: Sequence[MrInput], output: Path) -> list[Path]:
+    """A place for each input; folders that are named after patients are numbered instead."""
+    if len(inputs) == 1 and inputs[0].series is not None:
+        return [output.resolve()]  # of a link to a folder the folder is filled, not the link replaced
+    nameless = sum(one.label == "mr" and one.series is not None for one in inputs) > 1
+    targets = []
+    for number, one in enumerate(inputs, start=1):
+        if one.series is None:
+            targets.append(output / f"{stem(one.path)}_sct{suffix(one.path)}")
+        else:
+            label = f"mr_{number}" if nameless and one.label == "mr" else one.label
+            targets.append(output / f"{label}_sct")
+    return targets
 
 
 def _check_free(path: Path, inputs: Sequence[MrInput], overwrite: bool) -> None:
     real = path.resolve()
+    place = next(one for one in (real, *real.parents) if one.exists())
+    if not os.access(place if place.is_dir() else place.parent, os.W_OK):
+        raise InputError(f"Nothing can be written to {place}.", "Check its rights, or name another place with -o.")
     for one in inputs:
         source = one.path.resolve()
         if real == source or (one.series is not None and (real in source.parents or source in real.parents)):
@@ -142,7 +175,8 @@ def _check_free(path: Path, inputs: Sequence[MrInput], overwrite: bool) -> None:
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return
     if path.is_dir():
-        others = [f.name for f in path.iterdir() if f.name not in SERIES_FILES and not f.match(SLICES)]
+        shown = [file for file in path.iterdir() if not file.name.startswith(".")]
+        others = [file.name for file in shown if file.name not in SERIES_FILES and not file.match(SLICES)]
         if others or not (path / SERIES_FILES[0]).is_file():
             raise OutputExistsError(
                 f"{path} is a folder that holds something else than an sCT ({(others or ['no record'])[0]}).",
@@ -150,3 +184,5 @@ def _check_free(path: Path, inputs: Sequence[MrInput], overwrite: bool) -> None:
             )
     if not overwrite:
         raise OutputExistsError(f"{path} is already there.", "Add --overwrite, or name another place with -o.")
+    if path.is_mount():
+        raise OutputExistsError(f"{path} is a disk of its own, which cannot be replaced.", "Name a folder in it.")

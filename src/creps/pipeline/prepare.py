@@ -42,6 +42,7 @@ def prepare(
     *,
     jobs: int | None = 1,
     resume: bool = False,
+    series: str | None = None,
 ) -> Cohort:
     """Prepare a cohort. It appears whole; what an interrupted run has prepared is taken over by the next.
 
@@ -52,6 +53,7 @@ def prepare(
         settings: What `settings.preparation` says is done.
         progress: Called with (cases done, cases in all, case).
         jobs: Processes; None for as many as cores and memory allow.
+        series: Of a patient's several DICOM series the one whose description holds this text.
         resume: Go on from a finished cohort in `folder`: prepare what is missing or changed and replace it.
 
     Returns:
@@ -63,7 +65,7 @@ def prepare(
     """
     folder = Path(folder).resolve()
     _check_target(folder, settings, resume)
-    sources = find_all_sources(Path(source), None if second is None else Path(second))
+    sources = find_all_sources(Path(source), None if second is None else Path(second), series)
     screened = screen(sources)
     with Staging(folder) as staging:
         old = _check_target(folder, settings, resume)  # again: it may have appeared while this one was looking
@@ -86,7 +88,7 @@ def prepare(
         return staging.publish(manifest, failures)
 
 
-def find_all_sources(source: Path, second: Path | None) -> list[Source]:
+def find_all_sources(source: Path, second: Path | None, series: str | None = None) -> list[Source]:
     """The MR and CT that one or two arguments name.
 
     Raises:
@@ -96,11 +98,13 @@ def find_all_sources(source: Path, second: Path | None) -> list[Source]:
     if source.suffix.lower() == ".csv":
         if second is not None:
             raise InputError(f"{source} lists MR and CT, but {second} is given as well.", "Give the CSV file alone.")
+        if series is not None:
+            raise InputError(f"{source} lists images, but a series is chosen as well.", "Use its column 'series'.")
         sources = read_table(source)
     elif second is None or second.resolve() == source.resolve():
-        sources = find_sources(source)
+        sources = find_sources(source, None, series)
     else:
-        sources = find_sources(source, "mr") + find_sources(second, "ct")
+        sources = find_sources(source, "mr", series) + find_sources(second, "ct", series)
     for modality in ("mr", "ct"):
         if not any(one.modality == modality for one in sources):
             raise CohortError(

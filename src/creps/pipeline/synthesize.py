@@ -104,15 +104,16 @@ def synthesize(
     prepared = prepare_mr(mr, plan.preparation, name, mask)
     gate = examine(mr, prepared, plan.preparation, plan.intake, acquisition, plan.recipe)
     gate.refuse(name, forced=force)
+    target = _target(mr, prepared.grid, grid, spacing_mm, acquisition)
     _warn(name, gate, mr, grid)
     patches = _patches(plan, settings, prepared.grid.shape)
     sct_hu = _predicted_hu(plan, generator, prepared, patches, settings, progress)
-    target = _target(mr, prepared.grid, grid, spacing_mm, acquisition)
     sct = bring_onto(prepared.grid.with_array(sct_hu), target, AIR_HU)  # beyond a crop is air, not the edge drawn out
     record = {
         **_record(plan, settings, mr, patches, prepared, sct.array),
         "grid": _grid_record(grid, mr, sct),
         "gate": gate.record(forced=force),
+        "acquisition": None if acquisition is None else acquisition.record(),
         "seconds": round(time.perf_counter() - started, 3),
     }
     return Synthesis(sct, record, gate, prepared.grid.with_array(prepared.body))
@@ -125,7 +126,7 @@ def _warn(name: str, gate: Gate, mr: Volume, grid: TargetGrid) -> None:
     oblique = obliquity_degrees(mr)
     if grid == "planning" and oblique > 0:
         log.warning(
-            "%s is oblique by %.1f degrees: its sCT is on axial slices, and air beyond the MR's field of view.",
+            "%s is oblique by %.3g degrees: its sCT is on axial slices, and air beyond the MR's field of view.",
             name,
             oblique,
         )

@@ -104,6 +104,7 @@ def _cropped(whole: Prepared, settings: PreparationSettings) -> Prepared:
 def _checked_body(found: Mask, image: Volume, grid: Volume, mask: Volume | None, name: str) -> Mask:
     body, source = found, name
     if mask is not None:
+        mask = mask.reoriented(image.direction)  # the same voxels in another order are the same mask
         if not mask.same_grid_as(image, tolerance_mm=0.5 * min(image.spacing_mm)):
             raise InputError(f"The mask of {name} lies on another grid than its image.", "Give it on the image's grid.")
         aligned = image.with_array(mask.array > 0)  # header rounding must not turn the axes apart

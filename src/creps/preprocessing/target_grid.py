@@ -22,6 +22,9 @@ PRONE: npt.NDArray[np.float64] = AXIAL * np.array([1.0, -1.0, -1.0])
 ALIGNED_MM = 0.005
 """An MR none of whose corners is moved further by setting its axes straight is not oblique: headers are rounded."""
 
+LARGEST_GRID = 4e8
+"""Voxels that no planning system takes: 1000 slices of 632 x 632."""
+
 SQUARE_MM = 1e-3
 """Pixels whose sides differ by less are square."""
 
@@ -54,6 +57,9 @@ def planning_grid(mr: Volume, spacing_mm: Spacing | None = None, *, prone: bool 
         mr: On any grid, in any orientation.
         spacing_mm: Along D (superior), H, W; default: the MR's along the nearest axes, the finer one for H and W.
         prone: Whether rows run to anterior and columns to right, as usual for patients who lie prone.
+
+    Raises:
+        SettingsError: it would have more voxels than anybody can use.
     """
     direction = PRONE if prone else AXIAL
     upright = mr.reoriented(direction)
@@ -64,7 +70,12 @@ def planning_grid(mr: Volume, spacing_mm: Spacing | None = None, *, prone: bool 
     if straight is not None and np.abs(np.subtract(spacing_mm, upright.spacing_mm)).max() < 1e-6:
         return straight.with_array(np.zeros(upright.shape, np.float32))
     low, high = _box(straight or upright, direction)
+    spacing_mm = (round(spacing_mm[0], 4), round(spacing_mm[1], 4), round(spacing_mm[2], 4))
     counts = [max(2, int(n)) for n in np.ceil((high - low) / spacing_mm - 1e-3)]
+    if np.prod(counts, dtype=float) > LARGEST_GRID:
+        raise SettingsError(
+            f"The planning grid would have {' x '.join(map(str, counts))} voxels.", "Choose a coarser --spacing."
+        )
     first = (low + high) / 2 - (np.array(counts) - 1) / 2 * np.asarray(spacing_mm)
     x, y, z = (direction @ first).tolist()
     return Volume(np.zeros(counts, np.float32), spacing_mm, (x, y, z), direction)
@@ -88,8 +99,8 @@ def bring_onto(source: Volume, target: Volume, outside: float) -> Volume:
         outside: The value of voxels beyond the extent of `source`.
     """
     turned = target.reoriented(source.direction)
-    parallel = np.allclose(source.direction, turned.direction, atol=1e-4)
-    sampled = resample_onto(source, turned) if parallel else resample_turned(source, turned)
+    parallel = _straightened(turned, source.direction)
+    sampled = resample_turned(source, turned) if parallel is None else resample_onto(source, parallel)
     array = np.where(beyond(turned, source), np.float32(outside), sampled.array)
     return target.with_array(turned.with_array(array).reoriented(target.direction).array)
 

@@ -27,6 +27,7 @@ PARTLY = 3
 @click.option("--resume", is_flag=True, help="Go on from the cohort in OUTPUT: prepare what is missing or changed.")
 @click.option("--from", "model", type=PATH, help="Prepare as this model (or run) was: for more training or tests.")
 @click.option("--inspect", is_flag=True, help="Draw every case; without SOURCES: those of the cohort in OUTPUT.")
+@click.option("--series", help="Of a patient's several DICOM series the one whose description holds this text.")
 @preset
 @settings_file
 @click.pass_context
@@ -38,24 +39,26 @@ def prepare(
     resume: bool,
     model: Path | None,
     inspect: bool,
+    series: str | None,
     preset: str | None,
     settings_path: Path | None,
 ) -> None:
     """Prepare the MR and CT (of different patients) in SOURCES for training.
 
-    SOURCES is a CSV file (case, modality, path, mask, centre, split, patient), or a folder of one folder per patient,
+    SOURCES is a CSV file (case, modality, path, mask, centre, split, patient, series), or a folder per patient,
     or two folders: MR, then CT. A folder holds volume files (NIfTI, MHA/MHD, NRRD), or per patient mr.* or ct.* and, if
     there is one, a body mask.*, or a DICOM series.
     """
     if len(sources) > 2 or (not sources and not inspect):
         raise click.UsageError("Give a CSV file, a folder of patients, or a folder of MR and one of CT.")
     if not sources:
-        _refuse_settings(ctx, resume, preset, settings_path, model)
+        _refuse_settings(ctx, resume, preset, settings_path, model, series)
     bar = ctx.obj["quiet"]
     failed = 0
     if sources:
         settings = _settings(preset, settings_path, chosen_overrides(ctx), model)
-        failed = _prepare(sources, output, settings, progress_bar(bar, "preparing"), jobs=jobs, resume=resume)
+        options = {"jobs": jobs, "resume": resume, "series": series}
+        failed = _prepare(sources, output, settings, progress_bar(bar, "preparing"), **options)
     if inspect:
         _inspect(output, progress_bar(bar, "drawing"), jobs)
     if failed:
@@ -63,11 +66,15 @@ def prepare(
 
 
 def _refuse_settings(
-    ctx: click.Context, resume: bool, preset: str | None, file: Path | None, model: Path | None
+    ctx: click.Context, resume: bool, preset: str | None, file: Path | None, model: Path | None, series: str | None
 ) -> None:
     """Drawing a finished cohort prepares nothing."""
     given = [*(["--resume"] if resume else []), *(["-p"] if preset else []), *(["-s"] if file else [])]
-    given += [*(["--from"] if model else []), *(f"--{key}" for key in chosen_overrides(ctx))]
+    given += [
+        *(["--from"] if model else []),
+        *(["--series"] if series else []),
+        *(f"--{key}" for key in chosen_overrides(ctx)),
+    ]
     if given:
         raise click.UsageError(f"{given[0]} needs SOURCES: without them --inspect only draws the cohort in OUTPUT.")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from creps.cli.options import PATH, SettingsCommand, chosen_overrides, progress_bar
+from creps.cli.options import PATH, SettingsCommand, chosen_overrides, progress_bar, terminated_as_interrupted
 
 __all__ = ["synthesize"]
 
@@ -38,7 +38,7 @@ def _spacing(_: click.Context, __: click.Parameter, value: str | None) -> tuple[
 )
 @click.option("--force", is_flag=True, help="Synthesize although the checks of the MR refuse; the result says so.")
 @click.option(
-    "--structures/--no-structures", default=True, help="Body and bone as an RTSTRUCT beside DICOM (default: yes)."
+    "--structures/--no-structures", default=None, help="Body and bone as an RTSTRUCT beside DICOM (default: yes)."
 )
 @click.option("--stable-uids", is_flag=True, help="The same input, model and settings give the same DICOM UIDs.")
 @click.option("--deidentify", metavar="NAME", help="Write DICOM without the patient's identity, under this name.")
@@ -64,7 +64,7 @@ def synthesize(
     a picture beside it; a DICOM series becomes a folder with a CT series, an RTSTRUCT, a record and a picture.
     """
     from creps.api import load
-    from creps.pipeline.files import Wanted, synthesize_file
+    from creps.pipeline.files import Wanted, resolved, synthesize_file
     from creps.pipeline.inputs import find_mr, target_paths
 
     for given, name in ((mask, "--mask"), (series, "--series"), (wishes["deidentify"], "--deidentify")):
@@ -73,10 +73,12 @@ def synthesize(
     wanted = Wanted(spacing_mm=wishes.pop("spacing"), pseudonym=wishes.pop("deidentify"), **wishes)
     mrs = [find_mr(path, series) for path in inputs]
     targets = target_paths(mrs, output, overwrite)
+    wishes_of = [resolved(wanted, mr, target) for mr, target in zip(mrs, targets, strict=True)]
     loaded = load(model)
     changes = {key.partition(".")[2]: value for key, value in chosen_overrides(ctx).items()}
     settings = loaded.inference_settings(**changes | ({"device": device} if device else {}))
-    for mr, target in zip(mrs, targets, strict=True):
-        bar = progress_bar(ctx.obj["quiet"], mr.label)
-        synthesize_file(loaded.plan, loaded.generator, mr, target, settings, wanted, mask=mask, progress=bar)
-        click.echo(target)
+    with terminated_as_interrupted():
+        for mr, target, wish in zip(mrs, targets, wishes_of, strict=True):
+            bar = progress_bar(ctx.obj["quiet"], mr.label)
+            synthesize_file(loaded.plan, loaded.generator, mr, target, settings, wish, mask=mask, progress=bar)
+            click.echo(target)

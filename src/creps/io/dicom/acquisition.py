@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -160,6 +160,22 @@ class Acquisition:
             implant_words=any(_speaks_of_implant(header, series) for header in files),
             slice_thickness_mm=_middle(slices, "SliceThickness"),
         )
+
+    def record(self) -> dict[str, Any]:
+        """What is kept with a result, as plain JSON values: numbers and codes, no text that a person wrote."""
+        return {
+            "manufacturer": self.manufacturer,
+            "field_strength_t": self.field_strength_t,
+            "scanning_sequence": self.scanning_sequence,
+            "sequence_variant": self.sequence_variant,
+            "echo_time_ms": self.echo_time_ms,
+            "repetition_time_ms": self.repetition_time_ms,
+            "inversion_time_ms": self.inversion_time_ms,
+            "slice_thickness_mm": self.slice_thickness_mm,
+            "contrast_agent": self.contrast_agent,
+            "distortion_correction": self.distortion_correction,
+            "patient_position": self.patient_position,
+        }
 
 
 def _first(headers: Sequence[Dataset], name: str) -> str:

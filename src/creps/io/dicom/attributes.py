@@ -97,5 +97,5 @@ def save(dataset: Dataset, path: Path, making: Making, transfer_syntax: str) -> 
         dataset.save_as(path, enforce_file_format=True)
     except OSError as error:
         raise InputError(
-            f"{path} cannot be written ({error.strerror}).", "Check that the folder is writable and not full."
+            f"{path} cannot be written ({error.strerror or error}).", "Check that the folder is writable and not full."
         ) from error

@@ -32,7 +32,7 @@ from creps.io.dicom.header import (
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-__all__ = ["FRAME_SEQUENCES", "Frame", "Instance", "frame_headers"]
+__all__ = ["FRAME_SEQUENCES", "Frame", "Instance", "frame_headers", "loss_of", "patient_of"]
 
 FRAME_SEQUENCES = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 """Where an enhanced object keeps what holds for all frames, and for each."""
@@ -190,13 +190,9 @@ class Instance:
                 kind=kind,
                 uid=text(dataset, "SOPInstanceUID"),
                 study=text(dataset, "StudyInstanceUID"),
-                patient=(
-                    text(dataset, "PatientID"),
-                    text(dataset, "PatientName").rstrip("^= ").casefold(),
-                    text(dataset, "PatientBirthDate"),
-                ),
+                patient=patient_of(dataset),
                 philips="PHILIPS" in text(dataset, "Manufacturer").upper(),
-                loss=_loss(dataset),
+                loss=loss_of(dataset),
                 frames=tuple(Frame.of(header, label) for header in headers),
             )
         except (*MALFORMED, OSError) as error:
@@ -245,7 +241,14 @@ def _check_size(dataset: Dataset, kind: str, described: int, label: str) -> None
             raise InputError(f"{label} has a slice that claims {number} {name.lower()}.", "Copy or export it again.")
 
 
-def _loss(dataset: Dataset) -> str:
+def patient_of(dataset: Dataset) -> tuple[str, str, str]:
+    """Whose it is: ID, name as it is compared, birth date."""
+    name = text(dataset, "PatientName").rstrip("^= ").casefold()
+    return text(dataset, "PatientID"), name, text(dataset, "PatientBirthDate")
+
+
+def loss_of(dataset: Dataset) -> str:
+    """How its pixels were compressed with loss, now or once; empty if they were not."""
     from pydicom import uid
 
     meta = getattr(dataset, "file_meta", None)

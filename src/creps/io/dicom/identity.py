@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from creps.errors import InputError
 from creps.io.dicom.body_parts import copy_body_part
 from creps.io.dicom.charsets import keep_texts
+from creps.io.dicom.frames import loss_of, patient_of
 from creps.io.dicom.header import MALFORMED, value, whole
 from creps.io.dicom.pseudonym import pseudonymous, replaced_uid
 from creps.io.dicom.series import Series
@@ -52,7 +53,7 @@ EQUIPMENT = (
 """Of the scanner."""
 
 OTHERS = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "SeriesNumber", "AcquisitionDateTime",
-          "BodyPartExamined", "Laterality", "ImageLaterality")  # fmt: skip
+          "BodyPartExamined", "Laterality", "ImageLaterality", "LossyImageCompression")  # fmt: skip
 
 
 UID = re.compile(r"(?=.{1,64}$)[0-9]+(\.[0-9]+)*")
@@ -70,6 +71,7 @@ class Origin:
         series_number: Its SeriesNumber.
         instances: SOP class and instance UID of each file.
         pseudonym: Of the patient, where nothing of the patient may go on.
+        lossy: Whether the MR's pixels have been compressed with loss at any time: it is said of all made from them.
     """
 
     kept: Dataset = field(repr=False)
@@ -78,6 +80,7 @@ class Origin:
     series_number: int | None
     instances: tuple[tuple[str, str], ...] = field(repr=False)
     pseudonym: str | None = None
+    lossy: bool = False
 
     @classmethod
     def of(cls, series: Series) -> Origin:
@@ -117,6 +120,7 @@ class Origin:
             series_uid=single(first.SeriesInstanceUID),
             series_number=whole(first, "SeriesNumber", 0) or None,
             instances=tuple((single(h.SOPClassUID), single(h.SOPInstanceUID)) for h in headers),
+            lossy=any(loss_of(header) for header in headers),
         )
 
     @property
@@ -165,7 +169,9 @@ def _header(path: Path) -> Dataset:
 
 def _check_alike(headers: Sequence[Dataset], label: str) -> None:
     """Refuse slices of several patients or studies, and those that do not say where they belong."""
-    for name in ("PatientID", "PatientName", "PatientBirthDate", *EXACT[2:], "SeriesInstanceUID"):
+    if len({patient_of(header) for header in headers}) > 1:
+        raise InputError(f"{label} mixes images of more than one patient.", "Export the series again, by itself.")
+    for name in (*EXACT[2:], "SeriesInstanceUID"):
         if len({single(value(header, name)) for header in headers}) > 1:
             raise InputError(f"{label} has slices that differ in {name}.", "Export the series again, by itself.")
     for name in ("StudyInstanceUID", "SeriesInstanceUID"):

@@ -57,7 +57,7 @@ def pseudonymous(kept: Dataset, name: str, *, study_uid: str, frame_uid: str) ->
     if not name.isascii():
         new.SpecificCharacterSet = "ISO_IR 192"
     new.PatientID = name
-    new.PatientName = name if "^" in name else f"{name}^"  # without ^ it is the retired form of a name
+    new.PatientName = f"{name}^"  # without ^ it is the retired form of a name
     for attribute in EMPTY:
         setattr(new, attribute, None)
     for attribute in POSITION:
@@ -72,15 +72,18 @@ def pseudonymous(kept: Dataset, name: str, *, study_uid: str, frame_uid: str) ->
 
 
 def _check(name: str, kept: Dataset) -> None:
-    if not name.strip() or len(name) >= LONGEST or not name.isprintable() or set(name) & set("\\="):
+    odd = name != name.strip() or not name.isprintable() or set(name) & set("\\=^")
+    if not name or len(name) >= LONGEST or odd:
         raise InputError(
             "The pseudonym cannot be written as a patient's name and ID.",
-            f"Give one of 1 to {LONGEST - 1} printable characters without backslash and '='.",
+            f"Give one of 1 to {LONGEST - 1} printable characters without backslash, '=', '^' and spaces at its ends.",
         )
     words, plain = parts(name), unicodedata.normalize("NFC", name).casefold()
     true_id = single(kept.get("PatientID", ""))
-    for part in {true_id.casefold(), *parts(true_id), *parts(single(kept.get("PatientName", "")))} - {""}:
+    known = [single(kept.get(one, "")) for one in ("PatientName", "PatientBirthDate", "AccessionNumber", "StudyID")]
+    for part in {true_id.casefold(), *parts(true_id), *(part for text in known for part in parts(text))} - {""}:
         if part in words or (len(part) >= SHORTEST_PART and part in plain):
             raise InputError(
-                "The pseudonym carries the patient's ID or a part of the name.", "Choose one that says nothing."
+                "The pseudonym carries the patient's ID, birth date, accession number or a part of the name.",
+                "Choose one that says nothing.",
             )

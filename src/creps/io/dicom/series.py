@@ -38,10 +38,13 @@ from creps.io.dicom.header import (
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-__all__ = ["Series", "find_series", "one_series", "series_sha256", "several_series"]
+__all__ = ["Series", "find_series", "matching", "one_series", "series_sha256", "several_series"]
 
 KEY_DIGITS = 16
 """Digits of the hash that stands for a patient's ID."""
+
+UID_SHOWN = 6
+"""Last characters of a UID in a list: enough to tell series apart."""
 
 SUBSTRING = 3
 """Parts of a name with as many letters are looked for within words, shorter ones as words only."""
@@ -96,9 +99,10 @@ class Series:
         return re.sub(r"[^\W_]+", lambda word: "..." if self.names_patient(word[0]) else word[0], text)
 
     def summary(self) -> str:
-        """For a list of series: description, modality, slices, spacing."""
+        """For a list of series: description, modality, slices, spacing, end of the UID."""
         spacing = " x ".join(f"{s:.3g}" for s in self.spacing_mm)
-        return f"'{self.title}' ({self.modality.upper()}, {self.shape[0]} slices, {spacing} mm)"
+        ending = f", UID ...{self.uid[-UID_SHOWN:].lstrip('.')}" if len(self.uid) > UID_SHOWN else ""
+        return f"'{self.title}' ({self.modality.upper()}, {self.shape[0]} slices, {spacing} mm{ending})"
 
     def names_patient(self, name: str) -> bool:
         """Whether a folder's or file's name carries the patient's ID or a part of his or her name."""
@@ -168,7 +172,7 @@ def one_series(
         others = f"; it holds {', '.join(series.summary() for series in found)}" if found else ""
         raise InputError(f"{name} holds no DICOM series of {kind}{others}.", "Give the folder of the series.")
     if wanted is not None:
-        chosen = _matching(fitting, wanted.strip())
+        chosen = matching(fitting, wanted.strip())
         if len(chosen) != 1:
             count = f"{len(chosen)} {kind} series" if chosen else f"no {kind} series"
             raise InputError(f"{name} holds {count} '{wanted}'; there are {_numbered(fitting)}.", CHOOSE)
@@ -187,11 +191,11 @@ CHOOSE = (
 def several_series(series: Sequence[Series], kind: str, name: str, *, selectable: bool = False) -> InputError:
     """The error that lists them, numbered if one can be chosen with `--series`."""
     listed = _numbered(series) if selectable else ", ".join(one.summary() for one in series)
+    patients = len({one.patient_key for one in series})
+    whose = f" of {patients} patients" if patients > 1 else ""
     return InputError(
-        f"{name} holds {len(series)} {_kind(kind)} series: {listed}.",
-        CHOOSE
-        if selectable
-        else "Name the folder of the wanted series in a CSV file; series that share a folder need one each.",
+        f"{name} holds {len(series)} {_kind(kind)} series{whose}: {listed}.",
+        CHOOSE if selectable else "Choose by --series, or in a CSV file: its columns 'path' and 'series'.",
     )
 
 
@@ -200,21 +204,27 @@ def _kind(modality: str) -> str:
 
 
 def _numbered(series: Sequence[Series]) -> str:
-    return ", ".join(f"[{number}] {one.summary()}" for number, one in enumerate(series, start=1))
+    patients = list(dict.fromkeys(one.patient_key for one in series))
+    whose = [f" of patient {patients.index(one.patient_key) + 1}" if len(patients) > 1 else "" for one in series]
+    return ", ".join(f"[{n}] {one.summary()}{who}" for n, (one, who) in enumerate(zip(series, whose, strict=True), 1))
 
 
-def _matching(series: Sequence[Series], wanted: str) -> list[Series]:
-    """Those that `wanted` means: as a number, else as a UID, else as text."""
+def matching(series: Sequence[Series], wanted: str) -> list[Series]:
+    """Those that `wanted` means (see `one_series`): as a number, else as a UID, else as text."""
     if wanted.isdecimal() and len(wanted) <= NUMBER_DIGITS:
         return [one for number, one in enumerate(series, start=1) if number == int(wanted)]
     ending = wanted.lstrip(".")
-    by_uid = [
-        one for one in series if one.uid == wanted or (len(ending) >= UID_ENDING and one.uid.endswith(f".{ending}"))
-    ]
+    by_uid = [one for one in series if one.uid == wanted or _ends(one.uid, ending)]
     plain = wanted.casefold()
     whole_text = [one for one in series if plain in (one.description.casefold(), one.title.casefold())]
     within = [one for one in series if plain and plain in one.description.casefold()]
     return by_uid or (whole_text if len(whole_text) == 1 else within)
+
+
+def _ends(uid: str, ending: str) -> bool:
+    """Whether a UID ends with whole parts, or with as much as a list shows of it."""
+    whole_parts = len(ending) >= UID_ENDING and uid.endswith(f".{ending}")
+    return whole_parts or (len(ending) >= UID_SHOWN and uid.endswith(ending))
 
 
 def series_sha256(series: Series) -> str:

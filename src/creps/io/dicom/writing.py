@@ -133,7 +133,7 @@ def _template(sct: Volume, origin: Origin, making: Making) -> Dataset:
     dataset.KVP = None
     ensure_body_part(dataset, making.region)
     dataset.ImageComments = making.comments
-    dataset.BurnedInAnnotation, dataset.LossyImageCompression = "NO", "00"
+    dataset.BurnedInAnnotation, dataset.LossyImageCompression = "NO", "01" if origin.lossy else "00"
     _derivation(dataset, origin, making)
     _plane(dataset, sct)
     _pixels(dataset, sct)
