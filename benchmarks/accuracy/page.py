@@ -56,7 +56,7 @@ def section(name: str, result: dict[str, Any], words: dict[str, Any]) -> list[st
     lines += ["### Equal wall time", "", words["wall_time"], "", *main_table(result, "patients"), ""]
     lines += [f"![curves](pictures/accuracy-{name}-curves.png)", ""]
     lines += [f"![median and worst patients](pictures/accuracy-{name}-patients.png)", ""]
-    if len({run["steps"] for run in result["runs"] if "steps" in run}) > 1:
+    if REFERENCE in trained:
         lines += [f"### Equal steps: {result['common_steps']}", "", *main_table(result, "patients_at_common_steps"), ""]
     lines += ["### By tissue", "", words["tissue"], "", *tissue_table(result), ""]
     if REFERENCE in trained:
