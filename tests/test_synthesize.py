@@ -98,7 +98,7 @@ def test_zero_padding_is_background_and_is_cropped_away():
             return x + 0.7
 
     mr = Volume(np.full((10, 11, 9), 500.0) + np.arange(9), (4, 4, 4))
-    result = synthesize(plan(), Watch(), mr)
+    result = synthesize(plan(), Watch(), mr, force=True)  # it fills its volume
     assert result.sct.shape == mr.shape
     assert any((x == 0).any() for x in seen)  # padded with zeros
     np.testing.assert_allclose(result.sct.array, mr.array + 700, atol=5)
@@ -224,3 +224,30 @@ def test_an_mr_without_a_body_is_refused(model_folder):
     sparse[3, 3, 3] = 500
     with pytest.raises(InputError, match=r"no positive value|No body"):
         creps.load(model_folder).synthesize(Volume(sparse, (4, 4, 4)))
+
+
+def test_what_the_gate_refuses_needs_force_and_says_so():
+    filled = Volume(np.full((30, 34, 28), 500.0) + np.arange(28), (4, 4, 4))
+    with pytest.raises(InputError, match=r"cut off on two opposite sides.*--force synthesizes all the same"):
+        synthesize(plan(), Identity(), filled)
+    result = synthesize(plan(), Identity(), filled, force=True)
+    assert result.record["gate"]["forced"]
+    assert result.record["gate"]["findings"][0]["level"] == "refusal"
+    assert not synthesize(plan(), Identity(), ball_head(0)[0], force=True).record["gate"]["forced"]  # nothing to force
+
+
+def test_a_model_keeps_what_its_training_mrs_were_like(cohort, tmp_path):
+    from creps.checkpoint import load_plan
+    from creps.pipeline.train import train
+    from creps.settings import load_settings
+    from tests.conftest import TINY
+
+    model = train(cohort, tmp_path / "run", load_settings(overrides=TINY, prepared=cohort.settings()))
+    intake = load_plan(model).intake
+    assert intake is not None
+    assert "m0" not in (model / "plan.json").read_text().split('"intake"')[1].split('"weights_sha256"')[0]
+    trained_on = creps.load(model)
+    assert trained_on.synthesize(ball_head(0)[0]).record["gate"]["scores"] is not None
+    stretched = ball_head(0)[0]
+    with pytest.raises(InputError, match="is not an MR for this model"):
+        trained_on.synthesize(Volume(stretched.array, (7, 4, 4)))

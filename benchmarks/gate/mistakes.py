@@ -106,11 +106,11 @@ def wrong_spacing(times: float) -> Change:
 
 
 def thick_slices(mm: float) -> Change:
-    """Slices averaged to about that thickness."""
+    """Slices averaged to at most that thickness."""
 
     def change(mr: Volume) -> Volume:
         d, h, w = mr.spacing_mm
-        several = max(1, round(mm / d))
+        several = max(1, int(mm / d))
         whole = mr.array[: mr.shape[0] // several * several]
         return Volume(whole.reshape(-1, several, *whole.shape[1:]).mean(axis=1), (d * several, h, w))
 
@@ -128,7 +128,7 @@ def _to_the(array: Array, power: float) -> Array:
 HARMLESS: dict[str, Change] = {
     "left and right exchanged (cannot be seen)": flipped(2),
     "other units (7 times the values)": of_units(7),
-    "slices of 8 mm, averaged": thick_slices(8),
+    "slices of up to 8 mm, averaged": thick_slices(8),
     "noise, 5 %": noisy(0.05),
     "receive field, 2 times": receive_field(2, 1),
     "void, ball of 10 mm radius": void(10),
@@ -151,7 +151,7 @@ MISTAKES: dict[str, Change] = {
     "spacing 1.15 times as long": wrong_spacing(1.15),
     "spacing 1.3 times as long": wrong_spacing(1.3),
     "spacing in cm": wrong_spacing(0.1),
-    "slices of 12 mm, averaged": thick_slices(12),
+    "slices of 10 to 13 mm, averaged": thick_slices(13),
     "noise, 10 %": noisy(0.1),
     "noise, 20 %": noisy(0.2),
     "smoothed, 4 mm": smoothed(4),

@@ -116,7 +116,7 @@ def _block_means(array: npt.NDArray[Any], factors: Sequence[int]) -> Array:
     for axis, factor in enumerate(factors):
         if factor > 1:
             starts = np.arange(0, means.shape[axis], factor)
-            means = np.add.reduceat(means, starts, axis=axis) / np.float32(factor)
+            means = np.asarray(np.add.reduceat(means, starts, axis=axis) / factor, dtype=np.float32)
     return means
 
 

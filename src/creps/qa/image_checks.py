@@ -18,6 +18,8 @@ __all__ = [
     "CONTACT_MM",
     "CUT_BOTH_REFUSAL",
     "CUT_WARNING",
+    "DEEP_CONTACT_MM",
+    "DEEP_SHARE",
     "check_field_of_view",
     "check_spacing",
     "cut_shares",
@@ -36,6 +38,12 @@ CONTACT_MM = 60.0
 """A body that meets a side of the volume over this length of a slice is cut. A nose (30 mm), an ear (40 mm) or a head
 that just touches (55 mm of a circle 4 mm deep) is not."""
 
+DEEP_CONTACT_MM = 100.0
+"""... and cut deeply if the contacts lie this far apart: 1 cm of a head or a pelvis is missing on that side."""
+
+DEEP_SHARE = 0.9
+"""... or over this share of the side, where that is less."""
+
 EDGE_MM = 3.0
 """The side of the volume is this thick: the outermost rows of many MRs are empty."""
 
@@ -43,7 +51,7 @@ CUT_WARNING = 0.1
 """Share of the body's axial slices that are cut on some side."""
 
 CUT_BOTH_REFUSAL = 0.5
-"""Share of them that are cut on two opposite sides: no body outline, no dose."""
+"""Share of them that are cut deeply on two opposite sides: no body outline, no dose."""
 
 
 def check_spacing(mr: Volume, spacing_mm: tuple[float, float, float], thickness_mm: float | None) -> list[Finding]:
@@ -103,25 +111,30 @@ def cut_shares(
         sides: Whether the first and the last plane along H, and along W, are where the scan ends.
 
     Returns:
-        Share of the slices with body that are cut on any side, and on two opposite ones.
+        Share of the slices with body that are cut on any side, and deeply on two opposite ones.
     """
     slices: Mask = np.asarray(body.any(axis=(1, 2)))
     if not slices.any():
         return 0.0, 0.0
     some: Mask = np.zeros(len(body), dtype=bool)
     both: Mask = some
-    for axis, (first, last) in zip((1, 2), sides, strict=True):
-        along = spacing_mm[3 - axis]
-        thick = max(1, round(EDGE_MM / spacing_mm[axis]))
-        start = _contact_mm(np.moveaxis(body, axis, 0)[:thick], along) >= (CONTACT_MM if first else np.inf)
-        end = _contact_mm(np.moveaxis(body, axis, 0)[-thick:], along) >= (CONTACT_MM if last else np.inf)
-        some, both = some | start | end, both | (start & end)
+    for axis, open_ends in zip((1, 2), sides, strict=True):
+        along, thick = spacing_mm[3 - axis], max(1, round(EDGE_MM / spacing_mm[axis]))
+        planes = np.moveaxis(body, axis, 0)
+        ends = [
+            np.asarray(end.any(axis=0)) & is_open
+            for end, is_open in zip((planes[:thick], planes[-thick:]), open_ends, strict=True)
+        ]
+        some = some | (np.maximum(*(end.sum(axis=1) for end in ends)) * along >= CONTACT_MM)
+        deep_mm = min(DEEP_CONTACT_MM, DEEP_SHARE * along * body.shape[3 - axis])
+        both = both | (np.minimum(*(_span(end) for end in ends)) * along >= deep_mm)
     return float(some[slices].mean()), float(both[slices].mean())
 
 
-def _contact_mm(planes: Mask, spacing_mm: float) -> npt.NDArray[np.float64]:
-    """(slices,) length over which some planes (planes, slices, along) meet the body."""
-    return np.asarray(planes.any(axis=0).sum(axis=1) * spacing_mm)
+def _span(met: Mask) -> npt.NDArray[np.int64]:
+    """(slices,) voxels from the first to the last of (slices, along): dark tissue between them is not air."""
+    span = met.shape[1] - met.argmax(axis=1) - met[:, ::-1].argmax(axis=1)
+    return np.asarray(np.where(met.any(axis=1), span, 0))
 
 
 def _sides_of(mr: Volume, grid: Volume) -> tuple[tuple[bool, bool], tuple[bool, bool]]:

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from creps.data.cohort import Case, Cohort
 from creps.qa.features import Features, features_of
 from creps.qa.image_checks import CUT_BOTH_REFUSAL, cut_shares
 
-__all__ = ["FEW_PATIENTS", "FLOORS", "MOST_CASES", "IntakeProfile", "Scores", "profile_of"]
+__all__ = ["FEW_PATIENTS", "FLOORS", "MOST_CASES", "IntakeProfile", "Scores", "profile_from", "profile_of"]
 
 Rows = npt.NDArray[np.float64]
 
@@ -89,7 +89,14 @@ class IntakeProfile(BaseModel):
     """Part → distance that counts as 1."""
     cut_share: float
     """Share of `cases` whose body is cut off on two opposite sides."""
-    cases: tuple[Features, ...]
+    cases: Annotated[tuple[Features, ...], Field(min_length=1)]
+
+    @field_validator("usual")
+    @classmethod
+    def _complete(cls, usual: dict[str, float]) -> dict[str, float]:
+        if set(usual) != set(FLOORS) or min(usual.values()) <= 0:
+            raise ValueError(f"usual must have a positive number for each of {', '.join(FLOORS)}")
+        return usual
 
     @property
     def weak(self) -> bool:
@@ -132,15 +139,17 @@ def profile_of(cohort: Cohort) -> IntakeProfile:
         measured.append((features_of(cohort.array(case), body, case.spacing_mm), case.patient))
         cropped = margin_mm is not None and margin_mm < max(case.spacing_mm)  # it meets the sides by construction
         cut.append(not cropped and cut_shares(body, case.spacing_mm)[1] >= CUT_BOTH_REFUSAL)
-    return _profile(measured, len(training), float(np.mean(cut)))
+    return profile_from(measured, cases_in_cohort=len(training), cut_share=float(np.mean(cut)))
 
 
-def _profile(measured: Sequence[tuple[Features, str]], cases_in_cohort: int, cut_share: float) -> IntakeProfile:
+def profile_from(
+    measured: Sequence[tuple[Features, str]], *, cases_in_cohort: int | None = None, cut_share: float = 0.0
+) -> IntakeProfile:
     """A profile of cases that are measured already.
 
     Args:
         measured: Features and patient of each case, at least one.
-        cases_in_cohort: How many training MRs there are.
+        cases_in_cohort: How many training MRs there are, if more.
         cut_share: See `IntakeProfile`.
     """
     ordered = sorted(measured, key=lambda one: (one[0].model_dump_json(), one[1]))
@@ -151,7 +160,7 @@ def _profile(measured: Sequence[tuple[Features, str]], cases_in_cohort: int, cut
         floor = FLOORS[part] * (FLOORS_OF_FEW if count < FEW_PATIENTS else 1)
         usual[part] = round(float(np.clip(_between_patients(part, rows, patients), floor, CAP * FLOORS[part])), 5)
     return IntakeProfile(
-        cases_in_cohort=cases_in_cohort,
+        cases_in_cohort=cases_in_cohort or len(features),
         patients=count,
         usual=usual,
         cut_share=round(cut_share, 3),

@@ -6,7 +6,7 @@ from creps.qa.features import Features
 from creps.qa.findings import Finding
 from creps.qa.profile import IntakeProfile, Scores
 
-__all__ = ["REFUSE_AT", "REFUSING", "WARN_AT", "check_scores"]
+__all__ = ["REFUSE_AT", "REFUSE_BOTH_AT", "REFUSING", "REFUSING_OF_FEW", "WARN_AT", "check_scores"]
 
 WARN_AT = 1.75
 """Times as far from the training as is usual between its cases. Measured: benchmarks/gate."""
@@ -14,8 +14,14 @@ WARN_AT = 1.75
 REFUSE_AT = 2.5
 """Likewise."""
 
+REFUSE_BOTH_AT = 2.0
+"""Likewise, for contrast and pattern at once: so it is with inverted MRs."""
+
 REFUSING = ("contrast", "pattern", "shape", "size")
 """Parts that can refuse; noise and voids only warn."""
+
+REFUSING_OF_FEW = ("shape", "size")
+"""Those that can when few patients were trained on: one scanner's contrast does not tell what others may be like."""
 
 REMEDIES = {
     "contrast": "Check that the sequence is one that the model was trained with, not inverted and not saturated.",
@@ -35,16 +41,19 @@ def check_scores(scores: Scores, features: Features, profile: IntakeProfile) -> 
         features: Of the MR.
         profile: Of the training.
     """
-    found = []
+    found, refusing = [], REFUSING_OF_FEW if scores.weak else REFUSING
+    refuse_at = dict.fromkeys(refusing, REFUSE_AT)
+    if min(scores.parts["contrast"], scores.parts["pattern"]) >= REFUSE_BOTH_AT and not scores.weak:
+        refuse_at |= {"contrast": REFUSE_BOTH_AT, "pattern": REFUSE_BOTH_AT}
     for part, score in scores.parts.items():
         if score >= WARN_AT:
-            refuses = part in REFUSING and score >= REFUSE_AT
+            refuses = score >= refuse_at.get(part, float("inf"))
             message = _message(part, score, features, profile)
             found.append(Finding(part, "refusal" if refuses else "warning", message, REMEDIES[part]))
     if scores.weak:
         message = (
             f"The model was trained on MRs of {profile.patients} patient(s): what is usual can hardly be told from"
-            " that, and intensities and size are judged leniently."
+            " that, and intensities can only warn."
         )
         found.append(Finding("profile", "note", message, "Train on more patients."))
     return found
