@@ -105,7 +105,7 @@ def test_a_case_of_the_training_has_no_distance(heads):
 
 
 def test_one_is_the_usual_distance_between_patients():
-    """Along one feature the score is a closed form: distance to the nearest over the 90th percentile of neighbours."""
+    """Along one feature the score is a closed form: distance to the nearest over the 95th percentile of neighbours."""
     array, body = block()
     base = features_of(array, body, (4, 4, 4))
 

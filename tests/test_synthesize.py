@@ -227,7 +227,7 @@ def test_an_mr_without_a_body_is_refused(model_folder):
 
 
 def test_what_the_gate_refuses_needs_force_and_says_so():
-    filled = Volume(np.full((30, 34, 28), 500.0) + np.arange(28), (4, 4, 4))
+    filled = Volume(np.full((10, 11, 9), 500.0) + np.arange(9), (4, 4, 4))
     with pytest.raises(InputError, match=r"cut off on two opposite sides.*--force synthesizes all the same"):
         synthesize(plan(), Identity(), filled)
     result = synthesize(plan(), Identity(), filled, force=True)
@@ -248,6 +248,8 @@ def test_a_model_keeps_what_its_training_mrs_were_like(cohort, tmp_path):
     assert "m0" not in (model / "plan.json").read_text().split('"intake"')[1].split('"weights_sha256"')[0]
     trained_on = creps.load(model)
     assert trained_on.synthesize(ball_head(0)[0]).record["gate"]["scores"] is not None
-    stretched = ball_head(0)[0]
+    giant = Volume(ball_head(0)[0].array, (9.9, 9.9, 9.9))
     with pytest.raises(InputError, match="is not an MR for this model"):
-        trained_on.synthesize(Volume(stretched.array, (7, 4, 4)))
+        trained_on.synthesize(giant)
+    refused = trained_on.synthesize(giant, force=True).gate.refusals
+    assert "size" in {finding.check for finding in refused}

@@ -40,7 +40,7 @@ SPACING_MM = (4.0, 4.0, 4.0)
 TRAINING, HELD_OUT, SPOILT = 24, 24, 9
 """Phantoms of each region: trained on, held out, and of these spoilt on purpose."""
 
-TRAINING_SEED, HELD_OUT_SEED = 61, 62
+TRAINING_SEED, HELD_OUT_SEED = 71, 72
 ON_REAL = ("inverted contrast", "head and feet exchanged", "lower half missing", "left half missing",
            "void, ball of 20 mm radius", "void, ball of 30 mm radius")  # fmt: skip
 PARTS = ("contrast", "pattern", "shape", "size", "noise", "void")

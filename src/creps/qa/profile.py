@@ -23,7 +23,7 @@ __all__ = ["FEW_PATIENTS", "FLOORS", "MOST_CASES", "IntakeProfile", "Scores", "p
 
 Rows = npt.NDArray[np.float64]
 
-FLOORS = {"contrast": 0.04, "pattern": 0.06, "shape": 0.06, "size": 0.08, "noise": 0.25}
+FLOORS = {"contrast": 0.05, "pattern": 0.06, "shape": 0.06, "size": 0.08, "noise": 0.25}
 """Part → the least that counts as usual, so that a small or uniform cohort does not call every other patient strange.
 Contrast and pattern: network units; shape: share; size and noise: natural logarithm."""
 
@@ -36,7 +36,7 @@ LEVEL_WEIGHT = 0.25
 VOID_FLOOR_ML = 5.0
 """Likewise for voids: as large as sinuses and bowel gas are."""
 
-USUAL_QUANTILE = 0.9
+USUAL_QUANTILE = 0.95
 """Of the distances from each training case to the nearest of another patient: what counts as usual."""
 
 FEW_PATIENTS = 4
