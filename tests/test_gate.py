@@ -141,7 +141,7 @@ def test_words_of_regions():
         {"image_types": frozenset({"DERIVED", "PRIMARY", "DIFFUSION", "ADC"})}, {"diffusion": True},
         {"image_types": frozenset({"DERIVED", "SECONDARY", "MIP"})}, {"image_types": frozenset({"DERIVED", "T1 MAP"})},
         {"image_types": frozenset({"DERIVED", "PROJECTION IMAGE"})}, {"image_types": frozenset({"ORIGINAL", "P"})},
-        {"image_types": frozenset({"DERIVED", "FAT"})}, {"description": "EP2D_DIFF_ADC"}, {"protocol": "AAHEAD_SCOUT"},
+        {"image_types": frozenset({"DERIVED", "FAT"})}, {"description": "EP2D_DIFF_ADC"}, {"protocol": "HEAD_DWI_TRA"},
         {"modality": "CT"},
     ],
 )  # fmt: skip
@@ -150,7 +150,15 @@ def test_no_picture_of_the_anatomy_is_refused(head, change):
 
 
 @pytest.mark.parametrize(
-    "change", [{"description": "TOF 3D"}, {"scanning_sequence": "EP\\GR"}, {"protocol": "SWI_TRA"}]
+    "change",
+    [
+        {"description": "TOF 3D"},
+        {"scanning_sequence": "EP\\GR"},
+        {"protocol": "SWI_TRA"},
+        {"protocol": "FMRI_T1_MPRAGE"},
+        {"description": "T2 NO MIP"},
+        {"protocol": "AAHEAD_SCOUT"},
+    ],
 )
 def test_unusual_sequences_are_warned_of(head, change):
     assert of_header(head, **change)["sequence"] == "warning"
@@ -330,3 +338,19 @@ def test_real_heads_and_hips(shared):
     known = profile_from(features)
     for mr in volumes["pelvis"]:
         assert gate_of(mr, known, None).refusals
+
+
+@pytest.mark.parametrize(("region", "said"), [("pelvis", "ABDOMEN"), ("pelvis", "LSPINE"), ("head", "CSPINE")])
+def test_a_neighbouring_region_is_warned_of(head, region, said):
+    preparation = HEAD.model_copy(update={"region": region})
+    (finding,) = gate_of(head, None, dataclasses.replace(GOOD, body_part=said), preparation).warnings
+    assert finding.check == "region"
+
+
+def test_the_shipped_profile_is_what_this_version_makes_of_its_cases():
+    from creps.checkpoint import load_plan
+    from creps.demo import shipped_model
+
+    intake = load_plan(shipped_model()).intake
+    again = profile_from([(case, str(i)) for i, case in enumerate(intake.cases)])
+    assert again.usual == pytest.approx(intake.usual)

@@ -1,6 +1,7 @@
 """From a DICOM series to a DICOM series: what a planning system, an archive and other readers make of it."""
 
 import json
+import logging
 import re
 import warnings
 
@@ -216,7 +217,9 @@ def test_volume_files_give_no_dicom_and_folders_of_them_no_series(tmp_path, demo
         find_mr(tmp_path / "in" / "mr.nii.gz", "1")
 
 
-def test_an_oblique_mr_is_said_to_be(tmp_path, demo_model, caplog):
+def test_an_oblique_mr_is_said_to_be(tmp_path, demo_model, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("creps"), "propagate", True)
+    monkeypatch.setattr(logging.getLogger("creps"), "handlers", [])
     mr = mr_series(tmp_path / "mr", direction=rotation(0.2, 0, 0)[:, [2, 1, 0]])
     sct = synthesized(demo_model, mr, tmp_path / "sct")
     assert "oblique by 11.5 degrees" in caplog.text
@@ -386,3 +389,26 @@ def test_the_patients_pet_and_contours_fit_the_sct(real_series, tmp_path, demo_m
     body = body_mask_ct(sct)
     assert within.mean() > 0.9
     assert body[tuple(index[within].T)].mean() > 0.95
+
+
+def test_one_bad_mr_of_several_keeps_no_other_from_its_sct(tmp_path, demo_model, capsys):
+    names = [mr_series(tmp_path / name, seed) for seed, name in enumerate(("a", "b", "c"))]
+    (names[1] / "004.dcm").unlink()
+    assert run("-q", "synthesize", demo_model, *names, "-o", tmp_path / "out") == 3
+    printed = capsys.readouterr()
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"a_sct", "c_sct"}
+    assert re.fullmatch(r"Error: [^\n]*misses 1 slice[^\n]*\n", printed.err)
+
+
+def test_what_was_forced_is_said_and_written(tmp_path, demo_model, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("creps"), "propagate", True)  # the command line sets it, once it has run
+    monkeypatch.setattr(logging.getLogger("creps"), "handlers", [])
+    mr = mr_series(tmp_path / "mr", BodyPartExamined="KNEE")
+    with pytest.raises(InputError, match="The header says"):
+        synthesized(demo_model, mr, tmp_path / "sct")
+    sct = synthesized(demo_model, mr, tmp_path / "sct", force=True)
+    assert "forced although: The header says" in caplog.text
+    assert "made by force although: The header says" in dcmread(next(sct.glob("CT.*"))).ImageComments
+    assert json.loads((sct / "record.json").read_text())["gate"]["forced"]
+    knee = r"Warning - </Laterality\(0020,0060\)> - is only permitted to be empty when actually unknown"
+    assert complaints(*sct.glob("*.dcm"), allowed=[knee]) == []

@@ -116,6 +116,7 @@ class RunFolder:
         Returns:
             The run's id: the same for a run and its continuation.
         """
+        log.info("looking at the training MRs, for the gate of the model: %d", len(self.intake.cases))
         with atomic_file(self.path / SETTINGS_FILE) as path:
             path.write_text(to_yaml(self.settings, f"{NOTICE}\nThe settings of this run."), encoding="utf-8")
         return self.record.open(start, self.training_record(start))
@@ -151,7 +152,8 @@ class RunFolder:
             self._save_model(name, dict(state), last)
         if self.settings.training.model == "best" and outcome.best is not None:
             plan, generator = load_model(self.path / BEST)
-            self._save_model("model", dict(generator.state_dict()), plan)
+            known = plan.model_copy(update={"intake": self.intake})  # an earlier version's may not have had it
+            self._save_model("model", dict(generator.state_dict()), known)
             log.info("model: the weights of step %d, with the lowest validation score", outcome.best.step)
         else:
             self._save_model("model", inference_weights(networks), last)

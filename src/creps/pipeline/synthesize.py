@@ -121,6 +121,8 @@ def synthesize(
 
 def _warn(name: str, gate: Gate, mr: Volume, grid: TargetGrid) -> None:
     """Say what the user should know before the result is looked at."""
+    for finding in gate.refusals:
+        log.warning("%s: forced although: %s", name, finding.message)
     for finding in gate.warnings:
         log.warning("%s: %s", name, finding)
     oblique = obliquity_degrees(mr)

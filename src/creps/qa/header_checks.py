@@ -20,7 +20,7 @@ __all__ = ["STIR_TI_MS", "ULTRASHORT_TE_MS", "check_header"]
 ULTRASHORT_TE_MS = 0.2
 """Below this echo time compact bone (T2* of 0.3 to 0.5 ms) gives a signal."""
 
-STIR_TI_MS = (80.0, 300.0)
+STIR_TI_MS = (80.0, 260.0)
 """An inversion time in this range suppresses fat (150 to 230 ms at 1.5 and 3 T)."""
 
 NO_ANATOMY = {
@@ -39,12 +39,17 @@ NO_ANATOMY = {
 }  # fmt: skip
 """Values of ImageType and FrameType → what is no picture of the anatomy that a CT could be made of."""
 
-WORDS = {
-    "ADC": "diffusion", "DWI": "diffusion", "DTI": "diffusion", "TRACEW": "diffusion", "MIP": "a projection",
-    "BOLD": "a functional scan", "FMRI": "a functional scan", "LOCALIZER": "a localizer", "SCOUT": "a localizer",
-    "SURVEY": "a localizer",
+WORDS = {"ADC": "diffusion", "DWI": "diffusion", "TRACEW": "diffusion"}
+"""Likewise, words in descriptions that leave no doubt."""
+
+DOUBTFUL = {
+    "DTI": "diffusion", "MIP": "a projection", "BOLD": "a functional scan", "FMRI": "a functional scan",
+    "LOCALIZER": "a localizer", "SCOUT": "a localizer", "SURVEY": "a localizer",
 }  # fmt: skip
-"""Likewise, words in descriptions."""
+"""Words that may also be the name of a whole examination ("FMRI_T1_MPRAGE")."""
+
+NEIGHBOURS = ({"head", "neck"}, {"neck", "chest"}, {"chest", "abdomen"}, {"abdomen", "pelvis"})
+"""Regions that one examination is often filed under for the other."""
 
 UNUSUAL = {"TOF", "MRA", "MRV", "ANGIO", "ANGIO_TIME", "VENOGRAM", "SWI", "SWAN", "EPI", "MRCP"}
 """Words for sequences made for vessels, iron or speed and not for anatomy."""
@@ -86,7 +91,8 @@ def _check_region(body_part: str | None, region: str) -> Iterator[Finding]:
         yield Finding("region", "note", f"It is not known what {which} means, so that they were not compared.", remedy)
     elif not said & wanted:
         message = f"The header says {_listed(said)} and the model is for {_listed(wanted)}."
-        yield Finding("region", "refusal", message, "Use a model for that region, or correct the header.")
+        level: Level = "warning" if any({a, b} in NEIGHBOURS for a in said for b in wanted) else "refusal"
+        yield Finding("region", level, message, "Use a model for that region, or correct the header.")
 
 
 def _check_sequence(acquisition: Acquisition) -> Iterator[Finding]:
@@ -98,6 +104,9 @@ def _check_sequence(acquisition: Acquisition) -> Iterator[Finding]:
     if kinds:
         message = f"The header says that it is {' and '.join(sorted(kinds))}, which is no picture of the anatomy."
         yield Finding("sequence", "refusal", message, "Give an anatomical series of the kind that was trained on.")
+    elif doubts := {DOUBTFUL[word] for word in _words(acquisition) if word in DOUBTFUL}:
+        message = f"A description in the header names {' and '.join(sorted(doubts))}; it may mean the examination."
+        yield Finding("sequence", "warning", message, "Make sure that it is an anatomical series.")
     elif UNUSUAL & (_words(acquisition) | acquisition.image_types) or "EP" in _split(acquisition.scanning_sequence):
         message = (
             "The header names a sequence for vessels, iron or speed, unlike anatomical ones in contrast or geometry."

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
 from creps.cli.options import PATH, SettingsCommand, chosen_overrides, progress_bar, terminated_as_interrupted
+from creps.errors import InputError
 
 __all__ = ["synthesize"]
+
+PARTLY = 3
+"""Exit code: some of several MRs could not be used."""
 
 
 def _spacing(_: click.Context, __: click.Parameter, value: str | None) -> tuple[float, float, float] | None:
@@ -77,8 +82,18 @@ def synthesize(
     loaded = load(model)
     changes = {key.partition(".")[2]: value for key, value in chosen_overrides(ctx).items()}
     settings = loaded.inference_settings(**changes | ({"device": device} if device else {}))
+    failed = 0
     with terminated_as_interrupted():
         for mr, target, wish in zip(mrs, targets, wishes_of, strict=True):
             bar = progress_bar(ctx.obj["quiet"], mr.label)
-            synthesize_file(loaded.plan, loaded.generator, mr, target, settings, wish, mask=mask, progress=bar)
-            click.echo(target)
+            try:
+                synthesize_file(loaded.plan, loaded.generator, mr, target, settings, wish, mask=mask, progress=bar)
+            except InputError as error:
+                if len(mrs) == 1:
+                    raise
+                click.echo(f"Error: {error}", err=True)
+                failed += 1
+            else:
+                click.echo(target)
+    if failed:
+        sys.exit(PARTLY)
