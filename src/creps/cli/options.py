@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
 __all__ = [
+    "PARTLY",
     "PATH",
     "SettingsCommand",
     "chosen_overrides",
@@ -32,6 +33,9 @@ __all__ = [
 ]
 
 PATH = click.Path(path_type=Path)
+
+PARTLY = 3
+"""Exit code: something was written, but some of several images could not be used."""
 
 settings_file = click.option(
     "-s", "--settings", "settings_path", type=PATH, help="Settings file (YAML); never rewritten."

@@ -8,16 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from creps.cli.options import PATH, SettingsCommand, chosen_overrides, preset, progress_bar, settings_file
+from creps.cli.options import PARTLY, PATH, SettingsCommand, chosen_overrides, preset, progress_bar, settings_file
 from creps.errors import SettingsError
 
 if TYPE_CHECKING:
     from creps.settings import Settings
 
 __all__ = ["prepare"]
-
-PARTLY = 3
-"""Exit code: a cohort was written, but some images could not be prepared."""
 
 
 @click.command(cls=SettingsCommand, sections=["preparation"])

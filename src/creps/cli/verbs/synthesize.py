@@ -8,13 +8,10 @@ from typing import Any
 
 import click
 
-from creps.cli.options import PATH, SettingsCommand, chosen_overrides, progress_bar, terminated_as_interrupted
+from creps.cli.options import PARTLY, PATH, SettingsCommand, chosen_overrides, progress_bar, terminated_as_interrupted
 from creps.errors import InputError
 
 __all__ = ["synthesize"]
-
-PARTLY = 3
-"""Exit code: some of several MRs could not be used."""
 
 
 def _spacing(_: click.Context, __: click.Parameter, value: str | None) -> tuple[float, float, float] | None:

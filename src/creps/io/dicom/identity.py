@@ -13,7 +13,7 @@ from creps.errors import InputError
 from creps.io.dicom.body_parts import copy_body_part
 from creps.io.dicom.charsets import keep_texts
 from creps.io.dicom.frames import loss_of, patient_of
-from creps.io.dicom.header import MALFORMED, value, whole
+from creps.io.dicom.header import MALFORMED, open_dicom, value, whole
 from creps.io.dicom.pseudonym import pseudonymous, replaced_uid
 from creps.io.dicom.series import Series
 from creps.io.dicom.values import code, is_valid, single
@@ -161,10 +161,8 @@ class Origin:
 
 
 def _header(path: Path) -> Dataset:
-    import pydicom
-
     wanted = ["SpecificCharacterSet", *EXACT, *EMPTY_IF_INVALID, *ABSENT_IF_INVALID, RETIRED_IDS, *EQUIPMENT, *OTHERS]
-    return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=wanted, force=True)
+    return open_dicom(path, pixels=False, tags=wanted)
 
 
 def _check_alike(headers: Sequence[Dataset], label: str) -> None:
