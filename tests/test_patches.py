@@ -4,7 +4,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from creps.data.patches import PatchLocation, covering_grid, half_overlap, read_patch
-from creps.inference.aggregation import fuse, fused_slabs, slab_bytes
+from creps.inference.aggregation import NO_PREDICTION, fuse, fused_slabs, slab_bytes
 
 FUSIONS = ["upper_median", "median", "mean", "gaussian"]
 
@@ -66,11 +66,10 @@ def test_coverage_of_the_brain_preset(shape):
 @settings(max_examples=150, deadline=None)
 def test_an_identity_network_returns_its_input(grid, fusion, seed):
     array = np.random.default_rng(seed).normal(size=grid.shape).astype(np.float32)
-    padded = grid.padded(array)
-    slabs = list(fused_slabs(grid, ((where, padded[where.slices]) for where in grid.locations), fusion))
+    predictions = [read_patch(array, place, fill=7.0) for place in grid.places]
+    slabs = list(fused_slabs(grid, zip(grid.locations, predictions, strict=True), fusion))
     fused = np.concatenate([slab for _, slab in slabs])
-    assert fused.shape == grid.padded_shape
-    np.testing.assert_allclose(fused[grid.original.slices], array, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(fused, array, rtol=1e-5, atol=1e-6)
     starts = np.cumsum([0, *[len(slab) for _, slab in slabs]])[:-1]
     assert [first for first, _ in slabs] == list(starts)  # consecutive
 
@@ -87,16 +86,35 @@ def test_slabs_equal_a_brute_force_upper_median(grid, seed):
         for i, value in zip(index[where.slices].ravel(), values.ravel(), strict=True):
             series[i].append(value)
     # the paper's words: a series of even length gets 3000 appended, then the median is taken
-    expected = [np.median([*s, 3000.0]) if len(s) % 2 == 0 else np.median(s) for s in series]
-    np.testing.assert_allclose(fused.ravel(), expected, rtol=1e-6)
+    expected = np.array([np.median([*s, 3000.0]) if len(s) % 2 == 0 else np.median(s) for s in series])
+    np.testing.assert_allclose(fused, expected.reshape(grid.padded_shape)[grid.original.slices], rtol=1e-6)
 
 
 @given(st.integers(1, 9), st.integers(0, 99))
 def test_fusions_against_numpy(count, seed):
     values = np.random.default_rng(seed).normal(size=(count, 4)).astype(np.float32)
-    np.testing.assert_allclose(fuse(values, "median"), np.median(values, axis=0), rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(fuse(values, "mean"), values.mean(axis=0), rtol=1e-4, atol=1e-6)
-    np.testing.assert_array_equal(fuse(values, "upper_median"), np.sort(values, axis=0)[count // 2])
+    for fusion, expected in {
+        "median": np.median(values, axis=0),
+        "mean": values.mean(axis=0),
+        "upper_median": np.sort(values, axis=0)[count // 2],
+    }.items():
+        np.testing.assert_allclose(fuse(values.copy(), fusion), expected, rtol=1e-4, atol=1e-6)
+
+
+@given(st.integers(1, 30), st.integers(0, 99), st.sampled_from(FUSIONS[:3]))
+def test_each_voxel_is_fused_from_the_predictions_that_it_has(count, seed, fusion):
+    rng = np.random.default_rng(seed)
+    values = rng.normal(size=(count, 3, 5)).astype(np.float32)
+    values[rng.random(values.shape) < 0.4] = NO_PREDICTION
+    fused = fuse(values.copy(), fusion, partial=True)
+    for voxel in np.ndindex(3, 5):
+        series = values[(slice(None), *voxel)]
+        series = np.sort(series[series < NO_PREDICTION])
+        if not len(series):
+            assert np.isnan(fused[voxel])
+            continue
+        expected = {"median": np.median, "mean": np.mean, "upper_median": lambda s: s[len(s) // 2]}[fusion](series)
+        np.testing.assert_allclose(fused[voxel], expected, rtol=1e-4, atol=1e-6)
 
 
 def test_gaussian_weights_favour_the_middle_of_a_patch():
@@ -111,7 +129,7 @@ def test_gaussian_weights_favour_the_middle_of_a_patch():
 
 def test_an_uncovered_voxel_is_an_error_never_water():
     with pytest.raises(ValueError, match="no prediction"):
-        fuse(np.full((2, 3), np.nan, np.float32), "upper_median")
+        fuse(np.full((2, 3), NO_PREDICTION, np.float32), "upper_median")
 
 
 def test_missing_and_disordered_predictions_are_errors():

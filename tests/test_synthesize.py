@@ -7,9 +7,10 @@ from torch import nn
 
 import creps
 from creps.checkpoint import Plan, build_generator, load_model, save_model
-from creps.data.patches import covering_grid
+from creps.data.patches import covering_grid, read_patch
 from creps.device import resolve_device
 from creps.errors import InputError, ModelError, SettingsError
+from creps.inference.executor import Executor
 from creps.inference.sliding_window import predict_patches
 from creps.pipeline.synthesize import synthesize
 from creps.preprocessing.resample import resample
@@ -105,13 +106,14 @@ def test_zero_padding_is_background_and_is_cropped_away():
 
 
 def test_predictions_come_in_order_and_progress_is_told():
-    grid = covering_grid((9, 9, 9), (4, 4, 4))
-    told = []
+    places = covering_grid((9, 9, 9), (4, 4, 4)).places
+    told, mr = [], np.arange(9**3, dtype=np.float32).reshape(9, 9, 9)
     predictions = predict_patches(
-        Identity(), np.ones((9, 9, 9), np.float32), grid, batch_size=5, progress=lambda *now: told.append(now)
+        Executor(Identity(), precision="fp32"), mr, places, batch_size=5, progress=lambda *now: told.append(now)
     )
-    assert tuple(where for where, _ in predictions) == grid.locations
-    assert told[-1] == (len(grid.locations), len(grid.locations))
+    for place, prediction in zip(places, predictions, strict=True):
+        np.testing.assert_array_equal(prediction, read_patch(mr, place, fill=0.0))
+    assert told == [(n, len(places)) for n in range(1, len(places) + 1)]
 
 
 def test_what_is_no_mr_is_refused():
@@ -195,7 +197,7 @@ def test_resampling_to_the_models_spacing_is_part_of_it():
     mr = ball_head(0)[0]
     grid = covering_grid(resample(mr, (8, 8, 8)).shape, (8, 8, 8))
     record = synthesize(plan((8, 8, 8)), Identity(), mr).record
-    assert record["patches"]["count"] == len(grid.locations)
+    assert record["patches"]["count"] + record["patches"]["left_out"] == len(grid.locations)
 
 
 def test_values_that_are_not_finite_are_never_fused():

@@ -15,8 +15,6 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from creps.volume import Array
-
 __all__ = [
     "CoveringGrid",
     "PatchLocation",
@@ -50,6 +48,18 @@ class PatchLocation:
         d, h, w = (slice(i, i + n) for i, n in zip(self.index, self.size, strict=True))
         return d, h, w
 
+    def moved(self, by: Sequence[int]) -> PatchLocation:
+        """The box so many voxels (D, H, W) further on."""
+        return PatchLocation(triple(i + n for i, n in zip(self.index, by, strict=True)), self.size)
+
+    def inside(self, shape: Triple) -> tuple[slice, slice, slice]:
+        """The part of the box that lies in a volume of that shape, as slices; empty if none does."""
+        d, h, w = (
+            slice(max(i, 0), max(0, i, min(i + n, length)))
+            for i, n, length in zip(self.index, self.size, shape, strict=True)
+        )
+        return d, h, w
+
 
 @dataclass(frozen=True)
 class CoveringGrid:
@@ -61,6 +71,7 @@ class CoveringGrid:
         stride: From one patch to the next.
         counts: Patches along each axis.
         pad_before: Zeros in front of the original volume.
+        left_out: First voxels of patches that belong to the grid but are not wanted.
     """
 
     shape: Triple
@@ -68,6 +79,7 @@ class CoveringGrid:
     stride: Triple
     counts: Triple
     pad_before: Triple
+    left_out: frozenset[Triple] = frozenset()
 
     @property
     def padded_shape(self) -> Triple:
@@ -81,33 +93,33 @@ class CoveringGrid:
 
     @cached_property
     def locations(self) -> tuple[PatchLocation, ...]:
-        """Every patch in the padded volume, depth slowest."""
+        """Every wanted patch in the padded volume, depth slowest."""
         d, h, w = (range(0, c * s, s) for c, s in zip(self.counts, self.stride, strict=True))
-        return tuple(PatchLocation(index, self.patch_size) for index in product(d, h, w))
+        return tuple(PatchLocation(index, self.patch_size) for index in product(d, h, w) if index not in self.left_out)
+
+    @property
+    def places(self) -> tuple[PatchLocation, ...]:
+        """`locations` in voxels of the original volume: they may reach beyond it."""
+        return tuple(location.moved([-n for n in self.pad_before]) for location in self.locations)
 
     @cached_property
-    def axis_coverage(self) -> tuple[npt.NDArray[np.int64], ...]:
-        """For each axis the number of patches over each position of the padded volume."""
-        result = []
-        for size, count, stride, length in zip(
-            self.patch_size, self.counts, self.stride, self.padded_shape, strict=True
-        ):
-            along = np.zeros(length, dtype=np.int64)
-            for i in range(count):
-                along[i * stride : i * stride + size] += 1
-            result.append(along)
-        return tuple(result)
+    def coverage_map(self) -> npt.NDArray[np.int16]:
+        """(D, H, W) of the original volume: the number of patches over each voxel."""
+        along = []
+        for axis, part in enumerate(self.original.slices):
+            count = np.zeros(self.padded_shape[axis], dtype=np.int16)
+            for i in range(self.counts[axis]):
+                count[i * self.stride[axis] :][: self.patch_size[axis]] += 1
+            along.append(count[part])
+        covered = along[0][:, None, None] * along[1][:, None] * along[2]
+        for index in self.left_out:
+            covered[PatchLocation(index, self.patch_size).moved([-n for n in self.pad_before]).inside(self.shape)] -= 1
+        return covered
 
     @property
     def coverage(self) -> tuple[int, int]:
         """Fewest and most patches over a voxel of the original volume."""
-        parts = [a[s] for a, s in zip(self.axis_coverage, self.original.slices, strict=True)]
-        return int(np.prod([p.min() for p in parts])), int(np.prod([p.max() for p in parts]))
-
-    def padded(self, array: Array) -> Array:
-        """The original volume's array with zeros around it (zero is background in MR)."""
-        after = [p - b - n for p, b, n in zip(self.padded_shape, self.pad_before, self.shape, strict=True)]
-        return np.pad(array, list(zip(self.pad_before, after, strict=True)))
+        return int(self.coverage_map.min()), int(self.coverage_map.max())
 
 
 def half_overlap(patch_size: Triple) -> Triple:
@@ -154,18 +166,26 @@ def covering_grid(
     return CoveringGrid(shape, patch_size, stride, counts, before)
 
 
-def read_patch(array: npt.NDArray[Value], location: PatchLocation, fill: float) -> npt.NDArray[Value]:
-    """Copy a patch out of a (D, H, W) array or mask; `fill` where it reaches beyond the array's edge."""
-    inside, target = [], []
-    for index, size, length in zip(location.index, location.size, array.shape, strict=True):
-        first, last = max(index, 0), min(index + size, length)
-        inside.append(slice(first, max(first, last)))
-        target.append(slice(first - index, max(first, last) - index))
-    values = array[tuple(inside)]
-    if values.shape == location.size:
-        return np.array(values)
-    patch = np.full(location.size, fill, dtype=array.dtype)
-    patch[tuple(target)] = values
+def read_patch(
+    array: npt.NDArray[Value], location: PatchLocation, fill: float, out: npt.NDArray[Value] | None = None
+) -> npt.NDArray[Value]:
+    """Copy a patch out of a (D, H, W) array or mask; `fill` where it reaches beyond the array's edge.
+
+    Args:
+        array: (D, H, W).
+        location: The patch.
+        fill: Value beyond the edge.
+        out: Where to, of the patch's size; default: a new array.
+    """
+    inside = location.inside(triple(array.shape))
+    target = tuple(
+        slice(part.start - index, part.stop - index) for part, index in zip(inside, location.index, strict=True)
+    )
+    values = array[inside]
+    patch = np.empty(location.size, dtype=array.dtype) if out is None else out
+    if values.shape != location.size:
+        patch[...] = fill
+    patch[target] = values
     return patch
 
 

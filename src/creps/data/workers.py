@@ -10,13 +10,16 @@ from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import psutil
 
 from creps.errors import CohortError
 
-__all__ = ["WorkerDied", "available_bytes", "cores", "run_all"]
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["WorkerDied", "available_bytes", "cores", "free_bytes", "run_all"]
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -61,6 +64,15 @@ def available_bytes() -> int:
     except (OSError, ValueError):  # no such limit, or the word "max"
         return free
     return max(0, min(free, limit - used))
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory that a device has left: a GPU's own, or that of `available_bytes`."""
+    if device.type == "cuda":
+        import torch
+
+        return int(torch.cuda.mem_get_info(device)[0])
+    return available_bytes()
 
 
 def run_all(

@@ -2,12 +2,14 @@
 
 Patches of a regular grid fall into a few *slots* (every second patch along an axis, for half overlap):
 patches of one slot never overlap, so a slot holds one prediction per voxel. Slots are kept for one
-patch depth only; as soon as no later patch can reach a slab of slices, it is fused and handed on.
+patch depth only, as a ring of slices; a slice that no later patch can reach is fused while it is in the
+processor's cache, and its place in the ring is free again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +18,10 @@ from creps.data.patches import CoveringGrid, PatchLocation
 from creps.settings.choices import Fusion
 from creps.volume import Array
 
-__all__ = ["fuse", "fused_slabs", "slab_bytes"]
+__all__ = ["NO_PREDICTION", "fuse", "fused_slabs", "slab_bytes"]
+
+NO_PREDICTION = np.float32(np.inf)
+"""What a slot holds where no patch has been: it sorts last."""
 
 
 def fused_slabs(
@@ -30,102 +35,157 @@ def fused_slabs(
         fusion: How a voxel's predictions become one, see `fuse`.
 
     Yields:
-        (first slice, slab): consecutive slabs (d, H, W) that make up the padded volume.
+        (first slice, slab): consecutive slabs (d, H, W) that make up the original volume; NaN where only patches that
+        the grid leaves out would have been.
 
     Raises:
-        ValueError: a prediction is missing, out of order, or leaves a voxel uncovered.
+        ValueError: a prediction is missing, out of order, or leaves a voxel uncovered although no patch is left out.
     """
-    depth, stride = grid.patch_size[0], grid.stride[0]
-    slots = tuple(-(-p // s) for p, s in zip(grid.patch_size, grid.stride, strict=True))
-    # [slot along D, slot along H, slot along W, slice within the patch, H, W]; NaN: no prediction
-    stack = np.full((*slots, depth, *grid.padded_shape[1:]), np.nan, dtype=np.float32)
-    expected = iter(grid.locations)
-    remaining = len(grid.locations)
-    per_row = grid.counts[1] * grid.counts[2]
+    slots = _slots(grid)
+    ring = np.full((grid.patch_size[0], int(np.prod(slots)), *grid.shape[1:]), NO_PREDICTION, dtype=np.float32)
+    bells = _bells(grid, slots) if fusion == "gaussian" else None
+    expected, fused = iter(grid.locations), 0
     for location, prediction in predictions:
         if location != next(expected, None):
             raise ValueError(f"prediction at {location.index} is out of order")
-        place = tuple(i // s for i, s in zip(location.index, grid.stride, strict=True))
-        d, h, w = (p % n for p, n in zip(place, slots, strict=True))
-        if place[1] == place[2] == 0:
-            stack[d] = np.nan
-        stack[d, h, w, :, location.slices[1], location.slices[2]] = prediction
-        remaining -= 1
-        if remaining % per_row == 0:
-            last = place[0] == grid.counts[0] - 1
-            yield location.index[0], _fused_row(stack, grid, place[0], depth if last else stride, fusion)
-    if remaining:
-        raise ValueError(f"{remaining} predictions are missing")
+        complete = min(location.index[0] - grid.pad_before[0], grid.shape[0])  # all that reaches these slices is in
+        if complete > fused:
+            yield fused, _flushed(ring, grid, range(fused, complete), fusion, bells)
+            fused = complete
+        _store(ring, grid, slots, location, prediction)
+    if (missing := sum(1 for _ in expected)) > 0:
+        raise ValueError(f"{missing} predictions are missing")
+    yield fused, _flushed(ring, grid, range(fused, grid.shape[0]), fusion, bells)
 
 
-def fuse(values: Array, fusion: Fusion, weights: Array | None = None) -> Array:
-    """Fuse the predictions of each voxel along the first axis; NaN marks "no prediction".
+def fuse(values: Array, fusion: Fusion, weights: Array | None = None, *, partial: bool = False) -> Array:
+    """Fuse the predictions of each voxel along the first axis; `NO_PREDICTION` marks that there is none.
 
     The *upper* median is the paper's: a series of even length gets 3000 appended, so that of the two
     middle values the higher one is taken.
 
     Args:
-        values: (predictions, ...).
+        values: (predictions, ...); their order is lost.
         fusion: Upper median, median, mean, or mean weighted by `weights`.
         weights: The same shape, for ``gaussian``.
+        partial: Give NaN where there is no prediction, instead of raising.
 
     Returns:
-        The fused array (...).
+        The fused array (...) in float32.
 
     Raises:
         ValueError: a voxel without any prediction: a silent 0 would be water.
     """
-    present = ~np.isnan(values)
-    count = present.sum(axis=0)
-    if not count.all():
+    present = values < NO_PREDICTION
+    count = present.sum(axis=0, dtype=np.int16)
+    fewest = int(count.min(initial=len(values)))
+    if fewest == 0 and not partial:
         raise ValueError(f"{int((count == 0).sum())} voxels have no prediction")
     if fusion in ("mean", "gaussian"):
-        weight = present.astype(np.float32) if weights is None else np.where(present, weights, 0).astype(np.float32)
-        total: Array = (np.where(present, values, 0) * weight).sum(axis=0) / weight.sum(axis=0)
-        return total.astype(np.float32)
-    ordered = np.sort(values, axis=0)  # NaN sorts last
-    upper = np.take_along_axis(ordered, (count // 2)[None], axis=0)[0]
-    if fusion == "upper_median":
-        return np.asarray(upper)
-    lower = np.take_along_axis(ordered, ((count - 1) // 2)[None], axis=0)[0]
-    return np.asarray((lower + upper) / 2, dtype=np.float32)
+        fused = _mean(values, present, weights)
+    else:
+        fused = _median(values, count, upper=fusion == "upper_median")
+    if fewest == 0:
+        fused[count == 0] = np.nan
+    return fused
 
 
 def slab_bytes(grid: CoveringGrid) -> int:
     """Memory in bytes that the slots of `fused_slabs` take."""
-    slots = int(np.prod([-(-p // s) for p, s in zip(grid.patch_size, grid.stride, strict=True)]))
-    return 4 * slots * grid.patch_size[0] * grid.padded_shape[1] * grid.padded_shape[2]
+    return 4 * int(np.prod(_slots(grid))) * grid.patch_size[0] * grid.shape[1] * grid.shape[2]
 
 
-def _fused_row(stack: npt.NDArray[np.float32], grid: CoveringGrid, row: int, thickness: int, fusion: Fusion) -> Array:
-    """Fuse the first `thickness` slices of patch row `row`: all predictions that reach them are in."""
-    slots, stride = stack.shape[0], grid.stride[0]
-    values, weights = [], []
-    for earlier in range(min(slots, row + 1)):  # rows `row`, `row - 1`, … still overlap these slices
-        first = earlier * stride
-        length = min(thickness, grid.patch_size[0] - first)
-        if length <= 0:
-            continue
-        part = np.full((*stack.shape[1:3], thickness, *stack.shape[4:]), np.nan, dtype=np.float32)
-        part[:, :, :length] = stack[(row - earlier) % slots, :, :, first : first + length]
-        values.append(part.reshape(-1, *part.shape[2:]))
-        if fusion == "gaussian":
-            weights.append(_row_weights(grid, first, thickness, stack.shape[1:3]))
-    return fuse(np.concatenate(values), fusion, np.concatenate(weights) if weights else None)
+def _slots(grid: CoveringGrid) -> tuple[int, int, int]:
+    d, h, w = (-(-p // s) for p, s in zip(grid.patch_size, grid.stride, strict=True))
+    return d, h, w
 
 
-def _row_weights(grid: CoveringGrid, first: int, thickness: int, slots: tuple[int, ...]) -> Array:
-    """Gaussian weight of each slot's prediction at each voxel: (slots, thickness, H, W)."""
-    along_d = np.zeros(thickness, dtype=np.float32)
-    part = _bell(grid.patch_size[0])[first : first + thickness]
-    along_d[: len(part)] = part
-    planes = []
-    for h in range(slots[0]):
-        for w in range(slots[1]):
-            rows = _slot_weights(grid, 1, h, slots[0])
-            columns = _slot_weights(grid, 2, w, slots[1])
-            planes.append(along_d[:, None, None] * rows[:, None] * columns)
-    return np.stack(planes)
+def _store(
+    ring: npt.NDArray[np.float32],
+    grid: CoveringGrid,
+    slots: tuple[int, int, int],
+    location: PatchLocation,
+    prediction: Array,
+) -> None:
+    """Put what a prediction says of the original volume into its slot."""
+    d, h, w = ((i // s) % n for i, s, n in zip(location.index, grid.stride, slots, strict=True))
+    slot = (d * slots[1] + h) * slots[2] + w
+    place = location.moved([-n for n in grid.pad_before])
+    depth, rows, columns = place.inside(grid.shape)
+    part = prediction[
+        tuple(slice(s.start - i, s.stop - i) for s, i in zip((depth, rows, columns), place.index, strict=True))
+    ]
+    for z, plane in zip(range(depth.start, depth.stop), part, strict=True):
+        ring[z % len(ring), slot, rows, columns] = plane
+
+
+def _flushed(
+    ring: npt.NDArray[np.float32], grid: CoveringGrid, slices: range, fusion: Fusion, bells: _Bells | None
+) -> Array:
+    """The fused slices (d, H, W); their places in the ring are empty again."""
+    slab = np.empty((len(slices), *grid.shape[1:]), dtype=np.float32)
+    for place, z in enumerate(slices):
+        held = ring[z % len(ring)]
+        weights = None if bells is None else _weights(grid, z, *bells)
+        slab[place] = fuse(held, fusion, weights, partial=bool(grid.left_out))
+        held[...] = NO_PREDICTION
+    return slab
+
+
+def _mean(values: Array, present: npt.NDArray[np.bool_], weights: Array | None) -> Array:
+    weight = present.astype(np.float32) if weights is None else np.where(present, weights, np.float32(0))
+    total = (np.where(present, values, np.float32(0)) * weight).sum(axis=0)
+    divisor = weight.sum(axis=0)
+    return np.divide(total, divisor, out=np.zeros_like(total), where=divisor > 0)
+
+
+def _median(values: Array, count: npt.NDArray[np.int16], *, upper: bool) -> Array:
+    """By a sorting network of minima and maxima over whole planes, several times faster than sorting each voxel's."""
+    planes, spare = list(values), np.empty_like(values[0])
+    for i, j in _sorting_network(len(planes)):
+        low, high = planes[i], planes[j]
+        np.minimum(low, high, out=spare)
+        np.maximum(low, high, out=high)
+        planes[i], spare = spare, low
+    fused = np.empty_like(values[0])
+    for n in np.flatnonzero(np.bincount(count.ravel())).tolist():
+        of_n = planes[n // 2] if upper or n % 2 else (planes[n // 2 - 1] + planes[n // 2]) / 2
+        if n:
+            np.copyto(fused, of_n, where=count == n)
+    return fused
+
+
+@lru_cache(maxsize=8)
+def _sorting_network(n: int) -> tuple[tuple[int, int], ...]:
+    """Pairs to compare and exchange, in order: Batcher's merge exchange (Knuth, TAOCP 3, 5.2.2, algorithm M)."""
+    pairs, top = [], 1 << max(0, (n - 1).bit_length() - 1)
+    p = top
+    while p > 0 and n > 1:
+        q, r, d = top, 0, p
+        while True:
+            pairs += [(i, i + d) for i in range(n - d) if i & p == r]
+            if q == p:
+                break
+            d, q, r = q - p, q // 2, p
+        p //= 2
+    return tuple(pairs)
+
+
+_Bells = tuple[Array, Array]
+
+
+def _bells(grid: CoveringGrid, slots: tuple[int, int, int]) -> _Bells:
+    """Gaussian weights of the slots: along the padded depth (slots, padded D), and in the plane (slots, H, W)."""
+    along = [np.stack([_slot_weights(grid, a, slot, slots[a]) for slot in range(slots[a])]) for a in range(3)]
+    _, rows, columns = grid.original.slices
+    plane = along[1][:, None, rows, None] * along[2][None, :, None, columns]
+    return along[0], plane.reshape(-1, *plane.shape[2:])
+
+
+def _weights(grid: CoveringGrid, z: int, along_depth: Array, plane: Array) -> Array:
+    """(slots, H, W) at slice z of the original volume."""
+    depth = along_depth[:, z + grid.pad_before[0]]
+    return (depth[:, None, None, None] * plane).reshape(-1, *plane.shape[1:])
 
 
 def _slot_weights(grid: CoveringGrid, axis: int, slot: int, slots: int) -> Array:

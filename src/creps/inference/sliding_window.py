@@ -1,70 +1,88 @@
-"""Run the generator over the patches of a grid, in batches."""
+"""Run a generator over places in a volume, in batches."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from itertools import islice
+import logging
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
-from torch import nn
 
-from creps.data.patches import CoveringGrid, PatchLocation
+from creps.data.patches import PatchLocation, read_patch
 from creps.errors import ModelError
-from creps.settings.choices import Precision
+from creps.inference.executor import Executor, Pending
 from creps.volume import Array
 
 __all__ = ["predict_patches"]
 
+log = logging.getLogger(__name__)
 
-@torch.inference_mode()
+
 def predict_patches(
-    generator: nn.Module,
+    executor: Executor,
     mr: Array,
-    grid: CoveringGrid,
+    places: Sequence[PatchLocation],
     *,
     batch_size: int = 1,
-    precision: Precision = "bf16",
-    device: torch.device | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> Iterator[tuple[PatchLocation, Array]]:
-    """Predict every patch of a grid.
+) -> Iterator[Array]:
+    """Predict the patches at the given places.
 
-    The generator runs in evaluation mode: with running statistics a patch's output does not depend
-    on what else is in its batch.
+    One batch is always under way while the caller uses the one before. Where a batch does not fit into memory,
+    it is halved, for it and for all that follow.
 
     Args:
-        generator: Maps (B, 1, D, H, W) to the same shape.
-        mr: (D, H, W) of the grid's original volume in network units.
-        grid: The patches.
+        executor: The generator, ready.
+        mr: (D, H, W) in network units; beyond its edge lie zeros, the background of an MR.
+        places: In voxels of `mr`; those in one batch are of one size.
         batch_size: Patches per forward pass.
-        precision: bf16 autocast or float32.
-        device: Where to run; default: where the generator is.
         progress: Called with (patches done, patches in all).
 
     Raises:
-        ModelError: a prediction is not finite.
+        ModelError: a prediction is not finite, or not even one patch fits into memory.
 
     Yields:
-        (location, prediction (D, H, W) in network units), in the grid's order.
+        The prediction (D, H, W) of each place in network units, in their order.
     """
-    device = device or next((p.device for p in generator.parameters()), torch.device("cpu"))
-    generator = generator.to(device).to(memory_format=torch.channels_last_3d).eval()
-    padded = torch.from_numpy(grid.padded(mr))
-    locations = iter(grid.locations)
-    done = 0
-    while batch := list(islice(locations, batch_size)):
-        patches = torch.stack([padded[location.slices] for location in batch])[:, None]
-        patches = patches.to(device, memory_format=torch.channels_last_3d)
-        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-            predictions = generator(patches)
-        values = predictions[:, 0].float().cpu()
-        if not torch.isfinite(values).all():
-            raise ModelError(
-                "The model returns values that are not finite.", "Train it again, or use an older checkpoint."
-            )
-        for location, prediction in zip(batch, values.numpy(), strict=True):
-            yield location, np.ascontiguousarray(prediction)
-        done += len(batch)
-        if progress is not None:
-            progress(done, len(grid.locations))
+    under_way: Pending | None = None
+    started = done = 0
+    while started < len(places) or under_way is not None:
+        following: Pending | None = None
+        if started < len(places):
+            batch = places[started : started + batch_size]
+            try:
+                following = executor.start(_cut_out(mr, batch))
+            except RuntimeError as error:
+                batch_size = _halved(len(batch), error)
+                continue
+            started += len(batch)
+        if under_way is not None:
+            for prediction in under_way.result():
+                yield prediction
+                done += 1
+                if progress is not None:
+                    progress(done, len(places))
+        under_way = following
+
+
+def _cut_out(mr: Array, places: Sequence[PatchLocation]) -> Array:
+    patches = np.empty((len(places), *places[0].size), dtype=np.float32)
+    for patch, place in zip(patches, places, strict=True):
+        read_patch(mr, place, fill=0.0, out=patch)
+    return patches
+
+
+def _halved(batch_size: int, error: RuntimeError) -> int:
+    """Half the batch, if memory was what it failed for."""
+    full = isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    if not full:
+        raise error
+    if batch_size == 1:
+        raise ModelError(
+            "A single forward pass of the generator does not fit into the device's memory.",
+            "Lower inference.memory_gb (fusion single), close other programs, or use inference.device: cpu.",
+        ) from error
+    log.warning("%d patches at once do not fit into memory: going on with %d.", batch_size, batch_size // 2)
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return batch_size // 2

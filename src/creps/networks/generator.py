@@ -105,6 +105,15 @@ class Generator(nn.Module):
         width = self.width
         return {name: {"input": 1, "stem": width}.get(name, 2 * width) for name in names}
 
+    @property
+    def halo(self) -> int:
+        """How far a voxel sees, in evaluation mode and with nothing normalised by instance: 31 voxels by default.
+
+        Each block sees 2 x 2 voxels (two convolutions at half resolution) on either side; stem and head 1 each,
+        down- and up-sampling with their convolutions 5 together.
+        """
+        return 4 * len(self.blocks) + 7
+
     def stages(self, size: torch.Size) -> list[Stage]:
         """What a volume of that size (D, H, W) goes through, one after the other."""
         return [self._encoded, *self.blocks, partial(self._decoded, size=size)]

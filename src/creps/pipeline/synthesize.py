@@ -12,11 +12,9 @@ import numpy as np
 from torch import nn
 
 from creps.checkpoint import Plan
-from creps.data.patches import CoveringGrid, covering_grid
 from creps.device import resolve_device
-from creps.errors import SettingsError
-from creps.inference.aggregation import fused_slabs, slab_bytes
-from creps.inference.sliding_window import predict_patches
+from creps.inference.executor import Executor
+from creps.inference.prediction import MARGIN_MM, Layout, lay_out, predict
 from creps.io.dicom.acquisition import Acquisition
 from creps.preprocessing.intensity import AIR_HU, SCT_RANGE_HU, network_to_hu
 from creps.preprocessing.mask import Mask
@@ -95,8 +93,9 @@ def synthesize(
 
     Raises:
         InputError: the MR is empty, looks like a CT, has no body in it, or is refused by the gate.
-        ModelError: the network returns values that are not finite.
-        SettingsError: no such device or grid, or an overlap that cannot cover every voxel.
+        ModelError: the network returns values that are not finite, or does not fit into memory.
+        SettingsError: no such device or grid, an overlap that cannot cover every voxel, or a fusion that the network
+            does not allow.
     """
     settings = settings or plan.inference
     check_target_grid(grid, spacing_mm)
@@ -106,11 +105,12 @@ def synthesize(
     gate.refuse(name, forced=force)
     target = _target(mr, prepared.grid, grid, spacing_mm, acquisition)
     _warn(name, gate, mr, grid)
-    patches = _patches(plan, settings, prepared.grid.shape)
-    sct_hu = _predicted_hu(plan, generator, prepared, patches, settings, progress)
+    executor = Executor(generator, resolve_device(settings.device), settings.precision)
+    layout = _layout(plan, executor, prepared, settings)
+    sct_hu = _in_hu(plan, prepared, predict(executor, prepared.array, layout, settings, progress))
     sct = bring_onto(prepared.grid.with_array(sct_hu), target, AIR_HU)  # beyond a crop is air, not the edge drawn out
     record = {
-        **_record(plan, settings, mr, patches, prepared, sct.array),
+        **_record(plan, settings, mr, executor, layout, prepared, sct.array),
         "grid": _grid_record(grid, mr, sct),
         "gate": gate.record(forced=force),
         "acquisition": None if acquisition is None else acquisition.record(),
@@ -134,29 +134,35 @@ def _warn(name: str, gate: Gate, mr: Volume, grid: TargetGrid) -> None:
         )
 
 
-def _predicted_hu(
-    plan: Plan,
-    generator: nn.Module,
-    prepared: Prepared,
-    patches: CoveringGrid,
-    settings: InferenceSettings,
-    progress: Callable[[int, int], None] | None,
-) -> Array:
-    """(D, H, W) in HU on the model's grid."""
-    predictions = predict_patches(
-        generator,
-        prepared.array,
-        patches,
-        batch_size=settings.batch_size,
-        precision=settings.precision,
-        device=resolve_device(settings.device),
-        progress=progress,
+def _layout(plan: Plan, executor: Executor, prepared: Prepared, settings: InferenceSettings) -> Layout:
+    margin_mm = 0.0 if plan.preparation.remove_outside else MARGIN_MM
+    layout = lay_out(
+        prepared.grid.shape,
+        prepared.grid.spacing_mm,
+        prepared.body,
+        plan.patch_size,
+        executor,
+        settings,
+        margin_mm=margin_mm,
     )
-    fused = np.empty(patches.padded_shape, dtype=np.float32)
-    for first, slab in fused_slabs(patches, predictions, settings.fusion):
-        fused[first : first + len(slab)] = slab
-    sct_hu = np.clip(network_to_hu(fused[patches.original.slices]), *SCT_RANGE_HU)
-    return np.where(prepared.body, sct_hu, np.float32(AIR_HU)) if plan.preparation.remove_outside else sct_hu
+    log.info(
+        "%d pieces, %d at once, in %s on %s: about %.2g GB of memory.",
+        len(layout.pieces),
+        layout.batch_size,
+        executor.precision,
+        executor.device,
+        layout.total_bytes / 1e9,
+    )
+    return layout
+
+
+def _in_hu(plan: Plan, prepared: Prepared, sct: Array) -> Array:
+    """(D, H, W) network units → HU; what was not predicted is air, as is what the model removes outside the body."""
+    missing = np.isnan(sct)
+    if (missing & prepared.body).any():
+        raise ValueError("a voxel of the body has no prediction")
+    air = missing | ~prepared.body if plan.preparation.remove_outside else missing
+    return np.where(air, np.float32(AIR_HU), np.clip(network_to_hu(sct), *SCT_RANGE_HU))
 
 
 def _target(
@@ -178,21 +184,16 @@ def _grid_record(grid: TargetGrid, mr: Volume, sct: Volume) -> dict[str, Any]:
     }
 
 
-def _patches(plan: Plan, settings: InferenceSettings, shape: tuple[int, int, int]) -> CoveringGrid:
-    try:
-        return covering_grid(shape, plan.patch_size, settings.patch_overlap, settings.min_coverage)
-    except ValueError as error:
-        raise SettingsError(f"{str(error).capitalize()}.", "Change inference.patch_overlap or min_coverage.") from error
-
-
 def _record(
     plan: Plan,
     settings: InferenceSettings,
     mr: Volume,
-    grid: CoveringGrid,
+    executor: Executor,
+    layout: Layout,
     prepared: Prepared,
     sct_hu: Array,
 ) -> dict[str, Any]:
+    covered = layout.coverage(prepared.body)
     return {
         **provenance(),
         "model": {
@@ -210,12 +211,11 @@ def _record(
             "body_share": round(float(prepared.body.mean()), 4),
         },
         "patches": {
-            "size": list(grid.patch_size),
-            "stride": list(grid.stride),
-            "count": len(grid.locations),
-            "coverage_min": grid.coverage[0],
-            "coverage_max": grid.coverage[1],
-            "slot_bytes": slab_bytes(grid),
+            **layout.record(),
+            "coverage_min": covered[0],
+            "coverage_max": covered[1],
+            "precision": executor.precision,
+            "device": executor.device.type,
         },
         "sct_hu": {"min": float(sct_hu.min()), "max": float(sct_hu.max()), "mean": float(sct_hu.mean())},
     }

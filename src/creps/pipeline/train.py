@@ -13,6 +13,8 @@ import torch
 from lightning.fabric import Fabric
 
 from creps.data.cohort import Cohort
+from creps.data.workers import free_bytes
+from creps.device import resolve_precision
 from creps.errors import SettingsError, TrainingError
 from creps.figures import curves_figure
 from creps.losses.creps import CrepsLoss
@@ -25,7 +27,7 @@ from creps.training.build import build_networks, build_style, total_steps
 from creps.training.distribution import first_process_only, on_first_process, shared_error, start_processes
 from creps.training.interruption import Interruption
 from creps.training.loop import TrainingLoop
-from creps.training.memory import MemoryEstimate, estimate_memory, free_bytes, settings_that_fit
+from creps.training.memory import MemoryEstimate, estimate_memory, settings_that_fit
 from creps.training.monitor import Monitor
 from creps.training.sampling import UnpairedPatches, UnpairedSampler
 from creps.training.simulation import simulator
@@ -202,7 +204,7 @@ def _say_what_runs(
         settings.recipe,
         fabric.device,
         f" x {processes} processes" if processes > 1 else "",
-        training.precision,
+        resolve_precision(training.precision, fabric.device),
     )
     log.info("perceptual network: %s", style.backbone.weights.describe() if style else "none (creps.weight is 0)")
     log.info("memory of a step: %s; %s has %.0f GB free", memory.estimate.describe(), fabric.device, memory.free / 1e9)

@@ -15,6 +15,7 @@ from torch import nn
 
 from creps.checkpoint import build_generator
 from creps.data.cohort import Cohort
+from creps.device import resolve_precision
 from creps.figures import patch_row
 from creps.pipeline.validation_parts import Score
 from creps.pipeline.validation_patches import HEIGHTS, fixed_patches
@@ -74,7 +75,8 @@ class PatchValidation:
 
     def _synthesize(self, network: nn.Module, mrs: Sequence[Array]) -> list[Array]:
         """MR → sCT, both (D, H, W) in network units; as many at once as there are cases."""
-        bf16, together, scts = self.settings.training.precision == "bf16", len(self.mr) // len(HEIGHTS), []
+        bf16 = resolve_precision(self.settings.training.precision, self.device) == "bf16"
+        together, scts = len(self.mr) // len(HEIGHTS), []
         for first in range(0, len(mrs), together):
             patches = torch.from_numpy(np.stack(mrs[first : first + together]))[:, None]
             with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):

@@ -8,6 +8,7 @@ __all__ = [
     "AdversarialLoss",
     "BackboneName",
     "CtPositions",
+    "Extent",
     "Fusion",
     "Norm",
     "Padding",
@@ -22,6 +23,7 @@ BackboneName = Literal["convnext_tiny", "vgg16"]
 RecipeName = Literal["anatomy", "paper", "cyclegan", "cut", "supervised"]
 AdversarialLoss = Literal["bce", "least_squares"]
 CtPositions = Literal["independent", "matched", "colocated"]
-Fusion = Literal["upper_median", "median", "mean", "gaussian"]
-Precision = Literal["bf16", "fp32"]
+Extent = Literal["body", "volume"]
+Fusion = Literal["upper_median", "median", "mean", "gaussian", "single"]
+Precision = Literal["auto", "bf16", "fp32"]
 Tracker = Literal["tensorboard", "mlflow", "wandb"]

@@ -40,7 +40,7 @@ RECIPES: dict[str, dict[str, dict[str, Any]]] = {
         "simulation": {"weight": 1.0},
         "sampling": {"mr_positions": "random", "ct_positions": "matched"},
         "training": {"learning_rate": 3e-4, "beta1": 0.5, "ema_decay": 0.995, "model": "best"},
-        "inference": {"fusion": "median"},
+        "inference": {"extent": "body", "fusion": "median"},
     },
     "paper": {},
     "cyclegan": {"creps": {"weight": 0.0}, "cycle": {"weight": 10.0, "identity_weight": 5.0}},

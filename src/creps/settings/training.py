@@ -46,8 +46,8 @@ class TrainingSettings(Section):
     """AdamW's weight decay (paper: 1e-3)."""
     ema_decay: Fraction = 0.0
     """Keep an exponential moving average of the generator with this decay and synthesize with it; 0 is off."""
-    precision: Precision = "bf16"
-    """Arithmetic of the networks; losses and optimizers are float32 either way."""
+    precision: Precision = "auto"
+    """Arithmetic of the networks; losses and optimizers are float32 either way. `auto` is bf16 on processors with units for it, fp32 on others."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:N or mps."""
     devices: Literal["auto"] | Count = 1

@@ -18,7 +18,7 @@ from typing import cast
 import torch
 
 from creps.checkpoint import build_generator
-from creps.data.workers import available_bytes
+from creps.device import resolve_device, resolve_precision
 from creps.losses.contrastive import patch_nce
 from creps.losses.creps import CrepsLoss
 from creps.networks.discriminator import PatchDiscriminator, smallest_input
@@ -28,7 +28,7 @@ from creps.settings import Settings
 from creps.training.build import build_modules
 from creps.training.passes import judges_sct
 
-__all__ = ["MemoryEstimate", "estimate_memory", "free_bytes", "settings_that_fit"]
+__all__ = ["MemoryEstimate", "estimate_memory", "settings_that_fit"]
 
 BUFFERS = 0.25
 """Gradients of activations and workspace during a backward pass, as a share of what is kept for it."""
@@ -141,13 +141,6 @@ def _comparing(
     return square * settings.nce.patches**2 + ((more - few) / 32 - 96 * square) * settings.nce.patches
 
 
-def free_bytes(device: torch.device) -> int:
-    """Memory that a device has left."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    return int(available_bytes())
-
-
 def settings_that_fit(settings: Settings, style: CrepsLoss | None, free: float, processes: int = 1) -> str:
     """The gentlest change with which a step fits into `free` bytes, as a remedy in words."""
     share = settings.training.batch_size // processes
@@ -170,7 +163,7 @@ def _gigabytes(size: float) -> str:
 
 
 def _autocast(settings: Settings) -> Callable[[], AbstractContextManager[object]]:
-    enabled = settings.training.precision == "bf16"
+    enabled = resolve_precision(settings.training.precision, resolve_device(settings.training.device)) == "bf16"
     return lambda: torch.autocast("cpu", torch.bfloat16, enabled=enabled)
 
 

@@ -9,6 +9,7 @@ import torch
 from lightning.fabric import Fabric
 from torch import nn
 
+from creps.device import resolve_precision
 from creps.networks.blocks import frozen_statistics
 from creps.settings import Settings
 from creps.training.networks import Networks
@@ -56,6 +57,7 @@ class Passes:
 
     def __init__(self, fabric: Fabric, networks: Networks, settings: Settings) -> None:
         self.device, self.networks, self.settings = fabric.device, networks, settings
+        self.precision = resolve_precision(settings.training.precision, fabric.device)
 
     def fakes(self, part: Part) -> Fakes:
         """The passes that batch norm's running statistics follow: the generators' own inputs."""
@@ -93,7 +95,7 @@ class Passes:
 
     def autocast(self) -> AbstractContextManager[object]:
         """The precision of the run."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.training.precision == "bf16")
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
 
 def judges_sct(settings: Settings) -> bool:

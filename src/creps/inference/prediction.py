@@ -1,0 +1,207 @@
+"""What of a volume is predicted, in which pieces, and how these become one volume again."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from creps.data.patches import CoveringGrid, PatchLocation, Triple, covering_grid, triple
+from creps.data.workers import free_bytes
+from creps.errors import SettingsError
+from creps.inference.aggregation import fused_slabs, slab_bytes
+from creps.inference.executor import Executor
+from creps.inference.idle import without_idle_patches
+from creps.inference.sliding_window import predict_patches
+from creps.inference.tiles import Tile, exact_tiles
+from creps.preprocessing.crop import crop_box
+from creps.preprocessing.mask import Mask
+from creps.settings import InferenceSettings
+from creps.volume import Array
+
+__all__ = ["Layout", "lay_out", "predict"]
+
+MARGIN_MM = 10.0
+"""Around the body, where what lies outside it is predicted too: skin and whatever the mask misses of it."""
+
+BATCH_VOXELS = 1 << 18
+"""Voxels in a batch from which a larger one is no faster on a CPU (benchmarks/speed)."""
+
+MOST_PATCHES = 8
+"""In a batch on a GPU: the paper's batch."""
+
+MOST_GB = 4.0
+"""That a forward pass takes unless the settings say otherwise; less where less than twice that is free."""
+
+MOST_VOXELS = 1 << 25
+"""In a tile: with 32 channels their number still fits into 32 bits, which GPU kernels count in."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What is predicted, in which pieces.
+
+    Attributes:
+        extent: The part of the volume that is predicted.
+        grid: Overlapping patches over it; None for a single pass.
+        tiles: Tiles over it for a single pass; else none.
+        batch_size: Patches per forward pass.
+        pass_bytes: Memory of a forward pass.
+        slab_bytes: Memory of the predictions that wait to be fused.
+        volume_bytes: Memory of the fused volume and of the predictions on their way to it.
+    """
+
+    extent: PatchLocation
+    grid: CoveringGrid | None
+    tiles: tuple[Tile, ...]
+    batch_size: int
+    pass_bytes: int
+    slab_bytes: int
+    volume_bytes: int
+
+    @property
+    def total_bytes(self) -> int:
+        """Memory of the prediction above what is there before it."""
+        return self.pass_bytes + self.slab_bytes + self.volume_bytes
+
+    @property
+    def pieces(self) -> tuple[PatchLocation, ...]:
+        """What goes through the network, in voxels of the volume."""
+        if self.grid is None:
+            return tuple(tile.view for tile in self.tiles)
+        return tuple(place.moved(self.extent.index) for place in self.grid.places)
+
+    def coverage(self, body: Mask) -> tuple[int, int]:
+        """Fewest and most predictions for a voxel of the body (D, H, W of the volume) in the extent."""
+        if self.grid is None:
+            return 1, 1
+        counts = self.grid.coverage_map[body[self.extent.slices]]
+        return int(counts.min()), int(counts.max())
+
+    def record(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        pieces = self.pieces
+        voxels = sum(math.prod(piece.size) for piece in pieces)
+        common = {
+            "extent": {"index": list(self.extent.index), "size": list(self.extent.size)},
+            "count": len(pieces),
+            "voxels": voxels,
+            "voxels_per_voxel": round(voxels / math.prod(self.extent.size), 2),
+            "batch_size": self.batch_size,
+            "estimated_bytes": self.total_bytes,
+        }
+        if self.grid is None:
+            return common | {"largest": list(max((piece.size for piece in pieces), key=math.prod))}
+        return common | {
+            "size": list(self.grid.patch_size),
+            "stride": list(self.grid.stride),
+            "left_out": len(self.grid.left_out),
+        }
+
+
+def lay_out(
+    shape: Triple,
+    spacing_mm: tuple[float, float, float],
+    body: Mask,
+    patch_size: Triple,
+    executor: Executor,
+    settings: InferenceSettings,
+    *,
+    margin_mm: float = MARGIN_MM,
+) -> Layout:
+    """Choose patches or tiles, and how many at once.
+
+    Args:
+        shape: The volume (D, H, W).
+        spacing_mm: Its spacing.
+        body: (D, H, W) the patient.
+        patch_size: Of the training.
+        executor: The network.
+        settings: Extent, overlap, coverage, fusion, batch size, memory.
+        margin_mm: Around the body, for ``extent: body``.
+
+    Raises:
+        SettingsError: an overlap that cannot cover every voxel, or a single pass of a network without a halo.
+    """
+    extent = PatchLocation((0, 0, 0), shape)
+    if settings.extent == "body":
+        box = crop_box(body, spacing_mm, margin_mm)
+        extent = PatchLocation(triple(s.start for s in box), triple(s.stop - s.start for s in box))
+    budget = _budget(settings, executor)
+    volume_bytes = 4 * math.prod(shape)
+    if settings.fusion == "single":
+        if executor.halo is None:
+            raise SettingsError(
+                "fusion single needs a generator whose voxels see a bounded surrounding; instance norm sees all.",
+                "Use another inference.fusion.",
+            )
+        most = min(budget / executor.bytes_at_peak(1), MOST_VOXELS)
+        tiles = exact_tiles(shape, extent, executor.halo, most)
+        largest = max(math.prod(tile.view.size) for tile in tiles)
+        return Layout(extent, None, tiles, 1, executor.bytes_at_peak(largest), 0, volume_bytes + 8 * largest)
+    try:
+        grid = covering_grid(extent.size, patch_size, settings.patch_overlap, settings.min_coverage)
+    except ValueError as error:
+        raise SettingsError(f"{str(error).capitalize()}.", "Change inference.patch_overlap or min_coverage.") from error
+    wanted = body[extent.slices] if settings.extent == "body" else None
+    grid = without_idle_patches(grid, wanted, settings.min_coverage)
+    voxels = math.prod(patch_size)
+    batch = min(_batch_size(settings, executor, voxels, budget), len(grid.locations))
+    waiting = 4 * voxels * batch * 3  # patches cut out, a batch under way, the one before it
+    return Layout(
+        extent, grid, (), batch, executor.bytes_at_peak(batch * voxels), slab_bytes(grid), volume_bytes + waiting
+    )
+
+
+def predict(
+    executor: Executor,
+    mr: Array,
+    layout: Layout,
+    settings: InferenceSettings,
+    progress: Callable[[int, int], None] | None = None,
+) -> Array:
+    """Predict a volume (Hémon et al. 2023, section 2.2, Inference).
+
+    Args:
+        executor: The network.
+        mr: (D, H, W) in network units.
+        layout: Of `lay_out` for this volume.
+        settings: How predictions are fused.
+        progress: Called with (pieces done, pieces in all).
+
+    Returns:
+        (D, H, W) in network units; NaN where nothing was predicted.
+
+    Raises:
+        ModelError: the network returns values that are not finite, or does not fit into memory.
+    """
+    sct = np.full(mr.shape, np.nan, dtype=np.float32)
+    inside = sct[layout.extent.slices]
+    predictions = predict_patches(executor, mr, layout.pieces, batch_size=layout.batch_size, progress=progress)
+    if layout.grid is not None:
+        for first, slab in fused_slabs(
+            layout.grid, zip(layout.grid.locations, predictions, strict=True), settings.fusion
+        ):
+            inside[first : first + len(slab)] = slab
+        return sct
+    for tile, prediction in zip(layout.tiles, predictions, strict=True):
+        box = tile.core.inside(triple(mr.shape))
+        sct[box] = prediction[tile.of_view][tuple(slice(0, s.stop - s.start) for s in box)]
+    return sct
+
+
+def _budget(settings: InferenceSettings, executor: Executor) -> float:
+    """Bytes that a forward pass may take."""
+    if settings.memory_gb is not None:
+        return settings.memory_gb * 1e9
+    return min(MOST_GB * 1e9, free_bytes(executor.device) / 2)
+
+
+def _batch_size(settings: InferenceSettings, executor: Executor, voxels: int, budget: float) -> int:
+    if settings.batch_size != "auto":
+        return settings.batch_size
+    most = MOST_PATCHES if executor.device.type != "cpu" else max(1, BATCH_VOXELS // voxels)
+    return max(1, min(most, int(budget / executor.bytes_at_peak(voxels))))

@@ -1,0 +1,260 @@
+"""How a volume is predicted: in which form, in which pieces, with how much memory."""
+
+import logging
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from creps.checkpoint import build_generator
+from creps.data.patches import PatchLocation, covering_grid
+from creps.device import resolve_precision
+from creps.errors import ModelError, SettingsError
+from creps.inference.aggregation import slab_bytes
+from creps.inference.executor import Executor
+from creps.inference.idle import without_idle_patches
+from creps.inference.prediction import lay_out, predict
+from creps.inference.sliding_window import predict_patches
+from creps.inference.tiles import even, exact_tiles
+from creps.networks.folded import FoldedGenerator
+from creps.settings import GeneratorSettings, InferenceSettings
+
+
+def trained(**changes):
+    """A small generator whose norms have statistics and weights of their own."""
+    torch.manual_seed(1)
+    generator = build_generator(GeneratorSettings(**{"width": 4, "residual_blocks": 2} | changes))
+    for module in generator.modules():
+        if isinstance(module, nn.BatchNorm3d):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 1.5)
+            module.weight.data.uniform_(0.5, 1.5)
+            module.bias.data.normal_(0, 0.1)
+    return generator.eval()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"padding": "reflect"}, {"padding": "replicate"}, {"norm_in_blocks": False}, {"norm": "none"}],
+    ids=str,
+)
+@pytest.mark.parametrize("size", [(8, 10, 12), (7, 9, 10), (4, 4, 4)], ids=str)
+def test_the_folded_generator_is_the_generator(changes, size):
+    generator, mr = trained(**changes), torch.rand(2, 1, *size)
+    before = {name: value.clone() for name, value in generator.state_dict().items()}
+    with torch.no_grad():
+        expected = generator(mr)
+    torch.testing.assert_close(FoldedGenerator(generator, torch.float32)(mr), expected, atol=1e-5, rtol=1e-5)
+    halved = FoldedGenerator(generator, torch.bfloat16)(mr)
+    assert halved.dtype == torch.float32
+    torch.testing.assert_close(halved, expected, atol=0.03, rtol=0.03)
+    torch.testing.assert_close(dict(generator.state_dict()), before)  # its own weights are as they were
+
+
+def test_the_folded_generator_gives_more_than_bfloat16_can_say():
+    values = FoldedGenerator(trained(), torch.bfloat16)(torch.rand(1, 1, 8, 8, 8))
+    assert (values != values.bfloat16().float()).float().mean() > 0.9
+
+
+def test_instance_norm_is_not_folded_and_runs_as_it_is():
+    generator = trained(norm="instance")
+    with pytest.raises(TypeError, match="InstanceNorm3d cannot be folded"):
+        FoldedGenerator(generator, torch.float32)
+    executor, mr = Executor(generator, precision="fp32"), np.random.default_rng(0).random((2, 8, 8, 8), np.float32)
+    assert executor.halo is None
+    with torch.no_grad():
+        expected = generator(torch.from_numpy(mr)[:, None])[:, 0].numpy()
+    np.testing.assert_allclose(executor.start(mr).result(), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 3])
+@pytest.mark.parametrize("odd", [0, 1])
+def test_the_halo_is_how_far_a_voxel_sees(blocks, odd):
+    generator = trained(residual_blocks=blocks, width=2, norm="none")
+    for parameter in generator.parameters():
+        parameter.data.abs_()  # nothing cancels, no ReLU hides anything
+    side = 2 * (generator.halo + 5)
+    mr = torch.rand(1, 1, side, side, side).requires_grad_()
+    centre = side // 2 + odd
+    generator(mr)[0, 0, centre, centre, centre].backward()
+    for axis in range(3):
+        others = tuple(a for a in range(3) if a != axis)
+        seen = np.flatnonzero(mr.grad[0, 0].abs().sum(dim=others).numpy())
+        assert centre - seen[0] == generator.halo - (0 if odd else 1)
+        assert seen[-1] - centre == generator.halo - (2 if odd else 1)
+
+
+@given(
+    st.tuples(*[st.integers(3, 90)] * 3),
+    st.tuples(*[st.floats(0, 1)] * 6),
+    st.integers(0, 40),
+    st.integers(1, 10**6),
+)
+@settings(max_examples=150, deadline=None)
+def test_tiles_cover_the_extent_once_with_their_halo(shape, cuts, halo, most):
+    first = [int(c * (n - 1)) for c, n in zip(cuts[:3], shape, strict=True)]
+    size = [1 + int(c * (n - f - 1)) for c, n, f in zip(cuts[3:], shape, first, strict=True)]
+    extent = PatchLocation(tuple(first), tuple(size))
+    counts = np.zeros(even(shape), int)
+    for tile in exact_tiles(shape, extent, halo, most):
+        counts[tile.core.slices] += 1
+        for i in range(3):
+            begin, end = tile.view.index[i], tile.view.index[i] + tile.view.size[i]
+            assert begin % 2 == end % 2 == 0
+            assert begin == 0 or begin <= tile.core.index[i] - halo
+            assert end == even(shape)[i] or end >= tile.core.index[i] + tile.core.size[i] + halo
+    assert counts.max() == 1
+    assert (counts[extent.slices] == 1).all()
+
+
+def single(**changes):
+    return InferenceSettings(fusion="single", precision="fp32", device="cpu", **changes)
+
+
+@pytest.mark.parametrize("shape", [(40, 44, 48), (37, 41, 35)], ids=str)
+@pytest.mark.parametrize("padding", ["zeros", "replicate"])
+def test_a_single_pass_in_tiles_is_the_whole_volume_at_once(shape, padding):
+    executor = Executor(trained(residual_blocks=1, padding=padding), precision="fp32")
+    mr = np.random.default_rng(0).random(shape, np.float32)
+    body = np.zeros(shape, bool)
+    body[5:-4, 6:-3, 2:-6] = True
+    padded = np.pad(mr, [(0, n % 2) for n in shape])
+    whole = executor.start(padded[None]).result()[0][tuple(slice(0, n) for n in shape)]
+    few = lay_out(shape, (1, 1, 1), body, (8, 8, 8), executor, single(extent="volume"))
+    assert len(few.tiles) == 1
+    np.testing.assert_allclose(predict(executor, mr, few, single()), whole, atol=1e-5)
+    small = single(extent="body", memory_gb=executor.bytes_at_peak(38**3) / 1e9)
+    many = lay_out(shape, (1, 1, 1), body, (8, 8, 8), executor, small, margin_mm=1.0)
+    assert len(many.tiles) > 1
+    sct = predict(executor, mr, many, small)
+    np.testing.assert_allclose(sct[body], whole[body], atol=1e-5)
+    assert np.isnan(sct[0]).all()  # outside the body's box
+
+
+def test_a_single_pass_needs_a_bounded_view():
+    shape = (8, 8, 8)
+    executor = Executor(trained(norm="instance"), precision="fp32")
+    with pytest.raises(SettingsError, match="instance norm sees all"):
+        lay_out(shape, (1, 1, 1), np.ones(shape, bool), shape, executor, single())
+
+
+def test_a_single_pass_runs_a_fraction_of_the_voxels():
+    """The paper's pelvis on the grid of its preset: what the network has to do, counted."""
+    shape, spacing = (100, 400, 500), (2.5, 1.0, 1.0)
+    executor, body = Executor(build_generator(GeneratorSettings()), precision="bf16"), np.ones(shape, bool)
+    voxels = {
+        fusion: lay_out(shape, spacing, body, (32, 224, 224), executor, InferenceSettings(fusion=fusion)).record()
+        for fusion in ("single", "median")
+    }
+    assert voxels["single"]["voxels_per_voxel"] < 1.5
+    assert voxels["median"]["voxels"] > 5 * voxels["single"]["voxels"]
+
+
+@given(st.integers(0, 99), st.integers(1, 3))
+@settings(max_examples=40, deadline=None)
+def test_patches_are_left_out_only_where_nothing_is_lost(seed, least):
+    rng = np.random.default_rng(seed)
+    shape, patch = tuple(rng.integers(5, 30, 3)), tuple(rng.integers(2, 6, 3) * 2)
+    body = np.zeros(shape, bool)
+    for _ in range(3):
+        corner = [int(rng.integers(n)) for n in shape]
+        body[tuple(slice(c, c + 6) for c in corner)] = True
+    whole = covering_grid(shape, patch, min_coverage=least)
+    grid = without_idle_patches(whole, body, least)
+    counts = np.zeros(shape, int)
+    for place in grid.places:
+        counts[place.inside(shape)] += 1
+    np.testing.assert_array_equal(counts, grid.coverage_map)
+    assert counts[body].min() >= least
+    for index in grid.left_out:
+        box = PatchLocation(index, patch).moved([-n for n in grid.pad_before]).inside(shape)
+        held = body[box]
+        assert not held.any() or counts[box][held].min() >= least
+    if least == 1:  # no rim: every voxel of the body has all its predictions
+        np.testing.assert_array_equal(counts[body], whole.coverage_map[body])
+
+
+def test_the_brain_presets_patches():
+    """Forwards for the volume of the benchmark, counted: with and without what is idle."""
+    shape, patch = (168, 256, 256), (66, 168, 168)
+    whole = covering_grid(shape, patch)
+    body = np.zeros(shape, bool)
+    body[8:160, 30:226, 40:216] = True
+    assert len(whole.locations) == 63
+    assert len(without_idle_patches(whole, None, 2).locations) == 53
+    box = covering_grid((152, 196, 176), patch)
+    assert len(without_idle_patches(box, body[8:160, 30:226, 40:216], 2).locations) == 24
+
+
+class Counting(nn.Module):
+    """Adds 1 to its input, cannot hold more than `most` patches."""
+
+    def __init__(self, most=99):
+        super().__init__()
+        self.most, self.batches = most, []
+
+    def forward(self, x):
+        self.batches.append(len(x))
+        if len(x) > self.most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return x + 1
+
+
+def test_a_batch_that_does_not_fit_is_halved(caplog):
+    network, mr = Counting(most=2), np.random.default_rng(0).random((12, 8, 8), np.float32)
+    places = covering_grid(mr.shape, (4, 4, 4)).places
+    with caplog.at_level(logging.WARNING, "creps"):
+        predictions = list(predict_patches(Executor(network, precision="fp32"), mr, places, batch_size=8))
+    assert len(predictions) == len(places)
+    assert network.batches[:3] == [8, 4, 2]
+    assert max(network.batches[3:]) == 2
+    assert "going on with 2" in caplog.text
+    with pytest.raises(ModelError, match="does not fit into the device's memory"):
+        list(predict_patches(Executor(Counting(most=0), precision="fp32"), mr, places, batch_size=8))
+
+
+def test_every_patch_goes_through_the_network_once():
+    network, mr = Counting(), np.ones((20, 20, 20), np.float32)
+    executor, chosen = Executor(network, precision="fp32"), InferenceSettings(extent="body", batch_size=3)
+    layout = lay_out(mr.shape, (1, 1, 1), mr > 0, (8, 8, 8), executor, chosen)
+    sct = predict(executor, mr, layout, chosen)
+    assert sum(network.batches) == layout.record()["count"]
+    assert len(network.batches) == math.ceil(layout.record()["count"] / 3)
+    assert (sct == 2).all()
+
+
+def test_memory_grows_with_the_slab_and_not_with_the_patches():
+    executor, chosen = Executor(build_generator(GeneratorSettings(width=8)), precision="bf16"), InferenceSettings()
+
+    def laid_out(*shape):
+        return lay_out(shape, (1, 1, 1), np.ones(shape, bool), (16, 32, 32), executor, chosen)
+
+    short, tall, wide = laid_out(40, 64, 64), laid_out(400, 64, 64), laid_out(40, 64, 128)
+    assert len(tall.pieces) > 8 * len(short.pieces)
+    assert tall.slab_bytes == short.slab_bytes == 4 * 8 * 16 * 64 * 64
+    assert tall.pass_bytes == short.pass_bytes
+    assert wide.slab_bytes == 2 * short.slab_bytes == slab_bytes(wide.grid)
+    assert short.pass_bytes == short.batch_size * 16 * 32 * 32 * (2 * 8 * 2 + 4 + 2)
+
+
+@pytest.mark.parametrize(("memory_gb", "batch"), [(None, 16), (0.001, 1), (0.003, 4)])
+def test_the_batch_goes_by_memory(memory_gb, batch):
+    executor = Executor(build_generator(GeneratorSettings(width=8)), precision="bf16")
+    chosen, shape = InferenceSettings(memory_gb=memory_gb), (64, 64, 64)
+    assert lay_out(shape, (1, 1, 1), np.ones(shape, bool), (16, 32, 32), executor, chosen).batch_size == batch
+
+
+@pytest.mark.parametrize(
+    ("flags", "chosen"), [((True, False), "bf16"), ((False, True), "bf16"), ((False, False), "fp32")]
+)
+def test_bf16_is_chosen_only_where_there_are_units_for_it(monkeypatch, flags, chosen):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: flags[0])
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: flags[1])
+    assert resolve_precision("auto", torch.device("cpu")) == chosen
+    assert resolve_precision("bf16", torch.device("cpu")) == "bf16"
+    assert resolve_precision("fp32", torch.device("cpu")) == "fp32"
+    assert resolve_precision("auto", torch.device("mps")) == "fp32"
