@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
-from torch.utils.checkpoint import checkpoint
 
 from creps.networks.backbone import Backbone
 
 __all__ = ["CrepsLoss", "gram_matrix", "network_to_grey", "style_distance"]
+
+CPU_PIXELS, GPU_PIXELS = 8 * 224**2, 64 * 224**2
+"""Pixels that go through the backbone in one call. On a CPU more would leave the caches, and every layer would write
+to memory that the system has yet to hand out; a GPU wants enough to be busy (benchmarks/speed)."""
 
 
 def network_to_grey(ct: torch.Tensor) -> torch.Tensor:
@@ -34,7 +37,7 @@ def gram_matrix(features: torch.Tensor) -> torch.Tensor:
     n, c, h, w = features.shape
     with torch.autocast(features.device.type, enabled=False):
         flat = features.float().reshape(n, c, h * w)
-        return torch.bmm(flat, flat.transpose(1, 2)) / (c * h * w)
+        return torch.bmm(flat / (c * h * w), flat.transpose(1, 2))  # fewer to divide than the products
 
 
 def style_distance(
@@ -67,19 +70,17 @@ def style_distance(
 class CrepsLoss(nn.Module):
     """Style (and, if asked for, content) distance of sCT and CT patches.
 
-    Every axial slice of the patches goes through the backbone in one call; slice k of an sCT patch
-    faces slice k of the CT patch drawn for it. No gradient reaches the CT or the backbone.
+    Axial slices go through the backbone, many in a call; slice k of an sCT patch faces slice k of the CT patch drawn
+    for it. No gradient reaches the CT or the backbone. That of the sCT is computed together with the value, call by
+    call, so that only one call's activations are alive.
 
     Args:
         backbone: The frozen feature network.
         slice_step: Use every n-th slice.
         reduction: See `style_distance`.
-        gram: See `style_distance`.
+        gram: See `style_distance`; averages over the batch take all slices in one call.
         batch_size: Patches in the whole batch of a step, of which a call may see a part; default: those seen.
-
-    Attributes:
-        checkpoint_activations: Keep nothing of the backbone for the backward pass and compute it again
-            there, patch by patch: the same gradients, memory for the slices of one patch, more time.
+        content: Whether the content term is wanted; without, it is 0.
     """
 
     def __init__(
@@ -89,14 +90,16 @@ class CrepsLoss(nn.Module):
         reduction: Literal["mean", "sum"] = "mean",
         gram: Literal["slice", "batch"] = "slice",
         batch_size: int | None = None,
+        *,
+        content: bool = True,
     ) -> None:
         super().__init__()
-        self.checkpoint_activations = False
         self.batch_size = batch_size
         self.backbone = backbone
         self.slice_step = slice_step
         self.reduction = reduction
         self.gram = gram
+        self.content = content
 
     def forward(self, sct: torch.Tensor, ct: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Unweighted style and content terms.
@@ -108,30 +111,73 @@ class CrepsLoss(nn.Module):
         Returns:
             Two scalars: style (eq. 3) and content (mean L1 of the features, Fig. 1).
         """
-        if not (self.checkpoint_activations and torch.is_grad_enabled()):
-            return self._compare(sct, ct)
-        parts = len(sct) if self.gram == "slice" else 1  # averages over the batch need all of it at once
-        terms = [
-            checkpoint(self._compare, *pair, use_reentrant=False, preserve_rng_state=False)
-            for pair in zip(sct.chunk(parts), ct.chunk(parts), strict=True)
-        ]
-        return torch.stack([style for style, _ in terms]).mean(), torch.stack([content for _, content in terms]).mean()
+        ours, theirs, batch = self._slices(sct), self._slices(ct), self.batch_size or len(sct)
+        if self.gram == "batch":
+            terms = self._compare(ours, theirs, batch)
+        else:
+            terms = self._compare_in_turn(ours, theirs, batch)
+        return terms[0], terms[1] if self.content else torch.zeros_like(terms[0])
 
-    def _compare(self, sct: torch.Tensor, ct: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def slices_at_once(self, height: int, width: int, device: torch.device) -> int | None:
+        """How many slices of that size go through the backbone in one call; None is all of them."""
+        if self.gram == "batch":
+            return None
+        side = self.backbone.image_size
+        pixels = height * width if side is None else side**2
+        return max(1, (CPU_PIXELS if device.type == "cpu" else GPU_PIXELS) // pixels)
+
+    def _compare_in_turn(self, ours: torch.Tensor, theirs: torch.Tensor, batch: int) -> list[torch.Tensor]:
+        """The terms of all slices, computed some slices at a time, each with its gradient."""
+        learns = torch.is_grad_enabled() and ours.requires_grad
+        count, _, height, width = ours.shape
+        calls = -(-count // (self.slices_at_once(height, width, ours.device) or count))
+        found = []
+        for some, facing in zip(ours.detach().tensor_split(calls), theirs.tensor_split(calls), strict=True):
+            with torch.set_grad_enabled(learns):
+                image = some.detach().requires_grad_(learns)
+                terms = [len(some) / count * term for term in self._compare(image, facing, batch)]
+            found.append([(term.detach(), _gradient(term, image, terms) if learns else image) for term in terms])
+        values = [torch.stack([value for value, _ in term]).sum() for term in zip(*found, strict=True)]
+        if not learns:
+            return values
+        gradients = [torch.cat([gradient for _, gradient in term]) for term in zip(*found, strict=True)]
+        return [_Known.apply(ours, *known) for known in zip(values, gradients, strict=True)]
+
+    def _compare(self, ours: torch.Tensor, theirs: torch.Tensor, batch: int) -> list[torch.Tensor]:
+        """Style and, if it is wanted, content of slices (N, 1, H, W)."""
         with torch.no_grad():
-            target = self.backbone(self._slices(ct))
-        features = self.backbone(self._slices(sct))
-        style = style_distance(
-            [gram_matrix(f) for f in features],
-            [gram_matrix(f) for f in target],
-            reduction=self.reduction,
-            batch=self.batch_size or len(sct),
-            gram=self.gram,
-        )
-        content = torch.stack([(a.float() - b.float()).abs().mean() for a, b in zip(features, target, strict=True)])
-        return style, content.sum()
+            target = self.backbone(theirs)
+            facing = [gram_matrix(f) for f in target]
+        features = self.backbone(ours)
+        grams = [gram_matrix(f) for f in features]
+        terms = [style_distance(grams, facing, reduction=self.reduction, batch=batch, gram=self.gram)]
+        if self.content:
+            distances = [(a.float() - b.float()).abs().mean() for a, b in zip(features, target, strict=True)]
+            terms.append(torch.stack(distances).sum())
+        return terms
 
     def _slices(self, volume: torch.Tensor) -> torch.Tensor:
         """(B, 1, D, H, W) → (B·ceil(D/step), 1, H, W) in grey."""
         chosen = network_to_grey(volume[:, :, self.slice_step // 2 :: self.slice_step])
         return chosen.transpose(1, 2).flatten(0, 1)
+
+
+def _gradient(term: torch.Tensor, image: torch.Tensor, terms: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Of one of an image's terms; the last one needs their graph no more."""
+    (gradient,) = torch.autograd.grad(term, image, retain_graph=term is not terms[-1])
+    return gradient
+
+
+class _Known(torch.autograd.Function):
+    """A value whose gradient has been computed already."""
+
+    @staticmethod
+    def forward(ctx: Any, image: torch.Tensor, value: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
+        del image  # only its graph is wanted
+        ctx.save_for_backward(gradient)
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, upstream: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        (gradient,) = ctx.saved_tensors
+        return upstream * gradient, None, None

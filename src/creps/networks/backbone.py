@@ -148,9 +148,10 @@ class Backbone(nn.Module):
         Returns:
             For each layer (N, C, h, w).
         """
-        x = (images - self.mean) / self.std  # replicates grey to three channels
         if self.image_size is not None:
-            x = functional.interpolate(x, size=(self.image_size, self.image_size), mode="bilinear", align_corners=False)
+            size = (self.image_size, self.image_size)
+            images = functional.interpolate(images, size=size, mode="bilinear", align_corners=False)
+        x = (images - self.mean) / self.std  # replicates grey to three channels
         features = self.network(x.contiguous(memory_format=torch.channels_last))
         return [
             features[layer].permute(0, 3, 1, 2) if _CHANNELS_LAST.fullmatch(layer) else features[layer]

@@ -115,9 +115,8 @@ def build_style(settings: Settings) -> CrepsLoss | None:
             f"Slices of {height} x {width} voxels are too small for the features {', '.join(backbone.layers)}.",
             "Set creps.image_size (paper: 224), use larger patches, or earlier layers.",
         ) from error
-    style = CrepsLoss(backbone, creps.slice_step, creps.reduction, creps.gram, training.batch_size)
-    style.checkpoint_activations = training.checkpoint_activations
-    return style
+    content = creps.content_weight > 0
+    return CrepsLoss(backbone, creps.slice_step, creps.reduction, creps.gram, training.batch_size, content=content)
 
 
 def total_steps(settings: Settings, samples_per_epoch: int) -> int:

@@ -99,8 +99,10 @@ def estimate_memory(settings: Settings, style: CrepsLoss | None, processes: int 
         further += encoded * batch * _comparing(settings, cast(Projector, generators["projector"]), autocast)
     styled = 0.0
     if style is not None:
-        slices = len(range(style.slice_step // 2, settings.sampling.patch_size[0], style.slice_step))
-        styled = (1 if saving and style.gram == "slice" else batch) * slices * _per_slice(settings, style, autocast)
+        depth, height, width = settings.sampling.patch_size
+        slices = batch * len(range(style.slice_step // 2, depth, style.slice_step))
+        at_once = style.slices_at_once(height, width, resolve_device(training.device)) or slices
+        styled = min(slices, at_once) * _per_slice(settings, style, autocast)
     parameters = sum(p.numel() for group in (generators, discriminators) for p in group.parameters())
     frozen = sum(p.numel() for p in style.backbone.parameters()) if style is not None else 0
     return MemoryEstimate(
@@ -240,16 +242,11 @@ def _generator_per_voxel(
 
 def _per_slice(settings: Settings, style: CrepsLoss, autocast: Callable[[], AbstractContextManager[object]]) -> float:
     _, height, width = settings.sampling.patch_size
-    step, flag = style.slice_step, style.checkpoint_activations
 
     def counted(slices: int) -> int:
-        image = torch.rand(1, 1, slices * step, height, width)
+        image = torch.rand(1, 1, slices * style.slice_step, height, width)
         sct = image.clone().requires_grad_()
         with autocast():
             return _kept(lambda: style(sct, image))
 
-    style.checkpoint_activations = False
-    try:
-        return _slope(counted, 1, 2, lambda n: n)
-    finally:
-        style.checkpoint_activations = flag
+    return _slope(counted, 1, 2, lambda n: n)

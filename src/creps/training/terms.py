@@ -110,7 +110,8 @@ def contrast(passes: Passes, output: torch.Tensor, source: torch.Tensor, step: i
             theirs = generator.features(source, settings.features)
         sizes = [stage[0, 0].numel() for stage in ours.values()]
         drawn = draw_places(passes.settings.training.seed, step, sizes, settings.patches)
-        places = {stage: indices.to(passes.device) for stage, indices in zip(ours, drawn, strict=True)}
+        there = [indices.to(passes.device, non_blocking=True) for indices in drawn]  # or it would wait for the device
+        places = dict(zip(ours, there, strict=True))
         query = projector({stage: at_places(ours[stage], where) for stage, where in places.items()})
         with torch.no_grad():
             key = projector({stage: at_places(theirs[stage], where) for stage, where in places.items()})
