@@ -55,9 +55,7 @@ def medians(
             "seconds": round(statistics.median(own), 4),
             "least": round(min(own), 4),
             "most": round(max(own), 4),
-            "times_reference": round(
-                statistics.median(a / b for a, b in zip(own, seconds[reference], strict=True)), 3
-            ),
+            "times_reference": round(statistics.median(a / b for a, b in zip(own, seconds[reference], strict=True)), 3),
             "rounds": rounds,
         }
         for name, own in seconds.items()
