@@ -28,7 +28,6 @@ class Measures:
     precision: str = "fp32"
     in_turn: bool = False
     fused: bool = False
-    kept: bool = False
     discriminator: str = "fp32"
     whole_network: bool = False
     twice: bool = False

@@ -13,7 +13,7 @@ ConvNeXt-Tiny with random weights, random patches, no data loading. Writes ``res
 its own, AdamW as it comes. It is no straw man: its perceptual network is frozen and ends at the last layer used, and
 the sCT is computed once for both updates; what it would take without those two is measured beside it. A graph on the
 CT's side cannot be saved, since a frozen network on a CT has none. Each rung of the ladder adds one measure to the one
-before; ``creps`` is `TrainingStep` itself. Rungs with "freed memory kept" are timed on their second step.
+before; ``creps`` is `TrainingStep` itself.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import multiprocessing
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -34,7 +34,6 @@ from timing import Peak, save, timed
 from creps.device import resolve_precision
 from creps.losses import creps as creps_loss
 from creps.settings import Settings
-from creps.training.allocation import freed_memory_kept
 from creps.training.build import build_networks, build_style
 from creps.training.distribution import start_processes
 from creps.training.step import TrainingStep
@@ -67,27 +66,20 @@ def ladder(patch: list[int], low: str, recipe: str, rounds: int) -> dict[str, di
         rungs["+ bfloat16"] = plain = replace(plain, precision="bf16")
     if recipe == "paper":
         rungs["+ slices in turn, gradient with the value"] = plain = replace(plain, in_turn=True)
-    rungs["+ freed memory kept"] = plain = replace(plain, kept=True)
     rungs["(+ fused AdamW: not taken)"] = replace(plain, fused=True)
     if recipe == "paper" and low == "bf16":
         rungs["(+ discriminator in bfloat16: not taken)"] = replace(plain, discriminator="bf16")
     given = patches(patch)
-    runs = {
-        name: (Reference(settings(patch, low, recipe), measures), measures.kept) for name, measures in rungs.items()
+    runs: dict[str, Callable[..., object]] = {
+        name: Reference(settings(patch, low, recipe), measures) for name, measures in rungs.items()
     }
     for precision in dict.fromkeys((low, "fp32")):
         step = shipped(settings(patch, precision, recipe))
-        runs["creps" if precision == low else "creps, float32"] = (
-            lambda mr, ct, sim, step=step: step(mr, ct, 1, sim),
-            True,
-        )
+        runs["creps" if precision == low else "creps, float32"] = lambda mr, ct, sim, step=step: step(mr, ct, 1, sim)
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for number in range(rounds + 1):  # the first warms up
-        for name, (run, kept) in runs.items():
-            with freed_memory_kept(CPU) if kept else nullcontext():
-                if kept:
-                    run(*given)
-                seconds[name].append(timed(lambda run=run: run(*given)))
+        for name, run in runs.items():
+            seconds[name].append(timed(lambda run=run: run(*given)))
         print(f"  {recipe}: round {number} of {rounds}", flush=True)
     return summary({name: own[1:] for name, own in seconds.items()}, list(rungs))
 
@@ -163,12 +155,11 @@ def split(patch: list[int], precision: str, rounds: int) -> dict[str, Any]:
     for optimizer in (step.networks.generator_optimizer, step.networks.discriminator_optimizer):
         for name in ("step", "zero_grad"):
             clock.wrap(optimizer, name, lambda: "optimizers")
-    with freed_memory_kept(CPU):
-        for number in range(rounds + 2):
-            if number == 2:
-                clock.seconds.clear()
-            with clock.part("the rest"):
-                step(given[0], given[1], 1)
+    for number in range(rounds + 2):
+        if number == 2:
+            clock.seconds.clear()
+        with clock.part("the rest"):
+            step(given[0], given[1], 1)
     for name, original in originals:
         setattr(creps_loss, name, original)
     total = sum(clock.seconds.values())
