@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import ndimage
 
 from creps.errors import SettingsError
 from creps.preprocessing.crop import beyond
+from creps.preprocessing.resample import resample_turned
 from creps.preprocessing.target_grid import (
     PRONE,
     bring_onto,
@@ -124,3 +126,23 @@ def test_a_hair_of_tilt_over_a_large_field_moves_nothing(tilt):
 def test_a_grid_that_nobody_could_use_is_refused():
     with pytest.raises(SettingsError, match=r"3000 x 3000 x 3000 voxels\. Choose a coarser"):
         planning_grid(ramp((3, 3, 3), (100.0, 100.0, 100.0), AXIAL), (0.1, 0.1, 0.1))
+
+
+@pytest.mark.parametrize(
+    "turn", [(0.2, 0.0, 0.0), (0.0, -0.15, 0.0), (0.0, 0.0, 0.1), (0.1, 0.2, -0.1), (1e-7, 0.2, 0.0)]
+)
+def test_turned_about_one_axis_or_several_equals_scipys_spline(turn):
+    volume = Volume(
+        np.random.default_rng(1).normal(0, 500, (11, 14, 12)),
+        (2.0, 1.1, 1.3),
+        (3.0, -4.0, 5.0),
+        rotation(*turn) @ AXIAL,
+    )
+    grid = planning_grid(volume, (1.5, 1.0, 1.0)).reoriented(volume.direction)
+    index = np.stack(np.meshgrid(*map(np.arange, grid.shape), indexing="ij"), axis=-1)
+    own = (grid.to_patient_mm(index) - volume.origin_mm) @ volume.direction / volume.spacing_mm
+    theirs = ndimage.map_coordinates(volume.array.astype(np.float64), np.moveaxis(own, -1, 0), order=3, mode="mirror")
+    theirs = theirs.clip(volume.array.min(), volume.array.max())
+    inside = ~beyond(grid, volume)
+    assert inside.sum() > 500
+    assert np.abs(resample_turned(volume, grid).array - theirs)[inside].max() < 0.1

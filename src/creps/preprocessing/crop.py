@@ -43,13 +43,15 @@ def cropped(volume: Volume, box: Slices) -> Volume:
 def beyond(volume: Volume, grid: Volume) -> Mask:
     """(D, H, W) of `volume`: voxels whose centre lies outside the extent (edge to edge) of `grid`, turned or not."""
     start = grid.direction.T @ (np.asarray(volume.origin_mm) - np.asarray(grid.origin_mm))
-    turn = grid.direction.T @ volume.direction
+    steps = grid.direction.T @ volume.direction * np.asarray(volume.spacing_mm)
+    steps[np.abs(steps) <= PARALLEL * np.asarray(volume.spacing_mm)] = 0
+    along_d, along_h, along_w = (np.arange(n) for n in volume.shape)
     outside = np.zeros(volume.shape, dtype=bool)
     for axis, own in enumerate(grid.spacing_mm):
-        position = np.float64(start[axis])
-        for along in range(3):
-            steps = np.arange(volume.shape[along]) * (turn[axis, along] * volume.spacing_mm[along])
-            if abs(turn[axis, along]) > PARALLEL:
-                position = position + steps.reshape([-1 if i == along else 1 for i in range(3)])
-        outside |= (position < -0.5 * own - 1e-3) | (position > (grid.shape[axis] - 0.5) * own + 1e-3)
+        low, high = -0.5 * own - 1e-3, (grid.shape[axis] - 0.5) * own + 1e-3
+        in_plane = start[axis] + steps[axis, 1] * along_h[:, None] + steps[axis, 2] * along_w
+        if not steps[axis, 1:].any():
+            in_plane = in_plane[:1, :1]
+        for plane, d in zip(outside, along_d, strict=True):
+            plane |= (in_plane < low - steps[axis, 0] * d) | (in_plane > high - steps[axis, 0] * d)
     return outside
