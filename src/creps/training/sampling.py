@@ -14,7 +14,8 @@ import torch
 from torch.utils.data import Dataset, get_worker_info
 
 from creps.data.cohort import Case, Cohort
-from creps.data.patches import PatchLocation, Triple, centred_location, covering_grid, read_patch, triple
+from creps.data.patches import PatchLocation, Triple, centred_location, covering_grid, triple
+from creps.data.reader import PatchReader
 from creps.errors import CohortError, CrepsError
 from creps.preprocessing.intensity import AIR_NETWORK
 from creps.settings import SamplingSettings
@@ -145,6 +146,7 @@ class UnpairedPatches(Dataset[dict[str, torch.Tensor] | CrepsError]):
         self, cohort: Cohort, sampler: UnpairedSampler, steps: int, simulator: Simulator | None = None
     ) -> None:
         self.cohort, self.sampler, self.steps, self.simulator = cohort, sampler, steps, simulator
+        self.reader = PatchReader(cohort)
 
     def __len__(self) -> int:
         return self.steps * self.sampler.batch_size
@@ -163,11 +165,11 @@ class UnpairedPatches(Dataset[dict[str, torch.Tensor] | CrepsError]):
 
     def _read(self, k: int) -> dict[str, torch.Tensor]:
         draw = self.sampler.draw(*divmod(k, self.sampler.batch_size))
-        mr = read_patch(self.cohort.array(draw.mr), draw.mr_location, fill=0.0)
-        ct = read_patch(self.cohort.array(draw.ct), draw.ct_location, fill=AIR_NETWORK)
+        mr = self.reader.read(draw.mr, draw.mr_location, fill=0.0)
+        ct = self.reader.read(draw.ct, draw.ct_location, fill=AIR_NETWORK)
         patches = {"mr": mr, "ct": ct}
         if self.simulator is not None:
-            body = read_patch(self.cohort.body(draw.ct), draw.ct_location, fill=False)
+            body = self.reader.read(draw.ct, draw.ct_location, fill=False, body=True)
             rng = self.sampler.generator(SIMULATION_STREAM, *divmod(k, self.sampler.batch_size))
             patches["simulated"] = self.simulator(ct, body, rng=rng)
         return {name: torch.from_numpy(patch)[None] for name, patch in patches.items()}
