@@ -3,7 +3,8 @@
     python benchmarks/accuracy/fusion.py COHORT WORK --seeds 0
 
 The same predictions are fused in every way and scored on the model's own grid, inside the body, against the truth
-brought to that grid. WORK/fusion.json gets a row for each arm and fusion, means over the test patients.
+brought to that grid; the single pass, which has one prediction per voxel, stands beside them. WORK/fusion.json gets a
+row for each arm and fusion, means over the test patients.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ import torch
 from options import parser, plan_of
 
 from creps import Volume, load, read_volume
-from creps.data.patches import CoveringGrid, covering_grid
 from creps.inference.aggregation import fused_slabs
+from creps.inference.executor import Executor
+from creps.inference.prediction import Layout, lay_out, predict
 from creps.inference.sliding_window import predict_patches
 from creps.io.atomic import write_json
 from creps.metrics.image import mean_absolute_error_hu, mean_error_hu
@@ -26,6 +28,7 @@ from creps.preprocessing.intensity import SCT_RANGE_HU, network_to_hu
 from creps.preprocessing.preparation import prepare_mr
 from creps.preprocessing.resample import resample_onto
 from creps.provenance import provenance
+from creps.settings import InferenceSettings
 from creps.settings.choices import Fusion
 from score import truth
 
@@ -59,16 +62,25 @@ def fused_case(run: Path, case: Path) -> dict[str, dict[str, Any]]:
     model = load(run)
     plan, mr = model.plan, read_volume(case / "mr.nii.gz")
     prepared = prepare_mr(mr, plan.preparation, case.name)
-    grid = covering_grid(prepared.grid.shape, plan.patch_size, None, plan.inference.min_coverage)
-    predictions = list(predict_patches(model.generator, prepared.array, grid, batch_size=4))
+    executor = Executor(model.generator, precision="fp32")
     clean = resample_onto(truth(case), prepared.grid).array
-    predicted = coverage(grid)
+
+    def laid_out(fusion: Fusion) -> tuple[Layout, InferenceSettings]:
+        settings = model.inference_settings(fusion=fusion, extent="volume")
+        mr = prepared.grid
+        return lay_out(mr.shape, mr.spacing_mm, prepared.body, plan.patch_size, executor, settings), settings
+
+    layout, _ = laid_out("mean")
+    predictions = list(predict_patches(executor, prepared.array, layout.pieces, batch_size=layout.batch_size))
     figures = {}
     for fusion in FUSIONS:
-        slabs = [slab for _, slab in fused_slabs(grid, predictions, fusion)]
-        fused = np.concatenate(slabs)[grid.original.slices]
+        if fusion == "single":
+            fused = predict(executor, prepared.array, *laid_out(fusion))
+        else:
+            pairs = zip(layout.grid.locations, predictions, strict=True)
+            fused = np.concatenate([slab for _, slab in fused_slabs(layout.grid, pairs, fusion)])
         sct = np.clip(network_to_hu(fused), *SCT_RANGE_HU)
-        figures[fusion] = measure(Volume(sct), clean, prepared.body, predicted)
+        figures[fusion] = measure(Volume(sct), clean, prepared.body, layout.grid.coverage_map)
     return figures
 
 
@@ -86,14 +98,6 @@ def measure(sct: Volume, clean: np.ndarray, body: np.ndarray, predicted: np.ndar
         "bone_dice": bone_dice(clean, sct.array, body) if (body & (clean > BONE_HU)).any() else None,
         "bias_by_coverage": by_coverage,
     }
-
-
-def coverage(grid: CoveringGrid) -> np.ndarray:
-    """How many patches predict each voxel of the volume, (D, H, W)."""
-    count = np.zeros(grid.padded_shape, dtype=int)
-    for location in grid.locations:
-        count[location.slices] += 1
-    return count[grid.original.slices]
 
 
 def mean_row(fusion: str, cases: list[dict[str, dict[str, Any]]]) -> dict[str, Any]:
