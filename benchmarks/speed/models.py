@@ -23,10 +23,10 @@ def settings(preset: str, width: int, patch: list[int], **inference: object) -> 
     return load_settings(preset, overrides=own | {f"inference.{name}": value for name, value in inference.items()})
 
 
-def generator(width: int) -> Generator:
+def generator(width: int, residual_blocks: int = 6) -> Generator:
     """With random weights, and running statistics that are those of something."""
     torch.manual_seed(0)
-    network = Generator(width)
+    network = Generator(width, residual_blocks)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm3d) and module.running_mean is not None and module.running_var is not None:
             module.running_mean.normal_(0, 0.1)

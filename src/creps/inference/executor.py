@@ -45,6 +45,10 @@ class Pending:
         return np.asarray(self.values.numpy())
 
 
+LARGEST_IN_HEAP = 32 << 20
+"""Bytes below which glibc takes memory from its heap, where what is freed leaves gaps."""
+
+
 class Executor:
     """Runs a generator in evaluation mode: a patch's prediction does not depend on what else is in its batch.
 
@@ -98,3 +102,9 @@ class Executor:
         if isinstance(self._network, FoldedGenerator):
             return self._network.bytes_at_peak(voxels)
         return voxels * (4 * self._width * (2 if self.precision == "bf16" else 4) + 8)
+
+    def bytes_in_gaps(self, voxels: int) -> int:
+        """Memory that the C library's heap holds without use beside a pass over so many voxels: as measured, a map."""
+        if self.device.type != "cpu":
+            return 0
+        return min(voxels * self._width * (2 if self.precision == "bf16" else 4), LARGEST_IN_HEAP)

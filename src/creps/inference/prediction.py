@@ -49,7 +49,7 @@ class Layout:
         grid: Overlapping patches over it; None for a single pass.
         tiles: Tiles over it for a single pass; else none.
         batch_size: Patches per forward pass.
-        pass_bytes: Memory of a forward pass.
+        pass_bytes: Memory of a forward pass, and of the gaps it leaves in the heap.
         slab_bytes: Memory of the predictions that wait to be fused.
         volume_bytes: Memory of the fused volume and of the predictions on their way to it.
     """
@@ -141,7 +141,7 @@ def lay_out(
         most = min(budget / executor.bytes_at_peak(1), MOST_VOXELS)
         tiles = exact_tiles(shape, extent, executor.halo, most)
         largest = max(math.prod(tile.view.size) for tile in tiles)
-        return Layout(extent, None, tiles, 1, executor.bytes_at_peak(largest), 0, volume_bytes + 8 * largest)
+        return Layout(extent, None, tiles, 1, _pass_bytes(executor, largest), 0, volume_bytes + 8 * largest)
     try:
         grid = covering_grid(extent.size, patch_size, settings.patch_overlap, settings.min_coverage)
     except ValueError as error:
@@ -152,7 +152,7 @@ def lay_out(
     batch = min(_batch_size(settings, executor, voxels, budget), len(grid.locations))
     waiting = 4 * voxels * batch * 3  # patches cut out, a batch under way, the one before it
     return Layout(
-        extent, grid, (), batch, executor.bytes_at_peak(batch * voxels), slab_bytes(grid), volume_bytes + waiting
+        extent, grid, (), batch, _pass_bytes(executor, batch * voxels), slab_bytes(grid), volume_bytes + waiting
     )
 
 
@@ -191,6 +191,10 @@ def predict(
         box = tile.core.inside(triple(mr.shape))
         sct[box] = prediction[tile.of_view][tuple(slice(0, s.stop - s.start) for s in box)]
     return sct
+
+
+def _pass_bytes(executor: Executor, voxels: int) -> int:
+    return executor.bytes_at_peak(voxels) + executor.bytes_in_gaps(voxels)
 
 
 def _budget(settings: InferenceSettings, executor: Executor) -> float:

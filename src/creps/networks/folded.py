@@ -130,11 +130,16 @@ def _convolved(
     """A 3-D convolution.
 
     On a CPU oneDNN is called by its name: left to choose, torch gives a single small float32 patch to a loop that is
-    eight times slower (seen with torch 2.14).
+    eight times slower (seen with torch 2.14). Bfloat16 it refuses on a CPU without AVX-512.
     """
-    if x.device.type == "cpu" and torch.backends.mkldnn.is_available():
+    if x.device.type == "cpu" and torch.backends.mkldnn.is_available() and _knows(x.dtype):
         return torch.mkldnn_convolution(x, weight, bias, (padding,) * 3, stride, (1, 1, 1), 1)
     return functional.conv3d(x, weight, bias, stride, padding)
+
+
+def _knows(dtype: torch.dtype) -> bool:
+    """Whether oneDNN convolves that type on this CPU."""
+    return dtype == torch.float32 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def _doubled(x: torch.Tensor, size: torch.Size) -> torch.Tensor:
