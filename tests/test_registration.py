@@ -73,8 +73,9 @@ def test_a_pair_with_one_modality_is_found_to_a_tenth_of_a_millimetre(head):
 def test_the_same_pair_gives_the_same_transform(head):
     matrix, move = rigid((2, 1, -3), (4, 5, -6), middle(head.mr))
     moving = carried(head.ct, matrix, move)
-    once, again = (register_rigid(head.mr, moving).record() for _ in range(2))
-    assert once == again
+    once, again = (register_rigid(head.mr, moving) for _ in range(2))
+    assert (once.translation_mm, once.metric_after) == (again.translation_mm, again.metric_after)
+    assert once.record() == again.record()
 
 
 def test_moved_brings_the_image_back_onto_the_grid(head):
