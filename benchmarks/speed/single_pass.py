@@ -175,7 +175,7 @@ def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def against(runs: list[dict[str, Any]], way: str, name: str) -> dict[str, Any]:
-    """A way minus the median, patient by patient (means over runs), and the mean difference of each run."""
+    """A way minus the median: the mean, that of each run, and each patient's over the runs."""
     pairs = [[[one[name] for one in run["measures"][kind]] for kind in (way, REFERENCE)] for run in runs]
     pairs = [(own, median[: len(own)]) for own, median in pairs]
     own, median = np.mean([a for a, _ in pairs], axis=0), np.mean([b for _, b in pairs], axis=0)
@@ -186,6 +186,7 @@ def against(runs: list[dict[str, Any]], way: str, name: str) -> dict[str, Any]:
         "interval": None if interval is None else [round(interval.low, 4), round(interval.high, 4)],
         "p": compared.p_value,
         "runs": [round(float(np.mean(np.subtract(a, b))), 4) for a, b in pairs],
+        "patients": np.round(own - median, 4).tolist(),
     }
 
 
