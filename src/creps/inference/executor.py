@@ -62,6 +62,7 @@ class Executor:
     Attributes:
         device: Where it runs.
         precision: The one chosen.
+        network: What runs.
         halo: How far a voxel of the generator sees, in voxels; None if that is not known or not bounded.
     """
 
@@ -73,7 +74,7 @@ class Executor:
         if isinstance(generator, Generator) and not any(isinstance(m, nn.InstanceNorm3d) for m in generator.modules()):
             self.halo = generator.halo
             generator = FoldedGenerator(generator, torch.bfloat16 if self.precision == "bf16" else torch.float32)
-        self._network = generator.to(self.device).to(memory_format=torch.channels_last_3d).eval()
+        self.network = generator.to(self.device).to(memory_format=torch.channels_last_3d).eval()
 
     @torch.inference_mode()
     def start(self, patches: Array) -> Pending:
@@ -88,9 +89,9 @@ class Executor:
         if cuda:
             batch = batch.pin_memory()
         batch = batch.to(self.device, memory_format=torch.channels_last_3d, non_blocking=cuda)
-        bf16 = self.precision == "bf16" and not isinstance(self._network, FoldedGenerator)
+        bf16 = self.precision == "bf16" and not isinstance(self.network, FoldedGenerator)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
-            values = self._network(batch)[:, 0].float().to("cpu", non_blocking=cuda)
+            values = self.network(batch)[:, 0].float().to("cpu", non_blocking=cuda)
         copied = None
         if cuda:
             copied = torch.cuda.Event()
@@ -99,8 +100,8 @@ class Executor:
 
     def bytes_at_peak(self, voxels: int) -> int:
         """Memory of a forward pass over so many voxels; of a foreign network only its input and output are known."""
-        if isinstance(self._network, FoldedGenerator):
-            return self._network.bytes_at_peak(voxels)
+        if isinstance(self.network, FoldedGenerator):
+            return self.network.bytes_at_peak(voxels)
         return voxels * (4 * self._width * (2 if self.precision == "bf16" else 4) + 8)
 
     def bytes_in_gaps(self, voxels: int) -> int:
