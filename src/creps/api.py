@@ -9,6 +9,7 @@ from typing import Any
 from creps.checkpoint import Plan, load_model
 from creps.errors import SettingsError
 from creps.networks.generator import Generator
+from creps.pipeline.export import Exported, export
 from creps.pipeline.files import Wanted, synthesize_file
 from creps.pipeline.inputs import find_mr, target_paths
 from creps.pipeline.synthesize import Synthesis, synthesize
@@ -136,6 +137,18 @@ class Model:
         chosen = self.inference_settings(**settings)
         synthesize_file(self.plan, self.generator, mr, path, chosen, wanted, mask=body, progress=progress)
         return path
+
+    def export(self, target: Path | str, *, overwrite: bool = False) -> Exported:
+        """Write the network as ONNX, as ``creps export`` does: see `creps.pipeline.export.export`.
+
+        Args:
+            target: The file to write, ``.onnx``.
+            overwrite: Replace what is there.
+
+        Raises:
+            CrepsError: the target is there already, a package is missing, or ONNX Runtime's predictions differ.
+        """
+        return export(self.plan, self.generator, target, overwrite=overwrite)
 
 
 def load(folder: Path | str) -> Model:

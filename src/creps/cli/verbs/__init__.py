@@ -8,6 +8,7 @@ from creps import __version__
 from creps.cli.options import set_up_logging
 from creps.cli.verbs.demo import demo
 from creps.cli.verbs.evaluate import evaluate
+from creps.cli.verbs.export import export
 from creps.cli.verbs.phantom import phantom
 from creps.cli.verbs.prepare import prepare
 from creps.cli.verbs.settings import settings
@@ -25,6 +26,7 @@ creps prepare MR/ CT/ -o COHORT                     folders, a CSV table or DICO
 creps train COHORT -o RUN                           a cohort: a model
 creps synthesize RUN/model mr.nii.gz -o sct.nii.gz  an MR: its synthetic CT
 creps evaluate sct.nii.gz ct.nii.gz                 an sCT and the true CT: how far apart
+creps export RUN/model -o model.onnx                a model: its network for other programs
 """
 
 
@@ -41,5 +43,5 @@ def creps(ctx: click.Context, quiet: bool, verbose: bool) -> None:
     set_up_logging(quiet, verbose)
 
 
-for verb in (demo, phantom, prepare, train, synthesize, evaluate, settings):
+for verb in (demo, phantom, prepare, train, synthesize, evaluate, export, settings):
     creps.add_command(verb)

@@ -1,0 +1,30 @@
+"""``creps export``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from creps.cli.options import PATH
+
+__all__ = ["export"]
+
+
+@click.command()
+@click.argument("model", type=PATH)
+@click.option("-o", "--output", type=PATH, required=True, help="ONNX file to write.")
+@click.option("--overwrite", is_flag=True, help="Replace what is there.")
+@click.pass_context
+def export(ctx: click.Context, model: Path, output: Path, overwrite: bool) -> None:
+    """Write the network of MODEL as ONNX, for programs without PyTorch.
+
+    Its predictions are compared with PyTorch's before the file gets its name. The file's metadata say how MRs are
+    prepared for it. Needs pip install 'creps[export]'.
+    """
+    from creps.api import load
+
+    exported = load(model).export(output, overwrite=overwrite)
+    if not ctx.obj["quiet"]:
+        click.echo(f"Largest difference between ONNX Runtime and PyTorch: {exported.difference_hu:.2g} HU", err=True)
+    click.echo(exported.path)
