@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ import psutil
 import torch
 
 from creps.io.atomic import write_json
-from creps.provenance import provenance
+from creps.provenance import installed_version, provenance
 
 __all__ = ["HERE", "Peak", "machine", "medians", "save", "timed"]
 
@@ -101,7 +100,7 @@ def machine() -> dict[str, Any]:
         "bf16_units": sorted(_flags() & {"amx_bf16", "avx512_bf16"}),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "load_before": round(psutil.getloadavg()[0], 2),
-        "peers": {name: _version(name) for name in PEERS},
+        "peers": {name: installed_version(name) for name in PEERS},
     }
 
 
@@ -123,10 +122,3 @@ def _processor() -> str:
     lines = info.read_text().splitlines() if info.is_file() else []
     named = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
     return named or platform.processor()
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

@@ -14,7 +14,6 @@ The public surface loads on first use, so that ``import creps`` stays light::
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -28,10 +27,7 @@ if TYPE_CHECKING:
     from creps.settings import Settings, load_settings
     from creps.volume import Volume
 
-try:
-    __version__ = version("creps")
-except PackageNotFoundError:  # a source tree that is not installed
-    __version__ = "0+unknown"
+    __version__: str
 
 __all__ = [
     "Cohort",
@@ -70,6 +66,10 @@ _HOME = {
 def __getattr__(name: str) -> Any:
     if name in _HOME:
         return getattr(import_module(_HOME[name]), name)
+    if name == "__version__":
+        from creps.provenance import installed_version
+
+        return installed_version("creps") or "0+unknown"  # a source tree that is not installed
     raise AttributeError(f"module 'creps' has no attribute '{name}'")
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import hashlib
 import platform
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-__all__ = ["NOTICE", "provenance", "sha256_file"]
+__all__ = ["NOTICE", "installed_version", "provenance", "sha256_file"]
 
 NOTICE = "Synthetic CT for research. Not for diagnosis. Not a medical device."
 
@@ -18,10 +17,11 @@ PACKAGES = ("creps", "torch", "torchvision", "lightning", "numpy", "scipy", "sci
 
 def provenance() -> dict[str, Any]:
     """Versions, machine and time as plain JSON values; nothing about the patient or the user."""
+    versions = {name: installed_version(name) or "not installed" for name in PACKAGES}
     return {
         "notice": NOTICE,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
+        "versions": {"python": platform.python_version(), **versions},
         "machine": {"system": platform.system(), "architecture": platform.machine()},
     }
 
@@ -32,8 +32,11 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _version(package: str) -> str:
+def installed_version(package: str) -> str | None:
+    """Of a package, None if it is not installed."""
+    from importlib.metadata import PackageNotFoundError, version  # takes longer than all else of `import creps`
+
     try:
         return version(package)
     except PackageNotFoundError:
-        return "not installed"
+        return None

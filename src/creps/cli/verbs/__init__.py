@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import click
 
-from creps import __version__
 from creps.cli.options import set_up_logging
 from creps.cli.verbs.demo import demo
 from creps.cli.verbs.evaluate import evaluate
@@ -33,7 +32,7 @@ creps export RUN/model -o model.onnx                a model: its network for oth
 @click.group(
     help=HELP, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}, epilog=NOTICE
 )
-@click.version_option(__version__, prog_name="creps")
+@click.version_option(package_name="creps", prog_name="creps")
 @click.option("-q", "--quiet", is_flag=True, help="Only warnings and errors.")
 @click.option("-v", "--verbose", is_flag=True, help="Details as well.")
 @click.pass_context
