@@ -12,7 +12,7 @@ from torch import nn
 
 from creps.checkpoint import build_generator
 from creps.data.patches import PatchLocation, covering_grid
-from creps.device import resolve_precision
+from creps.device import emulated_bf16, resolve_precision
 from creps.errors import ModelError, SettingsError
 from creps.inference.aggregation import slab_bytes
 from creps.inference.executor import Executor
@@ -259,3 +259,6 @@ def test_bf16_is_chosen_only_where_there_are_units_for_it(monkeypatch, flags, ch
     assert resolve_precision("bf16", torch.device("cpu")) == "bf16"
     assert resolve_precision("fp32", torch.device("cpu")) == "fp32"
     assert resolve_precision("auto", torch.device("mps")) == "fp32"
+    assert (emulated_bf16("bf16", torch.device("cpu")) is None) == (chosen == "bf16")
+    assert all(emulated_bf16(name, torch.device("cpu")) is None for name in ("auto", "fp32"))
+    assert emulated_bf16("bf16", torch.device("cuda")) is None

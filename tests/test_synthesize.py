@@ -255,3 +255,11 @@ def test_a_model_keeps_what_its_training_mrs_were_like(cohort, tmp_path):
         trained_on.synthesize(giant)
     refused = trained_on.synthesize(giant, force=True).gate.refusals
     assert "size" in {finding.check for finding in refused}
+
+
+@pytest.mark.parametrize(("precision", "warned"), [("bf16", True), ("fp32", False), ("auto", False)])
+def test_bf16_without_units_for_it_is_warned_of(monkeypatch, caplog, precision, warned):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    synthesize(plan(), Identity(), ball_head(0)[0], InferenceSettings(precision=precision, device="cpu"))
+    assert ("no units for bfloat16" in caplog.text) == warned

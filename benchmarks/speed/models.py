@@ -44,5 +44,6 @@ def model(chosen: Settings, folder: Path | None = None) -> Model:
         patch_size=sampling.patch_size,
         inference=chosen.inference,
     )
-    save_model(folder, plan, generator(chosen.generator.width))
+    folder.mkdir(parents=True, exist_ok=True)
+    save_model(folder, generator(chosen.generator.width).state_dict(), plan)
     return load(folder)

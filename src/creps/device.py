@@ -8,7 +8,7 @@ import torch
 
 from creps.errors import SettingsError
 
-__all__ = ["resolve_device", "resolve_precision"]
+__all__ = ["emulated_bf16", "resolve_device", "resolve_precision"]
 
 
 def resolve_device(name: str) -> torch.device:
@@ -49,3 +49,10 @@ def resolve_precision(name: str, device: torch.device) -> Literal["bf16", "fp32"
     else:
         units = False
     return "bf16" if units else "fp32"
+
+
+def emulated_bf16(name: str, device: torch.device) -> str | None:
+    """A warning if that precision is asked of a CPU that has no units for it, as a model from elsewhere may do."""
+    if device.type != "cpu" or name != "bf16" or resolve_precision("auto", device) == "bf16":
+        return None
+    return "this CPU has no units for bfloat16 and takes tens of times longer with it: set precision to auto or fp32"

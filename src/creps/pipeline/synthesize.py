@@ -12,7 +12,7 @@ import numpy as np
 from torch import nn
 
 from creps.checkpoint import Plan
-from creps.device import resolve_device
+from creps.device import emulated_bf16, resolve_device
 from creps.inference.executor import Executor
 from creps.inference.prediction import MARGIN_MM, Layout, lay_out, predict
 from creps.io.dicom.acquisition import Acquisition
@@ -106,6 +106,8 @@ def synthesize(
     target = _target(mr, prepared.grid, grid, spacing_mm, acquisition)
     _warn(name, gate, mr, grid)
     executor = Executor(generator, resolve_device(settings.device), settings.precision)
+    if slow := emulated_bf16(settings.precision, executor.device):
+        log.warning("%s (--inference.precision)", slow)
     layout = _layout(plan, executor, prepared, settings)
     sct_hu = _in_hu(plan, prepared, predict(executor, prepared.array, layout, settings, progress))
     sct = bring_onto(prepared.grid.with_array(sct_hu), target, AIR_HU)  # beyond a crop is air, not the edge drawn out

@@ -14,7 +14,7 @@ from lightning.fabric import Fabric
 
 from creps.data.cohort import Cohort
 from creps.data.workers import free_bytes
-from creps.device import resolve_precision
+from creps.device import emulated_bf16, resolve_precision
 from creps.errors import SettingsError, TrainingError
 from creps.figures import curves_figure
 from creps.losses.creps import CrepsLoss
@@ -210,6 +210,8 @@ def _say_what_runs(
     log.info("memory of a step: %s; %s has %.0f GB free", memory.estimate.describe(), fabric.device, memory.free / 1e9)
     if memory.estimate.total > memory.free:
         log.warning("this may not fit into memory. %s", memory.remedy)
+    if slow := emulated_bf16(training.precision, fabric.device):
+        log.warning("%s (--training.precision)", slow)
     if not (cohort.cases("mr", "validation") and cohort.cases("ct", "validation")):
         log.warning("the cohort has no validation cases: scores and pictures are of training cases")
     if settings.simulation.weight > 0 and fabric.device.type == "cuda" and training.workers == 0:
