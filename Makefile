@@ -13,8 +13,9 @@ DEMO   ?= demo
 demo: $(VENV)/installed
 	$(BIN)/creps demo -o $(DEMO)
 
+# A process for each core: most tests use one core, and torch's own threads would only get into each other's way.
 test: $(VENV)/installed-dev lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

@@ -15,7 +15,7 @@ from creps.data.patches import PatchLocation, covering_grid
 from creps.device import emulated_bf16, resolve_precision
 from creps.errors import ModelError, SettingsError
 from creps.inference.aggregation import slab_bytes
-from creps.inference.executor import Executor
+from creps.inference.executor import Executor, Pending
 from creps.inference.idle import without_idle_patches
 from creps.inference.prediction import lay_out, predict
 from creps.inference.sliding_window import predict_patches
@@ -262,3 +262,15 @@ def test_bf16_is_chosen_only_where_there_are_units_for_it(monkeypatch, flags, ch
     assert (emulated_bf16("bf16", torch.device("cpu")) is None) == (chosen == "bf16")
     assert all(emulated_bf16(name, torch.device("cpu")) is None for name in ("auto", "fp32"))
     assert emulated_bf16("bf16", torch.device("cuda")) is None
+
+
+@pytest.mark.parametrize("bad", [[float("nan")], [float("inf")], [float("inf"), float("-inf")]])
+def test_values_that_are_not_finite_are_found_wherever_they_are(bad):
+    values = torch.ones(1, 8, 9, 10)
+    values.view(-1)[11 : 11 + len(bad)] = torch.tensor(bad)
+    with pytest.raises(ModelError, match="not finite"):
+        Pending(values, None).result()
+
+
+def test_large_finite_values_are_finite():
+    assert Pending(torch.full((1, 8, 8, 8), 3e38), None).result().max() > 2e38

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import torch
 from models import generator, model, settings
-from timing import medians, save
+from timing import HERE, medians, save
 from volumes import mr_volume
 
 from creps.data.patches import read_patch
@@ -35,15 +35,6 @@ from creps.inference.prediction import Layout, lay_out, predict
 from creps.io.itk import write_volume
 from creps.preprocessing.preparation import Prepared, prepare_mr
 from creps.settings import Settings
-
-PARTS = {
-    "creps.api": ("load_model",),
-    "creps.io.itk": (),
-    "creps.pipeline.inputs:MrInput": ("read",),
-    "creps.pipeline.synthesize": ("prepare_mr", "examine", "predict", "bring_onto"),
-    "creps.pipeline.files": ("write_volume", "synthesis_figure"),
-}
-"""Where `creps synthesize` looks its steps up."""
 
 
 def cases(preset: str, width: int, patch: list[int]) -> dict[str, Settings]:
@@ -131,7 +122,8 @@ def fixed(preset: str, width: int, patch: list[int], rounds: int) -> dict[str, A
         write_volume(mr_volume(preset), folder / "mr.nii.gz")
         found = []
         for number in range(rounds + 1):
-            command = [sys.executable, __file__, "--clock", str(folder), str(number)]
+            names = ("model", "mr.nii.gz", f"sct{number}.nii.gz")
+            command = [sys.executable, str(HERE / "case_clock.py"), *(str(folder / name) for name in names)]
             started = time.perf_counter()
             output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
             total = time.perf_counter() - started
@@ -144,43 +136,7 @@ def fixed(preset: str, width: int, patch: list[int], rounds: int) -> dict[str, A
     return parts
 
 
-def clocked(folder: Path, number: str) -> None:
-    """``creps synthesize`` in this process, its steps timed."""
-    import importlib
-
-    seconds: dict[str, float] = {}
-    started = time.perf_counter()
-    found = []
-    for place, names in PARTS.items():
-        module, _, owner = place.partition(":")
-        found += [
-            (getattr(importlib.import_module(module), owner) if owner else importlib.import_module(module), names)
-        ]
-    seconds["start: imports"] = time.perf_counter() - started
-    for owner, names in found:
-        for name in names:
-            original = getattr(owner, name)
-
-            def measured(*arguments: Any, original: Any = original, name: str = name, **options: Any) -> Any:
-                began = time.perf_counter()
-                try:
-                    return original(*arguments, **options)
-                finally:
-                    seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - began
-
-            setattr(owner, name, measured)
-    from creps.cli import main as cli
-
-    sys.argv = ["creps", "-q", "synthesize", str(folder / "model"), str(folder / "mr.nii.gz")]
-    sys.argv += ["-o", str(folder / f"sct{number}.nii.gz")]
-    cli()
-    print(json.dumps(seconds))
-
-
 def main() -> None:
-    if sys.argv[1:2] == ["--clock"]:
-        clocked(Path(sys.argv[2]), sys.argv[3])
-        return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", choices=["brain", "pelvis"], default="brain")
     parser.add_argument("--width", type=int, default=8)
