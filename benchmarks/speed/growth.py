@@ -6,7 +6,7 @@
 
 Time is fitted against the voxels that the network sees, and against those of the volume: a grid of overlapping
 patches has a rim, whose share falls as the volume grows. The generator has one residual block, so that the loop
-weighs more than it usually does. Writes ``results/growth.json``.
+weighs more than it usually does. Memory is that of a process of its own. Writes ``results/growth.json``.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ import argparse
 from typing import Any
 
 import numpy as np
+from memory import in_a_process
 from models import generator, settings
-from timing import Peak, medians, save
+from timing import medians, save
 from volumes import mr_volume
 
 from creps.inference.executor import Executor
@@ -34,7 +35,7 @@ def line(x: list[float], y: list[float]) -> dict[str, float]:
     return {
         "slope": float(f"{slope:.4g}"),
         "intercept": float(f"{intercept:.4g}"),
-        "r2": round(1 - residual / spread, 5),
+        "r2": round(float(1 - residual / spread), 5),
         "farthest_off": round(float(np.abs(fitted / np.array(y) - 1).max()), 3),
     }
 
@@ -50,7 +51,7 @@ def main() -> None:
     executor = Executor(generator(chosen.width, residual_blocks=1))
     for fusion in ("upper_median", "single"):
         inference = settings("brain", chosen.width, chosen.patch, fusion=fusion, extent="volume").inference
-        layouts, runs, grown = {}, {}, {}
+        layouts, runs = {}, {}
         for times, shape in SHAPES.items():
             part = np.ascontiguousarray(mr[tuple(slice(0, n) for n in shape)])
             body = np.ones(shape, dtype=bool)
@@ -60,16 +61,15 @@ def main() -> None:
         runs["x 1"]()  # warms up
         rows = medians(runs, chosen.rounds, reference="x 1", warm_up=False)
         for times, layout in layouts.items():
-            with Peak() as peak:
-                runs[f"x {times}"]()
-            grown[times] = peak.grown / 1e6
             record = layout.record()
+            row = {"shape": SHAPES[times], "patch": chosen.patch, "fusion": fusion}
+            taken = in_a_process(chosen.width, row)
             rows[f"x {times}"] |= {
                 "voxels": int(np.prod(SHAPES[times])),
                 "voxels_seen": record["voxels"],
                 "pieces": record["count"],
-                "peak_mb": round(grown[times], 1),
-                "estimate_mb": round(layout.total_bytes / 1e6, 1),
+                "peak_mb": taken["peak_mb"],
+                "estimate_mb": taken["estimate_mb"],
             }
         seconds = [row["seconds"] for row in rows.values()]
         megavoxels = [row["voxels"] / 1e6 for row in rows.values()]
@@ -77,7 +77,7 @@ def main() -> None:
         fits = {
             "seconds by million voxels seen": line(seen, seconds),
             "seconds by million voxels": line(megavoxels, seconds),
-            "peak MB by million voxels": line(megavoxels, list(grown.values())),
+            "peak MB by million voxels": line(megavoxels, [row["peak_mb"] for row in rows.values()]),
         }
         found[fusion] = {"rows": rows, "fits": fits}
         for name, row in rows.items():

@@ -71,17 +71,24 @@ def measured(width: int, row: dict[str, Any], results: Any) -> None:
     )
 
 
+def in_a_process(width: int, row: dict[str, Any]) -> dict[str, Any]:
+    """`measured` in a process of its own: nothing that was freed before hides what is taken."""
+    context = multiprocessing.get_context("spawn")
+    results = context.Queue()
+    process = context.Process(target=measured, args=(width, row, results))
+    process.start()
+    found: dict[str, Any] = results.get()
+    process.join()
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--width", type=int, default=8)
     width = parser.parse_args().width
-    context, rows = multiprocessing.get_context("spawn"), {}
+    rows = {}
     for name, row in ROWS.items():
-        results = context.Queue()
-        process = context.Process(target=measured, args=(width, row, results))
-        process.start()
-        rows[name] = found = results.get()
-        process.join()
+        rows[name] = found = in_a_process(width, row)
         print(
             f"  {name:32s} peak {found['peak_mb']:5.0f} MB, estimate {found['estimate_mb']:5.0f} MB:"
             f" {found['ratio']:.2f}  ({found['pieces']} pieces, slab {found['slab_mb']:.0f} MB)",
