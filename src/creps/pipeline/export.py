@@ -57,14 +57,16 @@ def export(plan: Plan, generator: Generator, target: Path | str, *, overwrite: b
         overwrite: Replace what is there.
 
     Raises:
-        OutputExistsError: `target` is there already.
+        OutputExistsError: `target` is there already, or is a folder.
         SettingsError: `target` is no ``.onnx`` file, or the packages of the extra ``export`` are not installed.
         ModelError: ONNX Runtime's predictions differ by more than `LARGEST_DIFFERENCE_HU`; nothing is written.
     """
     target = Path(target)
     if target.suffix.lower() != ".onnx":
         raise SettingsError(f"{target} is not the name of an ONNX file.", "Name a file that ends in .onnx.")
-    if target.is_dir() or (target.exists() and not overwrite):
+    if target.is_dir():
+        raise OutputExistsError(f"{target} is a folder.", "Name a file.")
+    if target.exists() and not overwrite:
         raise OutputExistsError(f"{target} is already there.", "Add --overwrite, or name another file with -o.")
     missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if importlib.util.find_spec(name) is None]
     if missing:
