@@ -8,7 +8,9 @@ For the environment of `requirements.txt`. Every loop goes from the prepared MR 
 those of each tool around the network as one first writes it: float32, PyTorch's default layout, norms as layers
 (of MONAI's ``sw_batch_size``, which has no default, 1 and 4). **Same** are the precision and the memory format that
 creps chooses on this machine. **creps' network** is creps' folded one within MONAI's loop: what remains is the loop.
-``--scale 2`` takes every second voxel and half the patch: the same number of patches, an eighth of the work.
+``--scale 2`` takes every second voxel and half the patch: the same number of patches, an eighth of the work. Take
+``--width 24`` for the pelvis then: narrower, its patches are so small that torch convolves them one at a time in a
+loop that is several times slower, which none is at full size.
 Writes ``results/peers-PRESET.json``.
 """
 
