@@ -60,7 +60,8 @@ def test_the_file_says_what_it_is_and_what_to_do_with_it(tiny_settings, tmp_path
     said = {entry.key: entry.value for entry in model.metadata_props}
     assert "Not for diagnosis" in said["notice"]
     assert said["weights_sha256"] == "of no file"
-    assert said["halo_voxels"] == str(generator.halo)
+    assert int(said["halo_voxels"]) in (generator.halo, generator.halo + 1)
+    assert int(said["halo_voxels"]) % 2 == 0
     assert json.loads(said["spacing_mm"]) == [4.0, 4.0, 4.0]
     assert Plan.model_validate_json(said["plan"]).generator == plan.generator
     assert (model.producer_name, model.producer_version) == ("creps", creps.__version__)
@@ -77,10 +78,26 @@ def test_exporting_leaves_the_generator_as_it_was(tiny_settings, tmp_path):
 
 
 def test_predictions_that_differ_are_refused_and_nothing_is_written(tiny_settings, tmp_path, monkeypatch):
-    monkeypatch.setattr(room, "_difference_hu", lambda *_: float("nan"))
+    monkeypatch.setattr(room, "_difference_hu", lambda *_: 0.2)
     with pytest.raises(ModelError, match="nothing was written"):
         export(*plan_and_generator(tiny_settings), tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_model_that_returns_nan_is_refused(tiny_settings, tmp_path):
+    plan, generator = plan_and_generator(tiny_settings)
+    with torch.no_grad():
+        generator.head[1].weight.fill_(float("nan"))
+    with pytest.raises(ModelError, match="not finite"):
+        export(plan, generator, tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_random_state_of_the_caller_stays(tiny_settings, tmp_path):
+    plan, generator = plan_and_generator(tiny_settings)
+    before = torch.random.get_rng_state()
+    export(plan, generator, tmp_path / "model.onnx")
+    assert torch.equal(before, torch.random.get_rng_state())
 
 
 def test_the_comparison_sees_weights_that_differ(tiny_settings, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+import creps as package
 from creps.cli.options import set_up_logging
 from creps.cli.verbs.demo import demo
 from creps.cli.verbs.evaluate import evaluate
@@ -29,10 +30,18 @@ creps export RUN/model -o model.onnx                a model: its network for oth
 """
 
 
+def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        click.echo(f"creps, version {package.__version__}")
+        ctx.exit()
+
+
 @click.group(
     help=HELP, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}, epilog=NOTICE
 )
-@click.version_option(package_name="creps", prog_name="creps")
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version and exit."
+)
 @click.option("-q", "--quiet", is_flag=True, help="Only warnings and errors.")
 @click.option("-v", "--verbose", is_flag=True, help="Details as well.")
 @click.pass_context
