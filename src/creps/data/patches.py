@@ -107,7 +107,7 @@ class CoveringGrid:
         """(D, H, W) of the original volume: the number of patches over each voxel."""
         along = []
         for axis, part in enumerate(self.original.slices):
-            count = np.zeros(self.padded_shape[axis], dtype=np.int16)
+            count = np.zeros(self.padded_shape[axis], dtype=np.int32)
             for i in range(self.counts[axis]):
                 count[i * self.stride[axis] :][: self.patch_size[axis]] += 1
             along.append(count[part])

@@ -47,9 +47,9 @@ def export(plan: Plan, generator: Generator, target: Path | str, *, overwrite: b
     """Write a model as ONNX and compare what ONNX Runtime makes of it with what PyTorch does.
 
     The file maps ``mr`` (batch, 1, depth, rows, columns) in network units to ``sct`` of the same shape, in float32, for
-    any size of at least 2 voxels per axis. Odd sizes are shifted by half a voxel at half resolution: synthesis pads to even
-    ones. What is around the network (resampling, scaling, patches, fusion) is not in it; its metadata has the plan that
-    says how.
+    any size of at least 2 voxels per axis; synthesis pads odd sizes to even ones, where half resolution falls on the
+    same voxels. What is around the network (resampling, scaling, patches, fusion) is not in it; its metadata has the
+    plan that says how.
 
     Args:
         plan: Of the model.
