@@ -103,7 +103,7 @@ class CoveringGrid:
         return tuple(location.moved([-n for n in self.pad_before]) for location in self.locations)
 
     @cached_property
-    def coverage_map(self) -> npt.NDArray[np.int16]:
+    def coverage_map(self) -> npt.NDArray[np.int32]:
         """(D, H, W) of the original volume: the number of patches over each voxel."""
         along = []
         for axis, part in enumerate(self.original.slices):
