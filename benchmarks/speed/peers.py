@@ -7,7 +7,8 @@
 For the environment of `requirements.txt`. Every loop goes from the prepared MR to the fused volume. **Defaults** are
 those of each tool around the network as one first writes it: float32, PyTorch's default layout, norms as layers
 (of MONAI's ``sw_batch_size``, which has no default, 1 and 4). **Same** are the precision and the memory format that
-creps chooses on this machine. **creps' network** is creps' folded one within MONAI's loop: what remains is the loop.
+creps chooses on this machine. Peers predict the whole volume: creps' rows of the **body** predict less, which is a
+gain of cropping and not of the loop. **creps' network** is creps' folded one within MONAI's loop: what remains is the loop.
 ``--scale 2`` takes every second voxel and half the patch: the same number of patches, an eighth of the work. Take
 ``--width 24`` for the pelvis then: narrower, its patches are so small that torch convolves them one at a time in a
 loop that is several times slower, which none is at full size.
@@ -41,14 +42,15 @@ from creps.volume import Array
 Loop = Callable[[], Array]
 """Predicts the volume: (D, H, W) in network units."""
 
-BASE = "creps, upper median"
-WAYS = {
-    BASE: {},
-    "creps, upper median over the body": {"extent": "body"},
-    "creps, mean": {"fusion": "mean"},
-    "creps, single pass": {"fusion": "single"},
-    "creps, single pass over the body": {"fusion": "single", "extent": "body"},
+BASE = "creps, upper median, whole volume"
+WAYS: dict[str, dict[str, str]] = {
+    BASE: {"fusion": "upper_median", "extent": "volume"},
+    "creps, mean, whole volume": {"fusion": "mean", "extent": "volume"},
+    "creps, single pass, whole volume": {"fusion": "single", "extent": "volume"},
+    "creps, median, body": {"fusion": "median", "extent": "body"},
+    "creps, single pass, body": {"fusion": "single", "extent": "body"},
 }
+"""Like for like with the peers are the rows of the whole volume; those of the body predict less."""
 FORMATS = {"defaults": torch.contiguous_format, "same": torch.channels_last_3d}
 
 
@@ -142,8 +144,11 @@ def measured(preset: str, scale: int, width: int, rounds: int) -> dict[str, Any]
         name: lambda name=name, one=one: predict(executor, mr, layouts[name], one.inference)
         for name, one in own.items()
     }
+    for name, layout in layouts.items():
+        whole = layout.extent.size == mr.shape
+        assert whole == (own[name].inference.extent == "volume"), name  # noqa: S101 - or the row is not what it says
     others, networks = peers(width, mr, patch, executor)
-    check(runs["creps, mean"](), {name: run() for name, run in others.items()})
+    check(runs["creps, mean, whole volume"](), {name: run() for name, run in others.items()})
     counts = {name: (network.forwards, network.voxels) for name, network in networks.items()}
     counts |= {name: (layout.record()["count"], layout.record()["voxels"]) for name, layout in layouts.items()}
     timed: dict[str, Callable[[], object]] = {**runs, **others, "bare forwards": bare(executor, mr, layouts[BASE])}
@@ -185,7 +190,7 @@ def main() -> None:
     found = measured(chosen.preset, chosen.scale, chosen.width, chosen.rounds)
     for name, row in found["rows"].items():
         print(
-            f"{name:36s}{row['seconds']:8.2f} s{row['times_reference']:8.3f} x {row.get('forwards', ''):>5} forwards"
+            f"{name:40s}{row['seconds']:8.2f} s{row['times_reference']:8.3f} x {row.get('forwards', ''):>5} forwards"
             f"{row.get('voxels_per_voxel', '')!s:>7} voxels each"
         )
     given = {"preset": chosen.preset, "scale": chosen.scale, "width": chosen.width}
