@@ -193,14 +193,14 @@ def test_the_brain_presets_patches():
 class Counting(nn.Module):
     """Adds 1 to its input, cannot hold more than `most` patches."""
 
-    def __init__(self, most=99):
+    def __init__(self, most=99, error=None):
         super().__init__()
-        self.most, self.batches = most, []
+        self.most, self.batches, self.error = most, [], error or torch.OutOfMemoryError("CUDA out of memory")
 
     def forward(self, x):
         self.batches.append(len(x))
         if len(x) > self.most:
-            raise torch.OutOfMemoryError("CUDA out of memory")
+            raise self.error
         return x + 1
 
 
@@ -215,6 +215,21 @@ def test_a_batch_that_does_not_fit_is_halved(caplog):
     assert "going on with 2" in caplog.text
     with pytest.raises(ModelError, match="does not fit into the device's memory"):
         list(predict_patches(Executor(Counting(most=0), precision="fp32"), mr, places, batch_size=8))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), RuntimeError("MPS backend out of memory"), RuntimeError("CUDNN_STATUS_ALLOC_FAILED")],
+    ids=["numpy", "MPS", "cuDNN"],
+)
+def test_other_words_for_too_little_memory_are_understood(error):
+    network, mr = Counting(most=2, error=error), np.ones((12, 8, 8), np.float32)
+    places = covering_grid(mr.shape, (4, 4, 4)).places
+    executor = Executor(network, precision="fp32")
+    assert len(list(predict_patches(executor, mr, places, batch_size=4))) == len(places)
+    network.error = RuntimeError("something else")
+    with pytest.raises(RuntimeError, match="something else"):
+        list(predict_patches(executor, mr, places, batch_size=4))
 
 
 def test_every_patch_goes_through_the_network_once():

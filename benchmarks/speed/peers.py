@@ -8,11 +8,11 @@ For the environment of `requirements.txt`. Every loop goes from the prepared MR 
 those of each tool around the network as one first writes it: float32, PyTorch's default layout, norms as layers
 (of MONAI's ``sw_batch_size``, which has no default, 1 and 4). **Same** are the precision and the memory format that
 creps chooses on this machine. Peers predict the whole volume: creps' rows of the **body** predict less, which is a
-gain of cropping and not of the loop. **creps' network** is creps' folded one within MONAI's loop: what remains is the loop.
+gain of cropping and not of the loop. **creps' network** is creps' folded one within MONAI's loop.
 ``--scale 2`` takes every second voxel and half the patch: the same number of patches, an eighth of the work. Take
 ``--width 24`` for the pelvis then: narrower, its patches are so small that torch convolves them one at a time in a
 loop that is several times slower, which none is at full size.
-Writes ``results/peers-PRESET.json``.
+Writes ``results/peers-PRESET.json``; ratios are medians of those within a round, to each way of creps.
 """
 
 from __future__ import annotations
@@ -144,39 +144,44 @@ def measured(preset: str, scale: int, width: int, rounds: int) -> dict[str, Any]
         name: lambda name=name, one=one: predict(executor, mr, layouts[name], one.inference)
         for name, one in own.items()
     }
-    for name, layout in layouts.items():
-        whole = layout.extent.size == mr.shape
-        assert whole == (own[name].inference.extent == "volume"), name  # noqa: S101 - or the row is not what it says
+    for name, one in own.items():
+        chosen = (one.inference.fusion, one.inference.extent)
+        assert chosen == (WAYS[name]["fusion"], WAYS[name]["extent"]), name  # noqa: S101 - or a row is not what it says
     others, networks = peers(width, mr, patch, executor)
-    check(runs["creps, mean, whole volume"](), {name: run() for name, run in others.items()})
+    check(mr, patch)
+    for run in {**runs, **others}.values():  # warms up; the peers' networks count
+        run()
     counts = {name: (network.forwards, network.voxels) for name, network in networks.items()}
     counts |= {name: (layout.record()["count"], layout.record()["voxels"]) for name, layout in layouts.items()}
     timed: dict[str, Callable[[], object]] = {**runs, **others, "bare forwards": bare(executor, mr, layouts[BASE])}
-    rows = medians(timed, rounds, reference=BASE, warm_up=False)
+    rows = medians(timed, rounds, reference=BASE, warm_up=False, against=tuple(WAYS))
     for name, (forwards, voxels) in counts.items():
         rows[name] |= {"forwards": forwards, "voxels": voxels, "voxels_per_voxel": round(voxels / mr.size, 2)}
     return {"shape": list(mr.shape), "patch": patch, "precision": executor.precision, "rows": rows}
 
 
-def check(mean: Array, others: dict[str, Array]) -> None:
-    """All average the same network's patches, on grids that differ: they agree but for the patches' edges.
+class Pointwise(nn.Module):
+    """A network whose output any right loop must give exactly: no voxel sees another, and so no patch's edge."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Any shape."""
+        return 2 * x + 1
+
+
+def check(mr: Array, patch: list[int]) -> None:
+    """That every loop puts every prediction where it belongs; real networks see patches' edges, and grids differ.
 
     Raises:
-        AssertionError: they do not.
+        AssertionError: one does not.
     """
-    for name, other in others.items():
-        off = float(np.median(np.abs(other - mean))) / float(np.ptp(mean))
-        if other.shape != mean.shape or off > 0.01:
-            raise AssertionError(f"{name} is not the same prediction: {off:.3f} of the range off")
-
-
-def ratios(rows: dict[str, dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """Peer → its seconds over those of each way of creps."""
-    return {
-        peer: {way: round(row["seconds"] / rows[way]["seconds"], 2) for way in WAYS}
-        for peer, row in rows.items()
-        if peer not in WAYS
-    }
+    for name, (run, batch) in PEERS.items():
+        np.testing.assert_allclose(run(Pointwise(), mr, patch, batch), 2 * mr + 1, atol=1e-5, err_msg=name)
+    executor = Executor(Pointwise(), torch.device("cpu"), "fp32")
+    for fusion in ("upper_median", "mean"):
+        chosen = settings("brain", 8, patch, fusion=fusion, extent="volume")
+        body, spacing = np.ones(mr.shape, dtype=bool), (1.0, 1.0, 1.0)
+        layout = lay_out(mr.shape, spacing, body, chosen.sampling.patch_size, executor, chosen.inference)
+        np.testing.assert_allclose(predict(executor, mr, layout, chosen.inference), 2 * mr + 1, atol=1e-5)
 
 
 def main() -> None:
@@ -194,7 +199,7 @@ def main() -> None:
             f"{row.get('voxels_per_voxel', '')!s:>7} voxels each"
         )
     given = {"preset": chosen.preset, "scale": chosen.scale, "width": chosen.width}
-    save(f"peers-{chosen.preset}", **given, **found, ratios=ratios(found["rows"]))
+    save(f"peers-{chosen.preset}", **given, **found)
 
 
 if __name__ == "__main__":

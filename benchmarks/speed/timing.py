@@ -7,7 +7,7 @@ import platform
 import statistics
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -35,11 +35,17 @@ def timed(run: Callable[[], object]) -> float:
 
 
 def medians(
-    alternatives: Mapping[str, Callable[[], object]], rounds: int, *, reference: str, warm_up: bool = True
+    alternatives: Mapping[str, Callable[[], object]],
+    rounds: int,
+    *,
+    reference: str,
+    warm_up: bool = True,
+    against: Sequence[str] = (),
 ) -> dict[str, dict[str, Any]]:
     """Name → median, least and most seconds, and ratios to the reference.
 
     `times_reference` is the median over rounds of the ratio within a round: what slows a whole round down cancels.
+    `times` are the same to each of `against`.
     """
     if warm_up:
         for run in alternatives.values():
@@ -49,13 +55,18 @@ def medians(
         names = list(alternatives)
         for name in names[number % len(names) :] + names[: number % len(names)]:
             seconds[name].append(timed(alternatives[name]))
+
+    def ratio(name: str, other: str) -> float:
+        return round(statistics.median(a / b for a, b in zip(seconds[name], seconds[other], strict=True)), 3)
+
     return {
         name: {
             "seconds": round(statistics.median(own), 4),
             "least": round(min(own), 4),
             "most": round(max(own), 4),
-            "times_reference": round(statistics.median(a / b for a, b in zip(own, seconds[reference], strict=True)), 3),
+            "times_reference": ratio(name, reference),
             "rounds": rounds,
+            **({"times": {other: ratio(name, other) for other in against}} if against else {}),
         }
         for name, own in seconds.items()
     }

@@ -97,12 +97,12 @@ class Executor:
         batch = batch.to(self.device, memory_format=torch.channels_last_3d, non_blocking=cuda)
         bf16 = self.precision == "bf16" and not isinstance(self.network, FoldedGenerator)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
-            values = self.network(batch)[:, 0].float().to("cpu", non_blocking=cuda)
+            values = self.network(batch)[:, 0].float().contiguous().to("cpu", non_blocking=cuda)
         copied = None
         if cuda:
             copied = torch.cuda.Event()
-            copied.record()
-        return Pending(values.contiguous(), copied)
+            copied.record(torch.cuda.current_stream(self.device))  # the current device may be another
+        return Pending(values, copied)
 
     def bytes_at_peak(self, voxels: int) -> int:
         """Memory of a forward pass over so many voxels; of a foreign network only its input and output are known."""

@@ -17,6 +17,9 @@ __all__ = ["predict_patches"]
 
 log = logging.getLogger(__name__)
 
+OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
+"""Words of errors that are no `torch.OutOfMemoryError`: of the CPU, of MPS, of cuDNN."""
+
 
 def predict_patches(
     executor: Executor,
@@ -52,7 +55,7 @@ def predict_patches(
             batch = places[started : started + batch_size]
             try:
                 following = executor.start(_cut_out(mr, batch))
-            except RuntimeError as error:
+            except (RuntimeError, MemoryError) as error:
                 batch_size = _halved(len(batch), error)
                 continue
             started += len(batch)
@@ -72,9 +75,9 @@ def _cut_out(mr: Array, places: Sequence[PatchLocation]) -> Array:
     return patches
 
 
-def _halved(batch_size: int, error: RuntimeError) -> int:
+def _halved(batch_size: int, error: RuntimeError | MemoryError) -> int:
     """Half the batch, if memory was what it failed for."""
-    full = isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    full = isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(sign in str(error) for sign in OUT_OF_MEMORY)
     if not full:
         raise error
     if batch_size == 1:
