@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import creps
-from creps.data.cohort import Cohort, load_cohort
+from creps.cohort.cohort import Cohort, load_cohort
+from creps.cohort.prepare import prepare
 from creps.io.itk import write_volume
-from creps.pipeline.prepare import prepare
 from creps.settings import Settings, load_settings
 from creps.volume import Volume
 

@@ -215,7 +215,7 @@ def test_records_never_collide_and_failures_leave_nothing(work, tmp_path, capsys
     def full(*arguments, **options):
         raise OSError(28, "No space left on device", "p_sct.png")
 
-    monkeypatch.setattr("creps.pipeline.files.synthesis_figure", full)
+    monkeypatch.setattr("creps.synthesis.files.synthesis_figure", full)
     assert run("-q", "synthesize", work / "run", tmp_path / "x" / "p.nii.gz", "-o", out) == 1
     assert "No space left" in capsys.readouterr().err
     assert not out.exists() or not list(out.iterdir())
@@ -225,7 +225,7 @@ def test_an_internal_error_is_one_line_unless_details_are_asked_for(work, tmp_pa
     def surprise(*arguments, **options):
         raise RuntimeError("a surprise")
 
-    monkeypatch.setattr("creps.pipeline.inputs.read_image", surprise)
+    monkeypatch.setattr("creps.synthesis.inputs.read_image", surprise)
     write_volume(ball_head(7)[0], tmp_path / "p.nii.gz")
     assert run("synthesize", work / "run", tmp_path / "p.nii.gz", "-o", tmp_path / "o") == 70
     assert "Internal error: RuntimeError: a surprise" in capsys.readouterr().err

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from creps.api import load
-from creps.demo import DemoCohort, run_demo, score_table, shipped_model
+from creps.demo.run import DemoCohort, run_demo, score_table, shipped_model
 from creps.errors import OutputExistsError
 from creps.io.itk import read_volume
 from creps.metrics.image import mean_absolute_error_hu

@@ -13,9 +13,9 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
 from creps.errors import InputError
-from creps.io.dicom.reading import read_series
-from creps.io.dicom.series import find_series, one_series, series_sha256
-from creps.io.read import image_header, read_image
+from creps.io.dicom.read.series import find_series, one_series, series_sha256
+from creps.io.dicom.read.volume import read_series
+from creps.io.image import image_header, read_image
 
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
@@ -254,7 +254,7 @@ def test_a_single_slice_and_other_sizes(tmp_path):
 
 @given(st.integers(4, 60), st.floats(0.3, 8), st.data())
 def test_a_missing_slice_never_passes(count, distance, data):
-    from creps.io.dicom.geometry import SliceGeometry, stack_geometry
+    from creps.io.dicom.read.geometry import SliceGeometry, stack_geometry
 
     gone = data.draw(st.integers(1, count - 2))
     turn = rotation(*data.draw(st.tuples(*[st.floats(-3, 3)] * 3)))

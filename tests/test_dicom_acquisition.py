@@ -4,8 +4,8 @@ import pytest
 from pydicom import Dataset
 
 from creps.errors import InputError
-from creps.io.dicom.acquisition import IMPLANT_WORDS, Acquisition
-from creps.io.dicom.series import one_series
+from creps.io.dicom.read.acquisition import IMPLANT_WORDS, Acquisition
+from creps.io.dicom.read.series import one_series
 from tests.test_dicom import real_series, stored, write_series  # noqa: F401
 from tests.test_dicom_multiframe import item, write_enhanced
 

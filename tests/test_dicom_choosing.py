@@ -3,8 +3,8 @@
 import pytest
 
 from creps.errors import InputError
-from creps.io.dicom.series import one_series
-from creps.io.read import read_image
+from creps.io.dicom.read.series import one_series
+from creps.io.image import read_image
 from tests.test_dicom import stored, write_series
 
 

@@ -18,9 +18,9 @@ from pydicom.filewriter import write_file_meta_info
 from pydicom.uid import UID
 
 from creps.errors import InputError
-from creps.io.dicom import header
-from creps.io.dicom.codestream import Codestream, fault_of
-from creps.io.read import read_image
+from creps.io.dicom.read import header
+from creps.io.dicom.read.codestream import Codestream, fault_of
+from creps.io.image import read_image
 from tests.test_dicom import stored, write_series
 from tests.test_dicom_multiframe import write_enhanced
 

@@ -9,11 +9,11 @@ import pytest
 from pydicom.uid import generate_uid
 
 from creps.errors import CrepsError, InputError
-from creps.io.dicom.identity import Origin
-from creps.io.dicom.series import one_series
-from creps.io.dicom.structures import write_structures
-from creps.io.dicom.uids import IMPLEMENTATION_CLASS_UID, new_uid
-from creps.io.dicom.writing import write_ct
+from creps.io.dicom.read.series import one_series
+from creps.io.dicom.write.ct import write_ct
+from creps.io.dicom.write.identity import Origin
+from creps.io.dicom.write.structures import write_structures
+from creps.io.dicom.write.uids import IMPLEMENTATION_CLASS_UID, new_uid
 from creps.volume import Volume
 from tests.written_dicom import MAKING, NO_DICOMDIR, PATIENT, complaints, ct_volume, origin_of, write_mr
 

@@ -17,10 +17,10 @@ from pydicom.uid import (
 )
 
 from creps.errors import InputError
-from creps.io.dicom.frames import frame_headers
-from creps.io.dicom.reading import read_series
-from creps.io.dicom.series import find_series, one_series
-from creps.io.read import image_header, read_image
+from creps.io.dicom.read.frames import frame_headers
+from creps.io.dicom.read.series import find_series, one_series
+from creps.io.dicom.read.volume import read_series
+from creps.io.image import image_header, read_image
 from tests.test_dicom import AXIAL, rotation, stored, write_series
 
 

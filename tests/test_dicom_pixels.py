@@ -8,9 +8,9 @@ from pydicom import dcmread, dcmwrite
 from pydicom.uid import UID, ExplicitVRBigEndian, RLELossless
 
 from creps.errors import InputError
-from creps.io.dicom import reading
-from creps.io.dicom.pixels import read_planes
-from creps.io.read import read_image
+from creps.io.dicom.read import volume as reading
+from creps.io.dicom.read.pixels import read_planes
+from creps.io.image import read_image
 from tests.test_dicom import stored, write_series
 
 

@@ -13,9 +13,9 @@ from scipy import ndimage
 from skimage.draw import polygon2mask
 
 from creps.errors import InputError
-from creps.io.dicom.contours import outlines
-from creps.io.dicom.structures import write_structures
-from creps.io.dicom.writing import write_ct
+from creps.io.dicom.write.contours import outlines
+from creps.io.dicom.write.ct import write_ct
+from creps.io.dicom.write.structures import write_structures
 from creps.volume import Volume
 from tests.written_dicom import MAKING, complaints, origin_of, rotation
 

@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from creps.errors import InputError
-from creps.io.dicom.identity import Origin
-from creps.io.dicom.reading import read_series
-from creps.io.dicom.series import find_series, one_series
-from creps.io.dicom.values import decimal, plain
-from creps.io.dicom.writing import write_ct
+from creps.io.dicom.read.series import find_series, one_series
+from creps.io.dicom.read.volume import read_series
+from creps.io.dicom.write.ct import write_ct
+from creps.io.dicom.write.identity import Origin
+from creps.io.dicom.write.values import decimal, plain
 from creps.volume import AXIAL, Volume
 from tests.written_dicom import MAKING, NO_DICOMDIR, check_same_image, complaints, ct_volume, origin_of, rotation
 

@@ -9,10 +9,10 @@ import pytest
 
 import creps
 from creps.errors import InputError
+from creps.evaluation.definitions import METRICS, metric, worst
+from creps.evaluation.evaluate import evaluate
 from creps.io.itk import read_volume, write_volume
 from creps.metrics.image import mean_absolute_error_hu
-from creps.pipeline.evaluate import evaluate
-from creps.pipeline.evaluation_definitions import METRICS, metric, worst
 from creps.preprocessing.mask import body_mask_ct
 from creps.preprocessing.resample import resample
 from creps.volume import Volume
@@ -143,7 +143,7 @@ def test_an_oblique_ct_is_resampled_too(pair):
     angle = np.radians(10)
     turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
     grid = Volume(np.zeros(ct.shape), ct.spacing_mm, (2.0, -1.0, 3.0), turn @ ct.direction)
-    from creps.pipeline.evaluation_grid import align
+    from creps.evaluation.alignment import align
 
     oblique = align(grid, ct, None, None, resample=True, register=None, name="x").ct
     found = evaluate(ct, oblique, resample=True)
@@ -224,16 +224,15 @@ def test_names_of_labels_from_files(tmp_path, pair):
 
 
 def test_phantom_tissues_are_brought_together(tmp_path):
+    from creps.evaluation.images import label_names_of
     from creps.phantom import write_cohort
-    from creps.pipeline.evaluation_files import label_names_of
 
     write_cohort(tmp_path / "p", mr_patients=0, ct_patients=0, test_patients=0)
     names = label_names_of(tmp_path / "p" / "phantom.json")
     assert list(dict.fromkeys(names.values())) == [
         "air", "fat", "muscle", "brain", "spongy_bone", "cortical_bone", "other",
     ]  # fmt: skip
-    from creps.metrics.tissues import PHANTOM_CLASSES
-    from creps.phantom.tissues import TISSUE_ID
+    from creps.phantom.painting.tissues import PHANTOM_CLASSES, TISSUE_ID
 
     for name, tissues in PHANTOM_CLASSES.items():
         assert all(names[TISSUE_ID[tissue]] == name for tissue in tissues)

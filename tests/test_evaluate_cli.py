@@ -8,8 +8,8 @@ import shutil
 import numpy as np
 import pytest
 
+from creps.evaluation.matching import find_scts, match
 from creps.io.itk import read_volume, write_volume
-from creps.pipeline.evaluation_cases import find_scts, match
 from creps.preprocessing.mask import body_mask_ct
 from creps.volume import Volume
 from tests.conftest import ball_head

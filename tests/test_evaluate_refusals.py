@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from creps.errors import CrepsError, InputError, SettingsError
+from creps.evaluation.batch import CohortEvaluation, ScoredCase, compare, evaluate_cases, summary
+from creps.evaluation.evaluate import evaluate
+from creps.evaluation.images import label_names_of
+from creps.evaluation.matching import match, one_pair
+from creps.evaluation.report import comparison_table, table
 from creps.io.itk import write_volume
-from creps.pipeline.evaluate import evaluate
-from creps.pipeline.evaluation_cases import match, one_pair
-from creps.pipeline.evaluation_cohort import CohortEvaluation, ScoredCase, compare, evaluate_cases, summary
-from creps.pipeline.evaluation_files import label_names_of
-from creps.pipeline.evaluation_report import comparison_table, table
 from creps.preprocessing.mask import body_mask_ct
 from creps.volume import Volume
 from tests.conftest import ball_head
@@ -97,7 +97,7 @@ def test_only_the_registrations_that_there_are(images, register):
 
 
 def match_of(pairs):
-    from creps.pipeline.evaluation_cases import Matches
+    from creps.evaluation.matching import Matches
 
     return Matches(tuple(pairs), (), ())
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from creps.errors import InputError, OutputExistsError
+from creps.evaluation import report as evaluation_report
+from creps.evaluation.report import read_document
 from creps.io.itk import write_volume
-from creps.pipeline import evaluation_report
-from creps.pipeline.evaluation_report import read_document
-from creps.pipeline.evaluation_targets import check_targets
+from creps.io.outputs import check_targets
 from creps.preprocessing.mask import body_mask_ct
 from tests.conftest import ball_head
 from tests.test_cli import run

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 import creps
-from creps.checkpoint import Plan, build_generator
 from creps.errors import ModelError, OutputExistsError, SettingsError
-from creps.pipeline import export as room
-from creps.pipeline.export import export
+from creps.model import Plan, build_generator
+from creps.synthesis import export as room
+from creps.synthesis.export import export
 from tests.test_cli import run
 
 DEMO = Path(creps.__file__).parent / "demo_model"

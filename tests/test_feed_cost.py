@@ -6,10 +6,10 @@ import pickle
 import numpy as np
 import pytest
 
-from creps.data import reader
-from creps.data.cohort import Cohort, Manifest
-from creps.data.patches import PatchLocation, read_patch
-from creps.data.reader import PatchReader
+from creps.cohort import reader
+from creps.cohort.cohort import Cohort, Manifest
+from creps.cohort.reader import PatchReader
+from creps.patches import PatchLocation, read_patch
 from creps.settings import SamplingSettings, load_settings
 from creps.training.sampling import UnpairedPatches, UnpairedSampler
 from tests.test_sampling import case

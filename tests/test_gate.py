@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 
 from creps.errors import InputError
-from creps.io.dicom.acquisition import Acquisition
+from creps.intake.body_parts import regions_of
+from creps.intake.features import features_of
+from creps.intake.gate import Gate, examine
+from creps.intake.image_checks import cut_shares
+from creps.intake.profile import FLOORS, Scores, profile_from
+from creps.intake.score_checks import check_scores
+from creps.io.dicom.read.acquisition import Acquisition
 from creps.io.itk import read_volume
 from creps.phantom import head_patient, pelvis_patient
 from creps.preprocessing.preparation import prepare_mr
-from creps.qa.body_parts import regions_of
-from creps.qa.features import features_of
-from creps.qa.gate import Gate, examine
-from creps.qa.image_checks import cut_shares
-from creps.qa.profile import FLOORS, Scores, profile_from
-from creps.qa.score_checks import check_scores
 from creps.settings import PreparationSettings
 from creps.volume import Volume
 
@@ -321,7 +321,7 @@ def test_the_docs_state_the_thresholds_of_the_code():
     stated = re.findall(r"^\| `(\w+)\.(\w+)` \| ([\d.]+) \|$", page, flags=re.MULTILINE)
     assert len(stated) >= 15
     for module, constant, number in stated:
-        assert float(number) == getattr(import_module(f"creps.qa.{module}"), constant), constant
+        assert float(number) == getattr(import_module(f"creps.intake.{module}"), constant), constant
     floors = dict(re.findall(r"^\| `(\w+)` \|.*\| ([\d.]+) \|$", page, flags=re.MULTILINE))
     assert {part: float(floor) for part, floor in floors.items()} == FLOORS
 
@@ -348,8 +348,8 @@ def test_a_neighbouring_region_is_warned_of(head, region, said):
 
 
 def test_the_shipped_profile_is_what_this_version_makes_of_its_cases():
-    from creps.checkpoint import load_plan
-    from creps.demo import shipped_model
+    from creps.demo.run import shipped_model
+    from creps.model import load_plan
 
     intake = load_plan(shipped_model()).intake
     again = profile_from([(case, str(i)) for i, case in enumerate(intake.cases)])

@@ -10,9 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from creps.checkpoint import build_generator
-from creps.data.patches import PatchLocation, covering_grid
-from creps.device import emulated_bf16, resolve_precision
 from creps.errors import ModelError, SettingsError
 from creps.inference.aggregation import slab_bytes
 from creps.inference.executor import Executor, Pending
@@ -20,7 +17,10 @@ from creps.inference.idle import without_idle_patches
 from creps.inference.prediction import lay_out, predict
 from creps.inference.sliding_window import predict_patches
 from creps.inference.tiles import even, exact_tiles
+from creps.machine import emulated_bf16, resolve_precision
+from creps.model import build_generator
 from creps.networks.folded import FoldedGenerator
+from creps.patches import PatchLocation, covering_grid
 from creps.settings import GeneratorSettings, InferenceSettings
 
 

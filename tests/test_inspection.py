@@ -6,11 +6,11 @@ from urllib.parse import unquote
 
 import pytest
 
-from creps.data.cohort import load_cohort
-from creps.figures.inspection import inspect_cohort
-from creps.figures.inspection_page import overview_page
+from creps.cohort.cohort import load_cohort
+from creps.cohort.inspection import inspect_cohort
+from creps.cohort.overview import overview_page
+from creps.cohort.prepare import prepare
 from creps.io.itk import write_volume
-from creps.pipeline.prepare import prepare
 from tests.conftest import ball_head
 from tests.test_cli import PREPARE, run
 from tests.test_prepare import settings

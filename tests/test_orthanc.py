@@ -18,7 +18,7 @@ from pydicom.uid import CTImageStorage, MRImageStorage, RTStructureSetStorage
 from pynetdicom import AE, build_role, evt
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelGet as Get
 
-from creps.io.read import read_image
+from creps.io.image import read_image
 from tests.dicom_cases import mr_series, synthesized
 
 ORTHANC = shutil.which("Orthanc")

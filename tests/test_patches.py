@@ -3,8 +3,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from creps.data.patches import PatchLocation, covering_grid, half_overlap, read_patch
 from creps.inference.aggregation import NO_PREDICTION, fuse, fused_slabs, slab_bytes
+from creps.patches import PatchLocation, covering_grid, half_overlap, read_patch
 
 FUSIONS = ["upper_median", "median", "mean", "gaussian"]
 

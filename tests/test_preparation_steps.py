@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from creps.pipeline.synthesize import synthesize
 from creps.preprocessing.bias import even_field
 from creps.preprocessing.crop import beyond, crop_box, cropped
 from creps.preprocessing.mask import body_box, body_mask_mr
 from creps.preprocessing.preparation import prepare_ct, prepare_mr
 from creps.settings import InferenceSettings, PreparationSettings
+from creps.synthesis.synthesize import synthesize
 from creps.volume import Volume
 from tests.conftest import ball_head
 from tests.test_synthesize import Identity, plan

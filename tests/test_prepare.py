@@ -7,12 +7,12 @@ import SimpleITK as sitk
 from hypothesis import given
 from hypothesis import strategies as st
 
-from creps.data.cohort import load_cohort
-from creps.data.sources import find_sources
-from creps.data.splits import split_patients
+from creps.cohort.cohort import load_cohort
+from creps.cohort.prepare import prepare
+from creps.cohort.sources import find_sources
+from creps.cohort.splits import split_patients
 from creps.errors import CohortError, InputError, OutputExistsError
 from creps.io.itk import read_volume, write_volume
-from creps.pipeline.prepare import prepare
 from creps.preprocessing.mask import body_mask_ct, body_mask_mr
 from creps.preprocessing.preparation import prepare_mr
 from creps.provenance import sha256_file

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from creps.cohort.prepare import prepare
 from creps.errors import CohortError, InputError
 from creps.io.itk import write_volume
-from creps.pipeline.prepare import prepare
 from creps.preprocessing.plausibility import check_extent
 from creps.volume import Volume
 from tests.conftest import ball_head
@@ -55,7 +55,7 @@ def test_an_extent_unlike_the_others(folders, tmp_path):
 def test_one_case_a_hundred_times_larger_is_refused_before_it_is_read(folders, tmp_path, monkeypatch):
     write_volume(Volume(np.zeros((140, 160, 130), np.int16), (1, 1, 1)), folders[1] / "huge.nii.gz", integer=True)
     seen = []
-    from creps.data import preparing
+    from creps.cohort import case as preparing
 
     original = preparing.read_image
     monkeypatch.setattr(preparing, "read_image", lambda path, *rest: seen.append(path.name) or original(path, *rest))
@@ -114,7 +114,7 @@ def test_values_that_no_scanner_writes(folders, tmp_path, modality, value, large
 def test_a_prepared_array_that_is_not_finite_is_not_stored(folders, tmp_path, monkeypatch):
     from dataclasses import replace
 
-    from creps.data import preparing
+    from creps.cohort import case as preparing
 
     original = preparing.prepare_mr
 
@@ -192,7 +192,7 @@ def test_a_full_disk_stops_at_once(folders, tmp_path, monkeypatch):
     def full(path, array):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("creps.data.preparing.np.save", full)
+    monkeypatch.setattr("creps.cohort.case.np.save", full)
     with pytest.raises(OSError, match=r"No space left.*m0\.npy"):
         prepare(*folders, tmp_path / "c", settings())
     assert not (tmp_path / "c").exists()

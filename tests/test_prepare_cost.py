@@ -7,8 +7,8 @@ import pytest
 import SimpleITK as sitk
 from scipy import ndimage
 
-from creps.data import preparing
-from creps.pipeline.prepare import prepare
+from creps.cohort import case as preparing
+from creps.cohort.prepare import prepare
 from creps.preprocessing import preparation, resample
 from creps.preprocessing.mask import body_mask_ct, body_mask_mr
 from creps.settings import load_settings

@@ -15,9 +15,9 @@ from pydicom.tag import Tag
 from pydicom.uid import CTImageStorage
 
 from creps.errors import InputError
-from creps.io.dicom.acquisition import Acquisition
-from creps.io.dicom.series import find_series, one_series
-from creps.io.read import read_image
+from creps.io.dicom.read.acquisition import Acquisition
+from creps.io.dicom.read.series import find_series, one_series
+from creps.io.image import read_image
 from tests.test_dicom import stored, write_series
 
 

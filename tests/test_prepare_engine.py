@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 
 import creps
-from creps.data import workers
-from creps.data.cohort import load_cohort
-from creps.data.screening import Screened
-from creps.data.workers import WorkerDied, cores, run_all
+from creps import machine as workers
+from creps.cohort.cohort import load_cohort
+from creps.cohort.prepare import prepare, sensible_jobs
+from creps.cohort.screening import Screened
 from creps.errors import InputError, OutputExistsError, SettingsError
 from creps.io.itk import write_volume
-from creps.pipeline.prepare import prepare, sensible_jobs
+from creps.machine import cores
+from creps.parallel import WorkerDied, run_all
 from creps.settings import PreparationSettings
 from tests.conftest import ball_head
 from tests.test_cli import PREPARE, run
@@ -254,7 +255,7 @@ def test_ctrl_c_stops_the_workers_and_keeps_what_is_done(tmp_path):
 
 
 def test_the_preparation_of_a_model(folders, tmp_path, capsys):
-    from creps.checkpoint import build_generator, save_model
+    from creps.model import build_generator, save_model
     from tests.test_synthesize import plan
 
     (tmp_path / "m").mkdir()

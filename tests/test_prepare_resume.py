@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from creps.data.cohort import load_cohort
+from creps.cohort.cohort import load_cohort
+from creps.cohort.prepare import prepare
 from creps.errors import CohortError, InputError, OutputExistsError
 from creps.io.itk import write_volume
-from creps.pipeline.prepare import prepare
 from tests.conftest import ball_head
 from tests.test_prepare import settings
 from tests.test_prepare_engine import folders
@@ -77,13 +77,13 @@ def test_a_folder_that_cannot_be_replaced_stays(tmp_path, monkeypatch):
 
 
 def test_a_cohort_that_appears_meanwhile_is_not_replaced(folders, tmp_path, monkeypatch):
-    from creps.pipeline import prepare as module
+    from creps.cohort import prepare as module
 
     def slow(sources):
         (tmp_path / "c").mkdir()
         return original(sources)
 
     original = module.screen
-    monkeypatch.setattr("creps.pipeline.prepare.screen", slow)
+    monkeypatch.setattr("creps.cohort.prepare.screen", slow)
     with pytest.raises(OutputExistsError):
         prepare(*folders, tmp_path / "c", settings())

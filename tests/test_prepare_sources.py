@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from creps.data.source_table import read_table
-from creps.data.sources import find_sources
+from creps.cohort.sources import find_sources
+from creps.cohort.table import read_table
 from creps.errors import InputError
 from tests.test_dicom import stored, write_series
 from tests.test_sources import table, touch

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from creps.checkpoint import load_tensors
+from creps.model import load_tensors
 from creps.settings import load_settings, to_yaml
 from tests.conftest import TINY
 

@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from creps.checkpoint import Plan
-from creps.data.cohort import Cohort
+from creps.cohort.cohort import Cohort
+from creps.intake import profile as profile_module
+from creps.intake.features import DEPTHS_MM, QUANTILES, features_of
+from creps.intake.profile import CAP, FLOORS, VOID_FLOOR_ML, IntakeProfile, profile_from, profile_of
+from creps.model import Plan
 from creps.phantom import head_patient, pelvis_patient
 from creps.preprocessing.preparation import prepare_mr
-from creps.qa import profile as profile_module
-from creps.qa.features import DEPTHS_MM, QUANTILES, features_of
-from creps.qa.profile import CAP, FLOORS, VOID_FLOOR_ML, IntakeProfile, profile_from, profile_of
 from creps.settings import InferenceSettings, PreparationSettings, load_settings
 
 HEAD = PreparationSettings(region="head", spacing_mm=(6, 6, 6), mr_scale="auto")

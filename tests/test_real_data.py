@@ -5,17 +5,17 @@ import json
 import numpy as np
 import pytest
 
-from creps.checkpoint import load_model
-from creps.data.cohort import load_cohort
+from creps.cohort.cohort import load_cohort
+from creps.cohort.prepare import prepare
 from creps.io.itk import read_volume
-from creps.pipeline.files import synthesize_file
-from creps.pipeline.inputs import find_mr
-from creps.pipeline.prepare import prepare
-from creps.pipeline.train import train
+from creps.model import load_model
 from creps.preprocessing.mask import body_mask_ct, body_mask_mr
 from creps.preprocessing.plausibility import check_ct, check_mr
 from creps.preprocessing.resample import resample
 from creps.settings import load_settings
+from creps.synthesis.files import synthesize_file
+from creps.synthesis.inputs import find_mr
+from creps.training.run.train import train
 
 REGIONS = ["head", "pelvis"]
 

@@ -6,21 +6,21 @@ import json
 import pytest
 import torch
 
-from creps.checkpoint import latest_checkpoint, load_tensors
-from creps.data.cohort import Cohort, load_cohort
+from creps.cohort.cohort import Cohort, load_cohort
+from creps.cohort.prepare import prepare
 from creps.errors import CohortError, CrepsError, SettingsError
 from creps.io.itk import write_volume
 from creps.losses.contrastive import patch_nce
+from creps.model import latest_checkpoint, load_tensors
 from creps.networks.discriminator import PatchDiscriminator
 from creps.networks.projector import Projector
-from creps.pipeline.prepare import prepare
-from creps.pipeline.starting_point import settings_of
-from creps.pipeline.train import train
 from creps.settings import load_settings, to_yaml
 from creps.training.build import build_networks, build_style
 from creps.training.distribution import start_processes
 from creps.training.memory import _kept, estimate_memory
 from creps.training.passes import Part
+from creps.training.run.starting_point import settings_of
+from creps.training.run.train import train
 from creps.training.state import load_companions
 from creps.training.step import TrainingStep
 from tests.conftest import TINY, ball_head

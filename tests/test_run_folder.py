@@ -12,8 +12,7 @@ import time
 import pytest
 import torch
 
-from creps.checkpoint import load_model, load_plan, load_tensors
-from creps.data.cohort import load_cohort
+from creps.cohort.cohort import load_cohort
 from creps.errors import (
     CohortError,
     ModelError,
@@ -22,17 +21,18 @@ from creps.errors import (
     SettingsError,
     TrainingError,
 )
+from creps.label_free.validation import PatchValidation
 from creps.losses.creps import CrepsLoss
-from creps.pipeline.starting_point import settings_of
-from creps.pipeline.train import train
-from creps.pipeline.validation import PatchValidation
+from creps.model import load_model, load_plan, load_tensors
 from creps.settings import load_settings, to_yaml
 from creps.training import memory
 from creps.training.loop import TrainingLoop
+from creps.training.run.starting_point import settings_of
+from creps.training.run.train import train
 from creps.training.step import TrainingStep
 from tests.conftest import TINY
 
-pipeline_train = sys.modules["creps.pipeline.train"]
+pipeline_train = sys.modules["creps.training.run.train"]
 
 
 def settings(**changes):
@@ -328,7 +328,7 @@ def test_a_best_model_of_an_abandoned_branch_is_forgotten(cohort, tmp_path, monk
 
 
 def test_two_runs_do_not_share_a_folder(cohort, tmp_path):
-    from creps.pipeline.run_folder import RunFolder
+    from creps.training.run.folder import RunFolder
 
     other = RunFolder(tmp_path / "run", cohort, settings(), None, None)
     other.lock.hold()

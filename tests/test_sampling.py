@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from creps.data.cohort import Case, load_cohort
+from creps.cohort.cohort import Case, load_cohort
 from creps.errors import CohortError
 from creps.settings import SamplingSettings
 from creps.training.sampling import UnpairedPatches, UnpairedSampler
@@ -151,7 +151,7 @@ def test_a_cohort_without_mr_or_ct_is_refused():
 
 @pytest.fixture(scope="module")
 def cohort(head_folders, tmp_path_factory):
-    from creps.pipeline.prepare import prepare
+    from creps.cohort.prepare import prepare
     from creps.settings import load_settings
     from tests.conftest import TINY
 

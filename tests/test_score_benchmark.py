@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from creps.checkpoint import build_generator
-from creps.data.cohort import load_cohort
-from creps.pipeline.prepare import prepare
+from creps.cohort.cohort import load_cohort
+from creps.cohort.prepare import prepare
+from creps.model import build_generator
 from creps.settings import load_settings
 from tests.conftest import TINY
 

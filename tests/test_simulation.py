@@ -6,8 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from creps.pipeline.train import train
 from creps.settings import load_settings
+from creps.training.run.train import train
 from creps.training.sampling import UnpairedPatches, UnpairedSampler
 from creps.training.simulation import Contrast, _field, simulate_mr, simulator
 from tests.conftest import TINY

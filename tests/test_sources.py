@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from creps.data.source_table import read_table
-from creps.data.sources import find_sources, synthrad_centre
-from creps.data.splits import assign_splits, split_patients
+from creps.cohort.prepare import find_all_sources
+from creps.cohort.sources import find_sources, synthrad_centre
+from creps.cohort.splits import assign_splits, split_patients
+from creps.cohort.table import read_table
 from creps.errors import CohortError, InputError
 from creps.io.itk import write_volume
-from creps.pipeline.prepare import find_all_sources
 from creps.settings import PreparationSettings
 from creps.volume import Volume
 from tests.test_dicom import stored, write_series

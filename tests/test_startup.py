@@ -26,9 +26,9 @@ def test_start_up_imports_few_modules(code, most):
 @pytest.mark.parametrize(
     ("code", "without"),
     [
-        ("import creps.api, creps.pipeline.files", {"lightning", "torchvision", "torchmetrics", "onnxruntime"}),
-        ("import creps.pipeline.evaluate", {"torch", "lightning", "torchvision"}),
-        ("import creps.pipeline.prepare", {"torch", "lightning", "torchvision", "matplotlib"}),
+        ("import creps.api, creps.synthesis.files", {"lightning", "torchvision", "torchmetrics", "onnxruntime"}),
+        ("import creps.evaluation.evaluate", {"torch", "lightning", "torchvision"}),
+        ("import creps.cohort.prepare", {"torch", "lightning", "torchvision", "matplotlib"}),
         ("import creps.settings", HEAVY - {"pydantic"}),
     ],
 )

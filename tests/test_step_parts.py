@@ -7,11 +7,11 @@ import torch
 
 from creps.errors import SettingsError, TrainingError
 from creps.networks.generator import Generator
-from creps.pipeline.train import train
 from creps.settings import load_settings
 from creps.training.build import build_networks, build_style
 from creps.training.distribution import BatchShare, start_processes
 from creps.training.memory import _kept, estimate_memory, settings_that_fit
+from creps.training.run.train import train
 from creps.training.step import TrainingStep
 from tests.conftest import TINY
 

@@ -6,15 +6,15 @@ import torch
 from torch import nn
 
 import creps
-from creps.checkpoint import Plan, build_generator, load_model, save_model
-from creps.data.patches import covering_grid, read_patch
-from creps.device import resolve_device
 from creps.errors import InputError, ModelError, SettingsError
 from creps.inference.executor import Executor
 from creps.inference.sliding_window import predict_patches
-from creps.pipeline.synthesize import synthesize
+from creps.machine import resolve_device
+from creps.model import Plan, build_generator, load_model, save_model
+from creps.patches import covering_grid, read_patch
 from creps.preprocessing.resample import resample
 from creps.settings import GeneratorSettings, InferenceSettings, PreparationSettings
+from creps.synthesis.synthesize import synthesize
 from creps.volume import Volume
 from tests.conftest import ball_head
 
@@ -239,9 +239,9 @@ def test_what_the_gate_refuses_needs_force_and_says_so():
 
 
 def test_a_model_keeps_what_its_training_mrs_were_like(cohort, tmp_path):
-    from creps.checkpoint import load_plan
-    from creps.pipeline.train import train
+    from creps.model import load_plan
     from creps.settings import load_settings
+    from creps.training.run.train import train
     from tests.conftest import TINY
 
     model = train(cohort, tmp_path / "run", load_settings(overrides=TINY, prepared=cohort.settings()))

@@ -13,13 +13,13 @@ from pydicom import dcmread
 
 from creps import load
 from creps.errors import InputError, OutputExistsError, SettingsError
-from creps.io.dicom.reading import read_series
-from creps.io.dicom.series import find_series
+from creps.io.dicom.read.series import find_series
+from creps.io.dicom.read.volume import read_series
+from creps.io.image import read_image
 from creps.io.itk import read_volume
-from creps.io.read import read_image
 from creps.metrics.segmentation import dice
-from creps.pipeline.inputs import find_mr
 from creps.preprocessing.mask import body_mask_ct
+from creps.synthesis.inputs import find_mr
 from creps.volume import AXIAL
 from tests.dicom_cases import STUDY, mr_series, read_by_itk, synthesized
 from tests.test_cli import run
@@ -302,7 +302,7 @@ def test_a_folder_below_that_is_named_after_the_patient_is_in_no_message(tmp_pat
 def test_an_empty_folder_that_cannot_be_replaced_is_filled(tmp_path, demo_model, made, monkeypatch):
     """As a disk that is mounted there, or the folder one is in."""
     (tmp_path / "disk").mkdir()
-    monkeypatch.setattr("creps.pipeline.files.atomic_folder", lambda _: pytest.fail("it is not to be replaced"))
+    monkeypatch.setattr("creps.synthesis.files.atomic_folder", lambda _: pytest.fail("it is not to be replaced"))
     sct = synthesized(demo_model, made[0], tmp_path / "disk")
     assert sct == tmp_path / "disk"
     assert len(list(sct.glob("CT.*.dcm"))) == 30
@@ -310,7 +310,7 @@ def test_an_empty_folder_that_cannot_be_replaced_is_filled(tmp_path, demo_model,
         "RS.dcm", "record.json", "picture.png",
     }  # fmt: skip
     (tmp_path / "other").mkdir()
-    monkeypatch.setattr("creps.pipeline.files.synthesis_figure", lambda *_: 1 / 0)
+    monkeypatch.setattr("creps.synthesis.files.synthesis_figure", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         synthesized(demo_model, made[0], tmp_path / "other")
     assert not list((tmp_path / "other").iterdir())
@@ -354,7 +354,7 @@ def test_a_stop_from_outside_leaves_nothing(tmp_path, demo_model, made, monkeypa
         os.kill(os.getpid(), signal.SIGTERM)
         return synthesis_figure(*arguments)
 
-    monkeypatch.setattr("creps.pipeline.files.synthesis_figure", stopped)
+    monkeypatch.setattr("creps.synthesis.files.synthesis_figure", stopped)
     before = signal.getsignal(signal.SIGTERM)
     assert run("-q", "synthesize", demo_model, made[0], "-o", tmp_path / "sct") == 130
     assert not list(tmp_path.iterdir())

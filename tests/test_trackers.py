@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from creps.errors import SettingsError
-from creps.pipeline.train import train
 from creps.settings import load_settings, to_yaml
-from creps.training import trackers
+from creps.training.run import trackers
+from creps.training.run.train import train
 from tests.conftest import TINY
 
 

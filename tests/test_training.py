@@ -8,20 +8,20 @@ import pytest
 import torch
 from torchvision import models
 
-from creps.checkpoint import load_tensors
+from creps.cohort.prepare import prepare
+from creps.demo.crude_guess import ContrastPrior, fit_prior
 from creps.errors import CrepsError, ModelError, OutputExistsError, SettingsError
 from creps.losses.adversarial import gradient_penalty, real_or_fake
+from creps.model import load_tensors
 from creps.networks.discriminator import PatchDiscriminator
 from creps.networks.generator import Generator
-from creps.pipeline.crude_guess import ContrastPrior, fit_prior
-from creps.pipeline.prepare import prepare
-from creps.pipeline.train import train
 from creps.settings import leaf_fields, load_settings
 from creps.training.build import build_networks, build_style
 from creps.training.distribution import start_processes
 from creps.training.networks import average_into
 from creps.training.passes import Fakes, Part
 from creps.training.report import StepReport
+from creps.training.run.train import train
 from creps.training.step import TrainingStep
 from tests.conftest import TINY
 

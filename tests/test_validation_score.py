@@ -12,17 +12,17 @@ from scipy import ndimage
 from scipy.stats import wasserstein_distance
 from torch import nn
 
-from creps.checkpoint import build_generator, load_plan
-from creps.data.cohort import load_cohort
+from creps.cohort.cohort import load_cohort
+from creps.cohort.prepare import prepare
 from creps.io.itk import write_volume
-from creps.pipeline.prepare import prepare
-from creps.pipeline.train import train
-from creps.pipeline.validation import PatchValidation
-from creps.pipeline.validation_parts import ByPlace, Score, combined, hu
-from creps.pipeline.validation_patches import HEIGHTS, PLACES, FixedPatch, fixed_patches
+from creps.label_free.patches import HEIGHTS, PLACES, FixedPatch, fixed_patches
+from creps.label_free.score import ByPlace, Score, combined, hu
+from creps.label_free.validation import PatchValidation
+from creps.model import build_generator, load_plan
 from creps.preprocessing.intensity import network_to_hu
 from creps.settings import load_settings
 from creps.training.loop import SCORE
+from creps.training.run.train import train
 from tests.conftest import TINY, ball_head
 
 

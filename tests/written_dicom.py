@@ -12,9 +12,9 @@ from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import EnhancedMRImageStorage, ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
-from creps.io.dicom.identity import Origin
-from creps.io.dicom.making import Making
-from creps.io.dicom.series import one_series
+from creps.io.dicom.read.series import one_series
+from creps.io.dicom.write.derivation import Making
+from creps.io.dicom.write.identity import Origin
 from creps.volume import Volume
 
 MAKING = Making(

@@ -10,9 +10,9 @@ from typing import Any
 
 import yaml
 
-from creps.data.cohort import Cohort, load_cohort
+from creps.cohort.cohort import Cohort, load_cohort
+from creps.cohort.prepare import prepare
 from creps.errors import CohortError
-from creps.pipeline.prepare import prepare
 from creps.settings import Settings, load_settings
 
 HERE = Path(__file__).parent

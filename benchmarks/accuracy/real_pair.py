@@ -33,14 +33,14 @@ import pydicom
 from scipy import ndimage
 
 from creps import CrepsError, Volume, load, read_volume, write_volume
+from creps.demo.baselines import constant_water, histogram_matched
 from creps.errors import InputError
+from creps.evaluation.evaluate import evaluate
 from creps.figures.planes import SOFT_WINDOW_HU, Panel, comparison_figure, mr_window
 from creps.io.atomic import write_json
-from creps.io.dicom.reading import read_series
-from creps.io.dicom.series import Series, one_series
+from creps.io.dicom.read.series import Series, one_series
+from creps.io.dicom.read.volume import read_series
 from creps.metrics.segmentation import BONE_HU, dice
-from creps.pipeline.baselines import constant_water, histogram_matched
-from creps.pipeline.evaluate import evaluate
 from creps.preprocessing.intensity import AIR_HU
 from creps.preprocessing.mask import SKIN_HU, Mask, body_mask_ct, body_mask_mr
 from creps.preprocessing.registration import RigidRegistration, register_rigid

@@ -23,12 +23,12 @@ from options import parser, plan_of
 from plan import ARMS, Plan
 
 from creps import Model, Volume, load, read_volume, write_volume
-from creps.checkpoint import load_plan
+from creps.demo.baselines import unpaired_baselines
+from creps.evaluation.evaluate import evaluate
 from creps.io.atomic import write_json
 from creps.metrics.image import mean_absolute_error_hu, mean_error_hu
 from creps.metrics.segmentation import BONE_HU, bone_dice
-from creps.pipeline.baselines import unpaired_baselines
-from creps.pipeline.evaluate import evaluate
+from creps.model import load_plan
 from creps.provenance import provenance
 
 CURVE_POINTS = 5

@@ -8,7 +8,7 @@ import numpy as np
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, RLELossless, generate_uid
 
-from creps.checkpoint import Plan, build_generator, save_model
+from creps.model import Plan, build_generator, save_model
 from creps.settings import GeneratorSettings, InferenceSettings, PreparationSettings
 
 PATIENT = "SECRET-42"

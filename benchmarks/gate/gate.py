@@ -21,18 +21,18 @@ import numpy as np
 from mistakes import HARMLESS, MISTAKES, Change, of_units
 
 from creps.errors import CrepsError
+from creps.intake.features import Features, features_of
+from creps.intake.gate import examine
+from creps.intake.profile import IntakeProfile, profile_from
 from creps.io.atomic import write_json
-from creps.io.dicom.acquisition import Acquisition
-from creps.io.dicom.reading import read_series
-from creps.io.dicom.series import find_series
+from creps.io.dicom.read.acquisition import Acquisition
+from creps.io.dicom.read.series import find_series
+from creps.io.dicom.read.volume import read_series
 from creps.io.itk import read_volume
 from creps.phantom import REGIONS
 from creps.phantom.patient import grow_patient
 from creps.preprocessing.preparation import Prepared, prepare_mr
 from creps.provenance import provenance
-from creps.qa.features import Features, features_of
-from creps.qa.gate import examine
-from creps.qa.profile import IntakeProfile, profile_from
 from creps.settings import PreparationSettings
 from creps.volume import Volume
 

@@ -1,6 +1,6 @@
 """Every candidate part of a label-free score, for one checkpoint on fixed patches of unpaired cases.
 
-Those that paid are the product's (creps.pipeline.validation); the others stay here, so that the table can be made
+Those that paid are the product's (creps.label_free.validation); the others stay here, so that the table can be made
 again.
 """
 
@@ -15,9 +15,9 @@ from scipy import ndimage
 from scipy.stats import wasserstein_distance
 from torch import nn
 
-from creps.data.cohort import Cohort
-from creps.pipeline.validation_parts import ByPlace, Score
-from creps.pipeline.validation_patches import FixedPatch, fixed_patches
+from creps.cohort.cohort import Cohort
+from creps.label_free.patches import FixedPatch, fixed_patches
+from creps.label_free.score import ByPlace, Score
 from creps.preprocessing.intensity import network_to_hu
 from creps.training.simulation import simulate_mr
 from creps.volume import Array

@@ -27,9 +27,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "accuracy"))
 from candidates import Candidates
 
 from creps import load, read_volume
-from creps.data.cohort import Cohort, load_cohort
+from creps.cohort.cohort import Cohort, load_cohort
 from creps.io.atomic import write_json
-from creps.pipeline.validation_parts import BLANK, combined
+from creps.label_free.score import BLANK, combined
 from creps.provenance import provenance
 from score import brief, checkpoints, quickly
 

@@ -17,9 +17,9 @@ from typing import Any
 
 PARTS = {
     "creps.api": ("load_model",),
-    "creps.pipeline.inputs:MrInput": ("read",),
-    "creps.pipeline.synthesize": ("prepare_mr", "examine", "predict", "bring_onto"),
-    "creps.pipeline.files": ("write_volume", "synthesis_figure"),
+    "creps.synthesis.inputs:MrInput": ("read",),
+    "creps.synthesis.synthesize": ("prepare_mr", "examine", "predict", "bring_onto"),
+    "creps.synthesis.files": ("write_volume", "synthesis_figure"),
 }
 """Where `creps synthesize` looks its steps up."""
 

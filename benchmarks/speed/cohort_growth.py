@@ -27,10 +27,10 @@ import numpy as np
 from growth import SHAPES, line
 from timing import Peak, save
 
+from creps.cohort.prepare import prepare
 from creps.io.itk import write_volume
 from creps.phantom import REGIONS
 from creps.phantom.patient import grow_patient
-from creps.pipeline.prepare import prepare
 from creps.preprocessing.mask import body_mask_mr
 from creps.preprocessing.resample import resample
 from creps.settings import load_settings

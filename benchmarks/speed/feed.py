@@ -34,7 +34,7 @@ import torch
 from timing import save
 from torch.utils.data import DataLoader
 
-from creps.data.cohort import Case, Cohort, Manifest
+from creps.cohort.cohort import Case, Cohort, Manifest
 from creps.io.itk import write_volume
 from creps.settings import load_settings
 from creps.training.sampling import UnpairedPatches, UnpairedSampler

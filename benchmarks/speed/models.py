@@ -10,7 +10,7 @@ from torch import nn
 
 from creps import load
 from creps.api import Model
-from creps.checkpoint import Plan, save_model
+from creps.model import Plan, save_model
 from creps.networks.generator import Generator
 from creps.settings import Settings, load_settings
 

@@ -27,9 +27,9 @@ from before import earlier_masks
 from timing import save
 from volumes import GRIDS, GROWN_MM, mr_volume
 
-from creps.data import preparing
-from creps.data.preparing import Task
-from creps.data.sources import find_sources
+from creps.cohort import case as preparing
+from creps.cohort.case import Task
+from creps.cohort.sources import find_sources
 from creps.io.itk import write_volume
 from creps.phantom import REGIONS
 from creps.phantom.patient import grow_patient
@@ -111,7 +111,7 @@ def start_seconds(rounds: int) -> float:
     seconds = []
     for _ in range(rounds):
         started = time.perf_counter()
-        subprocess.run([sys.executable, "-c", "import creps.cli, creps.pipeline.prepare"], check=True)
+        subprocess.run([sys.executable, "-c", "import creps.cli, creps.cohort.prepare"], check=True)
         seconds.append(time.perf_counter() - started)
     return round(statistics.median(seconds), 2)
 

@@ -29,11 +29,11 @@ import torch
 from models import generator, settings
 from timing import medians, save
 
-from creps.checkpoint import Plan
-from creps.device import resolve_precision
 from creps.inference.executor import Executor
+from creps.machine import resolve_precision
+from creps.model import Plan
 from creps.networks.generator import Generator
-from creps.pipeline.export import export
+from creps.synthesis.export import export
 from creps.volume import Array
 
 os.environ["TORCHINDUCTOR_FORCE_DISABLE_CACHES"] = "1"  # a compilation is timed, not the reading of an older one

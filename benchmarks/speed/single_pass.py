@@ -32,13 +32,13 @@ from timing import HERE, medians, save
 
 from creps import load
 from creps.api import Model
-from creps.data.patches import PatchLocation
 from creps.inference.executor import Executor
 from creps.inference.prediction import predict
 from creps.metrics.image import mean_absolute_error_hu, mean_error_hu
 from creps.metrics.segmentation import bone_dice
 from creps.metrics.statistics import paired_comparison
 from creps.metrics.tissues import error_by_class, tissue_classes
+from creps.patches import PatchLocation
 from creps.volume import Array
 
 RECOUNTED = "{}, statistics of bodies"

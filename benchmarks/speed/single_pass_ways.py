@@ -14,14 +14,14 @@ from torch import nn
 
 from creps import read_volume
 from creps.api import Model
-from creps.data.cohort import load_cohort
-from creps.data.patches import PatchLocation
+from creps.cohort.cohort import load_cohort
 from creps.inference.aggregation import fused_slabs
 from creps.inference.executor import Executor
 from creps.inference.prediction import Layout, lay_out, predict
 from creps.inference.sliding_window import predict_patches
 from creps.networks.folded import FoldedGenerator
 from creps.networks.generator import Generator
+from creps.patches import PatchLocation
 from creps.preprocessing.intensity import SCT_RANGE_HU, network_to_hu
 from creps.preprocessing.mask import Mask
 from creps.preprocessing.preparation import prepare_mr

@@ -19,12 +19,12 @@ from pathlib import Path
 from timing import medians, save
 
 VERBS = {
-    "demo": "creps.demo",
+    "demo": "creps.demo.run",
     "phantom": "creps.phantom.cohort",
-    "prepare": "creps.pipeline.prepare",
-    "train": "creps.pipeline.train",
-    "synthesize": "creps.api, creps.pipeline.files",
-    "evaluate": "creps.pipeline.evaluate",
+    "prepare": "creps.cohort.prepare",
+    "train": "creps.training.run.train",
+    "synthesize": "creps.api, creps.synthesis.files",
+    "evaluate": "creps.evaluation.evaluate",
     "export": "creps.api",
     "settings": "creps.settings",
 }

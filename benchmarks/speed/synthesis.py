@@ -29,10 +29,10 @@ from models import generator, model, settings
 from timing import HERE, medians, save
 from volumes import mr_volume
 
-from creps.data.patches import read_patch
 from creps.inference.executor import Executor
 from creps.inference.prediction import Layout, lay_out, predict
 from creps.io.itk import write_volume
+from creps.patches import read_patch
 from creps.preprocessing.preparation import Prepared, prepare_mr
 from creps.settings import Settings
 

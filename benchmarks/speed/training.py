@@ -31,8 +31,8 @@ import torch
 from plain_step import Measures, Reference, autocast, settings
 from timing import Peak, save, timed
 
-from creps.device import resolve_precision
 from creps.losses import creps as creps_loss
+from creps.machine import resolve_precision
 from creps.settings import Settings
 from creps.training.build import build_networks, build_style
 from creps.training.distribution import start_processes

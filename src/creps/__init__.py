@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from creps.api import Model, load
-    from creps.data.cohort import Cohort, load_cohort
+    from creps.cohort.cohort import Cohort, load_cohort
+    from creps.cohort.prepare import prepare
     from creps.errors import CrepsError
+    from creps.evaluation.evaluate import evaluate
     from creps.io.itk import read_volume, write_volume
-    from creps.pipeline.evaluate import evaluate
-    from creps.pipeline.prepare import prepare
-    from creps.pipeline.train import train
     from creps.settings import Settings, load_settings
+    from creps.training.run.train import train
     from creps.volume import Volume
 
     __version__: str
@@ -47,18 +47,18 @@ __all__ = [
 ]
 
 _HOME = {
-    "Cohort": "creps.data.cohort",
+    "Cohort": "creps.cohort.cohort",
     "CrepsError": "creps.errors",
     "Model": "creps.api",
     "Settings": "creps.settings",
     "Volume": "creps.volume",
-    "evaluate": "creps.pipeline.evaluate",
+    "evaluate": "creps.evaluation.evaluate",
     "load": "creps.api",
-    "load_cohort": "creps.data.cohort",
+    "load_cohort": "creps.cohort.cohort",
     "load_settings": "creps.settings",
-    "prepare": "creps.pipeline.prepare",
+    "prepare": "creps.cohort.prepare",
     "read_volume": "creps.io.itk",
-    "train": "creps.pipeline.train",
+    "train": "creps.training.run.train",
     "write_volume": "creps.io.itk",
 }
 

@@ -6,15 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from creps.checkpoint import Plan, load_model
 from creps.errors import SettingsError
+from creps.model import Plan, load_model
 from creps.networks.generator import Generator
-from creps.pipeline.export import Exported, export
-from creps.pipeline.files import Wanted, synthesize_file
-from creps.pipeline.inputs import find_mr, target_paths
-from creps.pipeline.synthesize import Synthesis, synthesize
 from creps.preprocessing.target_grid import TargetGrid
 from creps.settings import InferenceSettings, load_settings
+from creps.synthesis.export import Exported, export
+from creps.synthesis.files import Wanted, synthesize_file
+from creps.synthesis.inputs import find_mr, target_paths
+from creps.synthesis.synthesize import Synthesis, synthesize
 from creps.volume import Volume
 
 __all__ = ["Model", "load"]
@@ -139,7 +139,7 @@ class Model:
         return path
 
     def export(self, target: Path | str, *, overwrite: bool = False) -> Exported:
-        """Write the network as ONNX, as ``creps export`` does: see `creps.pipeline.export.export`.
+        """Write the network as ONNX, as ``creps export`` does: see `creps.synthesis.export.export`.
 
         Args:
             target: The file to write, ``.onnx``.

@@ -11,8 +11,8 @@ from scipy import ndimage
 
 from creps.errors import SettingsError
 from creps.phantom import MR_CENTRES, TISSUE_ID, TISSUES, Phantom, head_patient
-from creps.phantom.mr import signal
-from creps.phantom.tissues import TEXTURE_LENGTHS_MM
+from creps.phantom.painting.tissues import TEXTURE_LENGTHS_MM
+from creps.phantom.scanners.mr import signal
 
 SPACING_MM = 4.0
 BONE = ("cortical bone", "dense bone", "thin bone", "diploe", "marrow", "tooth")

@@ -10,11 +10,11 @@ from scipy import ndimage
 
 from creps.errors import SettingsError
 from creps.phantom import PELVIS_MR_CENTRES, TISSUE_ID, TISSUES, Phantom, pelvis_patient
-from creps.phantom.mr import signal
-from creps.phantom.pelvis import PelvisSubject, grow_pelvis
-from creps.phantom.pelvis_bones import CENTRE, JOINT_MM
-from creps.phantom.pelvis_person import PelvisPerson, PelvisPosture
-from creps.phantom.shapes import Points
+from creps.phantom.painting.shapes import Points
+from creps.phantom.pelvis.anatomy import PelvisSubject, grow_pelvis
+from creps.phantom.pelvis.bones import CENTRE, JOINT_MM
+from creps.phantom.pelvis.person import PelvisPerson, PelvisPosture
+from creps.phantom.scanners.mr import signal
 
 SPACING_MM = 4.0
 MAN, WOMAN = 1, 9

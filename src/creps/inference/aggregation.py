@@ -14,7 +14,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from creps.data.patches import CoveringGrid, PatchLocation
+from creps.patches import CoveringGrid, PatchLocation
 from creps.settings.choices import Fusion
 from creps.volume import Array
 

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from creps.device import resolve_precision
 from creps.errors import ModelError
+from creps.machine import resolve_precision
 from creps.networks.folded import FoldedGenerator
 from creps.networks.generator import Generator
 from creps.settings.choices import Precision

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from creps.data.patches import CoveringGrid, PatchLocation, Triple, covering_grid
+from creps.patches import CoveringGrid, PatchLocation, Triple, covering_grid
 from creps.preprocessing.mask import Mask
 
 __all__ = ["without_idle_patches"]

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from creps.data.patches import CoveringGrid, PatchLocation, Triple, covering_grid, triple
-from creps.data.workers import free_bytes
 from creps.errors import SettingsError
 from creps.inference.aggregation import fused_slabs, slab_bytes
 from creps.inference.executor import Executor
 from creps.inference.idle import without_idle_patches
 from creps.inference.sliding_window import predict_patches
 from creps.inference.tiles import Tile, exact_tiles
+from creps.machine import free_bytes
+from creps.patches import CoveringGrid, PatchLocation, Triple, covering_grid, triple
 from creps.preprocessing.crop import crop_box
 from creps.preprocessing.mask import Mask
 from creps.settings import InferenceSettings

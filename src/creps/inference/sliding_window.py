@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import torch
 
-from creps.data.patches import PatchLocation, read_patch
 from creps.errors import ModelError
 from creps.inference.executor import Executor, Pending
+from creps.patches import PatchLocation, read_patch
 from creps.volume import Array
 
 __all__ = ["predict_patches"]

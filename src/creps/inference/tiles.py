@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from itertools import product
 
-from creps.data.patches import PatchLocation, Triple, triple
+from creps.patches import PatchLocation, Triple, triple
 
 __all__ = ["Tile", "even", "exact_tiles"]
 

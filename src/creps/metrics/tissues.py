@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from creps.metrics.image import check_comparable
 
-__all__ = ["PHANTOM_CLASSES", "TISSUE_WINDOWS_HU", "TissueError", "error_by_class", "tissue_classes"]
+__all__ = ["TISSUE_WINDOWS_HU", "TissueError", "error_by_class", "tissue_classes"]
 
 HU = npt.NDArray[np.floating]
 Mask = npt.NDArray[np.bool_]
@@ -24,16 +24,6 @@ TISSUE_WINDOWS_HU: dict[str, tuple[float, float]] = {
     "cortical_bone": (600.0, np.inf),
 }
 """Class → HU of the true CT, from (included) to (not included). Together they hold every voxel."""
-
-PHANTOM_CLASSES: dict[str, tuple[str, ...]] = {
-    "air": ("air",),
-    "fat": ("fat", "yellow marrow"),
-    "muscle": ("muscle",),
-    "brain": ("grey matter", "deep grey matter", "white matter"),
-    "spongy_bone": ("diploe", "marrow", "trabecular bone"),
-    "cortical_bone": ("cortical bone", "dense bone", "thin bone", "tooth"),
-}
-"""Class → tissues of the digital phantoms; all the others are ``other``."""
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ from typing import Any
 from creps.errors import InputError, SettingsError
 from creps.io.atomic import atomic_folder, write_json
 from creps.io.itk import write_volume
-from creps.phantom.head import HEAD
+from creps.phantom.head.anatomy import HEAD
+from creps.phantom.painting.tissues import TISSUES
 from creps.phantom.patient import Phantom, check_spacing, grow_patient
-from creps.phantom.pelvis import PELVIS
+from creps.phantom.pelvis.anatomy import PELVIS
 from creps.phantom.region import Region
-from creps.phantom.tissues import TISSUES
 
 __all__ = ["PHANTOM_SCHEMA", "REGIONS", "TRAINING_MANIFEST", "write_cohort"]
 

@@ -9,15 +9,15 @@ import numpy as np
 import numpy.typing as npt
 
 from creps.errors import SettingsError
-from creps.phantom.body import Body
-from creps.phantom.canvas import Canvas
-from creps.phantom.ct import acquire_ct
-from creps.phantom.fields import Axes
-from creps.phantom.head import HEAD
-from creps.phantom.mr import acquire_mr
-from creps.phantom.pelvis import PELVIS
+from creps.phantom.head.anatomy import HEAD
+from creps.phantom.painting.body import Body
+from creps.phantom.painting.canvas import Canvas
+from creps.phantom.painting.fields import Axes
+from creps.phantom.painting.tissues import TEXTURE_LENGTHS_MM
+from creps.phantom.pelvis.anatomy import PELVIS
 from creps.phantom.region import FieldOfView, Region
-from creps.phantom.tissues import TEXTURE_LENGTHS_MM
+from creps.phantom.scanners.ct import acquire_ct
+from creps.phantom.scanners.mr import acquire_mr
 from creps.volume import Array, Volume
 
 __all__ = ["MAX_SPACING_MM", "Phantom", "check_spacing", "grow_patient", "head_patient", "pelvis_patient"]

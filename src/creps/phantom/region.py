@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from creps.phantom.body import Subject
-from creps.phantom.couch import Couch
-from creps.phantom.ct import CtScanner
-from creps.phantom.mr import MrCentre
-from creps.phantom.shapes import Point
+from creps.phantom.painting.body import Subject
+from creps.phantom.painting.shapes import Point
+from creps.phantom.scanners.couch import Couch
+from creps.phantom.scanners.ct import CtScanner
+from creps.phantom.scanners.mr import MrCentre
 
 __all__ = ["FieldOfView", "Region"]
 

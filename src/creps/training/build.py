@@ -8,10 +8,10 @@ import torch
 from lightning.fabric import Fabric
 from torch import nn
 
-from creps.checkpoint import build_generator
 from creps.errors import SettingsError
 from creps.losses.balance import MagnitudeBalance
 from creps.losses.creps import CrepsLoss
+from creps.model import build_generator
 from creps.networks.backbone import Backbone
 from creps.networks.discriminator import PatchDiscriminator, smallest_input
 from creps.networks.projector import Projector

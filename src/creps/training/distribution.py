@@ -20,8 +20,8 @@ from lightning.fabric import Fabric
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from torch import nn
 
-from creps.device import resolve_device
 from creps.errors import CrepsError, SettingsError
+from creps.machine import resolve_device
 from creps.settings import TrainingSettings
 
 __all__ = [

@@ -16,9 +16,9 @@ from lightning.fabric import Fabric
 from torch import nn
 from torch.utils.data import DataLoader, default_collate
 
-from creps.checkpoint import Plan, save_model
 from creps.errors import CrepsError, TrainingError
 from creps.io.atomic import atomic_folder
+from creps.model import Plan, save_model
 from creps.training.distribution import (
     BatchShare,
     first_process_only,
@@ -28,9 +28,9 @@ from creps.training.distribution import (
 )
 from creps.training.health import HEALTHY, diagnose
 from creps.training.interruption import Interruption, ignore_signals
-from creps.training.monitor import Monitor
 from creps.training.networks import Networks, average_into
 from creps.training.report import StepReport
+from creps.training.run.monitor import Monitor
 from creps.training.sampling import UnpairedPatches
 from creps.training.state import SCORE, Best, inference_weights, refuse_broken, save_checkpoint
 from creps.training.step import TrainingStep

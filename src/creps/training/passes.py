@@ -9,7 +9,7 @@ import torch
 from lightning.fabric import Fabric
 from torch import nn
 
-from creps.device import resolve_precision
+from creps.machine import resolve_precision
 from creps.networks.blocks import frozen_statistics
 from creps.settings import Settings
 from creps.training.networks import Networks

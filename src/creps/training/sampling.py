@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, get_worker_info
 
-from creps.data.cohort import Case, Cohort
-from creps.data.patches import PatchLocation, Triple, centred_location, covering_grid, triple
-from creps.data.reader import PatchReader
+from creps.cohort.cohort import Case, Cohort
+from creps.cohort.reader import PatchReader
 from creps.errors import CohortError, CrepsError
+from creps.patches import PatchLocation, Triple, centred_location, covering_grid, triple
 from creps.preprocessing.intensity import AIR_NETWORK
 from creps.settings import SamplingSettings
 from creps.volume import Array

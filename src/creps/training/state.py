@@ -19,9 +19,9 @@ from typing import Any
 
 import torch
 
-from creps.checkpoint import TRAINING_STATE, Plan, checkpoints, load_tensors, save_model, save_tensors
 from creps.errors import ModelError, TrainingError
 from creps.io.atomic import atomic_folder, write_json
+from creps.model import TRAINING_STATE, Plan, checkpoints, load_tensors, save_model, save_tensors
 from creps.provenance import sha256_file
 from creps.training.networks import Networks
 

@@ -24,7 +24,7 @@ def demo(ctx: click.Context, output: Path, region: str, seed: int, steps: int | 
 
     Heads and pelves, with the recipe anatomy. Results are in OUTPUT/head and OUTPUT/pelvis.
     """
-    from creps.demo import DemoCohort, run_demo, score_table
+    from creps.demo.run import DemoCohort, run_demo, score_table
     from creps.errors import OutputExistsError
 
     if output.exists():

@@ -14,8 +14,8 @@ from creps.cli.options import PATH, progress_bar
 from creps.errors import InputError
 
 if TYPE_CHECKING:
-    from creps.pipeline.evaluation_cases import Matches
-    from creps.pipeline.evaluation_cohort import CohortEvaluation, Comparison, ScoredCase
+    from creps.evaluation.batch import CohortEvaluation, Comparison, ScoredCase
+    from creps.evaluation.matching import Matches
 
 __all__ = ["evaluate"]
 
@@ -49,9 +49,9 @@ def evaluate(ctx: click.Context, /, sct: Path, ct: Path, **options: Any) -> None
     In folders an sCT is CASE_sct.*, CASE/sct.* or CASE.*; its CT is CASE/ct.* (with CASE/mask.*, the layout of
     SynthRAD) or CASE.* (with CASE_mask.*). A single CT may be a DICOM folder.
     """
+    from creps.evaluation.batch import compare, evaluate_cases
+    from creps.evaluation.report import comparison_table, document, table, write_csv
     from creps.io.atomic import write_json
-    from creps.pipeline.evaluation_cohort import compare, evaluate_cases
-    from creps.pipeline.evaluation_report import comparison_table, document, table, write_csv
 
     _check_usage(sct, ct, options, truth_given=ctx.get_parameter_source("truth") is not ParameterSource.DEFAULT)
     json_file, csv_file = options["json_file"], options["csv_file"]
@@ -95,7 +95,7 @@ def _check_usage(sct: Path, ct: Path, options: dict[str, Any], *, truth_given: b
 
 def _check_targets(matches: Matches, other: Matches | dict[str, ScoredCase] | None, options: dict[str, Any]) -> None:
     """Before anything is computed."""
-    from creps.pipeline.evaluation_targets import check_targets
+    from creps.io.outputs import check_targets
 
     pairs = (*matches.pairs, *(() if other is None or isinstance(other, dict) else other.pairs))
     inputs = [path for pair in pairs for path in (pair.sct, pair.ct, pair.mask, pair.labels)]
@@ -110,7 +110,7 @@ def _check_targets(matches: Matches, other: Matches | dict[str, ScoredCase] | No
 
 
 def _matches(sct: Path, ct: Path, options: dict[str, Any]) -> Matches:
-    from creps.pipeline.evaluation_cases import match, one_pair
+    from creps.evaluation.matching import match, one_pair
 
     if sct.is_dir():
         return match(sct, ct, truth=options["truth"], labels=options["labels"])
@@ -119,8 +119,8 @@ def _matches(sct: Path, ct: Path, options: dict[str, Any]) -> Matches:
 
 def _other(matches: Matches, sct: Path, ct: Path, options: dict[str, Any]) -> Matches | dict[str, ScoredCase]:
     """The other model's cases, still to score or scored earlier."""
-    from creps.pipeline.evaluation_cases import sct_of
-    from creps.pipeline.evaluation_report import read_document
+    from creps.evaluation.matching import sct_of
+    from creps.evaluation.report import read_document
 
     against: Path = options["against"]
     if not against.exists():
@@ -145,7 +145,7 @@ def _check_shared(matches: Matches, other: Matches | dict[str, ScoredCase] | Non
 
 
 def _scored(matches: Matches, progress: Any, scoring: dict[str, Any]) -> dict[str, ScoredCase]:
-    from creps.pipeline.evaluation_cohort import evaluate_cases
+    from creps.evaluation.batch import evaluate_cases
 
     return evaluate_cases(matches, progress=progress, **scoring).cases
 

@@ -78,7 +78,7 @@ def _refuse_settings(
 
 def _prepare(sources: tuple[Path, ...], output: Path, settings: Settings, progress: Any, **options: Any) -> int:
     """Prepare and report; return how many images failed."""
-    from creps.pipeline.prepare import prepare as run
+    from creps.cohort.prepare import prepare as run
 
     second = sources[1] if len(sources) == 2 else None
     cohort = run(sources[0], second, output, settings, progress, **options)
@@ -96,8 +96,8 @@ def _settings(preset: str | None, file: Path | None, overrides: dict[str, Any], 
 
     if model is None:
         return load_settings(preset, file, overrides)
-    from creps.checkpoint import load_plan
-    from creps.data.preparing import fingerprint
+    from creps.cohort.case import fingerprint
+    from creps.model import load_plan
 
     plan = load_plan(model)
     given = [*(["-p"] if preset else []), *(["-s"] if file else [])]
@@ -112,9 +112,9 @@ def _settings(preset: str | None, file: Path | None, overrides: dict[str, Any], 
 
 
 def _inspect(output: Path, progress: Any, jobs: int | None) -> None:
-    from creps.data.cohort import load_cohort
-    from creps.data.workers import cores
-    from creps.figures.inspection import inspect_cohort
+    from creps.cohort.cohort import load_cohort
+    from creps.cohort.inspection import inspect_cohort
+    from creps.machine import cores
 
     cohort = load_cohort(output)
     enough = len(cohort.manifest.cases) >= 2 * cores() * 4

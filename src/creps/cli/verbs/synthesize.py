@@ -66,8 +66,8 @@ def synthesize(
     a picture beside it; a DICOM series becomes a folder with a CT series, an RTSTRUCT, a record and a picture.
     """
     from creps.api import load
-    from creps.pipeline.files import Wanted, resolved, synthesize_file
-    from creps.pipeline.inputs import find_mr, target_paths
+    from creps.synthesis.files import Wanted, resolved, synthesize_file
+    from creps.synthesis.inputs import find_mr, target_paths
 
     for given, name in ((mask, "--mask"), (series, "--series"), (wishes["deidentify"], "--deidentify")):
         if given is not None and len(inputs) != 1:

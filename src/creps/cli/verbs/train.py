@@ -34,12 +34,12 @@ def train(
     settings_path: Path | None,
 ) -> None:
     """Train a model on a prepared COHORT; no pairs are needed unless the recipe says so."""
-    from creps.data.cohort import load_cohort
-    from creps.pipeline.starting_point import settings_of
-    from creps.pipeline.train import SETTINGS_FILE
-    from creps.pipeline.train import train as run
+    from creps.cohort.cohort import load_cohort
     from creps.settings import load_settings, refuse_idle
     from creps.training.distribution import process_number
+    from creps.training.run.starting_point import settings_of
+    from creps.training.run.train import SETTINGS_FILE
+    from creps.training.run.train import train as run
 
     prepared = load_cohort(cohort)
     overrides = chosen_overrides(ctx) | ({"creps.weights": weights} if weights else {})

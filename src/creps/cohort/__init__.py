@@ -1,0 +1,1 @@
+"""Prepared cohorts: sources found, cases prepared, screened, split and inspected."""

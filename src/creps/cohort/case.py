@@ -1,0 +1,214 @@
+"""Prepare one case: read, prepare, store, and leave a record by which a later run knows that it is done."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from creps.cohort.cohort import Case, Failure, Modality
+from creps.cohort.sources import Source
+from creps.errors import CohortError, CrepsError, InputError
+from creps.io.atomic import write_json
+from creps.io.dicom.read.series import one_series
+from creps.io.image import image_sha256, read_image
+from creps.io.versioned import read_versioned
+from creps.preprocessing.mask import body_box
+from creps.preprocessing.preparation import Prepared, prepare_ct, prepare_mr
+from creps.provenance import provenance
+from creps.settings import PreparationSettings
+from creps.volume import Volume
+
+__all__ = ["RECORDS", "Outcome", "Record", "Task", "failure_of", "fingerprint", "prepare_case"]
+
+RECORDS = "cases"
+"""Folder of the records in a staging folder."""
+
+ONLY_SPLITTING = {"validation_fraction", "seed"}
+"""Settings of the preparation that change no array."""
+
+OTHERS = {"mr": {"remove_couch"}, "ct": {"mr_scale", "mr_percentile", "mr_bias_correction"}}
+"""Modality → settings that only change the other one's arrays."""
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""Errors of the disk written to, not of the case."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A case to prepare.
+
+    Attributes:
+        source: Its image.
+        folder: The staging folder.
+        preparation: What to do.
+    """
+
+    source: Source
+    folder: Path
+    preparation: PreparationSettings
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a case: `case` or `failure`.
+
+    Attributes:
+        case: It is prepared; its split is not known yet.
+        failure: It could not be.
+        reused: Whether an earlier run had done it.
+    """
+
+    case: Case | None = None
+    failure: Failure | None = None
+    reused: bool = False
+
+
+class Record(BaseModel):
+    """A finished case in a staging folder."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_version: Literal[1] = 1
+    creps: str
+    preparation: dict[str, Any]
+    case: Case
+
+    def save(self, folder: Path) -> None:
+        """Write it into a staging folder; the case's arrays must be there."""
+        write_json(record_path(folder, self.case.modality, self.case.case), self.model_dump(mode="json"))
+
+
+def record_path(folder: Path, modality: str, case: str) -> Path:
+    """Where the record of a case lies in a staging folder."""
+    return folder / RECORDS / f"{modality}_{case}.json"
+
+
+def fingerprint(preparation: PreparationSettings, modality: Modality | None = None) -> dict[str, Any]:
+    """The settings that decide what an array (of a modality) looks like."""
+    without = ONLY_SPLITTING | (OTHERS[modality] if modality else set())
+    return preparation.model_dump(mode="json", exclude=without)
+
+
+def prepare_case(task: Task) -> Outcome:
+    """Prepare a case, or take over what an earlier run has left of the same file, mask and settings.
+
+    Raises:
+        OSError: the disk is full or not writable; whatever is wrong with the case becomes a failure.
+    """
+    source = task.source
+    try:
+        if source.problem is not None:
+            raise source.problem
+        hashes = _hashes(source)
+        done = _done(task, hashes)
+        if done is not None:
+            return Outcome(case=done, reused=True)
+        mask = read_image(source.mask) if source.mask is not None else None
+        case = _store(task, _prepared(task, mask), hashes)
+        Record(creps=_version(), preparation=fingerprint(task.preparation, source.modality), case=case).save(
+            task.folder
+        )
+        return Outcome(case=case)
+    except CrepsError as error:
+        return Outcome(failure=failure_of(source, error))
+    except MemoryError:
+        memory = InputError(f"{source.name} needs more memory than there is.", "Use fewer jobs, or a coarser spacing.")
+        return Outcome(failure=failure_of(source, memory))
+    except OSError as error:
+        if error.errno in FULL or str(task.folder) in str(error.filename):
+            raise
+        reason = InputError(f"{source.name} cannot be read ({error.strerror or error}).", "Check its access rights.")
+        return Outcome(failure=failure_of(source, reason))
+
+
+def failure_of(source: Source, error: CrepsError) -> Failure:
+    """A failure without a path of this machine in it."""
+    reason = error.what
+    for path in (source.mask, source.path):
+        if path is not None:
+            reason = reason.replace(str(path), source.shown if path == source.path else path.name)
+    return Failure(modality=source.modality, case=source.case, source=source.shown, reason=reason, remedy=error.remedy)
+
+
+def _version() -> str:
+    return str(provenance()["versions"]["creps"])
+
+
+def _hashes(source: Source) -> tuple[str, str | None]:
+    mask = source.mask
+    if mask is None:
+        return image_sha256(source.path, source.series), None
+    series = one_series(mask) if mask.is_dir() else None
+    return image_sha256(source.path, source.series), image_sha256(mask, series)
+
+
+def _done(task: Task, hashes: tuple[str, str | None]) -> Case | None:
+    """The case as an earlier run left it, if file, mask, settings, version and arrays are the same."""
+    source = task.source
+    path = record_path(task.folder, source.modality, source.case)
+    try:
+        record = read_versioned(path, Record, CohortError, other_version="", damaged="")
+        digest = hashlib.sha256()
+        for kind, dtype in ((source.modality, np.float32), (f"{source.modality}_body", np.bool_)):
+            array = np.load(task.folder / kind / f"{source.case}.npy", allow_pickle=False)
+            if array.shape != record.case.shape or array.dtype != dtype:
+                return None
+            digest.update(array.tobytes())
+    except (CohortError, OSError, ValueError, EOFError):
+        return None
+    if digest.hexdigest() != record.case.prepared_sha256:
+        return None
+    same = (record.case.source_sha256, record.case.mask_sha256) == hashes
+    if not same or record.creps != _version() or record.preparation != fingerprint(task.preparation, source.modality):
+        return None
+    return record.case
+
+
+def _prepared(task: Task, mask: Volume | None) -> Prepared:
+    source = task.source
+    step = prepare_mr if source.modality == "mr" else prepare_ct
+    prepared = step(read_image(source.path, source.series, source.name), task.preparation, source.name, mask)
+    if not np.isfinite(prepared.array).all():
+        raise InputError(
+            f"{source.name} gives values that are not finite when it is prepared.", "Check the range of its values."
+        )
+    return prepared
+
+
+def _store(task: Task, prepared: Prepared, hashes: tuple[str, str | None]) -> Case:
+    """Write the arrays; what lies under their names is unlinked first: it may belong to a finished cohort as well."""
+    source, grid = task.source, prepared.grid
+    record_path(task.folder, source.modality, source.case).unlink(missing_ok=True)
+    for kind, array in ((source.modality, prepared.array), (f"{source.modality}_body", prepared.body)):
+        path = task.folder / kind / f"{source.case}.npy"
+        path.unlink(missing_ok=True)
+        try:
+            np.save(path, array)
+        except OSError as error:  # a full disk does not say where
+            raise OSError(error.errno or errno.ENOSPC, error.strerror or str(error), str(path)) from error
+    return Case(
+        case=source.case,
+        patient=source.patient,
+        centre=source.centre,
+        modality=source.modality,
+        split="train",
+        shape=grid.shape,
+        spacing_mm=grid.spacing_mm,
+        origin_mm=grid.origin_mm,
+        direction=tuple(grid.direction.ravel().tolist()),
+        body=body_box(prepared.body),  # type: ignore[arg-type]
+        mr_divisor=prepared.mr_divisor,
+        source=source.shown,
+        source_sha256=hashes[0],
+        mask_sha256=hashes[1],
+        intensity_p01=prepared.intensity[0],
+        intensity_p50=prepared.intensity[1],
+        intensity_p99=prepared.intensity[2],
+        prepared_sha256=hashlib.sha256(prepared.array.tobytes() + prepared.body.tobytes()).hexdigest(),
+    )

@@ -1,0 +1,199 @@
+"""What only the cohort as a whole shows: one case of another size, one patient twice, scanners of other units."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from creps.cohort.cohort import Case, Failure, Modality
+from creps.cohort.sources import Source
+from creps.errors import CohortError, CrepsError, InputError
+from creps.io.image import ImageHeader, image_header
+from creps.preprocessing.plausibility import LOOKS_LIKE_CT, NO_CT, check_extent
+from creps.settings import PreparationSettings
+
+__all__ = ["Screened", "check_usable", "drop_outliers", "screen"]
+
+VOXEL_FACTOR = 50.0
+"""A case with this many times the voxels of its modality's median is refused before it is read."""
+
+EXTENT_FACTOR = 5.0
+"""A case this many times larger or smaller than its modality's median: its spacing has another unit."""
+
+INTENSITY_FACTOR = 10.0
+"""With a fixed MR scale the MRs' bright ends (99th percentile) may differ by this much."""
+
+FEWEST = 3
+"""A median is taken of this many cases at least."""
+
+REMEDY_SCALE = (
+    "Use preparation.mr_scale auto, which scales each MR by itself, or bring the values of these MRs to the"
+    " others' range."
+)
+
+
+@dataclass(frozen=True)
+class Screened:
+    """The sources after a look at their headers.
+
+    Attributes:
+        sources: All of them; those that cannot be used carry their problem.
+        largest_voxels: Voxels of the largest that can be used.
+        voxels: Voxels of all that can be used.
+        largest_mm3: Its volume in mm³.
+    """
+
+    sources: tuple[Source, ...]
+    largest_voxels: int
+    voxels: int
+    largest_mm3: float
+
+
+def screen(sources: Sequence[Source]) -> Screened:
+    """Look at the headers: unreadable, impossible or outlying sizes become the sources' problems."""
+    headers: list[ImageHeader | None] = []
+    marked: list[Source] = []
+    for source in sources:
+        try:
+            if source.problem is not None:
+                raise source.problem
+            header = image_header(source.path, source.series)
+            if source.series is None:  # what a series' headers say is checked when it is read
+                check_extent(header.shape, header.extent_mm, source.name)
+            headers.append(header)
+            marked.append(source)
+        except CrepsError as error:
+            headers.append(None)
+            marked.append(replace(source, problem=error))
+        except OSError as error:
+            headers.append(None)
+            reason = InputError(f"{source.name} cannot be opened ({error.strerror}).", "Check its access rights.")
+            marked.append(replace(source, problem=reason))
+    checked = [
+        source if header is None else replace(source, problem=_outlying(source, header, marked, headers))
+        for source, header in zip(marked, headers, strict=True)
+    ]
+    usable = [h for s, h in zip(checked, headers, strict=True) if h is not None and s.problem is None]
+    return Screened(
+        tuple(checked),
+        max((h.voxels for h in usable), default=0),
+        sum(h.voxels for h in usable),
+        max((float(np.prod(h.extent_mm)) for h in usable), default=0.0),
+    )
+
+
+def drop_outliers(
+    cases: Sequence[Case], preparation: PreparationSettings
+) -> tuple[list[Case], list[tuple[Case, CrepsError]]]:
+    """Take out images that are there twice and MRs whose units are not the others'.
+
+    Raises:
+        CohortError: with a fixed scale, if no range of values can be called the others'.
+    """
+    kept: list[Case] = []
+    dropped: list[tuple[Case, CrepsError]] = []
+    first: dict[tuple[Modality, str], Case] = {}
+    for case in cases:
+        before = first.setdefault((case.modality, case.prepared_sha256), case)
+        if before is case:
+            kept.append(case)
+            continue
+        dropped.append((case, _copy(before, case)))
+    strangers = _strangers([c for c in kept if c.modality == "mr"], preparation)
+    dropped += [(case, _other_units(case, kept)) for case in strangers]
+    return [case for case in kept if case not in strangers], dropped
+
+
+def check_usable(cases: Sequence[Case], failures: Sequence[Failure]) -> None:
+    """A cohort needs MR and CT.
+
+    Raises:
+        CohortError: one of them is missing; the likeliest reason is named.
+    """
+    for modality in ("mr", "ct"):
+        if any(case.modality == modality for case in cases):
+            continue
+        reasons = {m: [f for f in failures if f.modality == m] for m in ("mr", "ct")}
+        if _all_say(reasons["mr"], LOOKS_LIKE_CT) and _all_say(reasons["ct"], NO_CT):
+            raise CohortError(
+                f"MR and CT are swapped: every MR {LOOKS_LIKE_CT}, and every CT {NO_CT} ({reasons['ct'][0].source}).",
+                "Give MR first and CT second, or exchange them in the table.",
+            )
+        if reasons[modality]:
+            worst = reasons[modality][0]
+            raise CohortError(
+                f"None of the {len(reasons[modality])} {modality.upper()} can be used. {worst.reason}",
+                f"{worst.remedy} What is prepared is kept for the next run.",
+            )
+        raise CohortError(f"There is no {modality.upper()} at all.", "A cohort needs MR and CT, of different patients.")
+
+
+def _all_say(failures: Sequence[Failure], words: str) -> bool:
+    return bool(failures) and all(words in failure.reason for failure in failures)
+
+
+def _outlying(
+    source: Source, header: ImageHeader, sources: Sequence[Source], headers: Sequence[ImageHeader | None]
+) -> CrepsError | None:
+    """What sets an image apart from the others of its modality."""
+    others = [h for s, h in zip(sources, headers, strict=True) if h is not None and s.modality == source.modality]
+    if len(others) < FEWEST:
+        return None
+    usual = float(np.median([h.voxels for h in others]))
+    if header.voxels > VOXEL_FACTOR * usual:
+        return InputError(
+            f"{source.name} has {header.voxels / 1e6:.3g} million voxels, {header.voxels / usual:.0f} times as many as"
+            f" the cohort's median {source.modality.upper()} ({usual / 1e6:.3g} million).",
+            "Check that it is one scan of the region; resample or crop it if it is.",
+        )
+    extent, typical = max(header.extent_mm), float(np.median([max(h.extent_mm) for h in others]))
+    if typical > 0 and min(header.spacing_mm) > 0 and not 1 / EXTENT_FACTOR < extent / typical < EXTENT_FACTOR:
+        return InputError(
+            f"{source.name} measures {extent:.3g} mm along its longest axis, the cohort's median"
+            f" {source.modality.upper()} {typical:.3g} mm.",
+            "Check the spacing in its header: it must be in mm, not cm or m.",
+        )
+    return None
+
+
+def _copy(before: Case, case: Case) -> CrepsError:
+    what = f"{case.source} is the same image as {before.source}"
+    if before.patient != case.patient:
+        return InputError(
+            f"{what}, under another patient's name ('{case.patient}' and '{before.patient}').",
+            "Delete one of them: a patient must not be in training and validation.",
+        )
+    return InputError(f"{what}.", "Delete one of them.")
+
+
+def _bright(case: Case) -> float:
+    return max(case.intensity_p99 or 0.0, 1e-9)
+
+
+def _strangers(mrs: Sequence[Case], preparation: PreparationSettings) -> list[Case]:
+    """With a fixed scale: the MRs far from the median, if they are few; none if all are close enough."""
+    bright = np.array([_bright(case) for case in mrs])
+    if preparation.mr_scale == "auto" or len(mrs) < 2 or bright.max() / bright.min() <= INTENSITY_FACTOR:
+        return []
+    away = np.abs(np.log(bright / np.median(bright)))
+    strangers = [case for case, distance in zip(mrs, away, strict=True) if distance > np.log(INTENSITY_FACTOR)]
+    rest = np.array([_bright(case) for case in mrs if case not in strangers])
+    if not strangers or 3 * len(strangers) > len(mrs) or rest.max() / rest.min() > INTENSITY_FACTOR:
+        low, high = mrs[int(bright.argmin())], mrs[int(bright.argmax())]
+        raise CohortError(
+            f"The MRs have different units, which a fixed preparation.mr_scale cannot bring together: {low.source} runs"
+            f" up to {_bright(low):.3g}, {high.source} up to {_bright(high):.3g} (99th percentile in the body).",
+            REMEDY_SCALE,
+        )
+    return strangers
+
+
+def _other_units(case: Case, cases: Sequence[Case]) -> CrepsError:
+    usual = float(np.median([_bright(c) for c in cases if c.modality == "mr"]))
+    return InputError(
+        f"{case.source} has other units than the cohort's other MRs: it runs up to {_bright(case):.3g}, their median to"
+        f" {usual:.3g} (99th percentile in the body).",
+        REMEDY_SCALE,
+    )

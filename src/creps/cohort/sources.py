@@ -1,0 +1,302 @@
+"""Find the images of a cohort in the folders and tables that people have."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from creps.cohort.cohort import Modality, Split
+from creps.errors import CrepsError, InputError
+from creps.io.dicom.read.header import DamagedFileError
+from creps.io.dicom.read.series import Series, find_series, matching, several_series
+from creps.io.itk import SUFFIXES, is_volume_file, stem
+
+__all__ = ["Source", "dicom_source", "find_sources", "synthrad_centre"]
+
+log = logging.getLogger(__name__)
+
+MODALITIES: tuple[Modality, ...] = ("mr", "ct")
+
+REMEDY = (
+    "Give a folder of volume files, or of one folder per patient that holds mr.nii.gz, ct.nii.gz or a DICOM series."
+)
+
+SYNTHRAD = (
+    (re.compile(r"[12]B([A-Z])\d{3}"), ("brain",)),
+    (re.compile(r"[12]P([A-Z])\d{3}"), ("pelvis",)),
+    (re.compile(r"[12]AB([A-Z])\d{3}"), ("AB",)),
+    (re.compile(r"[12]HN([A-Z])\d{3}"), ("HN",)),
+    (re.compile(r"[12]TH([A-Z])\d{3}"), ("TH",)),
+)
+"""Ids of the SynthRAD challenges (2023: brain, pelvis; 2025: AB, HN, TH) with the folder that holds them."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One image to prepare.
+
+    Attributes:
+        case: Name of the case, unique within its modality.
+        patient: Patient it belongs to.
+        path: The volume's file, or the folder of a DICOM series.
+        mask: A body mask's file or series folder, if there is one.
+        modality: "mr" or "ct".
+        centre: Hospital or scanner, where that is known.
+        split: Where a table puts it; None leaves that to `split_patients`.
+        series: The DICOM series, if it is one.
+        shown: What the manifest calls the file: relative, and without a patient's name.
+        problem: Why it cannot be used, if that is known already.
+    """
+
+    case: str
+    patient: str
+    path: Path
+    mask: Path | None = None
+    modality: Modality = "mr"
+    centre: str | None = None
+    split: Split | None = None
+    series: Series | None = None
+    shown: str = ""
+    problem: CrepsError | None = None
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return f"{self.modality.upper()} '{self.case}'" if self.series is not None else str(self.path)
+
+
+def find_sources(folder: Path, modality: Modality | None = None, series: str | None = None) -> list[Source]:
+    """The images in a folder.
+
+    Either every volume file in the folder is a case named after its file (files with "mask" in their name are
+    passed over; only if `modality` is given), or every sub-folder is a patient's, named after it: with ``mr.*`` or
+    ``ct.*`` and perhaps ``mask.*`` (the layout of SynthRAD), or with a DICOM series somewhere below it. Sub-folders
+    without the modality are other patients' and are passed over.
+
+    Args:
+        folder: The folder.
+        modality: Look for this one; None looks for both, in patients' folders.
+        series: Of a patient's several DICOM series the one whose description holds this text (or that has this UID).
+
+    Raises:
+        InputError: no such folder, nothing in it, both kinds of cases, or folders of several regions.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder.", REMEDY)
+    try:
+        return _find(folder, modality, series)
+    except PermissionError as error:
+        raise InputError(
+            f"{error.filename or folder} cannot be opened ({error.strerror}).", "Check its access rights."
+        ) from error
+
+
+def synthrad_centre(case: str, container: str) -> str | None:
+    """The centre that a SynthRAD id names: one letter; None unless the containing folder is named as the region."""
+    for pattern, folders in SYNTHRAD:
+        match = pattern.fullmatch(case)
+        if match and container in folders:
+            return match[1]
+    return None
+
+
+def dicom_source(folder: Path, series: Series, modality: Modality, case: str | None = None) -> Source:
+    """The case of a DICOM series; its names never carry the patient's.
+
+    Args:
+        folder: What the case is named after.
+        series: The series.
+        modality: Its modality.
+        case: A name that was chosen for it.
+    """
+    if case is None:
+        key = (series.patient_key or "unknown")[:8]
+        case = f"patient-{key}" if series.names_patient(folder.name) else folder.name
+    patient = series.patient_key or case
+    return Source(case, patient, series.folder, modality=modality, series=series, shown=f"{case} (DICOM)")
+
+
+def _find(folder: Path, modality: Modality | None, series: str | None) -> list[Source]:
+    entries = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    wanted = MODALITIES if modality is None else (modality,)
+    per_patient = [source for entry in entries if entry.is_dir() for source in _of_patient(entry, wanted, series)]
+    files = [path for path in entries if path.is_file() and is_volume_file(path)]
+    files = [path for path in files if "mask" not in stem(path).lower()]
+    if per_patient and files:
+        raise InputError(
+            f"{folder} holds both volume files ({files[0].name}, …) and patients' folders ({per_patient[0].case}, …).",
+            "Keep one kind of them in it.",
+        )
+    if not per_patient and not (files and modality):
+        raise _nothing(folder, entries, wanted, bool(files))
+    if per_patient:
+        _tell_passed_over(entries, per_patient)
+    found = per_patient or [Source(stem(path), stem(path), path, modality=wanted[0], shown=path.name) for path in files]
+    found = _numbered(found)
+    _check_names(folder, found)
+    return found
+
+
+def _tell_passed_over(entries: list[Path], found: list[Source]) -> None:
+    """Name the sub-folders that may have been meant as patients' but hold nothing under a known name."""
+    used = {source.path for source in found} | {parent for source in found for parent in source.path.parents}
+    for entry in entries:
+        try:
+            if entry in used or not entry.is_dir():
+                continue
+            content = [path for path in entry.iterdir() if not path.name.startswith(".")]
+        except OSError:
+            continue  # it is a failure already
+        known = any(_candidates(entry, modality) for modality in MODALITIES)
+        if not content or (not known and any(is_volume_file(path) for path in content)):
+            what = "holds neither mr.* nor ct.*" if content else "is empty"
+            log.warning("The folder '%s' %s and is passed over.", entry.name, what)
+
+
+def _of_patient(folder: Path, wanted: tuple[Modality, ...], series: str | None) -> Iterator[Source]:
+    """The images in one patient's folder; what is wrong with it is this patient's problem alone."""
+    try:
+        volumes = {modality: _candidates(folder, modality) for modality in MODALITIES}
+        if not any(volumes.values()):
+            yield from _of_dicom(folder, wanted, series)
+            return
+        masks = _candidates(folder, "mask")
+    except OSError as error:
+        problem = InputError(f"The folder '{folder.name}' cannot be opened ({error.strerror}).", "Check its rights.")
+        for modality in wanted:
+            yield Source(folder.name, folder.name, folder, modality=modality, shown=folder.name, problem=problem)
+        return
+    for modality in wanted:
+        found = volumes[modality]
+        if found:
+            yield Source(
+                case=folder.name,
+                patient=folder.name,
+                path=found[0],
+                mask=masks[0] if masks else None,
+                modality=modality,
+                centre=synthrad_centre(folder.name, folder.parent.absolute().name),
+                shown=f"{folder.name}/{found[0].name}",
+                problem=_doubled(folder, found) or _doubled(folder, masks),
+            )
+
+
+def _of_dicom(folder: Path, wanted: tuple[Modality, ...], chosen: str | None) -> Iterator[Source]:
+    if _regions([folder]):
+        return
+    damaged: list[DamagedFileError] = []
+    found = find_series(folder, damaged)
+    touched = [s for s in found if {path.parent for path in s.files} & {error.path.parent for error in damaged}]
+    for modality in wanted:
+        series = [s for s in found if s.modality == modality]
+        if chosen is not None and len(series) > 1:
+            series = matching(series, chosen) or series
+        hurt = [s for s in series if s in touched]
+        if damaged and (hurt or not touched):
+            yield _damaged(folder, modality, series or found, damaged)
+            continue
+        if not series:
+            continue
+        source = dicom_source(folder, series[0], modality)
+        if len(series) > 1:
+            source = replace(source, path=folder, problem=several_series(series, modality, source.case))
+        yield source
+
+
+def _damaged(folder: Path, modality: Modality, series: list[Series], damaged: list[DamagedFileError]) -> Source:
+    """A patient with files that cannot be read; their names are told if no patient's is in them."""
+    case, first = folder.name, damaged[0]
+    name = "" if any(s.names_patient(first.path.name) for s in series) else f" ({first.path.name})"
+    if series:
+        case = dicom_source(folder, series[0], modality).case
+    more = f", and so are {len(damaged) - 1} more" if len(damaged) > 1 else ""
+    problem = InputError(f"A file or folder of '{case}'{name} {first.fault}{more}.", first.remedy)
+    patient = (series[0].patient_key if series else None) or case
+    return Source(case, patient, folder, modality=modality, shown=f"{case} (DICOM)", problem=problem)
+
+
+def _regions(entries: list[Path]) -> list[str]:
+    """Sub-folders that are no patients but hold patients' folders."""
+    return [
+        entry.name
+        for entry in entries
+        if entry.is_dir()
+        and any(
+            child.is_dir() and any(_candidates(child, modality) for modality in MODALITIES)
+            for child in sorted(entry.iterdir())
+        )
+    ]
+
+
+def _nothing(folder: Path, entries: list[Path], wanted: tuple[Modality, ...], loose: bool) -> InputError:
+    """Say why no case was found."""
+    regions = _regions(entries)
+    if regions:
+        return InputError(
+            f"{folder} holds no cases itself but folders of cases: {', '.join(regions)}.",
+            "There is one model per region: give one of them.",
+        )
+    if loose:
+        return InputError(
+            f"{folder} holds loose volume files, which do not say whether they are MR or CT.",
+            "Give a folder of MR and one of CT, or a CSV file.",
+        )
+    damaged: list[DamagedFileError] = []
+    series = find_series(folder, damaged)
+    others = {one.modality for one in series} - set(wanted)
+    if len(wanted) == 1 and series and others == {one.modality for one in series}:
+        return InputError(
+            f"{folder} holds DICOM series of {others.pop().upper()}, none of {wanted[0].upper()}.",
+            "Exchange the folders: MR first, then CT.",
+        )
+    if series or damaged:
+        return InputError(
+            f"{folder} holds DICOM files, but none of {' or '.join(wanted).upper().replace(' OR ', ' or ')} in a folder"
+            " per patient.",
+            "Put each patient's series into a folder of its own.",
+        )
+    kind = "MR and no CT" if len(wanted) == 2 else wanted[0].upper()
+    return InputError(f"{folder} holds no {kind} volume.", f"{REMEDY} Read are DICOM and {', '.join(SUFFIXES)}.")
+
+
+def _numbered(sources: list[Source]) -> list[Source]:
+    """Give names that stand for a patient's a number where several folders are one patient's, and say so."""
+    seen: dict[tuple[Modality, str], int] = {}
+    folders: dict[tuple[Modality, str], list[str]] = {}
+    numbered = []
+    for source in sources:
+        key = (source.modality, source.case)
+        seen[key] = seen.get(key, 0) + 1
+        if seen[key] > 1 and source.shown.endswith("(DICOM)"):
+            case = f"{source.case}-{seen[key]}"
+            source = replace(source, case=case, shown=f"{case} (DICOM)")
+        if source.series is not None and source.series.patient_key:
+            folders.setdefault((source.modality, source.patient), []).append(source.case)
+        numbered.append(source)
+    for (modality, _), cases in folders.items():
+        if len(cases) > 1:
+            log.warning("These %s have one patient's ID: %s.", modality.upper(), ", ".join(cases))
+    return numbered
+
+
+def _check_names(folder: Path, sources: list[Source]) -> None:
+    seen: set[tuple[Modality, str]] = set()
+    for source in sources:
+        if (source.modality, source.case) in seen:
+            raise InputError(f"{folder} holds two volumes named '{source.case}'.", "Keep one of them, or rename it.")
+        seen.add((source.modality, source.case))
+
+
+def _candidates(folder: Path, name: str) -> list[Path]:
+    """The volume files of a name, without regard to case."""
+    entries = sorted(folder.iterdir())
+    return [p for p in entries if is_volume_file(p) and stem(p).casefold() == name and p.is_file()]
+
+
+def _doubled(folder: Path, found: list[Path]) -> InputError | None:
+    if len(found) < 2:
+        return None
+    return InputError(f"The folder '{folder.name}' holds both {found[0].name} and {found[1].name}.", "Keep one.")

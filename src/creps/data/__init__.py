@@ -1,1 +1,0 @@
-"""Where images come from, prepared cohorts, and the index arithmetic of patches."""

@@ -1,0 +1,1 @@
+"""Synthetic CTs against true CTs: matched, aligned, scored, reported."""

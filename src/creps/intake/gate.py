@@ -1,0 +1,144 @@
+"""The gate: everything that is checked before a synthesis, and what comes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from creps.errors import InputError
+from creps.intake.features import features_of
+from creps.intake.findings import Finding, Level
+from creps.intake.header_checks import check_header
+from creps.intake.image_checks import check_field_of_view, check_spacing
+from creps.intake.profile import IntakeProfile, Scores
+from creps.intake.score_checks import check_scores
+from creps.preprocessing.preparation import Prepared
+from creps.settings import PreparationSettings
+from creps.volume import Volume
+
+if TYPE_CHECKING:
+    from creps.io.dicom.read.acquisition import Acquisition
+
+__all__ = ["Gate", "examine"]
+
+FORCE = "Look at the MR; --force synthesizes all the same and records it."
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What was found before a synthesis.
+
+    Attributes:
+        findings: Refusals first, then warnings, then notes.
+        scores: How far the MR is from the training's, or None if the model does not know.
+    """
+
+    findings: tuple[Finding, ...] = field(default=())
+    scores: Scores | None = None
+
+    def of_level(self, level: Level) -> tuple[Finding, ...]:
+        """The findings of one level."""
+        return tuple(finding for finding in self.findings if finding.level == level)
+
+    @property
+    def refusals(self) -> tuple[Finding, ...]:
+        """Why there should be no sCT."""
+        return self.of_level("refusal")
+
+    @property
+    def warnings(self) -> tuple[Finding, ...]:
+        """What to look at before the sCT is used."""
+        return self.of_level("warning")
+
+    @property
+    def notes(self) -> tuple[Finding, ...]:
+        """What to know."""
+        return self.of_level("note")
+
+    @property
+    def verdict(self) -> str:
+        """``refused``, ``warned`` or ``passed``."""
+        return "refused" if self.refusals else "warned" if self.warnings else "passed"
+
+    def overridden(self, *, forced: bool) -> bool:
+        """Whether an sCT made all the same goes against a refusal."""
+        return forced and bool(self.refusals)
+
+    def record(self, *, forced: bool = False) -> dict[str, Any]:
+        """As plain JSON values.
+
+        Args:
+            forced: Whether a refusal was to be passed over; it is recorded where there was one.
+        """
+        return {
+            "verdict": self.verdict,
+            "forced": self.overridden(forced=forced),
+            "findings": [
+                {"check": f.check, "level": f.level, "message": f.message, "remedy": f.remedy} for f in self.findings
+            ],
+            "scores": None if self.scores is None else self.scores.record(),
+        }
+
+    def refuse(self, name: str, *, forced: bool = False) -> None:
+        """Stop here if anything refuses, unless it is forced.
+
+        Args:
+            name: What the message calls the MR.
+            forced: Go on all the same.
+
+        Raises:
+            InputError: names every reason.
+        """
+        if not self.refusals or forced:
+            return
+        reasons = " ".join(str(finding) for finding in self.refusals)
+        raise InputError(f"{name} is not an MR for this model: {reasons}", FORCE)
+
+
+def examine(
+    mr: Volume,
+    prepared: Prepared,
+    preparation: PreparationSettings,
+    profile: IntakeProfile | None,
+    acquisition: Acquisition | None = None,
+    recipe: str | None = None,
+) -> Gate:
+    """Check an MR against a model.
+
+    Args:
+        mr: The MR as it was given.
+        prepared: The same, prepared for the model.
+        preparation: How the model's volumes are prepared.
+        profile: What the training MRs were like; None in models that do not know.
+        acquisition: What DICOM headers say of the MR; None without any.
+        recipe: The model's recipe; None if its record does not say.
+
+    Returns:
+        All findings; nothing is raised.
+    """
+    thickness_mm = acquisition.slice_thickness_mm if acquisition is not None else None
+    findings = [
+        *check_header(acquisition, preparation.region, recipe),
+        *check_spacing(mr, preparation.spacing_mm, thickness_mm),
+        *check_field_of_view(mr, prepared, used_to_cuts=profile is not None and profile.used_to_cuts),
+    ]
+    if profile is None:
+        findings.append(
+            Finding(
+                "profile",
+                "note",
+                "The model does not know what its training MRs were like: intensities and size were not checked.",
+                "Train or finish it with this version of creps to have that.",
+            )
+        )
+        return Gate(_sorted(findings))
+    features = features_of(prepared.array, prepared.body, prepared.grid.spacing_mm)
+    scores = profile.score(features)
+    findings += check_scores(scores, features, profile)
+    return Gate(_sorted(findings), scores)
+
+
+def _sorted(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    order = {"refusal": 0, "warning": 1, "note": 2}
+    return tuple(sorted(findings, key=lambda finding: order[finding.level]))

@@ -1,0 +1,56 @@
+"""What all files of one series must agree on: above all, they show one patient."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from creps.errors import InputError
+from creps.io.dicom.read.frames import Instance
+from creps.io.dicom.read.header import CLASSIC, MULTI_FRAME
+
+__all__ = ["check_agreement"]
+
+PATIENT = ("PatientID", "PatientName", "PatientBirthDate")
+
+
+def check_agreement(instances: Sequence[Instance], modality: str, label: str) -> None:
+    """Refuse files that do not belong together, although they carry one SeriesInstanceUID.
+
+    An attribute that only some of the files have is a disagreement, too.
+
+    Args:
+        instances: The files of one series.
+        modality: "mr" or "ct": what the series was found to be.
+        label: What the message calls it; no patient is named.
+
+    Raises:
+        InputError: more than one patient, study or modality; an image without UID; an image twice.
+    """
+    differing = [name for i, name in enumerate(PATIENT) if len({instance.patient[i] for instance in instances}) > 1]
+    if differing:
+        raise InputError(
+            f"{label} mixes images of more than one patient: its files disagree in {' and '.join(differing)}.",
+            "Export the series again, each patient into a folder of his or her own; nothing was used.",
+        )
+    if len({instance.study for instance in instances}) > 1:
+        raise InputError(
+            f"{label} mixes images of more than one study: its files disagree in StudyInstanceUID.",
+            "Export the series again, each study into a folder of its own.",
+        )
+    kinds = {{**CLASSIC, **MULTI_FRAME}.get(instance.kind, "others") for instance in instances}
+    if kinds != {modality}:
+        raise InputError(
+            f"{label} mixes images of {' and '.join(sorted(kind.upper() for kind in kinds | {modality}))}.",
+            "Export the series again, each into a folder of its own.",
+        )
+    uids = Counter(instance.uid for instance in instances)
+    if "" in uids:
+        raise InputError(f"{label} has a file without a SOPInstanceUID.", "Export it again.")
+    twice = sum(1 for count in uids.values() if count > 1)
+    if twice:
+        raise InputError(
+            f"{label} holds {twice} of its {len(uids)} images in more than one file (the same SOPInstanceUID): there is"
+            " a copy of it below the folder.",
+            "Remove the copy, or give the folder of one of them.",
+        )

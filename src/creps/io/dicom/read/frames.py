@@ -1,0 +1,299 @@
+"""The slices of a DICOM file: a classic file holds one, an enhanced object many frames.
+
+What an enhanced object says of a frame in nested sequences is laid flat, under the names of the attributes
+themselves, so that everything after it knows one kind of slice header.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from creps.errors import InputError
+from creps.io.dicom.read.geometry import SliceGeometry
+from creps.io.dicom.read.header import (
+    CLASSIC,
+    MALFORMED,
+    MULTI_FRAME,
+    floats,
+    items,
+    open_dicom,
+    private,
+    text,
+    value,
+    whole,
+    words,
+)
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+__all__ = ["FRAME_SEQUENCES", "Frame", "Instance", "frame_headers", "loss_of", "patient_of"]
+
+FRAME_SEQUENCES = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
+"""Where an enhanced object keeps what holds for all frames, and for each."""
+
+SCALE = ("RescaleSlope", "RescaleIntercept")
+
+MACROS = {
+    "PlanePositionSequence": ("ImagePositionPatient",),
+    "PlaneOrientationSequence": ("ImageOrientationPatient",),
+    "PixelMeasuresSequence": ("PixelSpacing", "SliceThickness"),
+    "PixelValueTransformationSequence": SCALE,
+    "FrameContentSequence": ("StackID", "TemporalPositionIndex"),
+    "FrameAnatomySequence": ("AnatomicRegionSequence",),
+    "MREchoSequence": ("EffectiveEchoTime",),
+    "MRTimingAndRelatedParametersSequence": ("RepetitionTime",),
+    "MRModifierSequence": ("InversionRecovery", "InversionTimes"),
+    "MRDiffusionSequence": ("DiffusionBValue",),
+    "MRImageFrameTypeSequence": ("FrameType",),
+    "CTImageFrameTypeSequence": ("FrameType",),
+}
+"""Functional groups (PS3.3 C.7.6.16, C.8.13, C.8.15) and what is taken from them."""
+
+CONVERTED = ("UnassignedSharedConvertedAttributesSequence", "UnassignedPerFrameConvertedAttributesSequence")
+"""Where a legacy converted object keeps the attributes of the classic files, as they were."""
+
+CONVERTED_NAMES = (
+    "EchoTime", "RepetitionTime", "InversionTime", "ScanningSequence", "SequenceVariant", "ScanOptions",
+    "SequenceName", "ImageType", "DiffusionBValue", "ProtocolName", "BodyPartExamined", "MagneticFieldStrength",
+    "ContrastBolusAgent", *SCALE,
+)  # fmt: skip
+
+COMMON = (
+    "Rows", "Columns", "FrameOfReferenceUID", "ImageType", "DiffusionBValue",
+    "InversionRecovery", "RepetitionTime", "SliceThickness", *SCALE,
+)  # fmt: skip
+"""What a frame takes from the object itself where no functional group says it."""
+
+PHILIPS = "Philips MR Imaging DD 001"
+SCALE_SLOPE = (0x2005, 0x100E)
+PHILIPS_FRAME = (0x2005, 0x140F)
+"""Where an enhanced object of Philips keeps the private attributes of a frame."""
+PRIVATE = (PHILIPS_FRAME, SCALE_SLOPE, (0x0021, 0x11FE))
+"""Private attributes of a frame that are kept for their readers: Philips' scaling, Siemens' image type."""
+
+LARGEST_SIDE = 8192
+"""Rows or columns that a slice may have; no scanner writes as many."""
+
+
+def frame_headers(dataset: Dataset) -> list[Dataset]:
+    """What each frame says; a classic file is its own only frame."""
+    if text(dataset, "SOPClassUID") not in MULTI_FRAME:
+        return [dataset]
+    from pydicom import Dataset as Flat
+
+    common, shared = Flat(), items(dataset, FRAME_SEQUENCES[0])
+    _take(common, dataset, COMMON)
+    for group in shared[:1]:
+        _lay_flat(common, group)
+    headers = []
+    for group in items(dataset, FRAME_SEQUENCES[1]):
+        header = Flat()
+        header.update(common)
+        _lay_flat(header, group)
+        headers.append(header)
+    return headers
+
+
+def _lay_flat(header: Dataset, group: Dataset) -> None:
+    for sequence in CONVERTED:
+        for item in items(group, sequence)[:1]:
+            _take(header, item, CONVERTED_NAMES)
+    for sequence, names in MACROS.items():
+        for item in items(group, sequence)[:1]:
+            _take(header, item, names)
+    for place in PRIVATE:
+        if place in group:
+            header[place] = group[place]
+
+
+def _take(header: Dataset, source: Dataset, names: tuple[str, ...]) -> None:
+    for name in names:
+        if name in source:
+            element = source.get_item(name)  # as it lies there: what is malformed must not look absent
+            header[element.tag] = element
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One slice, without its pixels.
+
+    Attributes:
+        geometry: Where it lies.
+        slope: RescaleSlope, if there is one.
+        intercept: RescaleIntercept, if there is one.
+        scale_slope: Philips' private scale slope, if there is one.
+    """
+
+    geometry: SliceGeometry
+    slope: float | None
+    intercept: float | None
+    scale_slope: float | None
+
+    @classmethod
+    def of(cls, header: Dataset, label: str) -> Frame:
+        """Read it from a file's or a frame's header.
+
+        Raises:
+            InputError: geometry or rescaling is absent or malformed.
+        """
+        slope, intercept = (_number(header, name, label) for name in SCALE)
+        if slope == 0:
+            raise InputError(f"{label} has a slice without a valid RescaleSlope.", "Export it again.")
+        return cls(SliceGeometry.of(header, label), slope, intercept, _scale_slope(header))
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One file of a series, without its pixels.
+
+    Attributes:
+        path: The file.
+        kind: SOPClassUID.
+        uid: SOPInstanceUID.
+        study: StudyInstanceUID.
+        patient: PatientID, PatientName and PatientBirthDate.
+        philips: Whether Philips made it.
+        loss: How it was compressed with loss; empty if it was not.
+        frames: Its slices, in the order of its pixels.
+    """
+
+    path: Path
+    kind: str
+    uid: str
+    study: str
+    patient: tuple[str, str, str]
+    philips: bool
+    loss: str
+    frames: tuple[Frame, ...]
+
+    @classmethod
+    def of(cls, path: Path, label: str) -> Instance:
+        """Read it from a file.
+
+        Raises:
+            InputError: the file is unreadable, of a kind that makes no volume, or says too little of its slices.
+        """
+        try:
+            dataset = open_dicom(path, pixels=False)
+            kind = text(dataset, "SOPClassUID")
+            _check_kind(dataset, kind, label)
+            headers = frame_headers(dataset)
+            _check_size(dataset, kind, len(headers), label)
+            return cls(
+                path=path,
+                kind=kind,
+                uid=text(dataset, "SOPInstanceUID"),
+                study=text(dataset, "StudyInstanceUID"),
+                patient=patient_of(dataset),
+                philips="PHILIPS" in text(dataset, "Manufacturer").upper(),
+                loss=loss_of(dataset),
+                frames=tuple(Frame.of(header, label) for header in headers),
+            )
+        except (*MALFORMED, OSError) as error:
+            raise InputError(
+                f"A file of {label} cannot be read as DICOM ({type(error).__name__}).", "Copy or export it again."
+            ) from error
+
+
+def _check_kind(dataset: Dataset, kind: str, label: str) -> None:
+    """Refuse what is no grey image of one slice per file or frame."""
+    samples = whole(dataset, "SamplesPerPixel", 1)
+    grey = not {"RGB", "PALETTE COLOR"} & set(words(dataset, "PhotometricInterpretation"))
+    if samples is None or samples < 1:
+        raise InputError(f"{label} has a slice without a valid SamplesPerPixel.", "Export it again.")
+    if samples > 1 or not grey:
+        raise InputError(
+            f"{label} has {max(samples, 3)} values per pixel (colour).", "Give the original CT or MR series."
+        )
+    if "MOSAIC" in words(dataset, "ImageType"):
+        raise InputError(
+            f"{label} is a mosaic: each image shows many slices side by side.",
+            "Export it as enhanced multi-frame DICOM, or with one slice per file.",
+        )
+    if kind in CLASSIC and whole(dataset, "NumberOfFrames", 1) != 1:
+        raise InputError(
+            f"{label} has a file of several frames that does not say where each lies (no enhanced"
+            f" {CLASSIC[kind].upper()}).",
+            "Export it as enhanced multi-frame DICOM, or with one slice per file.",
+        )
+
+
+def _check_size(dataset: Dataset, kind: str, described: int, label: str) -> None:
+    """Refuse sizes that cannot be, before memory is taken for them."""
+    if kind in MULTI_FRAME and (described != whole(dataset, "NumberOfFrames", 1) or not described):
+        claimed = whole(dataset, "NumberOfFrames", 1)
+        raise InputError(
+            f"{label} has a multi-frame file that describes {described} frames and claims"
+            f" {'an unknown number' if claimed is None else claimed}.",
+            "Export it again.",
+        )
+    for name in ("Rows", "Columns"):
+        number = whole(dataset, name, 0)
+        if number is None or number < 1:
+            raise InputError(f"{label} has a slice without a valid {name}.", "Export it again.")
+        if number > LARGEST_SIDE:
+            raise InputError(f"{label} has a slice that claims {number} {name.lower()}.", "Copy or export it again.")
+
+
+def patient_of(dataset: Dataset) -> tuple[str, str, str]:
+    """Whose it is: ID, name as it is compared, birth date."""
+    name = text(dataset, "PatientName").rstrip("^= ").casefold()
+    return text(dataset, "PatientID"), name, text(dataset, "PatientBirthDate")
+
+
+def loss_of(dataset: Dataset) -> str:
+    """How its pixels were compressed with loss, now or once; empty if they were not."""
+    from pydicom import uid
+
+    meta = getattr(dataset, "file_meta", None)
+    syntax = None if meta is None else value(meta, "TransferSyntaxUID")
+    flag = text(dataset, "LossyImageCompression")
+    lossy = {uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLSNearLossless, uid.JPEG2000}
+    if flag == "01" or (syntax in lossy and (flag != "00" or syntax not in {uid.JPEGLSNearLossless, uid.JPEG2000})):
+        return f"as {syntax.name}" if syntax in lossy else "before it was stored"
+    return ""
+
+
+def _number(header: Dataset, name: str, label: str) -> float | None:
+    number = floats(header, name, 1)
+    if number is not None and np.isfinite(number[0]):
+        return number[0]
+    if name in header and header.get_item(name).value not in (None, b"", ""):
+        raise InputError(f"{label} has a slice without a valid {name}.", "Export it again.")
+    return None
+
+
+def _scale_slope(header: Dataset) -> float | None:
+    """Philips' scale slope of a classic file, of a frame or of a frame's private group."""
+    for place in [header, *_private_items(header)]:
+        found = private(place, SCALE_SLOPE[0], PHILIPS, SCALE_SLOPE[1] & 0xFF)
+        if found is None and (SCALE_SLOPE[0], 0x0010) not in place:  # the creator got lost
+            found = place[SCALE_SLOPE].value if SCALE_SLOPE in place else None
+        number = _single(found)
+        if number is not None:
+            return number
+    return None
+
+
+def _private_items(header: Dataset) -> list[Dataset]:
+    from pydicom import Sequence
+
+    found = header[PHILIPS_FRAME].value if PHILIPS_FRAME in header else None
+    return list(found) if isinstance(found, Sequence) else []
+
+
+def _single(found: Any) -> float | None:
+    """A positive number, whatever it is stored as."""
+    try:
+        if isinstance(found, bytes):
+            found = struct.unpack("<f", found)[0]
+        number = float(found)
+    except MALFORMED:
+        return None
+    return number if np.isfinite(number) and number > 0 else None

@@ -1,0 +1,282 @@
+"""Find the DICOM series in a folder and choose one.
+
+Names and IDs of patients stay in here: what leaves is a short hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from creps.errors import InputError
+from creps.io.dicom.read.frames import FRAME_SEQUENCES, frame_headers
+from creps.io.dicom.read.header import (
+    CLASSIC,
+    HEADER_TAGS,
+    MALFORMED,
+    MULTI_FRAME,
+    DamagedFileError,
+    files_below,
+    first_look,
+    floats,
+    open_dicom,
+    parts,
+    text,
+    value,
+    whole,
+    words,
+)
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+__all__ = ["Series", "find_series", "matching", "one_series", "series_sha256", "several_series"]
+
+KEY_DIGITS = 16
+"""Digits of the hash that stands for a patient's ID."""
+
+UID_SHOWN = 6
+"""Last characters of a UID in a list: enough to tell series apart."""
+
+SUBSTRING = 3
+"""Parts of a name with as many letters are looked for within words, shorter ones as words only."""
+
+SAME_PLACE_MM = 1e-2
+
+UID_ENDING = 4
+"""Characters of a UID's ending that choose a series, at least."""
+
+NUMBER_DIGITS = 3
+"""As many digits, or fewer, are a number in the list."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """A CT or MR series as it lies on disk.
+
+    Attributes:
+        uid: SeriesInstanceUID.
+        modality: "mr" or "ct".
+        description: SeriesDescription.
+        files: Its files, sorted by name.
+        shape: (D, H, W) as the headers say.
+        spacing_mm: Along D, H, W as the headers say, for a first look; 0 where they say nothing.
+        patient_key: Hash that stands for the patient's ID; None without one.
+        multi_frame: Whether it is made of enhanced multi-frame objects.
+        identities: Parts in small letters of the patient's ID and name, to keep them out of results.
+    """
+
+    uid: str
+    modality: str
+    description: str
+    files: tuple[Path, ...]
+    shape: tuple[int, int, int]
+    spacing_mm: tuple[float, float, float]
+    patient_key: str | None = None
+    multi_frame: bool = False
+    identities: frozenset[str] = field(default=frozenset(), repr=False)
+
+    @property
+    def folder(self) -> Path:
+        """The folder that holds all its files."""
+        return Path(os.path.commonpath([path.parent for path in self.files]))
+
+    @property
+    def title(self) -> str:
+        """The description, without the words that name the patient."""
+        return self.without_names(self.description)
+
+    def without_names(self, text: str) -> str:
+        """A text of the header, with "..." for the words that name the patient."""
+        return re.sub(r"[^\W_]+", lambda word: "..." if self.names_patient(word[0]) else word[0], text)
+
+    def summary(self) -> str:
+        """For a list of series: description, modality, slices, spacing, end of the UID."""
+        spacing = " x ".join(f"{s:.3g}" for s in self.spacing_mm)
+        ending = f", UID ...{self.uid[-UID_SHOWN:].lstrip('.')}" if len(self.uid) > UID_SHOWN else ""
+        return f"'{self.title}' ({self.modality.upper()}, {self.shape[0]} slices, {spacing} mm{ending})"
+
+    def names_patient(self, name: str) -> bool:
+        """Whether a folder's or file's name carries the patient's ID or a part of his or her name."""
+        words = parts(name)
+        plain = unicodedata.normalize("NFC", name).casefold()
+        return any(part in words if len(part) < SUBSTRING else part in plain for part in self.identities)
+
+
+def find_series(folder: Path, damaged: list[DamagedFileError] | None = None) -> list[Series]:
+    """The CT and MR series in a folder and below it, or in one file.
+
+    Passed over: files that are not DICOM, DICOMDIR, structure sets, PET and other objects, and series of
+    localizers.
+
+    Args:
+        folder: The folder, or a file.
+        damaged: Gets what cannot be read, instead of the first being raised.
+
+    Raises:
+        DamagedFileError: a DICOM file cannot be read, or a folder cannot be opened.
+    """
+
+    def refuse(error: DamagedFileError) -> None:
+        if damaged is None:
+            raise error
+        damaged.append(error)
+
+    groups: dict[str, list[tuple[Path, Dataset]]] = {}
+    for path in [folder] if folder.is_file() else files_below(folder, refuse):
+        try:
+            header = first_look(path)
+        except DamagedFileError as error:
+            refuse(error)
+            continue
+        if header is not None and str(value(header, "SOPClassUID")) in {**CLASSIC, **MULTI_FRAME}:
+            groups.setdefault(str(value(header, "SeriesInstanceUID") or ""), []).append((path, header))
+    found = [_series(uid, members) for uid, members in groups.items() if not _localizers(members)]
+    return sorted(found, key=lambda series: (series.folder, series.description, series.uid))
+
+
+def one_series(
+    folder: Path,
+    modality: str | None = None,
+    name: str | None = None,
+    wanted: str | None = None,
+    *,
+    selectable: bool = False,
+) -> Series:
+    """The only series (of a modality) in a folder and below it, or the wanted one.
+
+    Args:
+        folder: The folder, or a file.
+        modality: "mr" or "ct"; None: either.
+        name: What messages call the folder.
+        wanted: Which one (`--series`): its number in the list that the error shows, its SeriesInstanceUID or the last
+            part of it, or text that only its description holds.
+        selectable: Whether the caller can be told `wanted`: the error says so.
+
+    Raises:
+        InputError: there is none, there are several, or none or several are what is wanted: they are listed.
+    """
+    name = name or str(folder)
+    found = find_series(folder)
+    fitting = [series for series in found if modality in (None, series.modality)]
+    kind = _kind(modality or "MR or CT")
+    if not fitting:
+        others = f"; it holds {', '.join(series.summary() for series in found)}" if found else ""
+        raise InputError(f"{name} holds no DICOM series of {kind}{others}.", "Give the folder of the series.")
+    if wanted is not None:
+        chosen = matching(fitting, wanted.strip())
+        if len(chosen) != 1:
+            count = f"{len(chosen)} {kind} series" if chosen else f"no {kind} series"
+            raise InputError(f"{name} holds {count} '{wanted}'; there are {_numbered(fitting)}.", CHOOSE)
+        return chosen[0]
+    if len(fitting) > 1:
+        raise several_series(fitting, kind, name, selectable=selectable)
+    return fitting[0]
+
+
+CHOOSE = (
+    "Choose one with --series: its number in this list, its SeriesInstanceUID or the last part of it, or text that only"
+    " its description holds."
+)
+
+
+def several_series(series: Sequence[Series], kind: str, name: str, *, selectable: bool = False) -> InputError:
+    """The error that lists them, numbered if one can be chosen with `--series`."""
+    listed = _numbered(series) if selectable else ", ".join(one.summary() for one in series)
+    patients = len({one.patient_key for one in series})
+    whose = f" of {patients} patients" if patients > 1 else ""
+    return InputError(
+        f"{name} holds {len(series)} {_kind(kind)} series{whose}: {listed}.",
+        CHOOSE if selectable else "Choose by --series, or in a CSV file: its columns 'path' and 'series'.",
+    )
+
+
+def _kind(modality: str) -> str:
+    return modality.upper().replace(" OR ", " or ")
+
+
+def _numbered(series: Sequence[Series]) -> str:
+    patients = list(dict.fromkeys(one.patient_key for one in series))
+    whose = [f" of patient {patients.index(one.patient_key) + 1}" if len(patients) > 1 else "" for one in series]
+    return ", ".join(f"[{n}] {one.summary()}{who}" for n, (one, who) in enumerate(zip(series, whose, strict=True), 1))
+
+
+def matching(series: Sequence[Series], wanted: str) -> list[Series]:
+    """Those that `wanted` means (see `one_series`): as a number, else as a UID, else as text."""
+    if wanted.isdecimal() and len(wanted) <= NUMBER_DIGITS:
+        return [one for number, one in enumerate(series, start=1) if number == int(wanted)]
+    ending = wanted.lstrip(".")
+    by_uid = [one for one in series if one.uid == wanted or _ends(one.uid, ending)]
+    plain = wanted.casefold()
+    whole_text = [one for one in series if plain in (one.description.casefold(), one.title.casefold())]
+    within = [one for one in series if plain and plain in one.description.casefold()]
+    return by_uid or (whole_text if len(whole_text) == 1 else within)
+
+
+def _ends(uid: str, ending: str) -> bool:
+    """Whether a UID ends with whole parts, or with as much as a list shows of it."""
+    whole_parts = len(ending) >= UID_ENDING and uid.endswith(f".{ending}")
+    return whole_parts or (len(ending) >= UID_SHOWN and uid.endswith(ending))
+
+
+def series_sha256(series: Series) -> str:
+    """SHA-256 over the files of a series; their names and order do not matter."""
+    digests = []
+    for path in series.files:
+        with path.open("rb") as stream:
+            digests.append(hashlib.file_digest(stream, "sha256").hexdigest())
+    return hashlib.sha256("".join(sorted(digests)).encode()).hexdigest()
+
+
+def _series(uid: str, members: Sequence[tuple[Path, Dataset]]) -> Series:
+    header = members[0][1]
+    kind = str(header.SOPClassUID)
+    patient_id = str(value(header, "PatientID") or "").strip()
+    names = [patient_id.casefold(), *parts(patient_id), *parts(str(value(header, "PatientName") or ""))]
+    frames = [whole(member, "NumberOfFrames", 1) or 1 for _, member in members]
+    headers = [first for path, member in members for first in _first_frames(path, member)]
+    spacing = next(filter(None, (floats(first, "PixelSpacing", 2) for first in headers[:1])), [0.0, 0.0])
+    return Series(
+        uid=uid,
+        modality={**CLASSIC, **MULTI_FRAME}[kind],
+        description=str(value(header, "SeriesDescription") or "without description").strip(),
+        files=tuple(sorted(path for path, _ in members)),
+        shape=(sum(frames), whole(header, "Rows", 0) or 0, whole(header, "Columns", 0) or 0),
+        spacing_mm=(_slice_distance(headers), spacing[0], spacing[1]),
+        patient_key=hashlib.sha256(patient_id.encode()).hexdigest()[:KEY_DIGITS] if patient_id else None,
+        multi_frame=kind in MULTI_FRAME,
+        identities=frozenset(name for name in names if len(name) >= SUBSTRING or name.isalpha()),
+    )
+
+
+def _first_frames(path: Path, header: Dataset) -> list[Dataset]:
+    """The headers of a file's slices, for a first look; none if they are malformed."""
+    if text(header, "SOPClassUID") not in MULTI_FRAME:
+        return [header]
+    try:
+        return frame_headers(open_dicom(path, pixels=False, tags=[*HEADER_TAGS, *FRAME_SEQUENCES]))
+    except (*MALFORMED, OSError):
+        return []
+
+
+def _slice_distance(headers: Sequence[Dataset]) -> float:
+    """Median distance of neighbouring positions, for a first look; 0 if the headers do not say."""
+    positions = [floats(header, "ImagePositionPatient", 3) for header in headers]
+    points = np.array([position for position in positions if position is not None])
+    if len(positions) < 2 or len(points) < len(positions) or not np.isfinite(points).all():
+        return 0.0
+    along = np.sort(points @ np.linalg.svd(points - points.mean(axis=0))[2][0])
+    gaps = np.diff(along)
+    return float(np.median(gaps[gaps > SAME_PLACE_MM])) if gaps.max() > SAME_PLACE_MM else 0.0
+
+
+def _localizers(members: Sequence[tuple[Path, Dataset]]) -> bool:
+    return all("LOCALIZER" in words(header, "ImageType") for _, header in members)

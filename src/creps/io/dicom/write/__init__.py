@@ -1,0 +1,1 @@
+"""Write synthetic CTs and structure sets as DICOM."""

@@ -1,0 +1,101 @@
+"""What the files of one making have in common, whether they hold images or contours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from creps.errors import InputError
+from creps.io.dicom.write.derivation import MANUFACTURER, MODEL_NAME, Making
+from creps.io.dicom.write.identity import Origin
+from creps.io.dicom.write.uids import IMPLEMENTATION_CLASS_UID
+from creps.io.dicom.write.values import code, put_uid
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+__all__ = ["new_object", "reference", "save", "series_number"]
+
+SERIES_NUMBERS = 100
+"""A made series is numbered from this times the number of its MR, to be listed after it."""
+
+LARGEST_NUMBER = 2**31 - 1
+
+
+def new_object(origin: Origin, making: Making, *, sop_class: str, modality: str) -> Dataset:
+    """A data set with its patient, study, equipment and dates; still without series, instance and content.
+
+    With a pseudonym, dates are left out.
+    """
+    from pydicom import DataElement, Dataset
+
+    dataset = Dataset()
+    for element in origin.kept:  # as they are: a copy would be checked, and what was kept may break rules
+        dataset[element.tag] = DataElement(element.tag, element.VR, element.value, already_converted=True)
+    dataset.SOPClassUID, dataset.Modality = sop_class, modality
+    dataset.SyntheticData = "YES"
+    dataset.Manufacturer, dataset.ManufacturerModelName = MANUFACTURER, MODEL_NAME
+    dataset.SoftwareVersions = making.software_versions
+    equipment = [] if origin.equipment is None else [origin.equipment]
+    equipment.append(_own_equipment(making, "109102", "Processing Equipment", making.derivation))
+    if origin.pseudonym is not None:
+        equipment.append(_own_equipment(making, "109104", "De-identifying Equipment", "Pseudonym"))
+    else:
+        created = making.created_in(dataset.get("TimezoneOffsetFromUTC"))
+        day, time = created.strftime("%Y%m%d"), created.strftime("%H%M%S.%f")
+        for name in ("InstanceCreation", "Series", "Content"):
+            setattr(dataset, f"{name}Date", day)
+            setattr(dataset, f"{name}Time", time)
+        equipment[-1].ContributionDateTime = day + time
+    dataset.ContributingEquipmentSequence = equipment
+    return dataset
+
+
+def _own_equipment(making: Making, value: str, purpose: str, description: str) -> Dataset:
+    from pydicom import Dataset
+
+    item = Dataset()
+    item.PurposeOfReferenceCodeSequence = [code(value, purpose)]
+    item.Manufacturer, item.ManufacturerModelName = MANUFACTURER, MODEL_NAME
+    item.SoftwareVersions = making.software_versions
+    item.ContributionDescription = description
+    return item
+
+
+def series_number(origin: Origin, place: int) -> int:
+    """SeriesNumber of the made series at a place (1, 2, ...)."""
+    number = SERIES_NUMBERS * (origin.series_number or 0) + place
+    return number if 0 < number <= LARGEST_NUMBER else place
+
+
+def reference(sop_class: str, sop_instance: str) -> Dataset:
+    """An item that refers to an instance."""
+    from pydicom import Dataset
+
+    item = Dataset()
+    put_uid(item, "ReferencedSOPClassUID", sop_class)
+    put_uid(item, "ReferencedSOPInstanceUID", sop_instance)
+    return item
+
+
+def save(dataset: Dataset, path: Path, making: Making, transfer_syntax: str) -> None:
+    """Write a data set as a file.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    from pydicom.dataset import FileMetaDataset
+    from pydicom.uid import UID
+
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = UID(transfer_syntax)
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = dataset.SOPClassUID, dataset.SOPInstanceUID
+    meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
+    meta.ImplementationVersionName = making.implementation_version
+    dataset.file_meta = meta
+    try:
+        dataset.save_as(path, enforce_file_format=True)
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be written ({error.strerror or error}).", "Check that the folder is writable and not full."
+        ) from error

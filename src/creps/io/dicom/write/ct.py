@@ -1,0 +1,183 @@
+"""Write a synthetic CT as a series of CT Image Storage, one file per slice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from creps.errors import InputError
+from creps.io.dicom.write.attributes import new_object, reference, save, series_number
+from creps.io.dicom.write.body_parts import ensure_body_part
+from creps.io.dicom.write.derivation import Making
+from creps.io.dicom.write.identity import Origin
+from creps.io.dicom.write.uids import new_uid
+from creps.io.dicom.write.values import code, decimal, decimals, plain, put_uid
+from creps.volume import Volume
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+__all__ = ["CT_IMAGE_STORAGE", "STORED_RANGE_HU", "WrittenSeries", "write_ct"]
+
+CT_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
+EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
+
+STORED_RANGE_HU = (-1024, 3071)
+"""What 12 unsigned bits hold with a rescale intercept of -1024.
+
+This is how CT scanners have always stored their images, so every reader copes with it, also those that take stored
+values for unsigned, expect 12 bits, or forget the sign. What a synthetic CT may hold lies inside.
+"""
+
+WINDOWS = (("SOFT TISSUE", 40, 400), ("BONE", 500, 2000))
+"""Explanation, centre and width in HU."""
+
+DIRECTION_PLACES = 10
+"""Decimals of direction cosines and spacings."""
+
+POSITION_PLACES = 6
+"""Decimals of positions in mm."""
+
+
+@dataclass(frozen=True)
+class WrittenSeries:
+    """A synthetic CT that was written.
+
+    Attributes:
+        series_uid: Its SeriesInstanceUID.
+        instance_uids: SOPInstanceUID of each slice, in the order of the volume's array.
+        files: Its files in the order of InstanceNumber.
+        clipped: Voxels that lay outside `STORED_RANGE_HU` and were clipped.
+    """
+
+    series_uid: str
+    instance_uids: tuple[str, ...]
+    files: tuple[Path, ...]
+    clipped: int
+
+
+def write_ct(folder: Path, sct: Volume, origin: Origin, making: Making) -> WrittenSeries:
+    """Write ``CT.0001.dcm``, ``CT.0002.dcm``, ... into a folder.
+
+    Slices are numbered along row direction x column direction, whichever way the array runs: a left-handed volume is
+    written from its last slice to its first, and no voxel moves in the patient.
+
+    Args:
+        folder: Where; it is made if it is not there. Give a fresh one.
+        sct: In HU, on any grid with orthogonal axes; values are rounded.
+        origin: The MR it was made from.
+        making: How.
+
+    Raises:
+        InputError: a value is not finite, a plane is too large for DICOM, or a file cannot be written.
+    """
+    if not np.isfinite(sct.array).all():
+        raise InputError(
+            "The synthetic CT has values that are NaN or infinite.", "Report this: it is a fault of creps."
+        )
+    if max(sct.shape) > 2**16 - 1:
+        raise InputError(
+            f"A synthetic CT of {' x '.join(map(str, sct.shape))} voxels does not fit DICOM.", "Choose a coarser grid."
+        )
+    entropy = _entropy(sct, origin, making)
+    series_uid = new_uid(entropy, "ct series")
+    dataset = _template(sct, origin, making)
+    dataset.SeriesInstanceUID = series_uid
+    normal = np.cross(sct.direction[:, 2], sct.direction[:, 1])
+    ascending = float(normal @ sct.direction[:, 0]) > 0
+    order = range(sct.shape[0]) if ascending else range(sct.shape[0] - 1, -1, -1)
+    uids, files, clipped = [""] * sct.shape[0], [], 0
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, index in enumerate(order, start=1):
+        position = sct.to_patient_mm([index, 0, 0])
+        uids[index] = new_uid(entropy, "ct instance", str(number))
+        dataset.SOPInstanceUID, dataset.InstanceNumber = uids[index], number
+        dataset.ImagePositionPatient = decimals(position, POSITION_PLACES)
+        dataset.SliceLocation = decimal(float(position @ normal), POSITION_PLACES)
+        dataset.PixelData, outside = _stored(sct.array[index])
+        clipped += outside
+        files.append(folder / f"CT.{number:04d}.dcm")
+        save(dataset, files[-1], making, EXPLICIT_LITTLE_ENDIAN)
+    return WrittenSeries(series_uid, tuple(uids), tuple(files), clipped)
+
+
+def _entropy(sct: Volume, origin: Origin, making: Making) -> list[str] | None:
+    """What the UIDs come from, if not from chance: never the same for another MR, model or grid."""
+    if making.uid_entropy is None:
+        return None
+    grid = [sct.shape, sct.spacing_mm, sct.origin_mm, sct.direction.tolist()]
+    made = [making.version, making.weights_sha256, making.region, making.recipe, making.grid]
+    return [*making.uid_entropy, origin.series_uid, *made, *map(str, grid)]
+
+
+def _stored(plane_hu: npt.NDArray[np.float32]) -> tuple[bytes, int]:
+    """Stored values of a plane, rounded to whole HU, and how many of them were clipped."""
+    low, high = STORED_RANGE_HU
+    rounded = np.rint(plane_hu)
+    outside = int(np.count_nonzero((rounded < low) | (rounded > high)))
+    stored = (rounded.clip(low, high) - low).astype("<u2").tobytes()
+    return stored + b"\0" * (len(stored) % 2), outside
+
+
+def _template(sct: Volume, origin: Origin, making: Making) -> Dataset:
+    """All that the slices have in common."""
+    dataset = new_object(origin, making, sop_class=CT_IMAGE_STORAGE, modality="CT")
+    dataset.ImageType = ["DERIVED", "SECONDARY", "AXIAL"]
+    dataset.SeriesDescription = plain(f"SYNTHETIC CT from MR (creps {making.version})", 64)
+    dataset.SeriesNumber = series_number(origin, 1)
+    dataset.AcquisitionNumber = None
+    dataset.KVP = None
+    ensure_body_part(dataset, making.region)
+    dataset.ImageComments = making.comments
+    dataset.BurnedInAnnotation, dataset.LossyImageCompression = "NO", "01" if origin.lossy else "00"
+    _derivation(dataset, origin, making)
+    _plane(dataset, sct)
+    _pixels(dataset, sct)
+    return dataset
+
+
+def _derivation(dataset: Dataset, origin: Origin, making: Making) -> None:
+    """From which instances, and how.
+
+    The network looks at the whole volume, so every slice has every instance of the MR as a source.
+    """
+    from pydicom import Dataset
+
+    dataset.DerivationDescription = making.derivation
+    dataset.DerivationCodeSequence = [
+        code("123110", "Artificial Intelligence"),
+        code("113085", "Spatial resampling"),
+    ]
+    sources = [reference(*instance) for instance in origin.instances]
+    for source in sources:
+        source.PurposeOfReferenceCodeSequence = [code("121322", "Source image for image processing operation")]
+    dataset.SourceImageSequence = sources
+    series = Dataset()
+    put_uid(series, "SeriesInstanceUID", origin.series_uid)
+    series.ReferencedInstanceSequence = [reference(*instance) for instance in origin.instances]
+    dataset.ReferencedSeriesSequence = [series]
+
+
+def _plane(dataset: Dataset, sct: Volume) -> None:
+    """Orientation and distances; lengths of direction columns that are not quite 1 go into the distances."""
+    lengths = np.linalg.norm(sct.direction, axis=0)
+    distance, rows, columns = (float(s) for s in np.asarray(sct.spacing_mm) * lengths)
+    cosines = np.concatenate([sct.direction[:, 2] / lengths[2], sct.direction[:, 1] / lengths[1]])
+    dataset.ImageOrientationPatient = decimals(cosines, DIRECTION_PLACES)
+    dataset.PixelSpacing = decimals([rows, columns], DIRECTION_PLACES)
+    dataset.SliceThickness = dataset.SpacingBetweenSlices = decimal(distance, DIRECTION_PLACES)
+
+
+def _pixels(dataset: Dataset, sct: Volume) -> None:
+    _, dataset.Rows, dataset.Columns = sct.shape
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 16, 12, 11, 0
+    dataset.RescaleIntercept, dataset.RescaleSlope = str(STORED_RANGE_HU[0]), "1"
+    dataset.RescaleType = "HU"
+    names, centres, widths = zip(*WINDOWS, strict=True)
+    dataset.WindowCenterWidthExplanation = list(names)
+    dataset.WindowCenter, dataset.WindowWidth = [str(c) for c in centres], [str(w) for w in widths]

@@ -1,0 +1,1 @@
+"""Quality of a synthetic CT without a paired CT."""

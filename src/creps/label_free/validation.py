@@ -1,0 +1,85 @@
+"""A look at the networks of a run: fixed patches of the validation cases, scored without pairs.
+
+The score is a number in HU, lower is better, see docs/concepts/label-free-score.md. It chose well among the
+checkpoints of the benchmark's runs; it is no measure of a model's error: look at the pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from creps.cohort.cohort import Cohort
+from creps.figures import patch_row
+from creps.label_free.patches import HEIGHTS, fixed_patches
+from creps.label_free.score import Score
+from creps.machine import resolve_precision
+from creps.model import build_generator
+from creps.preprocessing.intensity import network_to_hu
+from creps.settings import Settings
+from creps.volume import Array
+
+__all__ = ["PatchValidation"]
+
+
+class PatchValidation:
+    """Scores and pictures of the fixed patches of a cohort.
+
+    Args:
+        cohort: Its validation cases are used, or its training cases where it has none.
+        settings: The whole tree.
+        device: Where the networks are.
+    """
+
+    def __init__(self, cohort: Cohort, settings: Settings, device: torch.device) -> None:
+        self.settings, self.device = settings, device
+        count, size = settings.training.validation_cases, settings.sampling.patch_size
+        self.mr, self.ct = (fixed_patches(cohort, modality, count, size) for modality in ("mr", "ct"))
+        self.score = Score(self.mr, self.ct)
+
+    @torch.no_grad()
+    def __call__(self, generator: nn.Module, final: nn.Module) -> tuple[dict[str, float], npt.NDArray[np.uint8]]:
+        """Look at the networks.
+
+        Args:
+            generator: The one in training; it stays as it is.
+            final: The one to synthesize with.
+
+        Returns:
+            Values for the curves, and a picture with a row (MR, sCT, CT) for each case.
+        """
+        network = self._copy(final).eval()
+        scts = self._synthesize(network, [mr.array for mr in self.mr])
+        shifted = self._synthesize(network, [mr.shifted for mr in self.mr])
+        values = self.score(scts, shifted) | {"train_eval_difference_hu": self._difference(generator)}
+        pictured = zip(self.mr[: len(self.mr) // len(HEIGHTS)], scts, strict=False)
+        cts = self.ct[: len(self.ct) // len(HEIGHTS)]
+        rows = [patch_row(mr.array, sct, cts[i % len(cts)].array) for i, (mr, sct) in enumerate(pictured)]
+        return values, np.concatenate(rows)
+
+    def _difference(self, generator: nn.Module) -> float:
+        """Mean HU difference between training and evaluation mode on one batch: 0 without batch norm."""
+        network, mrs = self._copy(generator), [mr.array for mr in self.mr[: len(self.mr) // len(HEIGHTS)]]
+        pairs = zip(self._synthesize(network.eval(), mrs), self._synthesize(network.train(), mrs), strict=True)
+        return float(np.mean([network_to_hu(np.abs(a - b)).mean() for a, b in pairs]))
+
+    def _copy(self, generator: nn.Module) -> nn.Module:
+        """A plain network with the same state: nothing that one of several processes could wait in."""
+        network = build_generator(self.settings.generator)
+        network.load_state_dict(generator.state_dict())
+        return network.to(self.device).to(memory_format=torch.channels_last_3d)
+
+    def _synthesize(self, network: nn.Module, mrs: Sequence[Array]) -> list[Array]:
+        """MR → sCT, both (D, H, W) in network units; as many at once as there are cases."""
+        bf16 = resolve_precision(self.settings.training.precision, self.device) == "bf16"
+        together, scts = len(self.mr) // len(HEIGHTS), []
+        for first in range(0, len(mrs), together):
+            patches = torch.from_numpy(np.stack(mrs[first : first + together]))[:, None]
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
+                sct = network(patches.to(self.device, memory_format=torch.channels_last_3d))
+            scts += list(sct[:, 0].float().cpu().numpy())
+        return scts

@@ -1,0 +1,95 @@
+"""What this machine has: devices, precisions, cores and free memory."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import psutil
+
+from creps.errors import SettingsError
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["available_bytes", "cores", "emulated_bf16", "free_bytes", "resolve_device", "resolve_precision"]
+
+CGROUP = Path("/sys/fs/cgroup")
+
+
+def resolve_device(name: str) -> torch.device:
+    """``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps`` → a device that is there.
+
+    Raises:
+        SettingsError: an unknown name, or a device that this machine lacks.
+    """
+    import torch
+
+    if name == "auto":
+        return torch.device(
+            "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        )
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise SettingsError(f"There is no device '{name}'.", "Use auto, cpu, cuda, cuda:N or mps.") from error
+    there = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not there.get(device.type, False):
+        raise SettingsError(f"This machine has no device '{name}'.", "Use auto or cpu.")
+    return device
+
+
+def resolve_precision(name: str, device: torch.device) -> Literal["bf16", "fp32"]:
+    """``auto``, ``bf16`` or ``fp32`` → bf16 or fp32; ``auto`` is bf16 where the device has units for it.
+
+    A CPU without units for bfloat16 takes tens of times longer in it than in float32 (benchmarks/speed).
+    """
+    import torch
+
+    if name != "auto":
+        return "bf16" if name == "bf16" else "fp32"
+    if device.type == "cuda":
+        units = torch.cuda.is_bf16_supported(including_emulation=False)
+    elif device.type == "cpu":
+        units = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    else:
+        units = False
+    return "bf16" if units else "fp32"
+
+
+def emulated_bf16(name: str, device: torch.device) -> str | None:
+    """A warning if that precision is asked of a CPU that has no units for it, as a model from elsewhere may do."""
+    if device.type != "cpu" or name != "bf16" or resolve_precision("auto", device) == "bf16":
+        return None
+    return "this CPU has no units for bfloat16 and takes tens of times longer with it: set precision to auto or fp32"
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def available_bytes() -> int:
+    """Memory that can be taken: of the machine, or of the container or job this process runs in."""
+    free = int(psutil.virtual_memory().available)
+    try:
+        limit, used = (int((CGROUP / name).read_text()) for name in ("memory.max", "memory.current"))
+    except (OSError, ValueError):  # no such limit, or the word "max"
+        return free
+    return max(0, min(free, limit - used))
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory that a device has left: a GPU's own, or that of `available_bytes`."""
+    if device.type == "cuda":
+        import torch
+
+        return int(torch.cuda.mem_get_info(device)[0])
+    return available_bytes()

@@ -1,0 +1,182 @@
+"""Models and checkpoints: safetensors and JSON, no pickle, nothing half-written.
+
+A model is a folder that needs nothing else::
+
+    plan.json               schema version, preparation, generator, patch, provenance, hash of the weights
+    generator.safetensors   the generator's parameters and buffers
+
+A checkpoint of a run is such a model with the state of the training beside it, see
+`creps.training.state`.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from creps.errors import ModelError
+from creps.intake.profile import IntakeProfile
+from creps.io.atomic import write_json
+from creps.io.versioned import read_versioned
+from creps.networks.generator import Generator
+from creps.provenance import sha256_file
+from creps.settings import GeneratorSettings, InferenceSettings, PreparationSettings
+
+__all__ = [
+    "PLAN",
+    "TRAINING_STATE",
+    "WEIGHTS",
+    "Plan",
+    "build_generator",
+    "checkpoints",
+    "latest_checkpoint",
+    "load_model",
+    "load_plan",
+    "load_tensors",
+    "save_model",
+    "save_tensors",
+]
+
+PLAN = "plan.json"
+WEIGHTS = "generator.safetensors"
+TRAINING_STATE = "training.json"
+
+_NAME = re.compile(r"step_(\d{8})")
+
+
+class Plan(BaseModel):
+    """Everything but the weights that is needed to use a generator, readable by a person."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_version: Literal[1] = 1
+    preparation: PreparationSettings
+    generator: GeneratorSettings
+    patch_size: tuple[int, int, int]
+    """Training patch (D, H, W) in voxels, also that of the inference."""
+    inference: InferenceSettings
+    """Defaults of the synthesis; each can be overridden when it runs."""
+    intake: IntakeProfile | None = None
+    """What the training MRs were like: what is far from all of them is out of the model's distribution."""
+    weights_sha256: str = ""
+    training: dict[str, Any] = {}
+    """How it was trained: steps, cohort, loss, perceptual weights."""
+    provenance: dict[str, Any] = {}
+
+    @property
+    def recipe(self) -> str | None:
+        """What the training was made of, if the record says so."""
+        recipe = self.training.get("settings", {}).get("recipe")
+        return recipe if isinstance(recipe, str) else None
+
+
+def build_generator(settings: GeneratorSettings) -> Generator:
+    """A generator with freshly initialised weights."""
+    return Generator(**settings.model_dump())
+
+
+def save_model(folder: Path, tensors: dict[str, torch.Tensor], plan: Plan) -> Plan:
+    """Write weights and plan into an existing folder (wrap it in `atomic_folder`).
+
+    Returns:
+        The plan with the weights' hash.
+    """
+    save_tensors(folder / WEIGHTS, tensors)
+    plan = plan.model_copy(update={"weights_sha256": sha256_file(folder / WEIGHTS)})
+    write_json(folder / PLAN, plan.model_dump(mode="json"))
+    return plan
+
+
+def load_model(folder: Path | str) -> tuple[Plan, Generator]:
+    """Load a model folder, a checkpoint, or the model of a run's folder: its last checkpoint until it has one.
+
+    Returns:
+        The plan, and the generator in evaluation mode on the CPU.
+
+    Raises:
+        ModelError: not a model, another schema version, or weights that do not fit the plan.
+    """
+    folder = _model_folder(Path(folder))
+    plan = load_plan(folder)
+    weights = folder / WEIGHTS
+    if not weights.is_file():
+        raise ModelError(f"{folder} has a plan but no {WEIGHTS}.", "Copy the whole model folder.")
+    if sha256_file(weights) != plan.weights_sha256:
+        raise ModelError(
+            f"{weights} is not the file its plan was written with (SHA-256 differs).", "Copy the model folder again."
+        )
+    generator = build_generator(plan.generator)
+    try:
+        generator.load_state_dict(load_tensors(weights))
+    except RuntimeError as error:
+        raise ModelError(
+            f"{weights} does not fit the generator of its plan.", "Copy the model folder again."
+        ) from error
+    return plan, generator.eval()
+
+
+def load_plan(folder: Path | str) -> Plan:
+    """The plan of a model folder, a checkpoint, or the model of a run's folder.
+
+    Raises:
+        ModelError: not a model, or another schema version.
+    """
+    return read_versioned(
+        _model_folder(Path(folder)) / PLAN,
+        Plan,
+        ModelError,
+        other_version="Use the version of creps that wrote it.",
+        damaged="Copy the model folder again.",
+    )
+
+
+def save_tensors(path: Path, tensors: dict[str, torch.Tensor]) -> None:
+    """Write named tensors as safetensors, contiguous and on the CPU."""
+    try:
+        save_file({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}, str(path))
+        path.chmod(0o644)  # safetensors makes files that only their owner can read
+    except SafetensorError as error:
+        raise ModelError(
+            f"{path.name} cannot be written to {path.parent.parent.parent} ({error}).", "Free disk space."
+        ) from error
+
+
+def load_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """Read named tensors from safetensors.
+
+    Raises:
+        ModelError: the file is missing or damaged.
+    """
+    try:
+        tensors: dict[str, torch.Tensor] = load_file(str(path))
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{path} cannot be read as safetensors ({error}).", "Copy the file again.") from error
+    return tensors
+
+
+def latest_checkpoint(run: Path) -> Path | None:
+    """The checkpoint of a run's folder with the most steps, if there is any."""
+    found = checkpoints(run / "checkpoints")
+    return found[-1] if found else None
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """The whole checkpoints in a folder, in the order of their steps."""
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if _NAME.fullmatch(path.name) and (path / TRAINING_STATE).is_file())
+
+
+def _model_folder(folder: Path) -> Path:
+    for candidate in (folder, folder / "model", latest_checkpoint(folder)):
+        if candidate is not None and (candidate / PLAN).is_file():
+            return candidate
+    if not folder.is_dir():
+        raise ModelError(f"{folder} is not a folder.", "Give the model folder that 'creps train' wrote.")
+    raise ModelError(f"{folder} is not a model (it has no {PLAN}).", "Give the model folder that 'creps train' wrote.")

@@ -1,0 +1,1 @@
+"""Shapes, tissues and the canvas that phantoms are painted on."""

@@ -1,0 +1,1 @@
+"""Simulated MR and CT scanners."""

@@ -1,1 +1,0 @@
-"""The main path, one file per verb; steps never import each other."""

@@ -1,0 +1,1 @@
+"""From an MR to a synthetic CT: the recipe, files, many MRs, export."""

@@ -1,0 +1,137 @@
+"""``creps export``: a generator as an ONNX file, for programs that have no PyTorch."""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import json
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from creps.errors import ModelError, OutputExistsError, SettingsError
+from creps.io.atomic import atomic_file
+from creps.model import Plan
+from creps.networks.generator import Generator
+from creps.preprocessing.intensity import HU_PER_UNIT, SCT_RANGE_HU
+from creps.provenance import provenance
+
+__all__ = ["Exported", "export"]
+
+INPUT, OUTPUT = "mr", "sct"
+AXES = {0: "batch", 2: "depth", 3: "rows", 4: "columns"}
+TRACED, CHECKED = (2, 1, 20, 24, 28), ((1, 1, 20, 24, 28), (2, 1, 17, 33, 22))
+"""Shape of the input that is traced, and shapes that are compared with ONNX Runtime: odd sides, other batches."""
+
+LARGEST_DIFFERENCE_HU = 0.1
+"""Between PyTorch and ONNX Runtime, both in float32; beyond it the export counts as failed."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An exported model.
+
+    Attributes:
+        path: The ONNX file.
+        difference_hu: The largest between PyTorch and ONNX Runtime that was seen on random MRs.
+    """
+
+    path: Path
+    difference_hu: float
+
+
+def export(plan: Plan, generator: Generator, target: Path | str, *, overwrite: bool = False) -> Exported:
+    """Write a model as ONNX and compare what ONNX Runtime makes of it with what PyTorch does.
+
+    The file maps ``mr`` (batch, 1, depth, rows, columns) in network units to ``sct`` of the same shape, in float32, for
+    any size of at least 2 voxels per axis; synthesis pads odd sizes to even ones, where half resolution falls on the
+    same voxels. What is around the network (resampling, scaling, patches, fusion) is not in it; its metadata has the
+    plan that says how.
+
+    Args:
+        plan: Of the model.
+        generator: The network; it is not changed.
+        target: The file to write, ``.onnx``.
+        overwrite: Replace what is there.
+
+    Raises:
+        OutputExistsError: `target` is there already, or is a folder.
+        SettingsError: `target` is no ``.onnx`` file, or the packages of the extra ``export`` are not installed.
+        ModelError: ONNX Runtime's predictions differ by more than `LARGEST_DIFFERENCE_HU`; nothing is written.
+    """
+    target = Path(target)
+    if target.suffix.lower() != ".onnx":
+        raise SettingsError(f"{target} is not the name of an ONNX file.", "Name a file that ends in .onnx.")
+    if target.is_dir():
+        raise OutputExistsError(f"{target} is a folder.", "Name a file.")
+    if target.exists() and not overwrite:
+        raise OutputExistsError(f"{target} is already there.", "Add --overwrite, or name another file with -o.")
+    missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise SettingsError(
+            f"Exporting needs the package{'s' * (len(missing) > 1)} {', '.join(missing)}.",
+            "Install what is missing: pip install 'creps[export]'.",
+        )
+    generator = copy.deepcopy(generator).cpu().eval()
+    with atomic_file(target) as temporary:
+        _write(generator, _metadata(plan, generator), temporary)
+        difference = _difference_hu(generator, temporary)
+        if np.isnan(difference):
+            raise ModelError("The model returns values that are not finite.", "Train it again, or use a checkpoint.")
+        if difference > LARGEST_DIFFERENCE_HU:
+            raise ModelError(
+                f"ONNX Runtime's predictions differ from PyTorch's by up to {difference:.3g} HU; nothing was written.",
+                "Try another version of onnxruntime, and report this.",
+            )
+    return Exported(target, difference)
+
+
+def _metadata(plan: Plan, generator: Generator) -> dict[str, str]:
+    """What a program needs beside the network, as strings: ONNX knows no others."""
+    made = provenance()
+    return {
+        "notice": made["notice"],
+        "created": made["created"],
+        "creps_version": made["versions"]["creps"],
+        "torch_version": made["versions"]["torch"],
+        "weights_sha256": plan.weights_sha256,
+        "spacing_mm": json.dumps(plan.preparation.spacing_mm),
+        "patch_size": json.dumps(plan.patch_size),
+        "halo_voxels": "unbounded" if plan.generator.norm == "instance" else str(generator.halo + generator.halo % 2),
+        "hu_per_unit": str(HU_PER_UNIT),
+        "sct_range_hu": json.dumps(SCT_RANGE_HU),
+        "plan": plan.model_dump_json(exclude={"training", "provenance"}),
+    }
+
+
+def _write(generator: Generator, metadata: dict[str, str], path: Path) -> None:
+    sizes = {axis: torch.export.Dim(name, min=1 if name == "batch" else 2) for axis, name in AXES.items()}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the exporter about itself: nothing that a user could act on
+        program = torch.onnx.export(
+            generator, (torch.ones(TRACED),), input_names=[INPUT], output_names=[OUTPUT],
+            dynamic_shapes=(sizes,), dynamo=True, verbose=False,
+        )  # fmt: skip
+    if program is None:
+        raise ModelError("The generator cannot be exported.", "Try another version of torch, and report this.")
+    program.model.metadata_props.update(metadata)
+    program.model.producer_name, program.model.producer_version = "creps", metadata["creps_version"]
+    program.save(str(path), external_data=False)
+
+
+def _difference_hu(generator: Generator, path: Path) -> float:
+    """The largest absolute difference to ONNX Runtime on random MRs of several shapes."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    random, found = np.random.default_rng(0), []
+    for shape in CHECKED:
+        mr = random.uniform(0, 2, shape).astype(np.float32)
+        (theirs,) = session.run([OUTPUT], {INPUT: mr})
+        with torch.inference_mode():
+            ours = generator(torch.from_numpy(mr)).numpy()
+        found.append(np.abs(theirs - ours).max())
+    return float(np.max(found)) * HU_PER_UNIT  # NaN, if one is

@@ -1,0 +1,262 @@
+"""A run's folder: what is in it, whether a run may go on there, and the record that tells its story.
+
+::
+
+    settings.yaml                    every setting
+    record.json                      versions, hashes, cohort, sessions (from step, to step, how each ended)
+    log.txt  curves.csv  curves.png  pictures/  tensorboard/
+    checkpoints/step_00000500/       for going on
+    last/  ema/  best/               models: last weights, their moving average, lowest validation score
+    model/                           the one to use: a copy of one of these
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from creps.cohort.cohort import Cohort
+from creps.errors import CohortError, CrepsError, ModelError, OutputExistsError, RunInterruptedError, SettingsError
+from creps.intake.profile import IntakeProfile, profile_of
+from creps.io.atomic import atomic_file, atomic_folder
+from creps.losses.balance import MagnitudeBalance
+from creps.losses.creps import CrepsLoss
+from creps.model import PLAN, Plan, latest_checkpoint, load_model, load_plan, save_model
+from creps.provenance import NOTICE, provenance
+from creps.settings import Settings, former_ties, load_settings, read_settings_file, to_yaml
+from creps.training.loop import BEST, Outcome
+from creps.training.networks import Networks
+from creps.training.run.lock import RunLock
+from creps.training.run.record import RunRecord, log_to, read_record
+from creps.training.state import Best, inference_weights
+
+__all__ = ["SETTINGS_FILE", "RunFolder"]
+
+log = logging.getLogger(__name__)
+
+SETTINGS_FILE = "settings.yaml"
+RECORD_FILE = "record.json"
+LOG_FILE = "log.txt"
+
+FREE_TO_CHANGE = (
+    *("epochs", "steps", "learning_rate", "discriminator_learning_rate", "device", "devices", "nodes", "accumulate"),
+    *("checkpoint_activations", "workers", "log_every", "loggers", "validate_every", "model"),
+    *("patience", "checkpoint_every", "keep_checkpoints"),
+)
+"""Training settings that may change when a run goes on."""
+
+
+class RunFolder:
+    """The folder of one run.
+
+    Args:
+        path: Where; missing or empty for a new run.
+        cohort: What is trained on.
+        settings: The whole tree.
+        style: The CREPs loss, or None.
+        origin: What the run starts from instead of random weights, for the record.
+    """
+
+    def __init__(
+        self, path: Path, cohort: Cohort, settings: Settings, style: CrepsLoss | None, origin: dict[str, Any] | None
+    ) -> None:
+        self.path, self.cohort, self.settings, self.style, self.origin = path, cohort, settings, style, origin
+        self.lock, self.record = RunLock(path), RunRecord(path / RECORD_FILE)
+
+    def checkpoint_to_resume(self, resume: bool) -> Path | None:
+        """The checkpoint to go on from, if there is one.
+
+        Raises:
+            OutputExistsError: the folder holds something else, or a run that was not to be resumed.
+            SettingsError, CohortError, ModelError: it holds another run than this one.
+        """
+        path, settings = self.path, self.path / SETTINGS_FILE
+        held = [item for item in path.iterdir() if not item.name.startswith(".writing-")] if path.exists() else []
+        if not held:
+            return None
+        if "run_id" not in read_record(path / RECORD_FILE) and not (path / "checkpoints").is_dir():
+            raise OutputExistsError(f"{path} is already there and holds no run.", "Name another folder.")
+        checkpoint = latest_checkpoint(path)
+        if not resume and (checkpoint is not None or (path / BEST).exists()):
+            raise OutputExistsError(f"{path} is already there.", "Go on with --resume auto, or name another folder.")
+        if checkpoint is None:
+            return None  # a run that never got to a checkpoint: nothing can be gone on with
+        _refuse_former_ties(settings)
+        _refuse_other_settings(load_settings(file=settings), self.settings, settings)
+        self._refuse_other_origin(checkpoint / PLAN)
+        return checkpoint
+
+    def kept_best(self, best: Best | None) -> Best | None:
+        """The best validation that a checkpoint knows, if ``best/`` still holds that model.
+
+        A run that crashed after its last checkpoint may have written a later one there: it is removed, as
+        what came after the checkpoint is done again.
+        """
+        place = self.path / BEST
+        if best is not None and place.is_dir() and load_plan(place).training.get("steps") == best.step:
+            return best
+        if best is not None:
+            log.warning("%s no longer holds the model of step %d: the best one is chosen anew", place, best.step)
+        shutil.rmtree(place, ignore_errors=True)
+        return None
+
+    def open(self, start: int) -> str:
+        """Write what the run is before its first step.
+
+        Returns:
+            The run's id: the same for a run and its continuation.
+        """
+        log.info("looking at the training MRs, for the gate of the model: %d", len(self.intake.cases))
+        with atomic_file(self.path / SETTINGS_FILE) as path:
+            path.write_text(to_yaml(self.settings, f"{NOTICE}\nThe settings of this run."), encoding="utf-8")
+        return self.record.open(start, self.training_record(start))
+
+    @contextmanager
+    def told(self, done: Callable[[], int]) -> Iterator[None]:
+        """Keep the log, and write how the session ended, whatever ends it.
+
+        Args:
+            done: Says how many steps are done.
+        """
+        with log_to(self.path / LOG_FILE) as note:
+            try:
+                yield
+            except RunInterruptedError as error:
+                note(str(error))
+                self.record.close("interrupted", error.reason, done(), self.training_record(done()))
+                raise
+            except BaseException as error:
+                reason = str(error) if isinstance(error, CrepsError) else type(error).__name__
+                note(f"stopped: {reason}")
+                self.record.close("failed", reason, done(), self.training_record(done()))
+                raise
+
+    def finish(self, networks: Networks, outcome: Outcome) -> None:
+        """Write the models of a run that came to its end or was interrupted, and its record."""
+        record = self.training_record(outcome.step, networks.balance)
+        last = self.plan(record)
+        tensors = {"last": networks.generator.state_dict()}
+        if networks.averaged is not None:
+            tensors["ema"] = networks.averaged.state_dict()
+        for name, state in tensors.items():
+            self._save_model(name, dict(state), last)
+        if self.settings.training.model == "best" and outcome.best is not None:
+            plan, generator = load_model(self.path / BEST)
+            known = plan.model_copy(update={"intake": self.intake})  # an earlier version's may not have had it
+            self._save_model("model", dict(generator.state_dict()), known)
+            log.info("model: the weights of step %d, with the lowest validation score", outcome.best.step)
+        else:
+            self._save_model("model", inference_weights(networks), last)
+            log.info("model: the last weights%s", ", averaged" if networks.averaged is not None else "")
+        self.record.keep_best(outcome.best)
+        self.record.close("finished", None, outcome.step, {**record, "health": list(outcome.health)})
+
+    def interruption(self, outcome: Outcome, steps: int) -> RunInterruptedError:
+        """The error that says that a signal ended the run early."""
+        number = outcome.signal or signal.SIGINT
+        reason = f"Stopped by {number.name} after step {outcome.step} of {steps}"
+        return RunInterruptedError(
+            f"{reason}; everything is saved in {self.path}.", "Go on with --resume auto.", 128 + number, reason
+        )
+
+    def _save_model(self, name: str, tensors: dict[str, torch.Tensor], plan: Plan) -> None:
+        with atomic_folder(self.path / name) as temporary:
+            save_model(temporary, tensors, plan)
+
+    @cached_property
+    def intake(self) -> IntakeProfile:
+        """What the cohort's MRs are like; looked at once."""
+        return profile_of(self.cohort)
+
+    def plan(self, record: dict[str, Any]) -> Plan:
+        """The plan of a model with that training record."""
+        return Plan(
+            preparation=self.cohort.manifest.preparation,
+            generator=self.settings.generator,
+            patch_size=self.settings.sampling.patch_size,
+            inference=self.settings.inference,
+            intake=self.intake,
+            training=record,
+            provenance=provenance(),
+        )
+
+    def training_record(self, steps: int, balance: MagnitudeBalance | None = None) -> dict[str, Any]:
+        """How a model came about; file names only, no paths of this machine."""
+        chosen = self.settings.model_dump(mode="json")
+        chosen["creps"]["weights"] = Path(self.settings.creps.weights).name
+        style = self.style
+        return {
+            "steps": steps,
+            "started_from": self.origin,
+            "cohort": {
+                "cases_sha256": _cases_sha256(self.cohort),
+                "mr_cases": len(self.cohort.cases("mr", "train")),
+                "ct_cases": len(self.cohort.cases("ct", "train")),
+            },
+            "perceptual_weights": style.backbone.weights.record() if style else None,
+            "style_weight": None if balance is None or style is None else balance.record(),
+            "settings": chosen,
+        }
+
+    def _refuse_other_origin(self, plan: Path) -> None:
+        """Another cohort, other perceptual weights or another starting model are another run."""
+        try:
+            before = json.loads(plan.read_text(encoding="utf-8"))["training"]
+            cases, weights = before["cohort"]["cases_sha256"], before["perceptual_weights"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ModelError(f"{plan} is missing or damaged.", "Delete this checkpoint and resume again.") from error
+        if cases != _cases_sha256(self.cohort):
+            raise CohortError(
+                f"{self.cohort.folder} is not the cohort that this run was started with.",
+                "Resume with that one, or start a new run.",
+            )
+        if (weights or {}).get("sha256") != (self.style.backbone.weights.sha256 if self.style else None):
+            raise ModelError("The perceptual weights are not those of this run.", "Resume with the same file.")
+        started_from = before.get("started_from")
+        if self.origin is not None and self.origin != started_from:
+            raise ModelError("This run was not started from that model.", "Resume without --from, or start a new run.")
+        self.origin = started_from
+
+
+def _refuse_former_ties(path: Path) -> None:
+    """A run that was tied to a crude guess would go on as another training."""
+    ties = former_ties(read_settings_file(path))
+    if ties:
+        raise SettingsError(
+            f"The run in {path.parent} was started by an earlier version with {', '.join(ties)}, which creps no longer "
+            "has.",
+            "Finish it with that version, or start a new run from its model with --from.",
+        )
+
+
+def _refuse_other_settings(before: Settings, now: Settings, path: Path) -> None:
+    old, new = before.model_dump(exclude={"inference", "preset"}), now.model_dump(exclude={"inference", "preset"})
+    if old.pop("recipe") != new.pop("recipe"):
+        raise SettingsError(
+            f"The run was started with recipe {before.recipe} ({path}), now it is {now.recipe}.",
+            "Resume without changing it, or start a new run.",
+        )
+    for section, values in old.items():
+        for name, value in values.items():
+            free = (section == "training" and name in FREE_TO_CHANGE) or (section, name) == ("creps", "weights")
+            if new[section][name] != value and not free:  # weights: their hash is compared instead
+                raise SettingsError(
+                    f"The run was started with {section}.{name} = {value} ({path}), now it is {new[section][name]}.",
+                    "Resume without changing it, or start a new run.",
+                )
+
+
+def _cases_sha256(cohort: Cohort) -> str:
+    """One hash over what the cohort was made of: cases, splits and the prepared arrays' hashes."""
+    cases = sorted((c.modality, c.case, c.split, c.prepared_sha256) for c in cohort.manifest.cases)
+    return hashlib.sha256(json.dumps(cases).encode()).hexdigest()

@@ -1,0 +1,138 @@
+"""What a run shows: console lines, curves as CSV, pictures, and the trackers it feeds."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from creps.io.atomic import atomic_file
+from creps.training.report import TERMS
+from creps.training.run.trackers import Tracker
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+__all__ = ["CURVES", "Monitor"]
+
+log = logging.getLogger(__name__)
+
+CURVES = "curves.csv"
+
+VALIDATION = (
+    *("validation_score", "place_distance_hu", "disagreement_hu", "bone_ratio", "spread_ratio"),
+    "train_eval_difference_hu",
+)
+"""What a validation measures."""
+
+
+class Monitor:
+    """Follows a run from its first step.
+
+    Curves of a resumed run go on where its checkpoint stands: later rows of the cut-off run are dropped.
+
+    Args:
+        folder: The run's folder.
+        start: Steps done before.
+        steps: Steps of the whole run.
+        trackers: Told everything as well.
+        draw_curves: Draws the curves' file (first argument) as a picture (second argument).
+
+    Attributes:
+        history: The rows of the curves, also those before a resumed run's start.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        start: int,
+        steps: int,
+        trackers: Sequence[Tracker] = (),
+        draw_curves: Callable[[Path, Path], None] | None = None,
+    ) -> None:
+        self.folder, self.steps = folder, steps
+        self.columns = ["step", "seconds_per_step", *TERMS, *(f"{name}_weight" for name in TERMS), *VALIDATION]
+        self.history, self.curves = _open_curves(folder / CURVES, self.columns, start)
+        self.trackers, self.draw_curves = list(trackers), draw_curves
+        self.first_step = self.last_step = start
+        self.started = self.last_time = time.perf_counter()
+
+    def show(
+        self, step: int, terms: dict[str, float], weights: dict[str, float], validation: dict[str, float] | None = None
+    ) -> None:
+        """One line on the console and one row in the curves; a second line for a validation."""
+        now = time.perf_counter()
+        seconds = (now - self.last_time) / max(1, step - self.last_step)
+        mean_seconds = (now - self.started) / max(1, step - self.first_step)
+        self.last_time, self.last_step = now, step
+        left = timedelta(seconds=round(mean_seconds * (self.steps - step)))
+        parts = [f"{name} {value:.4g} (x{weights[name]:.4g})" for name, value in terms.items()]
+        log.info("step %d/%d  %s  %.2f s/step, %s left", step, self.steps, "  ".join(parts), seconds, left)
+        scalars = {f"loss/{name}": value for name, value in terms.items()}
+        scalars |= {f"weight/{name}": weights[name] for name in terms} | {"seconds_per_step": seconds}
+        row = {"seconds_per_step": seconds, **terms, **{f"{name}_weight": weights[name] for name in terms}}
+        if validation:
+            log.info(
+                "step %d/%d  validation: %s", step, self.steps, "  ".join(f"{k} {v:.4g}" for k, v in validation.items())
+            )
+            scalars |= {f"validation/{name}": value for name, value in validation.items()}
+            row |= validation
+        self.history.append({"step": float(step), **row})
+        self._tell(lambda tracker: tracker.scalars(scalars, step))
+        writer = csv.DictWriter(self.curves, self.columns, restval="", lineterminator="\n")
+        writer.writerow({"step": step} | {name: f"{value:.8g}" for name, value in row.items()})
+        self.curves.flush()
+        if self.draw_curves is not None and (validation or step == self.steps):
+            self.draw_curves(self.folder / CURVES, self.folder / "curves.png")
+
+    def picture(self, step: int, image: npt.NDArray[np.uint8]) -> None:
+        """An (H, W, 3) picture as PNG and for the trackers."""
+        import matplotlib.image
+
+        with atomic_file(self.folder / "pictures" / f"step_{step:08d}.png") as path:
+            matplotlib.image.imsave(path, image)
+        self._tell(lambda tracker: tracker.picture(image, step))
+
+    def close(self) -> None:
+        """Flush what is buffered."""
+        self.curves.close()
+        self._tell(lambda tracker: tracker.close())
+
+    def _tell(self, what: Callable[[Tracker], None]) -> None:
+        """Tell the trackers; one that fails is left out from then on: a server that is away stops no run."""
+        for tracker in list(self.trackers):
+            try:
+                what(tracker)
+            except Exception as error:  # noqa: BLE001 - whatever a tracker's client raises
+                self.trackers.remove(tracker)
+                reason = " ".join(str(error).split())[:200]
+                log.warning("%s fails and is told nothing more (%s)", type(tracker).__name__, reason)
+
+
+def _open_curves(path: Path, columns: list[str], start: int) -> tuple[list[dict[str, float]], TextIO]:
+    """Open the curves for appending; only whole rows up to step `start` stay. Returns those, too."""
+    kept = []
+    if start and path.is_file():
+        with path.open(encoding="utf-8", errors="replace", newline="") as stream:
+            rows = csv.DictReader(stream)
+            kept = [row for row in rows if (row.get("step") or "").isdecimal() and int(row["step"]) <= start]
+    with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, columns, restval="", extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(kept)
+    return [_numbers(row) for row in kept], path.open("a", encoding="utf-8", newline="")
+
+
+def _numbers(row: dict[str, str]) -> dict[str, float]:
+    """A row's cells that hold a number."""
+    numbers = {}
+    for name, cell in row.items():
+        with suppress(ValueError, TypeError):
+            numbers[name] = float(cell)
+    return numbers
