@@ -89,7 +89,7 @@ def cohort(head_folders: tuple[Path, Path], tmp_path_factory: pytest.TempPathFac
 def demo_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shipped model, whose sCTs have bone, without a profile: these heads are none of its kind."""
     folder = tmp_path_factory.mktemp("model") / "m"
-    shutil.copytree(Path(creps.__file__).parent / "demo_model", folder)
+    shutil.copytree(Path(creps.__file__).parent / "demo" / "model", folder)
     plan = json.loads((folder / "plan.json").read_text())
     (folder / "plan.json").write_text(json.dumps({**plan, "intake": None}))
     return folder

@@ -14,7 +14,7 @@ from creps.synthesis import export as room
 from creps.synthesis.export import export
 from tests.test_cli import run
 
-DEMO = Path(creps.__file__).parent / "demo_model"
+DEMO = Path(creps.__file__).parent / "demo" / "model"
 
 
 def plan_and_generator(settings, **changes):

@@ -16,7 +16,7 @@ from creps.cohort.cohort import load_cohort
 from creps.cohort.prepare import prepare
 from creps.io.itk import write_volume
 from creps.label_free.patches import HEIGHTS, PLACES, FixedPatch, fixed_patches
-from creps.label_free.score import ByPlace, Score, combined, hu
+from creps.label_free.score import ByPlace, Score, combined, in_hu
 from creps.label_free.validation import PatchValidation
 from creps.model import build_generator, load_plan
 from creps.preprocessing.intensity import network_to_hu
@@ -92,9 +92,9 @@ def test_the_distance_is_that_of_wasserstein_in_each_place():
     by_hand = np.mean(
         [wasserstein_distance(network_to_hu(a[place == p]), network_to_hu(b[place == p])) for p in (0, 3)]
     )
-    assert ByPlace(hu, [ct])([a], [mr]) == pytest.approx(by_hand, rel=0.03)
+    assert ByPlace(in_hu, [ct])([a], [mr]) == pytest.approx(by_hand, rel=0.03)
     nowhere = FixedPatch(b, np.full_like(place, -1), b, (0, 0, 0))
-    assert np.isnan(ByPlace(hu, [nowhere])([a], [mr]))
+    assert np.isnan(ByPlace(in_hu, [nowhere])([a], [mr]))
 
 
 def test_a_part_that_cannot_be_known_adds_nothing():

@@ -16,15 +16,15 @@ import numpy as np
 import torch
 from options import parser, plan_of
 
-from creps import Volume, load, read_volume
+from creps import Volume, hu, load, read_volume
 from creps.inference.aggregation import fused_slabs
 from creps.inference.executor import Executor
 from creps.inference.prediction import Layout, lay_out, predict
 from creps.inference.sliding_window import predict_patches
 from creps.io.atomic import write_json
 from creps.metrics.image import mean_absolute_error_hu, mean_error_hu
-from creps.metrics.segmentation import BONE_HU, bone_dice
-from creps.preprocessing.intensity import SCT_RANGE_HU, network_to_hu
+from creps.metrics.segmentation import bone_dice
+from creps.preprocessing.intensity import network_to_hu
 from creps.preprocessing.preparation import prepare_mr
 from creps.preprocessing.resample import resample_onto
 from creps.provenance import provenance
@@ -79,7 +79,7 @@ def fused_case(run: Path, case: Path) -> dict[str, dict[str, Any]]:
         else:
             pairs = zip(layout.grid.locations, predictions, strict=True)
             fused = np.concatenate([slab for _, slab in fused_slabs(layout.grid, pairs, fusion)])
-        sct = np.clip(network_to_hu(fused), *SCT_RANGE_HU)
+        sct = np.clip(network_to_hu(fused), *hu.SCT_RANGE)
         figures[fusion] = measure(Volume(sct), clean, prepared.body, layout.grid.coverage_map)
     return figures
 
@@ -95,7 +95,7 @@ def measure(sct: Volume, clean: np.ndarray, body: np.ndarray, predicted: np.ndar
     return {
         "mae_hu": mean_absolute_error_hu(clean, sct.array, body),
         "bias_hu": mean_error_hu(clean, sct.array, body),
-        "bone_dice": bone_dice(clean, sct.array, body) if (body & (clean > BONE_HU)).any() else None,
+        "bone_dice": bone_dice(clean, sct.array, body) if (body & (clean > hu.BONE_ABOVE)).any() else None,
         "bias_by_coverage": by_coverage,
     }
 

@@ -32,7 +32,7 @@ import numpy as np
 import pydicom
 from scipy import ndimage
 
-from creps import CrepsError, Volume, load, read_volume, write_volume
+from creps import CrepsError, Volume, hu, load, read_volume, write_volume
 from creps.demo.baselines import constant_water, histogram_matched
 from creps.errors import InputError
 from creps.evaluation.evaluate import evaluate
@@ -40,12 +40,12 @@ from creps.figures.planes import SOFT_WINDOW_HU, Panel, comparison_figure, mr_wi
 from creps.io.atomic import write_json
 from creps.io.dicom.read.series import Series, one_series
 from creps.io.dicom.read.volume import read_series
-from creps.metrics.segmentation import BONE_HU, dice
-from creps.preprocessing.intensity import AIR_HU
-from creps.preprocessing.mask import SKIN_HU, Mask, body_mask_ct, body_mask_mr
+from creps.metrics.segmentation import dice
+from creps.preprocessing.mask import body_mask_ct, body_mask_mr
 from creps.preprocessing.registration import RigidRegistration, register_rigid
 from creps.preprocessing.resample import resample
 from creps.provenance import provenance, sha256_file
+from creps.volume import Mask
 
 MAX_UNPACKED_BYTES = 4 * 2**30
 
@@ -165,7 +165,7 @@ def prepare_pair(folder: Path, case: str, register: bool) -> Pair:
         raise InputError(f"MR and CT of {case} do not overlap.", "Check that they are of one patient and region.")
     points = mr.to_patient_mm(np.argwhere(mask))
     moves_mm = np.linalg.norm(found.to_moving_mm(points) - points, axis=1)
-    ct_on_mr = found.moved(ct, mr, AIR_HU)
+    ct_on_mr = found.moved(ct, mr, hu.AIR)
     before, after = (round(dice(mr_body, on_mr(way)), 4) for way in (still, found))
     alignment = {
         "registered": "rigid" if register else "no",
@@ -177,7 +177,7 @@ def prepare_pair(folder: Path, case: str, register: bool) -> Pair:
         "mr_voxels_in_ct_view": round(float(seen.mean()), 4),
         "mask_voxels": int(mask.sum()),
         "mask_share_of_mr": round(float(mask.mean()), 4),
-        "air_share_of_mask": round(float((ct_on_mr.array[mask] < SKIN_HU).mean()), 4),
+        "air_share_of_mask": round(float((ct_on_mr.array[mask] < hu.SKIN).mean()), 4),
         "limits": [LIMIT, WORSE] if after < before else [LIMIT],
     }
     how = alignment["registered"]
@@ -238,7 +238,7 @@ def draw(pair: Pair, path: Path) -> None:
     fine = (1.5, 0.35, 0.35)
     mr, ct = resample(pair.mr.reoriented(), fine), resample(pair.ct.reoriented(), fine)
     window = mr_window(mr)
-    edges = outline(ct.array > SKIN_HU) | outline(ct.array > BONE_HU)
+    edges = outline(ct.array > hu.SKIN) | outline(ct.array > hu.BONE_ABOVE)
     mr_edges = outline(body_mask_mr(mr))
     rows = [
         [

@@ -22,12 +22,12 @@ import torch
 from options import parser, plan_of
 from plan import ARMS, Plan
 
-from creps import Model, Volume, load, read_volume, write_volume
+from creps import Model, Volume, hu, load, read_volume, write_volume
 from creps.demo.baselines import unpaired_baselines
 from creps.evaluation.evaluate import evaluate
 from creps.io.atomic import write_json
 from creps.metrics.image import mean_absolute_error_hu, mean_error_hu
-from creps.metrics.segmentation import BONE_HU, bone_dice
+from creps.metrics.segmentation import bone_dice
 from creps.model import load_plan
 from creps.provenance import provenance
 
@@ -148,7 +148,7 @@ def truth(case: Path) -> Volume:
 def brief(case: Path, sct: Volume) -> dict[str, float | None]:
     """The three main figures of one patient; None where there is no bone to compare."""
     clean, inside = truth(case).array, read_volume(case / "mask.nii.gz").array > 0
-    bone = ((clean > BONE_HU) | (sct.array > BONE_HU)) & inside
+    bone = ((clean > hu.BONE_ABOVE) | (sct.array > hu.BONE_ABOVE)) & inside
     return {
         "mae_hu": mean_absolute_error_hu(clean, sct.array, inside),
         "bias_hu": mean_error_hu(clean, sct.array, inside),

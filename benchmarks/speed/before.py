@@ -10,8 +10,7 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from creps.preprocessing import mask as masks
-from creps.preprocessing.morphology import Mask
-from creps.volume import Volume
+from creps.volume import Mask, Volume
 
 __all__ = ["earlier_masks", "resample_turned"]
 

@@ -5,7 +5,7 @@ r"""Is the exact single pass as accurate as the median of overlapping patches? A
     python benchmarks/accuracy/cohort.py W/head --region head --seed 4
     python benchmarks/accuracy/train.py W/head W/work --arms anatomy --seeds 0 1 --steps 500 \
         --label=-replicate --set generator.padding=replicate
-    python benchmarks/speed/single_pass.py W/head/test demo=src/creps/demo_model --rounds 3 --bf16 8
+    python benchmarks/speed/single_pass.py W/head/test demo=src/creps/demo/model --rounds 3 --bf16 8
     python benchmarks/speed/single_pass.py W/head/test --prepared W/work/prepared/unpaired \
         replicate=W/work/runs/anatomy-replicate-seed0,W/work/runs/anatomy-replicate-seed1
 
@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from single_pass_ways import REFERENCE, SINGLE, Prediction, Predictor, Subject, bf16, hu, recounted, subject, ways
+from single_pass_ways import REFERENCE, SINGLE, Prediction, Predictor, Subject, bf16, in_hu, recounted, subject, ways
 from timing import HERE, medians, save
 
 from creps import load
@@ -79,7 +79,7 @@ def where(who: Subject, single: Prediction, median: Prediction) -> dict[str, tup
     for place, patch in zip(median.layout.pieces, median.patches, strict=True):
         box = place.inside(shape)
         own = tuple(slice(b.start - i, b.stop - i) for b, i in zip(box, place.index, strict=True))
-        edge, body, sct = to_edge(place, shape)[own], who.body[box], hu(patch[own])
+        edge, body, sct = to_edge(place, shape)[own], who.body[box], in_hu(patch[own])
         nearest[box] = np.minimum(nearest[box], edge)
         columns = (edge, sct - truth[box], sct - single.sct[box], single.sct[box] - truth[box])
         rows.append(np.stack([column[body] for column in columns]))

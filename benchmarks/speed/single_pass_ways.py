@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from creps import read_volume
+from creps import hu, read_volume
 from creps.api import Model
 from creps.cohort.cohort import load_cohort
 from creps.inference.aggregation import fused_slabs
@@ -22,14 +22,13 @@ from creps.inference.sliding_window import predict_patches
 from creps.networks.folded import FoldedGenerator
 from creps.networks.generator import Generator
 from creps.patches import PatchLocation
-from creps.preprocessing.intensity import SCT_RANGE_HU, network_to_hu
-from creps.preprocessing.mask import Mask
+from creps.preprocessing.intensity import network_to_hu
 from creps.preprocessing.preparation import prepare_mr
 from creps.preprocessing.resample import resample_onto
 from creps.settings import InferenceSettings
-from creps.volume import Array
+from creps.volume import Array, Mask
 
-__all__ = ["REFERENCE", "SINGLE", "Prediction", "Predictor", "Subject", "bf16", "hu", "recounted", "subject", "ways"]
+__all__ = ["REFERENCE", "SINGLE", "Prediction", "Predictor", "Subject", "bf16", "in_hu", "recounted", "subject", "ways"]
 
 REFERENCE, SINGLE = "median", "single"
 HALF = {"patch_overlap": None, "min_coverage": 2}
@@ -98,7 +97,7 @@ class Predictor:
         """Predict."""
         layout, settings = self.layout(way), self.settings(way)
         if layout.grid is None:
-            return Prediction(hu(predict(self.executor, self.who.mr, layout, settings)), layout, [])
+            return Prediction(in_hu(predict(self.executor, self.who.mr, layout, settings)), layout, [])
         if layout.pieces not in self._patches:
             found = predict_patches(self.executor, self.who.mr, layout.pieces, batch_size=layout.batch_size)
             self._patches[layout.pieces] = list(found)
@@ -107,12 +106,12 @@ class Predictor:
         pairs = zip(layout.grid.locations, patches, strict=True)
         slabs = [slab for _, slab in fused_slabs(layout.grid, pairs, settings.fusion)]
         sct[layout.extent.slices] = np.concatenate(slabs)
-        return Prediction(hu(sct), layout, patches)
+        return Prediction(in_hu(sct), layout, patches)
 
 
-def hu(sct: Array) -> Array:
+def in_hu(sct: Array) -> Array:
     """Network units → HU within the range of an sCT; any shape."""
-    return np.clip(network_to_hu(sct), *SCT_RANGE_HU)
+    return np.clip(network_to_hu(sct), *hu.SCT_RANGE)
 
 
 def recounted(generator: Generator, prepared: Path) -> Generator:

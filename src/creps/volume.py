@@ -8,9 +8,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["AXIAL", "Array", "Volume"]
+__all__ = ["AXIAL", "Array", "Mask", "Volume"]
 
 Array = npt.NDArray[np.float32]
+"""A scalar image: (D, H, W)."""
+
+Mask = npt.NDArray[np.bool_]
+"""True inside: (D, H, W)."""
 
 AXIAL: npt.NDArray[np.float64] = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
 """Direction of an axial stack: depth runs to superior, rows to posterior, columns to left."""

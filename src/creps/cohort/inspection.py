@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from creps import hu
 from creps.cohort.cohort import Case, Cohort
 from creps.cohort.overview import overview_page
 from creps.errors import CohortError
 from creps.io.atomic import atomic_folder
 from creps.parallel import WorkerDied, run_all
-from creps.preprocessing.intensity import CT_RANGE_HU, network_to_hu
-from creps.preprocessing.mask import Mask
-from creps.volume import Array
+from creps.preprocessing.intensity import network_to_hu
+from creps.volume import Array, Mask
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -135,7 +135,7 @@ def _draw_plane(
 
 
 def _draw_histogram(axis: Axes, case: Case, inside: Array, unit: str) -> None:
-    limits = CT_RANGE_HU if case.modality == "ct" else (0.0, 2 * (case.mr_divisor or 1.0))
+    limits = hu.CT_RANGE if case.modality == "ct" else (0.0, 2 * (case.mr_divisor or 1.0))
     counts, edges = np.histogram(inside, bins=BINS, range=limits)
     axis.fill_between(edges[:-1], np.sqrt(counts / max(counts.max(), 1)), step="post", color="#4878a8")
     for value, style in ((case.intensity_p01, ":"), (case.intensity_p50, "-"), (case.intensity_p99, ":")):

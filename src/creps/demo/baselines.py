@@ -7,13 +7,13 @@ from collections.abc import Callable
 import numpy as np
 from skimage.exposure import match_histograms
 
+from creps import hu
 from creps.cohort.cohort import Cohort
 from creps.demo.crude_guess import fit_prior
-from creps.preprocessing.intensity import AIR_HU, network_to_hu
-from creps.preprocessing.mask import Mask
+from creps.preprocessing.intensity import network_to_hu
 from creps.preprocessing.preparation import prepare_mr
 from creps.preprocessing.resample import resample_onto
-from creps.volume import Array, Volume
+from creps.volume import Mask, Array, Volume
 
 __all__ = ["Baseline", "constant_water", "histogram_matched", "unpaired_baselines"]
 
@@ -23,12 +23,12 @@ Baseline = Callable[[Volume, Mask], Volume]
 
 def constant_water(mr: Volume, body: Mask) -> Volume:
     """0 HU inside the body, air outside."""
-    return mr.with_array(np.where(body, np.float32(0), np.float32(AIR_HU)))
+    return mr.with_array(np.where(body, np.float32(0), np.float32(hu.AIR)))
 
 
 def histogram_matched(mr: Volume, body: Mask, values_hu: Array) -> Volume:
     """The MR with the histogram of some bodies' HU inside its own body, air outside."""
-    sct_hu = np.full(mr.shape, AIR_HU, dtype=np.float32)
+    sct_hu = np.full(mr.shape, hu.AIR, dtype=np.float32)
     sct_hu[body] = match_histograms(mr.array[body], values_hu)
     return mr.with_array(sct_hu)
 

@@ -17,8 +17,8 @@ from scipy import ndimage
 
 from creps.cohort.cohort import Cohort
 from creps.preprocessing.intensity import AIR_NETWORK
-from creps.preprocessing.mask import Mask, depth_mm
-from creps.volume import Array
+from creps.preprocessing.mask import depth_mm
+from creps.volume import Mask, Array
 
 __all__ = ["ContrastPrior", "fit_prior"]
 

@@ -24,10 +24,9 @@ from creps.phantom import write_cohort
 from creps.demo.baselines import unpaired_baselines
 from creps.cohort.prepare import prepare
 from creps.training.run.train import train
-from creps.preprocessing.mask import Mask
 from creps.provenance import NOTICE, provenance
 from creps.settings import load_settings
-from creps.volume import Array, Volume
+from creps.volume import Mask, Array, Volume
 
 __all__ = ["DemoResult", "run_demo"]
 

@@ -7,13 +7,13 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from creps import hu
 from creps.errors import InputError, SettingsError
 from creps.preprocessing.crop import beyond
-from creps.preprocessing.intensity import SCT_RANGE_HU
-from creps.preprocessing.mask import Mask, body_mask_ct
+from creps.preprocessing.mask import body_mask_ct
 from creps.preprocessing.registration import RigidRegistration, register_rigid
 from creps.preprocessing.resample import resample_onto
-from creps.volume import Volume
+from creps.volume import Mask, Volume
 
 __all__ = ["Aligned", "Alignment", "Register", "align", "check_register"]
 
@@ -28,7 +28,7 @@ GRID_TOLERANCE = 0.05
 MASK_TOLERANCE = 0.5
 """The same for masks and labels."""
 
-BEYOND_HU = SCT_RANGE_HU[0]
+BEYOND_HU = hu.SCT_RANGE[0]
 """What stands where the CT does not reach; it is not counted."""
 
 REMEDY = (

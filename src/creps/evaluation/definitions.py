@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from creps.metrics.segmentation import AIR_HU, BONE_HU
+from creps import hu
 from creps.metrics.synthrad import RANGE_4024_HU, RANGE_4095_HU
 from creps.metrics.tissues import TISSUE_WINDOWS_HU
 
@@ -59,13 +59,13 @@ METRICS: tuple[Metric, ...] = (
            f"five-level SSIM of the challenge, {_ranged(RANGE_4095_HU)}, luminance at every level"),
     Metric("synthrad2025_ms_ssim_4024", "SynthRAD2025 MS-SSIM, L 4024", "", "high",
            f"as synthrad2025_ms_ssim with {_ranged(RANGE_4024_HU)}"),
-    Metric("bone_dice", "bone Dice", "", "high", f"Dice of the voxels above {BONE_HU:g} HU inside the mask"),
+    Metric("bone_dice", "bone Dice", "", "high", f"Dice of the voxels above {hu.BONE_ABOVE:g} HU inside the mask"),
     Metric("bone_assd_mm", "bone surface distance", "mm", "low",
            "mean distance of the voxels of both bone surfaces to the other one"),
     Metric("bone_hd95_mm", "bone HD95", "mm", "low", "the larger of the two directed 95th percentiles of distance"),
     Metric("air_dice", "internal air Dice", "", "high",
-           f"Dice of the voxels below {AIR_HU:g} HU inside the mask and {AIR_DEPTH_MM:g} mm or more inside the true"
-           " CT's body"),
+           f"Dice of the voxels below {hu.AIR_BELOW:g} HU inside the mask and {AIR_DEPTH_MM:g} mm or more inside the"
+           " true CT's body"),
     Metric("air_assd_mm", "internal air surface distance", "mm", "low", "as bone_assd_mm"),
     Metric("air_hd95_mm", "internal air HD95", "mm", "low", "as bone_hd95_mm"),
     Metric("body_dice", "body Dice", "", "high",
@@ -73,8 +73,8 @@ METRICS: tuple[Metric, ...] = (
     Metric("body_assd_mm", "body surface distance", "mm", "low", "as bone_assd_mm"),
     Metric("body_hd95_mm", "body HD95", "mm", "low", "as bone_hd95_mm"),
     Metric("edge_sharpness", "edge sharpness", "", "one",
-           f"mean gradient magnitude of the sCT : that of the CT, at the CT's edges of bone (> {BONE_HU:g} HU) and air"
-           f" (< {AIR_HU:g} HU) inside the mask"),
+           f"mean gradient magnitude of the sCT : that of the CT, at the CT's edges of bone (> {hu.BONE_ABOVE:g} HU)"
+           f" and air (< {hu.AIR_BELOW:g} HU) inside the mask"),
     Metric("histogram_distance_hu", "histogram distance", "HU", "low",
            "1-D Wasserstein distance of the HU histograms inside the mask"),
 )  # fmt: skip

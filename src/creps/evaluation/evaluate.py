@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 
+from creps import hu
 from creps.errors import InputError
 from creps.evaluation.alignment import Aligned, Register, align, check_register
 from creps.evaluation.definitions import definitions
 from creps.evaluation.images import check_image, image_of, label_names_of
 from creps.evaluation.scores import Scores, score_image, score_structures, score_tissues
-from creps.metrics.segmentation import AIR_HU
-from creps.preprocessing.mask import Mask, body_mask_ct
+from creps.preprocessing.mask import body_mask_ct
 from creps.provenance import provenance
-from creps.volume import Array, Volume
+from creps.volume import Array, Mask, Volume
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -154,6 +154,6 @@ def _notes(aligned: Aligned) -> list[str]:
     notes = []
     if aligned.alignment == "rigidly registered":
         notes.append(FLATTERED)
-    if float(aligned.sct.array.min()) > AIR_HU:
-        notes.append(f"The sCT has no voxel below {AIR_HU:g} HU: is it a CT in HU?")
+    if float(aligned.sct.array.min()) > hu.AIR_BELOW:
+        notes.append(f"The sCT has no voxel below {hu.AIR_BELOW:g} HU: is it a CT in HU?")
     return notes

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from creps import hu
 from creps.evaluation.definitions import AIR_DEPTH_MM, METRICS
 from creps.metrics.image import edge_sharpness, histogram_distance_hu, mean_absolute_error_hu, mean_error_hu
-from creps.metrics.segmentation import AIR_HU, BONE_HU, dice, surface_distance
+from creps.metrics.segmentation import dice, surface_distance
 from creps.metrics.synthrad import (
     RANGE_4024_HU,
     synthrad2023_mae_hu,
@@ -21,8 +22,8 @@ from creps.metrics.synthrad import (
     synthrad2025_psnr_db,
 )
 from creps.metrics.tissues import TISSUE_WINDOWS_HU, error_by_class, tissue_classes
-from creps.preprocessing.mask import Mask, depth_mm
-from creps.volume import Volume
+from creps.preprocessing.mask import depth_mm
+from creps.volume import Mask, Volume
 
 __all__ = ["Scores", "score_image", "score_structures", "score_tissues"]
 
@@ -125,8 +126,8 @@ def score_structures(
     ct_hu, sct_hu = ct.array, sct.array
     deep = inside & (depth_mm(bodies[0], ct.spacing_mm) >= AIR_DEPTH_MM)
     pairs: dict[str, tuple[Mask, Mask]] = {
-        "bone": ((ct_hu > BONE_HU) & inside, (sct_hu > BONE_HU) & inside),
-        "air": ((ct_hu < AIR_HU) & deep, (sct_hu < AIR_HU) & deep),
+        "bone": ((ct_hu > hu.BONE_ABOVE) & inside, (sct_hu > hu.BONE_ABOVE) & inside),
+        "air": ((ct_hu < hu.AIR_BELOW) & deep, (sct_hu < hu.AIR_BELOW) & deep),
         "body": bodies,
     }
     for structure, (in_ct, in_sct) in pairs.items():

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from creps.patches import CoveringGrid, PatchLocation, Triple, covering_grid
-from creps.preprocessing.mask import Mask
+from creps.volume import Mask
 
 __all__ = ["without_idle_patches"]
 

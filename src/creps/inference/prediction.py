@@ -18,9 +18,8 @@ from creps.inference.tiles import Tile, exact_tiles
 from creps.machine import free_bytes
 from creps.patches import CoveringGrid, PatchLocation, Triple, covering_grid, triple
 from creps.preprocessing.crop import crop_box
-from creps.preprocessing.mask import Mask
 from creps.settings import InferenceSettings
-from creps.volume import Array
+from creps.volume import Array, Mask
 
 __all__ = ["Layout", "lay_out", "predict"]
 

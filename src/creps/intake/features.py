@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
 
-from creps.preprocessing.mask import Mask, body_box, depth_mm
-from creps.volume import Array
+from creps.preprocessing.mask import body_box, depth_mm
+from creps.volume import Array, Mask
 
 __all__ = ["VERSION", "Features", "features_of"]
 

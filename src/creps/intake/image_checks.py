@@ -6,10 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from creps.intake.findings import Finding
-from creps.preprocessing.mask import Mask
 from creps.preprocessing.preparation import Prepared
 from creps.preprocessing.resample import model_grid
-from creps.volume import Volume
+from creps.volume import Mask, Volume
 
 __all__ = [
     "COARSE_RATIO",

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from creps import hu
 from creps.label_free.patches import PLACES, FixedPatch
 from creps.preprocessing.intensity import network_to_hu
 from creps.volume import Array
@@ -18,10 +19,6 @@ LEVELS = np.linspace(0.0025, 0.9975, 200)
 
 FEWEST = 50
 """A place with fewer voxels than this, on either side, is left out."""
-
-BONE_HU = 200.0
-"""Bone is above this."""
-
 
 BLANK, BLANK_HU = 0.3, 1000.0
 """An sCT whose HU vary less than this share of the CTs' is as good as none, and counts as so much worse."""
@@ -62,7 +59,7 @@ class ByPlace:
         return np.stack(quantiles), np.array([v.size for v in found])
 
 
-def hu(array: Array) -> Array:
+def in_hu(array: Array) -> Array:
     """(D, H, W) in network units → HU."""
     return network_to_hu(array)
 
@@ -76,7 +73,7 @@ class Score:
     """
 
     def __init__(self, mrs: Sequence[FixedPatch], cts: Sequence[FixedPatch]) -> None:
-        self.mrs, self.distance = mrs, ByPlace(hu, cts)
+        self.mrs, self.distance = mrs, ByPlace(in_hu, cts)
         inside = _in_body([ct.array for ct in cts], cts)
         self.ct_bone, self.ct_spread = _bone_share(inside), float(inside.std()) if inside.size else 0.0
 
@@ -120,4 +117,4 @@ def _in_body(arrays: Sequence[Array], where: Sequence[FixedPatch]) -> Array:
 
 
 def _bone_share(values_hu: Array) -> float:
-    return float((values_hu > BONE_HU).mean()) if values_hu.size else math.nan
+    return float((values_hu > hu.BONE_SHARE_ABOVE).mean()) if values_hu.size else math.nan

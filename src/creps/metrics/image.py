@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from creps.metrics.segmentation import AIR_HU, BONE_HU
+from creps import hu
+from creps.volume import Mask
 
 __all__ = [
     "HU",
-    "Mask",
     "check_comparable",
     "edge_sharpness",
     "histogram_distance_hu",
@@ -22,7 +22,6 @@ __all__ = [
 ]
 
 HU = npt.NDArray[np.floating]
-Mask = npt.NDArray[np.bool_]
 
 
 def mean_absolute_error_hu(ct_hu: HU, sct_hu: HU, mask: Mask) -> float:
@@ -75,9 +74,9 @@ def histogram_distance_hu(ct_hu: HU, sct_hu: HU, mask: Mask) -> float:
 def edge_sharpness(ct_hu: HU, sct_hu: HU, mask: Mask, spacing_mm: Sequence[float]) -> float:
     """Mean gradient magnitude at the true CT's bone and air edges, sCT : CT.
 
-    The edges are the voxels of the mask with a face neighbour on the other side of `BONE_HU` or `AIR_HU` in the CT;
-    the gradient is taken by central differences in HU/mm. 1 is as sharp as the CT, 0 is flat. An edge in the wrong
-    place counts as blurred.
+    The edges are the voxels of the mask with a face neighbour on the other side of `hu.BONE_ABOVE` or
+    `hu.AIR_BELOW` in the CT; the gradient is taken by central differences in HU/mm. 1 is as sharp as the CT, 0 is
+    flat. An edge in the wrong place counts as blurred.
 
     Args:
         ct_hu: (D, H, W), the truth.
@@ -93,7 +92,7 @@ def edge_sharpness(ct_hu: HU, sct_hu: HU, mask: Mask, spacing_mm: Sequence[float
     if min(ct_hu.shape) < 2:
         raise ValueError("a gradient needs two voxels along every axis")
     box = _box(mask)
-    edges = mask[box] & (_edge(ct_hu[box] > BONE_HU) | _edge(ct_hu[box] < AIR_HU))
+    edges = mask[box] & (_edge(ct_hu[box] > hu.BONE_ABOVE) | _edge(ct_hu[box] < hu.AIR_BELOW))
     if not edges.any():
         raise ValueError("the CT has no edge of bone or air inside the mask")
     ct, sct = (float(_gradient_magnitude(array[box], spacing_mm)[edges].mean()) for array in (ct_hu, sct_hu))

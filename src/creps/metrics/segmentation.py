@@ -9,15 +9,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
 
-__all__ = ["AIR_HU", "BONE_HU", "SurfaceDistance", "bone_dice", "dice", "surface_distance"]
+from creps import hu
+from creps.volume import Mask
 
-Mask = npt.NDArray[np.bool_]
+__all__ = ["SurfaceDistance", "bone_dice", "dice", "surface_distance"]
 
-BONE_HU = 250.0
-"""Voxels above this are bone."""
-
-AIR_HU = -300.0
-"""Voxels below this are air."""
 
 HAUSDORFF_PERCENTILE = 95.0
 
@@ -50,12 +46,12 @@ def dice(a: Mask, b: Mask) -> float:
 
 
 def bone_dice(ct_hu: npt.NDArray[np.floating], sct_hu: npt.NDArray[np.floating], mask: Mask) -> float:
-    """Dice of the voxels above `BONE_HU` inside the mask.
+    """Dice of the voxels above `hu.BONE_ABOVE` inside the mask.
 
     Raises:
         ValueError: as `dice`.
     """
-    return dice((ct_hu > BONE_HU) & mask, (sct_hu > BONE_HU) & mask)
+    return dice((ct_hu > hu.BONE_ABOVE) & mask, (sct_hu > hu.BONE_ABOVE) & mask)
 
 
 def surface_distance(a: Mask, b: Mask, spacing_mm: Sequence[float]) -> SurfaceDistance:

@@ -13,7 +13,8 @@ import numpy.typing as npt
 from scipy import ndimage
 from skimage.metrics import structural_similarity
 
-from creps.metrics.image import HU, Mask, check_comparable, mean_absolute_error_hu, psnr_db
+from creps.metrics.image import HU, check_comparable, mean_absolute_error_hu, psnr_db
+from creps.volume import Mask
 
 __all__ = [
     "RANGE_4024_HU",

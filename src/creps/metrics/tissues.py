@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from creps.metrics.image import check_comparable
+from creps.volume import Mask
 
 __all__ = ["TISSUE_WINDOWS_HU", "TissueError", "error_by_class", "tissue_classes"]
 
 HU = npt.NDArray[np.floating]
-Mask = npt.NDArray[np.bool_]
 Classes = npt.NDArray[np.integer]
 
 TISSUE_WINDOWS_HU: dict[str, tuple[float, float]] = {

@@ -8,8 +8,7 @@ import numpy as np
 import SimpleITK as sitk
 from skimage.filters import threshold_otsu
 
-from creps.preprocessing.mask import Mask
-from creps.volume import Array
+from creps.volume import Array, Mask
 
 __all__ = ["even_field"]
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from creps.preprocessing.mask import Mask, body_box
-from creps.volume import Volume
+from creps.preprocessing.mask import body_box
+from creps.volume import Mask, Volume
 
 __all__ = ["Slices", "beyond", "crop_box", "cropped"]
 

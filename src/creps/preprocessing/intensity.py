@@ -7,47 +7,33 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from creps import hu
 from creps.volume import Array
 
 __all__ = [
-    "AIR_HU",
     "AIR_NETWORK",
-    "CT_RANGE_HU",
     "MR_RANGE_NETWORK",
-    "SCT_RANGE_HU",
     "hu_to_network",
     "mr_divisor",
     "mr_to_network",
     "network_to_hu",
 ]
 
-CT_RANGE_HU = (-1000.0, 3000.0)
-"""Training CTs are clipped to this range (section 2.2, Pre-processing)."""
-
-SCT_RANGE_HU = (-1024.0, 3000.0)
-"""Synthetic CTs are clipped to this range (section 2.2, Inference)."""
-
 MR_RANGE_NETWORK = (0.0, 2.0)
 """Range of the MR in network units (section 2.2, Pre-processing)."""
 
-HU_PER_UNIT = 1000.0
-"""One network unit is 1000 HU (section 2.2, Pre-processing): CT lies in [-1, 3], water is 0."""
-
-AIR_HU = CT_RANGE_HU[0]
-"""Air in a CT in HU."""
-
-AIR_NETWORK = AIR_HU / HU_PER_UNIT
+AIR_NETWORK = hu.AIR / hu.PER_NETWORK_UNIT
 """Air in a CT in network units: what lies beyond a CT's edge."""
 
 
 def hu_to_network(array_hu: npt.NDArray[np.floating]) -> Array:
-    """HU → network units in [-1, 3], clipped to `CT_RANGE_HU`. Any shape."""
-    return (np.clip(array_hu, *CT_RANGE_HU) / HU_PER_UNIT).astype(np.float32)
+    """HU → network units in [-1, 3], clipped to `hu.CT_RANGE`. Any shape."""
+    return (np.clip(array_hu, *hu.CT_RANGE) / hu.PER_NETWORK_UNIT).astype(np.float32)
 
 
 def network_to_hu(array: npt.NDArray[np.floating]) -> Array:
-    """Network units → HU, unclipped; inverts `hu_to_network` inside `CT_RANGE_HU`. Any shape."""
-    return (np.asarray(array, dtype=np.float32) * np.float32(HU_PER_UNIT)).astype(np.float32)
+    """Network units → HU, unclipped; inverts `hu_to_network` inside `hu.CT_RANGE`. Any shape."""
+    return (np.asarray(array, dtype=np.float32) * np.float32(hu.PER_NETWORK_UNIT)).astype(np.float32)
 
 
 def mr_divisor(

@@ -10,13 +10,11 @@ import SimpleITK as sitk
 from scipy import ndimage
 from skimage.filters import threshold_otsu
 
-from creps.preprocessing.morphology import Mask, around, body_box, filled, grow, largest, shrink
-from creps.volume import Volume
+from creps import hu
+from creps.preprocessing.morphology import around, body_box, filled, grow, largest, shrink
+from creps.volume import Mask, Volume
 
-__all__ = ["Mask", "body_box", "body_mask_ct", "body_mask_mr", "depth_mm"]
-
-SKIN_HU = -400.0
-"""Half-way between air and fat, on the safe side of noise."""
+__all__ = ["body_box", "body_mask_ct", "body_mask_mr", "depth_mm"]
 
 COUCH_MM = 16.0
 """Structures thinner than this are cut from the patient (couch plates, headrest, mask), unless they are small."""
@@ -49,7 +47,7 @@ def body_mask_ct(ct: Volume) -> Mask:
     What is open to the room is told in 3-D, before anything is filled: the gap below an immobilisation mask and the
     inside of a couch look closed within a slice, and filling them would make one body of patient, mask and couch.
     """
-    tissue = ct.array > SKIN_HU
+    tissue = ct.array > hu.SKIN
     solid = ~_open_air(tissue, ct.spacing_mm)
     core = largest(shrink(solid, ct.spacing_mm, COUCH_MM / 2))
     trunk = grow(core, ct.spacing_mm, COUCH_MM / 2 + max(ct.spacing_mm)) & solid

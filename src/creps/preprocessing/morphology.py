@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-__all__ = ["Mask", "around", "body_box", "filled", "grow", "largest", "shrink"]
+from creps.volume import Mask
 
-Mask = npt.NDArray[np.bool_]
+__all__ = ["around", "body_box", "filled", "grow", "largest", "shrink"]
+
 Words = npt.NDArray[np.uint64]
 Box = tuple[slice, slice, slice]
 

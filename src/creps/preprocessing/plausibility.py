@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from creps import hu
 from creps.errors import InputError
 from creps.volume import Volume
 
@@ -12,17 +13,11 @@ __all__ = ["LOOKS_LIKE_CT", "NO_CT", "check_ct", "check_extent", "check_mr"]
 LOOKS_LIKE_CT = "looks like a CT in HU"
 NO_CT = "is not a CT in HU"
 
-AIR_HU = -300.0
-"""A CT in HU has air below this."""
-
-LOWEST_AIR_HU = -1100.0
-"""Air is not darker than this (noise is); what is, is padding, which raw values have too."""
-
 AIR_SHARE = 0.002
 """At least this share of a CT's voxels is air."""
 
 HU_SHARE = 0.02
-"""An MR with more than this share of its voxels below `AIR_HU` is a CT."""
+"""An MR with more than this share of its voxels below `hu.AIR_BELOW` is a CT."""
 
 
 EXTENT_MM = (20.0, 3000.0)
@@ -49,7 +44,7 @@ def check_mr(mr: Volume, name: str) -> None:
     low, high = _range(mr, name, LARGEST_MR)
     if low == high or high <= 0:
         raise InputError(f"{name} is empty: its values run from {low:g} to {high:g}.", "Give the MR itself.")
-    if float((mr.array < AIR_HU).mean()) > HU_SHARE:
+    if float((mr.array < hu.AIR_BELOW).mean()) > HU_SHARE:
         raise InputError(
             f"{name} {LOOKS_LIKE_CT} (values from {low:g} to {high:g}), not an MR.",
             "Give MR here and CT in the other place.",
@@ -64,12 +59,12 @@ def check_ct(ct: Volume, name: str) -> None:
     """
     check_extent(ct.shape, ct.extent_mm, name)
     low, high = _range(ct, name, LARGEST)
-    if float(((ct.array < AIR_HU) & (ct.array > LOWEST_AIR_HU)).mean()) < AIR_SHARE:
+    if float(((ct.array < hu.AIR_BELOW) & (ct.array > hu.LOWEST_AIR)).mean()) < AIR_SHARE:
         raise InputError(
             f"{name} {NO_CT}: its values run from {low:g} to {high:g}, without air.",
             "Give CT in HU (raw values usually need 1024 subtracted), and MR in the other place.",
         )
-    if float(np.percentile(ct.array, 99.5)) < AIR_HU or low < -10000:
+    if float(np.percentile(ct.array, 99.5)) < hu.AIR_BELOW or low < -10000:
         raise InputError(f"{name} {NO_CT}: its values run from {low:g} to {high:g}.", "Convert it to HU first.")
 
 

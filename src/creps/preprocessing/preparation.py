@@ -10,11 +10,11 @@ from creps.errors import InputError
 from creps.preprocessing.bias import even_field
 from creps.preprocessing.crop import crop_box, cropped
 from creps.preprocessing.intensity import AIR_NETWORK, hu_to_network, mr_divisor, mr_to_network
-from creps.preprocessing.mask import Mask, body_mask_ct, body_mask_mr
+from creps.preprocessing.mask import body_mask_ct, body_mask_mr
 from creps.preprocessing.plausibility import check_ct, check_mr
 from creps.preprocessing.resample import resample, resample_onto
 from creps.settings import PreparationSettings
-from creps.volume import Array, Volume
+from creps.volume import Array, Mask, Volume
 
 __all__ = ["Prepared", "prepare_ct", "prepare_mr"]
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from creps import hu
 from creps.errors import ModelError, OutputExistsError, SettingsError
 from creps.io.atomic import atomic_file
 from creps.model import Plan
 from creps.networks.generator import Generator
-from creps.preprocessing.intensity import HU_PER_UNIT, SCT_RANGE_HU
 from creps.provenance import provenance
 
 __all__ = ["Exported", "export"]
@@ -101,8 +101,8 @@ def _metadata(plan: Plan, generator: Generator) -> dict[str, str]:
         "spacing_mm": json.dumps(plan.preparation.spacing_mm),
         "patch_size": json.dumps(plan.patch_size),
         "halo_voxels": "unbounded" if plan.generator.norm == "instance" else str(generator.halo + generator.halo % 2),
-        "hu_per_unit": str(HU_PER_UNIT),
-        "sct_range_hu": json.dumps(SCT_RANGE_HU),
+        "hu_per_unit": str(hu.PER_NETWORK_UNIT),
+        "sct_range_hu": json.dumps(hu.SCT_RANGE),
         "plan": plan.model_dump_json(exclude={"training", "provenance"}),
     }
 
@@ -134,4 +134,4 @@ def _difference_hu(generator: Generator, path: Path) -> float:
         with torch.inference_mode():
             ours = generator(torch.from_numpy(mr)).numpy()
         found.append(np.abs(theirs - ours).max())
-    return float(np.max(found)) * HU_PER_UNIT  # NaN, if one is
+    return float(np.max(found)) * hu.PER_NETWORK_UNIT  # NaN, if one is

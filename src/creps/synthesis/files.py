@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from creps import hu
 from creps.errors import InputError
 from creps.figures import synthesis_figure
 from creps.io.atomic import atomic_file, atomic_folder, filled_folder, write_json
@@ -21,7 +22,6 @@ from creps.io.dicom.write.derivation import Making
 from creps.io.dicom.write.identity import Origin
 from creps.io.dicom.write.structures import write_structures
 from creps.io.itk import read_volume, suffix, write_volume
-from creps.metrics.segmentation import BONE_HU
 from creps.model import Plan
 from creps.preprocessing.target_grid import Spacing, TargetGrid, bring_onto, check_target_grid
 from creps.provenance import sha256_file
@@ -155,7 +155,7 @@ def _write_series(
         written = write_ct(folder, result.sct, origin, making)
         if wanted.structures is not False:
             body = result.body_mask()
-            masks = {"BODY": body, "BONE": body & np.asarray(result.sct.array > BONE_HU)}
+            masks = {"BODY": body, "BONE": body & np.asarray(result.sct.array > hu.BONE_ABOVE)}
             drawn = write_structures(folder / structure_set, masks, result.sct, written, origin, making)
             record = {**record, "structures": list(drawn)}
             for name in masks.keys() - set(drawn):

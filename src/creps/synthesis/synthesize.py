@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from creps import hu
 from creps.inference.executor import Executor
 from creps.inference.prediction import MARGIN_MM, Layout, lay_out, predict
 from creps.intake.gate import Gate, examine
 from creps.io.dicom.read.acquisition import Acquisition
 from creps.machine import emulated_bf16, resolve_device
 from creps.model import Plan
-from creps.preprocessing.intensity import AIR_HU, SCT_RANGE_HU, network_to_hu
-from creps.preprocessing.mask import Mask
+from creps.preprocessing.intensity import network_to_hu
 from creps.preprocessing.preparation import Prepared, prepare_mr
 from creps.preprocessing.target_grid import (
     Spacing,
@@ -30,7 +30,7 @@ from creps.preprocessing.target_grid import (
 )
 from creps.provenance import provenance
 from creps.settings import InferenceSettings
-from creps.volume import Array, Volume
+from creps.volume import Array, Mask, Volume
 
 __all__ = ["Synthesis", "synthesize"]
 
@@ -110,7 +110,7 @@ def synthesize(
         log.warning("%s (--inference.precision)", slow)
     layout = _layout(plan, executor, prepared, settings)
     sct_hu = _in_hu(plan, prepared, predict(executor, prepared.array, layout, settings, progress))
-    sct = bring_onto(prepared.grid.with_array(sct_hu), target, AIR_HU)  # beyond a crop is air, not the edge drawn out
+    sct = bring_onto(prepared.grid.with_array(sct_hu), target, hu.AIR)  # beyond a crop is air, not the edge drawn out
     record = {
         **_record(plan, settings, mr, executor, layout, prepared, sct.array),
         "grid": _grid_record(grid, mr, sct),
@@ -164,7 +164,7 @@ def _in_hu(plan: Plan, prepared: Prepared, sct: Array) -> Array:
     if (missing & prepared.body).any():
         raise ValueError("a voxel of the body has no prediction")
     air = missing | ~prepared.body if plan.preparation.remove_outside else missing
-    return np.where(air, np.float32(AIR_HU), np.clip(network_to_hu(sct), *SCT_RANGE_HU))
+    return np.where(air, np.float32(hu.AIR), np.clip(network_to_hu(sct), *hu.SCT_RANGE))
 
 
 def _target(

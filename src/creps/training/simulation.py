@@ -15,10 +15,9 @@ from functools import partial
 import numpy as np
 from scipy import ndimage
 
-from creps.preprocessing.mask import Mask
 from creps.settings import Settings
 from creps.training.sampling import Simulator
-from creps.volume import Array
+from creps.volume import Array, Mask
 
 __all__ = ["Contrast", "simulate_mr", "simulator"]
 

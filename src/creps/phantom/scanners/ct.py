@@ -7,18 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from creps.hu import AIR, STORED_RANGE
 from creps.phantom.painting.canvas import Canvas
 from creps.phantom.painting.fields import gaussian_noise, smoothstep
 from creps.phantom.painting.tissues import TISSUES
 from creps.phantom.scanners.couch import Couch
 from creps.volume import Array
 
-__all__ = ["CT_SCANNERS", "HU_RANGE", "PELVIS_CT_SCANNERS", "CtScanner", "acquire_ct"]
-
-HU_RANGE = (-1024.0, 3071.0)
-"""The range of 12-bit CT numbers."""
-
-_AIR_HU = -1000.0
+__all__ = ["CT_SCANNERS", "PELVIS_CT_SCANNERS", "CtScanner", "acquire_ct"]
 
 
 @dataclass(frozen=True)
@@ -74,7 +70,7 @@ def acquire_ct(
         couch: Shape of the couch.
 
     Returns:
-        Two (D, H, W) arrays of whole HU within `HU_RANGE`: as reconstructed, and free of noise.
+        Two (D, H, W) arrays of whole HU within `creps.hu.STORED_RANGE`: as reconstructed, and free of noise.
     """
     hu = canvas.mix({tissue.name: tissue.hu for tissue in TISSUES})
     for length, field in texture.items():
@@ -88,7 +84,7 @@ def acquire_ct(
 
 
 def _store(hu: Array) -> Array:
-    return np.asarray(np.clip(np.rint(hu), *HU_RANGE), dtype=np.float32)
+    return np.asarray(np.clip(np.rint(hu), *STORED_RANGE), dtype=np.float32)
 
 
 def add_couch(hu: Array, canvas: Canvas, scanner: CtScanner, skin_mm: Array, couch: Couch) -> None:
@@ -106,7 +102,7 @@ def add_couch(hu: Array, canvas: Canvas, scanner: CtScanner, skin_mm: Array, cou
         return
     shape = couch(canvas.axes, float(canvas.axes[1][inside[-1]]))
     outside = 1 - canvas.inside(skin_mm - np.float32(canvas.voxel_mm))
-    hard, soft = (np.float32(value - _AIR_HU) for value in scanner.couch_hu)
+    hard, soft = (np.float32(value - AIR) for value in scanner.couch_hu)
     shell = canvas.inside(shape.top)
     core = canvas.inside(shape.top + np.float32(2))
     foam = canvas.inside(shape.foam) * (1 - shell)

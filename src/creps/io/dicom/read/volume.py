@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from creps import hu
 from creps.errors import InputError
 from creps.io.dicom.read.agreement import check_agreement
 from creps.io.dicom.read.frames import Instance
@@ -17,9 +18,6 @@ from creps.io.dicom.read.series import Series
 from creps.volume import Array, Volume
 
 __all__ = ["read_series"]
-
-AIR_HU = -1024.0
-"""What padding becomes in a CT."""
 
 LARGEST_VOXELS = 2**31
 """More than any series has: a damaged or crafted header must not fill the memory."""
@@ -134,6 +132,6 @@ def _replace_padding(array: Array, modality: str) -> None:
     if not holes:
         return
     lowest = min((float(plane[~np.isnan(plane)].min(initial=np.inf)) for plane in array), default=np.inf)
-    air = AIR_HU if modality == "ct" else lowest if np.isfinite(lowest) else 0.0
+    air = hu.OUTSIDE_SCAN if modality == "ct" else lowest if np.isfinite(lowest) else 0.0
     for index in holes:
         np.nan_to_num(array[index], copy=False, nan=air)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from creps import hu
 from creps.errors import InputError
 from creps.io.dicom.write.attributes import new_object, reference, save, series_number
 from creps.io.dicom.write.body_parts import ensure_body_part
@@ -21,17 +22,10 @@ from creps.volume import Volume
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-__all__ = ["CT_IMAGE_STORAGE", "STORED_RANGE_HU", "WrittenSeries", "write_ct"]
+__all__ = ["CT_IMAGE_STORAGE", "WrittenSeries", "write_ct"]
 
 CT_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
 EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
-
-STORED_RANGE_HU = (-1024, 3071)
-"""What 12 unsigned bits hold with a rescale intercept of -1024.
-
-This is how CT scanners have always stored their images, so every reader copes with it, also those that take stored
-values for unsigned, expect 12 bits, or forget the sign. What a synthetic CT may hold lies inside.
-"""
 
 WINDOWS = (("SOFT TISSUE", 40, 400), ("BONE", 500, 2000))
 """Explanation, centre and width in HU."""
@@ -51,7 +45,7 @@ class WrittenSeries:
         series_uid: Its SeriesInstanceUID.
         instance_uids: SOPInstanceUID of each slice, in the order of the volume's array.
         files: Its files in the order of InstanceNumber.
-        clipped: Voxels that lay outside `STORED_RANGE_HU` and were clipped.
+        clipped: Voxels that lay outside `hu.STORED_RANGE` and were clipped.
     """
 
     series_uid: str
@@ -116,7 +110,7 @@ def _entropy(sct: Volume, origin: Origin, making: Making) -> list[str] | None:
 
 def _stored(plane_hu: npt.NDArray[np.float32]) -> tuple[bytes, int]:
     """Stored values of a plane, rounded to whole HU, and how many of them were clipped."""
-    low, high = STORED_RANGE_HU
+    low, high = hu.STORED_RANGE
     rounded = np.rint(plane_hu)
     outside = int(np.count_nonzero((rounded < low) | (rounded > high)))
     stored = (rounded.clip(low, high) - low).astype("<u2").tobytes()
@@ -176,7 +170,7 @@ def _pixels(dataset: Dataset, sct: Volume) -> None:
     _, dataset.Rows, dataset.Columns = sct.shape
     dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
     dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 16, 12, 11, 0
-    dataset.RescaleIntercept, dataset.RescaleSlope = str(STORED_RANGE_HU[0]), "1"
+    dataset.RescaleIntercept, dataset.RescaleSlope = str(hu.STORED_RANGE[0]), "1"
     dataset.RescaleType = "HU"
     names, centres, widths = zip(*WINDOWS, strict=True)
     dataset.WindowCenterWidthExplanation = list(names)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from creps.errors import InputError
 from creps.io.dicom.write.attributes import new_object, reference, save, series_number
@@ -18,7 +17,7 @@ from creps.io.dicom.write.derivation import Making
 from creps.io.dicom.write.identity import Origin
 from creps.io.dicom.write.uids import new_uid
 from creps.io.dicom.write.values import decimal, plain, put_uid
-from creps.volume import Volume
+from creps.volume import Mask, Volume
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -40,8 +39,6 @@ OF_IMAGES = (
 
 POINT_PLACES = 3
 """Decimals of a contour's points in mm."""
-
-Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
