@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import SimpleITK as sitk
 from skimage.filters import threshold_otsu
 
 from creps.preprocessing.mask import Mask
 from creps.volume import Array
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
 
 __all__ = ["even_field"]
 
@@ -36,6 +39,8 @@ def even_field(mr: Array, body: Mask, spacing_mm: Sequence[float]) -> Array:
     Returns:
         (D, H, W) in scanner units; `mr` itself if the body is too small to estimate anything.
     """
+    import SimpleITK as sitk
+
     tissue = _tissue(mr, body)
     factors = [max(1, min(round(COARSE_MM / s), n // 4)) for s, n in zip(spacing_mm, mr.shape, strict=True)]
     image, mask = _image(mr.astype(np.float32), spacing_mm), _image(tissue.astype(np.uint8), spacing_mm)
@@ -63,6 +68,8 @@ def _tissue(mr: Array, body: Mask) -> Mask:
 
 
 def _image(array: Array, spacing_mm: Sequence[float]) -> sitk.Image:
+    import SimpleITK as sitk
+
     image = sitk.GetImageFromArray(array)
     image.SetSpacing([float(s) for s in spacing_mm][::-1])
     return image
