@@ -1,0 +1,158 @@
+"""The paper's presets at full size: a real training that is killed, resumed and timed.
+
+The first session is `creps train` as a user starts it, killed by SIGKILL once its first checkpoint is there; the
+second one is `train()` with a clock on the patches. Perceptual features are seeded and random: the cost is that of the
+paper's, the loss is not.
+"""
+
+from __future__ import annotations
+
+import csv
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+from benchmarks.gpu.job import Job, PartError
+from benchmarks.gpu.run_training import train_watched
+from benchmarks.gpu.settings import paper_settings
+
+from creps.checkpoint import checkpoints, load_tensors
+from creps.data.workers import free_bytes
+from creps.settings import Settings, to_yaml
+from creps.training.build import build_style
+from creps.training.memory import estimate_memory
+from creps.training.monitor import CURVES
+
+__all__ = ["rows_of", "train_paper", "write_settings"]
+
+
+def train_paper(job: Job, preset: str) -> None:
+    """Train a preset of the paper in two sessions, the first of which is killed."""
+    settings = paper_settings(job.sizes, preset)
+    cohort, run = job.work / "cohorts" / f"paper-{preset}", job.work / "runs" / f"paper-{preset}"
+    file = write_settings(settings, job.work / "settings" / f"paper-{preset}.yaml")
+    job.note(
+        patch=list(settings.sampling.patch_size),
+        batch=settings.training.batch_size,
+        perceptual_features="random, seeded: not the paper's loss, the same cost",
+        workers=settings.training.workers,
+    )
+    killed_at = start_and_kill(job, cohort, run, file)
+    found = train_watched(cohort, run, file, resume=True)
+    job.note(second_session=found)
+    first = rows_of(run)
+    job.note(**throughput(settings, first, killed_at), **resumption(run, first, killed_at))
+    if "error" in found:
+        raise PartError(found["error"])
+    job.note(weights_moved=moved(run))
+    job.note(memory=memory(settings, found))
+
+
+def write_settings(settings: Settings, file: Path) -> Path:
+    """A settings file."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(to_yaml(settings), encoding="utf-8")
+    return file
+
+
+def start_and_kill(job: Job, cohort: Path, run: Path, file: Path) -> int:
+    """Start `creps train`, kill it once it has a checkpoint; returns the checkpoint's step.
+
+    Raises:
+        PartError: it ended by itself before.
+    """
+    command = [sys.executable, "-m", "creps", "train", str(cohort), "-o", str(run), "-s", str(file)]
+    log = job.work / "logs" / f"{run.name}-killed.txt"
+    started = time.perf_counter()
+    with log.open("wb") as stream:
+        process = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT)
+    while not checkpoints(run / "checkpoints") and process.poll() is None:
+        time.sleep(0.05)
+    ended = process.poll()
+    kill_tree(process)
+    process.wait()
+    job.note(first_session={"seconds": round(time.perf_counter() - started, 1), "killed": ended is None})
+    found = checkpoints(run / "checkpoints")
+    if not found:
+        lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+        raise PartError(lines[-1] if lines else f"'creps train' ended with exit code {ended} and said nothing.")
+    return int(found[-1].name.removeprefix("step_"))
+
+
+def kill_tree(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process and its readers at once, as a machine that fails does."""
+    try:
+        family = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
+    except psutil.NoSuchProcess:
+        return
+    for member in family:
+        try:
+            member.kill()
+        except psutil.NoSuchProcess:
+            continue
+
+
+def rows_of(run: Path) -> list[dict[str, float]]:
+    """The rows of a run's curves, numbers only."""
+    with (run / CURVES).open(encoding="utf-8", newline="") as stream:
+        return [{name: float(cell) for name, cell in row.items() if cell} for row in csv.DictReader(stream)]
+
+
+def throughput(settings: Settings, rows: list[dict[str, float]], killed_at: int) -> dict[str, Any]:
+    """Steps, seconds and images, without the steps in which the style term is balanced and the first of a session."""
+    started = {min((row["step"] for row in rows if row["step"] > edge), default=0) for edge in (0, killed_at)}
+    steady = [
+        row["seconds_per_step"]
+        for row in rows
+        if row["step"] > settings.creps.balance_steps and row["step"] not in started
+    ]
+    seconds = statistics.median(steady) if steady else None
+    return {
+        "steps": int(max((row["step"] for row in rows), default=0)),
+        "seconds_per_step": seconds,
+        "seconds_per_step_range": [min(steady), max(steady)] if steady else None,
+        "images_per_second": round(settings.training.batch_size / seconds, 3) if seconds else None,
+    }
+
+
+def resumption(run: Path, rows: list[dict[str, float]], killed_at: int) -> dict[str, Any]:
+    """Whether the second session went on at the checkpoint's step."""
+    after = min((int(row["step"]) for row in rows if row["step"] > killed_at), default=None)
+    last = checkpoints(run / "checkpoints")[-1]
+    return {
+        "killed_after_checkpoint_of_step": killed_at,
+        "first_step_after_resuming": after,
+        "resumed_at_the_checkpoint": after == killed_at + 1,
+        "last_checkpoint": int(last.name.removeprefix("step_")),
+    }
+
+
+def moved(run: Path) -> dict[str, float]:
+    """Network → mean change of its weights from the first checkpoint to the last, over their mean size."""
+    found = checkpoints(run / "checkpoints")
+    first, last = (load_tensors(path / "training.safetensors") for path in (found[0], found[-1]))
+    changes = {}
+    for network in ("generator", "discriminator"):
+        names = [name for name in first if name.startswith(f"{network}.") and name.endswith("weight")]
+        before, after = (torch.cat([tensors[name].flatten() for name in names]) for tensors in (first, last))
+        changes[network] = float((after - before).abs().mean() / before.abs().mean())
+    return changes
+
+
+def memory(settings: Settings, found: dict[str, Any]) -> dict[str, Any]:
+    """The estimate that a run prints beside what was measured."""
+    estimate = estimate_memory(settings, build_style(settings)).total / 1e9
+    free = free_bytes(torch.device(settings.training.device)) / 1e9
+    peak = found["peak_memory_gb"]
+    return {
+        "peak_gb": peak,
+        "estimate_gb": round(estimate, 2),
+        "estimate_over_peak": round(estimate / peak, 3) if peak else None,
+        "free_gb": round(free, 1),
+        "fits": estimate <= free,
+    }
