@@ -94,6 +94,7 @@ class Conductor:
         self.minutes = minutes
         self.parts: dict[str, dict[str, Any]] = {}
         self.processes: list[Process] = []
+        self.running: Process | None = None
         self.written = 0.0
 
     def run(self) -> int:
@@ -107,11 +108,13 @@ class Conductor:
                 phantoms.go(min(self.limit_of(PHANTOMS), self.left()))
             self.conduct(phantoms)
         except KeyboardInterrupt:
+            if self.running is not None:
+                self.settle(self.running, "the job was stopped from outside")
             for part in self.chosen:
                 self.parts.setdefault(part.name, {"status": "skipped", "reason": "the job was stopped from outside"})
         finally:
             if phantoms is not None and PHANTOMS.name not in self.parts:
-                self.settle(phantoms)
+                self.settle(phantoms, "the job ended before")
             for process in self.processes:
                 process.end()
             code = int(any(part["status"] != "done" for part in self.parts.values()))
@@ -136,10 +139,12 @@ class Conductor:
                 self.say(part.name)
                 continue
             process.go(seconds)
+            self.running = process
             while process.process.poll() is None and process.seconds < process.limit:
                 time.sleep(0.1)
                 self.look_after(phantoms)
                 self.write_now_and_then(process)
+            self.running = None
             self.settle(process)
 
     def look_after(self, phantoms: Process | None) -> None:
@@ -155,17 +160,18 @@ class Conductor:
         self.processes.append(process)
         return process
 
-    def settle(self, process: Process) -> None:
-        """Note how a part ended; one that still runs is stopped."""
+    def settle(self, process: Process, stopped: str | None = None) -> None:
+        """Note how a part ended; one that still runs is stopped, for want of time unless `stopped` says why."""
         name, code = process.part.name, process.process.poll()
         late = code is None
         seconds = round(process.seconds, 1)
         process.end()
         found = self.found(name)
         reason = found.pop("error", None)
-        status = "out of time" if late else "done" if code == 0 else "failed"
+        status = "done" if code == 0 else "failed"
         if late:
-            reason = f"stopped after its {process.limit:.0f} seconds"
+            status = "stopped" if stopped else "out of time"
+            reason = stopped or f"stopped after its {process.limit:.0f} seconds"
         elif code != 0 and reason is None:
             reason = f"its process ended with exit code {code}"
         entry = {"status": status, "reason": reason, "seconds": seconds, "limit_seconds": round(process.limit, 1)}

@@ -7,7 +7,6 @@ paper's, the loss is not.
 
 from __future__ import annotations
 
-import csv
 import statistics
 import subprocess
 import sys
@@ -19,16 +18,16 @@ import psutil
 import torch
 from benchmarks.gpu.job import Job, PartError
 from benchmarks.gpu.run_training import train_watched
+from benchmarks.gpu.runs import checkpoint_steps, rows_of, write_settings
 from benchmarks.gpu.settings import paper_settings
 
-from creps.checkpoint import checkpoints, load_tensors
+from creps.checkpoint import load_tensors
 from creps.data.workers import free_bytes
-from creps.settings import Settings, to_yaml
+from creps.settings import Settings
 from creps.training.build import build_style
 from creps.training.memory import estimate_memory
-from creps.training.monitor import CURVES
 
-__all__ = ["rows_of", "train_paper", "write_settings"]
+__all__ = ["train_paper"]
 
 
 def train_paper(job: Job, preset: str) -> None:
@@ -53,13 +52,6 @@ def train_paper(job: Job, preset: str) -> None:
     job.note(memory=memory(settings, found))
 
 
-def write_settings(settings: Settings, file: Path) -> Path:
-    """A settings file."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(to_yaml(settings), encoding="utf-8")
-    return file
-
-
 def start_and_kill(job: Job, cohort: Path, run: Path, file: Path) -> int:
     """Start `creps train`, kill it once it has a checkpoint; returns the checkpoint's step.
 
@@ -71,17 +63,17 @@ def start_and_kill(job: Job, cohort: Path, run: Path, file: Path) -> int:
     started = time.perf_counter()
     with log.open("wb") as stream:
         process = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT)
-    while not checkpoints(run / "checkpoints") and process.poll() is None:
+    while not checkpoint_steps(run) and process.poll() is None:
         time.sleep(0.05)
     ended = process.poll()
     kill_tree(process)
     process.wait()
     job.note(first_session={"seconds": round(time.perf_counter() - started, 1), "killed": ended is None})
-    found = checkpoints(run / "checkpoints")
+    found = checkpoint_steps(run)
     if not found:
         lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
         raise PartError(lines[-1] if lines else f"'creps train' ended with exit code {ended} and said nothing.")
-    return int(found[-1].name.removeprefix("step_"))
+    return max(found)
 
 
 def kill_tree(process: subprocess.Popen[bytes]) -> None:
@@ -95,12 +87,6 @@ def kill_tree(process: subprocess.Popen[bytes]) -> None:
             member.kill()
         except psutil.NoSuchProcess:
             continue
-
-
-def rows_of(run: Path) -> list[dict[str, float]]:
-    """The rows of a run's curves, numbers only."""
-    with (run / CURVES).open(encoding="utf-8", newline="") as stream:
-        return [{name: float(cell) for name, cell in row.items() if cell} for row in csv.DictReader(stream)]
 
 
 def throughput(settings: Settings, rows: list[dict[str, float]], killed_at: int) -> dict[str, Any]:
@@ -123,19 +109,18 @@ def throughput(settings: Settings, rows: list[dict[str, float]], killed_at: int)
 def resumption(run: Path, rows: list[dict[str, float]], killed_at: int) -> dict[str, Any]:
     """Whether the second session went on at the checkpoint's step."""
     after = min((int(row["step"]) for row in rows if row["step"] > killed_at), default=None)
-    last = checkpoints(run / "checkpoints")[-1]
     return {
         "killed_after_checkpoint_of_step": killed_at,
         "first_step_after_resuming": after,
         "resumed_at_the_checkpoint": after == killed_at + 1,
-        "last_checkpoint": int(last.name.removeprefix("step_")),
+        "last_checkpoint": max(checkpoint_steps(run)),
     }
 
 
 def moved(run: Path) -> dict[str, float]:
     """Network → mean change of its weights from the first checkpoint to the last, over their mean size."""
-    found = checkpoints(run / "checkpoints")
-    first, last = (load_tensors(path / "training.safetensors") for path in (found[0], found[-1]))
+    found = checkpoint_steps(run)
+    first, last = (load_tensors(found[step] / "training.safetensors") for step in (min(found), max(found)))
     changes = {}
     for network in ("generator", "discriminator"):
         names = [name for name in first if name.startswith(f"{network}.") and name.endswith("weight")]

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from benchmarks.gpu.job import Job, PartError
 from benchmarks.gpu.phantoms import TruePatient, load_patient
+from benchmarks.gpu.runs import checkpoint_steps
 from benchmarks.gpu.settings import ARMS
-from benchmarks.gpu.side_by_side import checkpoint_steps
 
 from creps.api import load
 from creps.data.workers import WorkerDied, run_all

@@ -8,17 +8,15 @@ import subprocess
 import sys
 import time
 import zipfile
-from pathlib import Path
 from typing import Any
 
 from benchmarks.gpu.job import Job, PartError
-from benchmarks.gpu.paper import rows_of, write_settings
+from benchmarks.gpu.runs import checkpoint_steps, rows_of, write_settings
 from benchmarks.gpu.settings import ARMS, arm_settings
 
-from creps.checkpoint import checkpoints
 from creps.training.monitor import CURVES
 
-__all__ = ["checkpoint_steps", "train_side_by_side"]
+__all__ = ["train_side_by_side"]
 
 SAVING_SECONDS = 12.0
 """Kept for the last step, the last checkpoint and the models."""
@@ -80,7 +78,8 @@ def outcome(job: Job, recipe: str, code: int | None) -> dict[str, Any]:
     per_step = sorted(row["seconds_per_step"] for row in rows[1:])
     found: dict[str, Any] = {**progress(job, recipe), **watched}
     if code != 0 and "error" not in found:
-        found["error"] = f"the training ended with exit code {code}"
+        early = code == -signal.SIGTERM
+        found["error"] = "no time was left for a step" if early else f"the training ended with exit code {code}"
     return found | {
         "patch": list(settings.sampling.patch_size),
         "batch": settings.training.batch_size,
@@ -94,11 +93,6 @@ def short(row: dict[str, float]) -> dict[str, float]:
     """The losses and the validation of a row."""
     dropped = {name for name in row if name.endswith("_weight")} | {"seconds_per_step"}
     return {name: float(f"{value:.5g}") for name, value in row.items() if name not in dropped}
-
-
-def checkpoint_steps(run: Path) -> dict[int, Path]:
-    """Steps → checkpoint."""
-    return {int(path.name.removeprefix("step_")): path for path in checkpoints(run / "checkpoints")}
 
 
 def common_steps(job: Job) -> int | None:
