@@ -207,11 +207,9 @@ class Conductor:
         return float("inf") if chosen is None else chosen
 
     def allotted(self, part: Part, later: list[Part]) -> float:
-        """Seconds for a part: its limit, or what the limits of the later ones leave."""
-        own, left = self.limit_of(part), self.left()
-        if own < float("inf"):
-            return min(own, left)
-        return left - sum(self.limit_of(one) for one in later)
+        """Seconds for a part: its limit, if the later ones keep what is reserved for them."""
+        reserved = sum(min(one.reserved, self.limit_of(one)) for one in later)
+        return min(self.limit_of(part), self.left() - reserved)
 
     def left(self) -> float:
         """Seconds of the whole job."""

@@ -123,7 +123,8 @@ def profiled(stepper: Stepper, rounds: int) -> dict[str, Any]:
     events = found.key_averages()
     operators = [event for event in events if event.device_type == torch.autograd.DeviceType.CPU]
     taken = {event.key: spent(event, on_gpu=on_gpu) for event in operators}
-    kernels = {e.key: spent(e, on_gpu=True) for e in events if e.device_type == torch.autograd.DeviceType.CUDA}
+    on_device = [event for event in events if event.device_type == torch.autograd.DeviceType.CUDA]
+    kernels = {event.key: spent(event, on_gpu=True) for event in on_device if event.key not in taken}  # no annotations
     kinds: dict[str, float] = {}
     for name, one in taken.items():
         kinds[kind_of(name)] = kinds.get(kind_of(name), 0.0) + one

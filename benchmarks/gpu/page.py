@@ -99,7 +99,7 @@ def paper_table(found: dict[str, Any]) -> Table:
                 one["steps"],
                 number(one["seconds_per_step"], 3),
                 number(one["images_per_second"], 1),
-                f"{number(memory.get('peak_gb'), 1)} ({number(memory.get('estimate_gb'), 1)})",
+                f"{number(one.get('peak_memory_gb'), 1)} ({number(memory.get('estimate_gb'), 1)})",
                 percent(watched.get("wait_share")),
                 f"{percent(moved.get('generator'))} / {percent(moved.get('discriminator'))}",
                 resumed(one),

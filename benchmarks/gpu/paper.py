@@ -7,10 +7,15 @@ paper's, the loss is not.
 
 from __future__ import annotations
 
+import os
+import signal
 import statistics
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +34,9 @@ from creps.training.memory import estimate_memory
 
 __all__ = ["train_paper"]
 
+SAVING_SECONDS = 12.0
+"""Kept for the last step and its checkpoint."""
+
 
 def train_paper(job: Job, preset: str) -> None:
     """Train a preset of the paper in two sessions, the first of which is killed."""
@@ -41,18 +49,34 @@ def train_paper(job: Job, preset: str) -> None:
         perceptual_features="random, seeded: not the paper's loss, the same cost",
         workers=settings.training.workers,
     )
-    killed_at = start_and_kill(job, cohort, run, file)
-    found = train_watched(cohort, run, file, resume=True)
+    killed_at = start_and_kill(job, cohort, run, file, settings)
+    with stopped_in_time(job):
+        found = train_watched(cohort, run, file, resume=True)
     job.note(second_session=found)
     first = rows_of(run)
-    job.note(**throughput(settings, first, killed_at), **resumption(run, first, killed_at))
+    job.note(
+        peak_memory_gb=found["peak_memory_gb"],
+        **throughput(settings, first, killed_at),
+        **resumption(run, first, killed_at),
+    )
     if "error" in found:
         raise PartError(found["error"])
     job.note(weights_moved=moved(run))
-    job.note(memory=memory(settings, found))
 
 
-def start_and_kill(job: Job, cohort: Path, run: Path, file: Path) -> int:
+@contextmanager
+def stopped_in_time(job: Job) -> Iterator[None]:
+    """End a training in this process as a cluster does before the part is stopped: its figures stay."""
+    timer = threading.Timer(max(1.0, job.seconds_left() - SAVING_SECONDS), os.kill, (os.getpid(), signal.SIGTERM))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def start_and_kill(job: Job, cohort: Path, run: Path, file: Path, settings: Settings) -> int:
     """Start `creps train`, kill it once it has a checkpoint; returns the checkpoint's step.
 
     Raises:
@@ -60,9 +84,11 @@ def start_and_kill(job: Job, cohort: Path, run: Path, file: Path) -> int:
     """
     command = [sys.executable, "-m", "creps", "train", str(cohort), "-o", str(run), "-s", str(file)]
     log = job.work / "logs" / f"{run.name}-killed.txt"
+    free = free_bytes(torch.device(settings.training.device)) / 1e9
     started = time.perf_counter()
     with log.open("wb") as stream:
         process = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT)
+    note_memory(job, settings, free)
     while not checkpoint_steps(run) and process.poll() is None:
         time.sleep(0.05)
     ended = process.poll()
@@ -129,15 +155,9 @@ def moved(run: Path) -> dict[str, float]:
     return changes
 
 
-def memory(settings: Settings, found: dict[str, Any]) -> dict[str, Any]:
-    """The estimate that a run prints beside what was measured."""
+def note_memory(job: Job, settings: Settings, free_gb: float) -> None:
+    """The estimate that a run prints before its first step, and whether the device has as much."""
     estimate = estimate_memory(settings, build_style(settings)).total / 1e9
-    free = free_bytes(torch.device(settings.training.device)) / 1e9
-    peak = found["peak_memory_gb"]
-    return {
-        "peak_gb": peak,
-        "estimate_gb": round(estimate, 2),
-        "estimate_over_peak": round(estimate / peak, 3) if peak else None,
-        "free_gb": round(free, 1),
-        "fits": estimate <= free,
-    }
+    fits = estimate <= free_gb
+    said = "enough" if fits else "this device may have too little memory for the preset"
+    job.note(memory={"estimate_gb": round(estimate, 2), "free_gb": round(free_gb, 1), "fits": fits, "said": said})

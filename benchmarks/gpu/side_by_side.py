@@ -41,7 +41,11 @@ def train_side_by_side(job: Job) -> None:
                 process.send_signal(signal.SIGTERM)
     job.note(seconds=round(time.time() - started, 1))
     for process in processes.values():
-        process.wait(max(1.0, job.seconds_left() - 2))
+        try:
+            process.wait(max(1.0, job.seconds_left() - 4))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
     found = {recipe: outcome(job, recipe, process.returncode) for recipe, process in processes.items()}
     common = common_steps(job)
     job.note(arms=found, common_steps=common, spacing_mm=sizes.train_mm, region=sizes.region)

@@ -52,11 +52,11 @@ class Sizes:
     paper_people: int = 3
     paper_grown_mm: dict[str, float] = field(default_factory=lambda: {"brain": 1.0, "pelvis": 1.5})
     paper_steps: int = 120
-    paper_killed_after: int = 40
+    paper_killed_after: int = 25
     paper_changes: dict[str, Any] = field(default_factory=dict)
     workers: int = 8
     sct_mm: float = 1.0
-    sct_rounds: int = 3
+    sct_rounds: int = 2
     region: str = "head"
     train_mm: float = 1.5
     train_patch: tuple[int, int, int] = (44, 112, 112)
