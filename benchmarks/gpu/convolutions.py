@@ -30,6 +30,8 @@ class Like:
 
     def filled(self, device: torch.device) -> torch.Tensor:
         """A random tensor like it."""
+        if 0 in self.stride:  # expanded from a scalar: what cannot be filled is made whole
+            return torch.randn(self.shape, dtype=self.dtype, device=device)
         tensor = torch.empty_strided(self.shape, self.stride, dtype=self.dtype, device=device)
         return tensor.normal_()
 

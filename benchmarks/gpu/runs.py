@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from contextlib import suppress
 from pathlib import Path
 
 from creps.checkpoint import checkpoints
@@ -20,9 +21,16 @@ def write_settings(settings: Settings, file: Path) -> Path:
 
 
 def rows_of(run: Path) -> list[dict[str, float]]:
-    """The rows of a run's curves, numbers only."""
+    """The rows of a run's curves, numbers only; a row that is just being written is left out."""
+    rows = []
     with (run / CURVES).open(encoding="utf-8", newline="") as stream:
-        return [{name: float(cell) for name, cell in row.items() if cell} for row in csv.DictReader(stream)]
+        for row in csv.DictReader(stream):
+            numbers = {}
+            for name, cell in row.items():
+                with suppress(ValueError, TypeError):
+                    numbers[name] = float(cell)
+            rows.append(numbers)
+    return [row for row in rows if {"step", "seconds_per_step"} <= row.keys()]
 
 
 def checkpoint_steps(run: Path) -> dict[int, Path]:
