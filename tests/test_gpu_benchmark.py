@@ -40,7 +40,7 @@ def start(tmp_path_factory):
 def test_a_rehearsal_without_the_libraries_that_a_bare_machine_lacks(start, tmp_path):
     """One test, since it takes a minute: another process would rehearse again."""
     out = tmp_path / "out"
-    process = start(out, "--rehearse")
+    process = start(out, "--rehearse", "--minutes", "30")
     said, errors = process.communicate()
     assert (out / "results.json").is_file(), said + errors
     results = json.loads((out / "results.json").read_text())

@@ -89,8 +89,11 @@ TINY: dict[str, Any] = {
 
 FULL = Sizes()
 
+PATIENT = ("peak", "paper-brain", "paper-pelvis", "sct", "score", "limits", "compile", "monai")
+
 REHEARSAL = Sizes(
     device="cpu",
+    limits=dict.fromkeys(PATIENT, 300.0),  # a loaded machine is no failure
     growers=1,
     scorers=1,
     paper_people=2,
