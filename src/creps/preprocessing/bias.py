@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import SimpleITK as sitk
 from skimage.filters import threshold_otsu
 
 from creps.volume import Array, Mask
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
 
 __all__ = ["even_field"]
 
@@ -35,6 +38,8 @@ def even_field(mr: Array, body: Mask, spacing_mm: Sequence[float]) -> Array:
     Returns:
         (D, H, W) in scanner units; `mr` itself if the body is too small to estimate anything.
     """
+    import SimpleITK as sitk
+
     tissue = _tissue(mr, body)
     factors = [max(1, min(round(COARSE_MM / s), n // 4)) for s, n in zip(spacing_mm, mr.shape, strict=True)]
     image, mask = _image(mr.astype(np.float32), spacing_mm), _image(tissue.astype(np.uint8), spacing_mm)
@@ -62,6 +67,8 @@ def _tissue(mr: Array, body: Mask) -> Mask:
 
 
 def _image(array: Array, spacing_mm: Sequence[float]) -> sitk.Image:
+    import SimpleITK as sitk
+
     image = sitk.GetImageFromArray(array)
     image.SetSpacing([float(s) for s in spacing_mm][::-1])
     return image
