@@ -18,12 +18,12 @@ from typing import Any
 
 import torch
 
-from creps.data.cohort import load_cohort
+from creps.cohort.cohort import load_cohort
 from creps.errors import CrepsError, RunInterruptedError
 from creps.io.atomic import write_json
-from creps.pipeline.train import train
 from creps.settings import load_settings
 from creps.training.loop import TrainingLoop
+from creps.training.run.train import train
 
 __all__ = ["Watch", "train_watched"]
 

@@ -6,9 +6,9 @@ import csv
 from contextlib import suppress
 from pathlib import Path
 
-from creps.checkpoint import checkpoints
+from creps.model import checkpoints
 from creps.settings import Settings, to_yaml
-from creps.training.monitor import CURVES
+from creps.training.run.monitor import CURVES
 
 __all__ = ["checkpoint_steps", "rows_of", "write_settings"]
 

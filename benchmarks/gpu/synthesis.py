@@ -16,9 +16,9 @@ from benchmarks.gpu.settings import paper_settings
 from torch import nn
 
 from creps.api import Model
-from creps.checkpoint import Plan, build_generator
 from creps.inference.executor import Executor
 from creps.inference.prediction import lay_out, predict
+from creps.model import Plan, build_generator
 from creps.preprocessing.preparation import prepare_mr
 from creps.provenance import installed_version
 from creps.settings import Settings
