@@ -21,12 +21,13 @@ from creps.io.dicom.write.ct import write_ct
 from creps.io.dicom.write.derivation import Making
 from creps.io.dicom.write.identity import Origin
 from creps.io.dicom.write.structures import write_structures
+from creps.io.image import ImageSource
 from creps.io.itk import read_volume, suffix, write_volume
 from creps.model import Plan
 from creps.preprocessing.target_grid import Spacing, TargetGrid, bring_onto, check_target_grid
 from creps.provenance import sha256_file
 from creps.settings import InferenceSettings
-from creps.synthesis.inputs import SERIES_FILES, MrInput, beside
+from creps.synthesis.inputs import SERIES_FILES, beside
 from creps.synthesis.synthesize import Synthesis, synthesize
 from creps.volume import Volume
 
@@ -64,7 +65,7 @@ class Wanted:
 def synthesize_file(
     plan: Plan,
     generator: nn.Module,
-    source: MrInput,
+    source: ImageSource,
     target: Path,
     settings: InferenceSettings,
     wanted: Wanted | None = None,
@@ -109,7 +110,7 @@ def synthesize_file(
     log.info("%s: %d patches, %.1f s", target, record["patches"]["count"], record["seconds"])
 
 
-def resolved(wanted: Wanted, source: MrInput, target: Path) -> Wanted:
+def resolved(wanted: Wanted, source: ImageSource, target: Path) -> Wanted:
     """With the grid that is usual for the output.
 
     Raises:
