@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import SimpleITK as sitk
 from skimage.filters import threshold_otsu
 
 from creps.volume import Array, Mask, Volume
@@ -35,6 +34,8 @@ def even_field(mr: Array, body: Mask, spacing_mm: Sequence[float]) -> Array:
     Returns:
         (D, H, W) in scanner units; `mr` itself if the body is too small to estimate anything.
     """
+    import SimpleITK as sitk
+
     tissue = _tissue(mr, body)
     factors = [max(1, min(round(COARSE_MM / s), n // 4)) for s, n in zip(spacing_mm, mr.shape, strict=True)]
     d, h, w = spacing_mm
