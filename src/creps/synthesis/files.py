@@ -18,15 +18,16 @@ from creps.errors import InputError
 from creps.figures import synthesis_figure
 from creps.io.atomic import atomic_file, atomic_folder, filled_folder, write_json
 from creps.io.dicom.write.ct import write_ct
-from creps.io.dicom.write.derivation import Making
-from creps.io.dicom.write.identity import Origin
+from creps.io.dicom.write.derivation import Derivation
+from creps.io.dicom.write.identity import SourceSeries
 from creps.io.dicom.write.structures import write_structures
+from creps.io.image import ImageSource
 from creps.io.itk import read_volume, suffix, write_volume
 from creps.model import Plan
 from creps.preprocessing.target_grid import Spacing, TargetGrid, bring_onto, check_target_grid
 from creps.provenance import sha256_file
 from creps.settings import InferenceSettings
-from creps.synthesis.inputs import SERIES_FILES, MrInput, beside
+from creps.synthesis.inputs import SERIES_FILES, beside
 from creps.synthesis.synthesize import Synthesis, synthesize
 from creps.volume import Volume
 
@@ -64,7 +65,7 @@ class Wanted:
 def synthesize_file(
     plan: Plan,
     generator: nn.Module,
-    source: MrInput,
+    source: ImageSource,
     target: Path,
     settings: InferenceSettings,
     wanted: Wanted | None = None,
@@ -83,7 +84,7 @@ def synthesize_file(
     """
     wanted = resolved(wanted or Wanted(), source, target)
     mr = source.read()
-    origin = Origin.of(source.series) if source.series is not None and not suffix(target) else None
+    origin = SourceSeries.of(source.series) if source.series is not None and not suffix(target) else None
     result = synthesize(
         plan,
         generator,
@@ -109,7 +110,7 @@ def synthesize_file(
     log.info("%s: %d patches, %.1f s", target, record["patches"]["count"], record["seconds"])
 
 
-def resolved(wanted: Wanted, source: MrInput, target: Path) -> Wanted:
+def resolved(wanted: Wanted, source: ImageSource, target: Path) -> Wanted:
     """With the grid that is usual for the output.
 
     Raises:
@@ -141,22 +142,22 @@ def _write_volume(target: Path, mr: Volume, result: Synthesis, record: dict[str,
 
 
 def _write_series(
-    target: Path, mr: Volume, result: Synthesis, record: dict[str, Any], origin: Origin, wanted: Wanted
+    target: Path, mr: Volume, result: Synthesis, record: dict[str, Any], origin: SourceSeries, wanted: Wanted
 ) -> None:
-    making = _making(record, result, wanted)
+    derivation = _derivation(record, result, wanted)
     if wanted.pseudonym is not None:
-        origin = origin.deidentified(wanted.pseudonym, making.uid_entropy)
+        origin = origin.deidentified(wanted.pseudonym, derivation.uid_entropy)
         record = {key: value for key, value in record.items() if key not in LINKING}
     if not origin.kept.get("PatientPosition"):
         log.warning("%s: the MR does not say how the patient lay; some planning systems refuse that.", target)
     record_file, picture, structure_set = SERIES_FILES
     empty = target.is_dir() and not any(target.iterdir())  # it may be a disk of its own, which nothing can replace
     with filled_folder(target, last=record_file) if empty else atomic_folder(target) as folder:
-        written = write_ct(folder, result.sct, origin, making)
+        written = write_ct(folder, result.sct, origin, derivation)
         if wanted.structures is not False:
             body = result.body_mask()
             masks = {"BODY": body, "BONE": body & np.asarray(result.sct.array > hu.BONE_ABOVE)}
-            drawn = write_structures(folder / structure_set, masks, result.sct, written, origin, making)
+            drawn = write_structures(folder / structure_set, masks, result.sct, written, origin, derivation)
             record = {**record, "structures": list(drawn)}
             for name in masks.keys() - set(drawn):
                 log.warning("%s: the sCT has no %s, so the structure set has none.", target, name.lower())
@@ -165,12 +166,12 @@ def _write_series(
         synthesis_figure(folder / picture, shown, result.sct, f"Synthetic CT, {record['model']['region']}")
 
 
-def _making(record: dict[str, Any], result: Synthesis, wanted: Wanted) -> Making:
+def _derivation(record: dict[str, Any], result: Synthesis, wanted: Wanted) -> Derivation:
     """What the DICOM files say of how they were made; other voxels never get the same UIDs."""
     model = record["model"]
     voxels = hashlib.sha256(np.rint(result.sct.array).astype("<i2").tobytes() + result.body.array.tobytes())
     same = [voxels.hexdigest(), record["input"]["sha256"], wanted.pseudonym or ""]
-    return Making(
+    return Derivation(
         version=record["versions"]["creps"],
         weights_sha256=model["weights_sha256"],
         region=model["region"],
