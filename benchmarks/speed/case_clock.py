@@ -16,7 +16,7 @@ import time
 from typing import Any
 
 PARTS = {
-    "creps.api": ("load_model",),
+    "creps.api": ("load",),
     "creps.synthesis.inputs:MrInput": ("read",),
     "creps.synthesis.synthesize": ("prepare_mr", "examine", "predict", "bring_onto"),
     "creps.synthesis.files": ("write_volume", "synthesis_figure"),

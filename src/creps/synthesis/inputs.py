@@ -16,7 +16,7 @@ from creps.io.image import image_sha256, read_image
 from creps.io.itk import SUFFIXES, is_volume_file, stem, suffix
 from creps.volume import Volume
 
-__all__ = ["SERIES_FILES", "MrInput", "beside", "find_mr", "target_paths"]
+__all__ = ["SERIES_FILES", "MrInput", "beside", "check_free", "find_mr", "target_paths"]
 
 SERIES_FILES = ("record.json", "picture.png", "RS.dcm")
 """What lies in the folder of a written series beside its slices."""
@@ -136,7 +136,7 @@ def target_paths(inputs: Sequence[MrInput], output: Path, overwrite: bool) -> li
     if twice is not None:
         raise InputError(f"Two inputs would both be written to {twice}.", "Synthesize them into different folders.")
     for path in written:
-        _check_free(path, inputs, overwrite)
+        check_free(path, inputs, overwrite)
     return targets
 
 
@@ -163,7 +163,8 @@ def _in_folder(inputs: Sequence[MrInput], output: Path) -> list[Path]:
     return targets
 
 
-def _check_free(path: Path, inputs: Sequence[MrInput], overwrite: bool) -> None:
+def check_free(path: Path, inputs: Sequence[MrInput], overwrite: bool) -> None:
+    """Refuse a place that cannot be written, is one of the inputs, or holds something that may not be replaced."""
     real = path.resolve()
     place = next(one for one in (real, *real.parents) if one.exists())
     if not os.access(place if place.is_dir() else place.parent, os.W_OK):
