@@ -17,7 +17,7 @@ from typing import Any
 
 PARTS = {
     "creps.api": ("load",),
-    "creps.synthesis.inputs:MrInput": ("read",),
+    "creps.io.image:ImageSource": ("read",),
     "creps.synthesis.synthesize": ("prepare_mr", "examine", "predict", "bring_onto"),
     "creps.synthesis.files": ("write_volume", "synthesis_figure"),
 }

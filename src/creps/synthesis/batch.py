@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from creps.errors import CrepsError, InputError, ModelError
-from creps.io.dicom.write.identity import Origin
+from creps.io.dicom.write.identity import SourceSeries
+from creps.io.image import ImageSource
 from creps.io.itk import is_volume_file, suffix
 from creps.model import Model
 from creps.settings import InferenceSettings
 from creps.synthesis.files import synthesize_source, write_synthesis
-from creps.synthesis.inputs import MrInput, find_mr, target_paths
+from creps.synthesis.inputs import find_mr, target_paths
 from creps.synthesis.options import SynthesisOptions
 
 __all__ = [
@@ -45,7 +46,7 @@ class SynthesisCase:
         options: Of the synthesis.
     """
 
-    source: MrInput
+    source: ImageSource
     target: Path
     options: SynthesisOptions
 
@@ -107,7 +108,7 @@ def synthesize_batch(
     if not paths:
         raise InputError("There is no MR to synthesize.", "Give volume files, or folders of DICOM series.")
     _refuse_for_many(options, len(paths))
-    sources: dict[Path, MrInput] = {}
+    sources: dict[Path, ImageSource] = {}
     failed: dict[Path, CrepsError] = {}
     for path in paths:
         try:
@@ -141,7 +142,7 @@ def find_mrs(folder: Path | str) -> list[Path]:
 
 
 def plan_cases(
-    sources: Sequence[MrInput], output: Path, options: SynthesisOptions, *, overwrite: bool
+    sources: Sequence[ImageSource], output: Path, options: SynthesisOptions, *, overwrite: bool
 ) -> list[SynthesisCase]:
     """A case for each MR, with its output checked before anything is computed.
 
@@ -206,9 +207,9 @@ def synthesize_case(
     """
     report = None if progress is None else lambda done, total: progress(done, total, case.source.label)
     series = None if suffix(case.target) else case.source.series
-    origin = None if series is None else Origin.of(series)  # an unusable identity is refused before computing
+    identity = None if series is None else SourceSeries.of(series)  # an unusable identity is refused before computing
     result = synthesize_source(model, case.source, settings, case.options, report)
-    write_synthesis(result, case.target, case.options, origin)
+    write_synthesis(result, case.target, case.options, identity)
     log.info("%s: %d patches, %.1f s", case.target, result.record["patches"]["count"], result.record["seconds"])
     return case.target
 

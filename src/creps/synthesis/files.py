@@ -17,15 +17,16 @@ from creps.errors import InputError
 from creps.figures import synthesis_figure
 from creps.io.atomic import atomic_file, atomic_folder, filled_folder, write_json
 from creps.io.dicom.write.ct import write_ct
-from creps.io.dicom.write.derivation import Making
-from creps.io.dicom.write.identity import Origin
+from creps.io.dicom.write.derivation import Derivation
+from creps.io.dicom.write.identity import SourceSeries
 from creps.io.dicom.write.structures import write_structures
+from creps.io.image import ImageSource
 from creps.io.itk import SUFFIXES, suffix, write_volume
 from creps.model import Model
 from creps.preprocessing.target_grid import bring_onto
 from creps.provenance import sha256_file
 from creps.settings import InferenceSettings
-from creps.synthesis.inputs import SERIES_FILES, MrInput, beside, check_free, target_paths
+from creps.synthesis.inputs import SERIES_FILES, beside, check_free, target_paths
 from creps.synthesis.options import SynthesisOptions
 from creps.synthesis.result import Synthesis
 from creps.synthesis.synthesize import synthesize
@@ -40,7 +41,7 @@ LINKING = ("created", "input", "mask", "acquisition")
 
 def synthesize_source(
     model: Model,
-    source: MrInput,
+    source: ImageSource,
     settings: InferenceSettings | None = None,
     options: SynthesisOptions | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -73,7 +74,7 @@ def synthesize_source(
     return replace(result, record=record, source=source)
 
 
-def output_path(source: MrInput | None, target: Path | str, options: SynthesisOptions, *, overwrite: bool) -> Path:
+def output_path(source: ImageSource | None, target: Path | str, options: SynthesisOptions, *, overwrite: bool) -> Path:
     """Where the sCT is written, if that is possible.
 
     Args:
@@ -102,7 +103,7 @@ def output_path(source: MrInput | None, target: Path | str, options: SynthesisOp
 
 
 def write_synthesis(
-    result: Synthesis, target: Path, options: SynthesisOptions | None = None, origin: Origin | None = None
+    result: Synthesis, target: Path, options: SynthesisOptions | None = None, identity: SourceSeries | None = None
 ) -> None:
     """Write an sCT with its record and picture: all files or none.
 
@@ -113,7 +114,7 @@ def write_synthesis(
         result: The synthesis.
         target: As `output_path` returns it.
         options: Structures, UIDs, pseudonym.
-        origin: Identity of the DICOM source, if it has been read already.
+        identity: Identity of the DICOM source, if it has been read already.
 
     Raises:
         InputError: the identity of the DICOM source cannot be written.
@@ -122,8 +123,8 @@ def write_synthesis(
     if suffix(target) or result.source is None or result.source.series is None:
         _write_volume(target, result, record)
     else:
-        origin = origin or Origin.of(result.source.series)
-        _write_series(target, result, record, origin, options or SynthesisOptions())
+        identity = identity or SourceSeries.of(result.source.series)
+        _write_series(target, result, record, identity, options or SynthesisOptions())
 
 
 def _mask_record(options: SynthesisOptions) -> dict[str, str] | None:
@@ -143,22 +144,22 @@ def _write_volume(target: Path, result: Synthesis, record: dict[str, Any]) -> No
 
 
 def _write_series(
-    target: Path, result: Synthesis, record: dict[str, Any], origin: Origin, options: SynthesisOptions
+    target: Path, result: Synthesis, record: dict[str, Any], identity: SourceSeries, options: SynthesisOptions
 ) -> None:
-    making = _making(record, result, options)
+    derivation = _derivation(record, result, options)
     if options.pseudonym is not None:
-        origin = origin.deidentified(options.pseudonym, making.uid_entropy)
+        identity = identity.deidentified(options.pseudonym, derivation.uid_entropy)
         record = {key: value for key, value in record.items() if key not in LINKING}
-    if not origin.kept.get("PatientPosition"):
+    if not identity.kept.get("PatientPosition"):
         log.warning("%s: the MR does not give the patient position; some planning systems refuse that.", target)
     record_file, picture, structure_set = SERIES_FILES
     empty = target.is_dir() and not any(target.iterdir())  # it may be a mounted disk, which cannot be replaced
     with filled_folder(target, last=record_file) if empty else atomic_folder(target) as folder:
-        written = write_ct(folder, result.sct, origin, making)
+        written = write_ct(folder, result.sct, identity, derivation)
         if options.structures is not False:
             body = result.body_mask()
             masks = {"BODY": body, "BONE": body & np.asarray(result.sct.array > hu.BONE_ABOVE)}
-            drawn = write_structures(folder / structure_set, masks, result.sct, written, origin, making)
+            drawn = write_structures(folder / structure_set, masks, result.sct, written, identity, derivation)
             record = {**record, "structures": list(drawn)}
             for name in masks.keys() - set(drawn):
                 log.warning("%s: the sCT has no %s, so the structure set has none.", target, name.lower())
@@ -167,12 +168,12 @@ def _write_series(
         synthesis_figure(folder / picture, mr, result.sct, f"Synthetic CT, {record['model']['region']}")
 
 
-def _making(record: dict[str, Any], result: Synthesis, options: SynthesisOptions) -> Making:
+def _derivation(record: dict[str, Any], result: Synthesis, options: SynthesisOptions) -> Derivation:
     """How the DICOM files say they were made; different voxels never get the same UIDs."""
     model = record["model"]
     voxels = hashlib.sha256(np.rint(result.sct.array).astype("<i2").tobytes() + result.body.array.tobytes())
     same = [voxels.hexdigest(), record["input"]["sha256"], options.pseudonym or ""]
-    return Making(
+    return Derivation(
         version=record["versions"]["creps"],
         weights_sha256=model["weights_sha256"],
         region=model["region"],

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from creps.intake.gate import Gate
+from creps.io.image import ImageSource
 from creps.preprocessing.target_grid import bring_onto
-from creps.synthesis.inputs import MrInput
 from creps.synthesis.options import SynthesisOptions
 from creps.volume import Mask, Volume
 
@@ -37,7 +37,7 @@ class Synthesis:
     gate: Gate
     body: Volume
     mr: Volume
-    source: MrInput | None = None
+    source: ImageSource | None = None
     spread: Volume | None = None
 
     def body_mask(self) -> Mask:
