@@ -10,7 +10,7 @@ from creps.settings.losses import (
     SimulationSettings,
     SupervisedSettings,
 )
-from creps.settings.networks import DiscriminatorSettings, GeneratorSettings
+from creps.settings.networks import AnyGenerator, DiscriminatorSettings, GeneratorSettings, ResidualSettings
 from creps.settings.preparation import PreparationSettings
 from creps.settings.recipes import former_ties, of_this_version, refuse_idle
 from creps.settings.reference import to_markdown
@@ -19,6 +19,7 @@ from creps.settings.tree import Settings, leaf_fields, sections
 
 __all__ = [
     "AdversarialSettings",
+    "AnyGenerator",
     "CrepsSettings",
     "CycleSettings",
     "DiscriminatorSettings",
@@ -26,6 +27,7 @@ __all__ = [
     "InferenceSettings",
     "NceSettings",
     "PreparationSettings",
+    "ResidualSettings",
     "SamplingSettings",
     "Settings",
     "SimulationSettings",

@@ -90,7 +90,8 @@ def to_yaml(settings: Settings, header: str = "") -> str:
     lines = [f"# {line}" for line in header.splitlines()]
     for name in ("preset", "recipe"):
         lines += [f"# {Settings.model_fields[name].description}", f"{name}: {getattr(settings, name)}"]
-    for section, kind in sections():
+    for section, _ in sections():
+        kind = type(getattr(settings, section))
         lines += ["", f"# {(kind.__doc__ or '').splitlines()[0]}", f"{section}:"]
         values = getattr(settings, section).model_dump(mode="json")
         for name, field in kind.model_fields.items():
@@ -204,10 +205,18 @@ def read_settings_file(file: Path) -> dict[str, Any]:
 
 def _merge(into: dict[str, Any], update: Mapping[str, Any]) -> None:
     for key, value in update.items():
+        if key == "generator" and isinstance(value, Mapping) and _other_kind(into.get(key), value):
+            into[key] = {}  # what lower layers say is of another kind of generator
         if isinstance(value, Mapping) and isinstance(into.get(key), dict):
             into[key].update(value)
         else:
             into[key] = dict(value) if isinstance(value, Mapping) else value
+
+
+def _other_kind(below: object, above: Mapping[str, Any]) -> bool:
+    """Whether the upper layer names another kind of generator than the lower one has."""
+    has = below.get("kind", "residual") if isinstance(below, Mapping) else "residual"
+    return bool(above.get("kind", has) != has)
 
 
 def _validated(tree: dict[str, Any], source: str) -> Settings:

@@ -156,8 +156,8 @@ def refuse_contradictions(settings: Settings) -> None:
         "supervised": ("supervised", supervised.weight),
     }
     term, weight = main.get(settings.recipe, ("", 1.0))
-    blocks = [f"block{number}" for number in range(1, settings.generator.residual_blocks + 1)]
-    unknown = next((name for name in nce.features if name not in ("input", "stem", "down", *blocks)), None)
+    known = settings.generator.feature_names
+    unknown = next((name for name in nce.features if name not in known), None)
     rules = [
         (
             not any((adversarial.weight, creps.weight, creps.content_weight, supervised.weight, simulation.weight)),
@@ -195,7 +195,7 @@ def refuse_contradictions(settings: Settings) -> None:
         (len(set(nce.features)) < len(nce.features), "nce.features names a stage twice"),
         (
             nce.weight > 0 and unknown is not None,
-            f"nce.features names {unknown}; there are input, stem, down and {blocks[0]} to {blocks[-1]}",
+            f"nce.features names {unknown}; there are {', '.join(known) or 'none'}",
         ),
     ]
     contradiction = next((said for broken, said in rules if broken), None)

@@ -23,7 +23,7 @@ from creps.settings.losses import (
     SimulationSettings,
     SupervisedSettings,
 )
-from creps.settings.networks import DiscriminatorSettings, GeneratorSettings
+from creps.settings.networks import AnyGenerator, DiscriminatorSettings, GeneratorSettings, ResidualSettings
 from creps.settings.preparation import PreparationSettings
 from creps.settings.recipes import refuse_contradictions
 from creps.settings.training import SamplingSettings, TrainingSettings
@@ -39,7 +39,7 @@ class Settings(Section):
     recipe: RecipeName = "paper"
     """What losses, networks, sampling, training and inference start from: `anatomy` (taken where none is named: the best that we found), `paper` (exact), `cyclegan`, `cut`, or `supervised` (needs registered pairs)."""
     preparation: PreparationSettings = PreparationSettings()
-    generator: GeneratorSettings = GeneratorSettings()
+    generator: AnyGenerator = ResidualSettings()
     discriminator: DiscriminatorSettings = DiscriminatorSettings()
     adversarial: AdversarialSettings = AdversarialSettings()
     creps: CrepsSettings = CrepsSettings()
@@ -73,9 +73,10 @@ class Settings(Section):
 
 
 def leaf_fields() -> Iterator[tuple[str, str, FieldInfo]]:
-    """Yield (section, name, field) of every setting, in order."""
+    """Yield (section, name, field) of every setting, in order; of a generator the fields of every kind."""
     for section, kind in sections():
-        for name, field in kind.model_fields.items():
+        fields = kind.known_fields() if issubclass(kind, GeneratorSettings) else kind.model_fields
+        for name, field in fields.items():
             yield section, name, field
 
 

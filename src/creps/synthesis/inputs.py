@@ -12,7 +12,7 @@ from creps.io.dicom.read.series import Series, find_series, one_series
 from creps.io.image import ImageSource
 from creps.io.itk import SUFFIXES, is_volume_file, stem, suffix
 
-__all__ = ["SERIES_FILES", "beside", "find_mr", "target_paths"]
+__all__ = ["SERIES_FILES", "beside", "check_free", "find_mr", "target_paths"]
 
 SERIES_FILES = ("record.json", "picture.png", "RS.dcm")
 """What lies in the folder of a written series beside its slices."""
@@ -87,7 +87,7 @@ def target_paths(inputs: Sequence[ImageSource], output: Path, overwrite: bool) -
     if twice is not None:
         raise InputError(f"Two inputs would both be written to {twice}.", "Synthesize them into different folders.")
     for path in written:
-        _check_free(path, inputs, overwrite)
+        check_free(path, inputs, overwrite)
     return targets
 
 
@@ -114,7 +114,8 @@ def _in_folder(inputs: Sequence[ImageSource], output: Path) -> list[Path]:
     return targets
 
 
-def _check_free(path: Path, inputs: Sequence[ImageSource], overwrite: bool) -> None:
+def check_free(path: Path, inputs: Sequence[ImageSource], overwrite: bool) -> None:
+    """Refuse a place that cannot be written, is one of the inputs, or holds something that may not be replaced."""
     real = path.resolve()
     place = next(one for one in (real, *real.parents) if one.exists())
     if not os.access(place if place.is_dir() else place.parent, os.W_OK):

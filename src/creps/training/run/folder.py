@@ -31,7 +31,7 @@ from creps.intake.profile import IntakeProfile, profile_of
 from creps.io.atomic import atomic_file, atomic_folder
 from creps.losses.balance import MagnitudeBalance
 from creps.losses.creps import CrepsLoss
-from creps.model import PLAN, Plan, latest_checkpoint, load_model, load_plan, save_model
+from creps.model import PLAN, Model, Plan, latest_checkpoint, load_plan, save_model
 from creps.provenance import NOTICE, provenance
 from creps.settings import Settings, former_ties, load_settings, read_settings_file, to_yaml
 from creps.training.loop import BEST, Outcome
@@ -151,9 +151,9 @@ class RunFolder:
         for name, state in tensors.items():
             self._save_model(name, dict(state), last)
         if self.settings.training.model == "best" and outcome.best is not None:
-            plan, generator = load_model(self.path / BEST)
-            known = plan.model_copy(update={"intake": self.intake})  # an earlier version's may not have had it
-            self._save_model("model", dict(generator.state_dict()), known)
+            best = Model.load(self.path / BEST)
+            known = best.plan.model_copy(update={"intake": self.intake})  # an earlier version's may not have had it
+            self._save_model("model", dict(best.generator.state_dict()), known)
             log.info("model: the weights of step %d, with the lowest validation score", outcome.best.step)
         else:
             self._save_model("model", inference_weights(networks), last)

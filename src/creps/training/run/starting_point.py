@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from creps.errors import SettingsError
-from creps.model import TRAINING_STATE, Plan, latest_checkpoint, load_model, load_plan
+from creps.model import TRAINING_STATE, Model, Plan, latest_checkpoint, load_plan
 from creps.settings import Settings, leaf_fields, of_this_version
 from creps.training.networks import Networks
 from creps.training.state import load_companions
@@ -102,7 +102,8 @@ def load_starting_point(folder: Path, settings: Settings) -> StartingPoint:
         ModelError: it is none of these, or damaged.
         SettingsError: the cohort was prepared otherwise, or the generator has another shape.
     """
-    plan, generator = load_model(folder)
+    model = Model.load(folder)
+    plan = model.plan
     ours, theirs = settings.preparation.model_dump(), plan.preparation.model_dump()
     other = next((name for name in ours if name not in OWN and ours[name] != theirs[name]), None)
     if other is not None:
@@ -111,11 +112,12 @@ def load_starting_point(folder: Path, settings: Settings) -> StartingPoint:
             "Prepare the cohort for it: creps prepare ... --from MODEL.",
         )
     shape, wanted = plan.generator.model_dump(), settings.generator.model_dump()
-    other = next((name for name in wanted if wanted[name] != shape[name]), None)
+    other = next((name for name in wanted if wanted[name] != shape.get(name)), None)
     if other is not None:
         raise SettingsError(
-            f"The generator of {folder} has generator.{other} = {shape[other]}, the settings ask for {wanted[other]}.",
+            f"The generator of {folder} has generator.{other} = {shape.get(other)}, the settings ask for "
+            f"{wanted[other]}.",
             "Leave the generator out of the settings: it comes with the model.",
         )
     checkpoint = folder if (folder / TRAINING_STATE).is_file() else latest_checkpoint(folder)
-    return StartingPoint(plan, dict(generator.state_dict()), checkpoint)
+    return StartingPoint(plan, dict(model.generator.state_dict()), checkpoint)
