@@ -29,14 +29,14 @@ from creps.cohort.cohort import Cohort
 from creps.errors import CohortError, CrepsError, ModelError, OutputExistsError, RunInterruptedError, SettingsError
 from creps.intake.profile import IntakeProfile, profile_of
 from creps.io.atomic import atomic_file, atomic_folder
+from creps.io.lock import FolderLock
 from creps.losses.balance import MagnitudeBalance
 from creps.losses.creps import CrepsLoss
 from creps.model import PLAN, Plan, latest_checkpoint, load_model, load_plan, save_model
 from creps.provenance import NOTICE, provenance
-from creps.settings import Settings, former_ties, load_settings, read_settings_file, to_yaml
+from creps.settings import Settings, load_settings, to_yaml
 from creps.training.loop import BEST, Outcome
 from creps.training.networks import Networks
-from creps.training.run.lock import RunLock
 from creps.training.run.record import RunRecord, log_to, read_record
 from creps.training.state import Best, inference_weights
 
@@ -71,7 +71,8 @@ class RunFolder:
         self, path: Path, cohort: Cohort, settings: Settings, style: CrepsLoss | None, origin: dict[str, Any] | None
     ) -> None:
         self.path, self.cohort, self.settings, self.style, self.origin = path, cohort, settings, style, origin
-        self.lock, self.record = RunLock(path), RunRecord(path / RECORD_FILE)
+        busy = OutputExistsError(f"Another process is training in {path}.", "Wait for it, or name another folder.")
+        self.lock, self.record = FolderLock(path, busy), RunRecord(path / RECORD_FILE)
 
     def checkpoint_to_resume(self, resume: bool) -> Path | None:
         """The checkpoint to go on from, if there is one.
@@ -91,7 +92,6 @@ class RunFolder:
             raise OutputExistsError(f"{path} is already there.", "Go on with --resume auto, or name another folder.")
         if checkpoint is None:
             return None  # a run that never got to a checkpoint: nothing can be gone on with
-        _refuse_former_ties(settings)
         _refuse_other_settings(load_settings(file=settings), self.settings, settings)
         self._refuse_other_origin(checkpoint / PLAN)
         return checkpoint
@@ -152,8 +152,7 @@ class RunFolder:
             self._save_model(name, dict(state), last)
         if self.settings.training.model == "best" and outcome.best is not None:
             plan, generator = load_model(self.path / BEST)
-            known = plan.model_copy(update={"intake": self.intake})  # an earlier version's may not have had it
-            self._save_model("model", dict(generator.state_dict()), known)
+            self._save_model("model", dict(generator.state_dict()), plan)
             log.info("model: the weights of step %d, with the lowest validation score", outcome.best.step)
         else:
             self._save_model("model", inference_weights(networks), last)
@@ -226,17 +225,6 @@ class RunFolder:
         if self.origin is not None and self.origin != started_from:
             raise ModelError("This run was not started from that model.", "Resume without --from, or start a new run.")
         self.origin = started_from
-
-
-def _refuse_former_ties(path: Path) -> None:
-    """A run that was tied to a crude guess would go on as another training."""
-    ties = former_ties(read_settings_file(path))
-    if ties:
-        raise SettingsError(
-            f"The run in {path.parent} was started by an earlier version with {', '.join(ties)}, which creps no longer "
-            "has.",
-            "Finish it with that version, or start a new run from its model with --from.",
-        )
 
 
 def _refuse_other_settings(before: Settings, now: Settings, path: Path) -> None:
