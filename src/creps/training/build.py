@@ -116,7 +116,7 @@ def build_style(settings: Settings) -> CrepsLoss | None:
             "Set creps.image_size (paper: 224), use larger patches, or earlier layers.",
         ) from error
     content = creps.content_weight > 0
-    return CrepsLoss(backbone, creps.slice_step, creps.reduction, creps.gram, training.batch_size, content=content)
+    return CrepsLoss(backbone, creps.slice_step, creps.gram, content=content)
 
 
 def total_steps(settings: Settings, samples_per_epoch: int) -> int:
