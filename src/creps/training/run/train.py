@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from lightning.fabric import Fabric
 
-from creps.cohort.cohort import Cohort
-from creps.errors import SettingsError, TrainingError
+from creps.cohort.cohort import Cohort, load_cohort
+from creps.errors import InputError, TrainingError
 from creps.figures import curves_figure
 from creps.label_free.validation import PatchValidation
 from creps.losses.creps import CrepsLoss
@@ -27,6 +27,7 @@ from creps.training.loop import TrainingLoop
 from creps.training.memory import MemoryEstimate, estimate_memory, settings_that_fit
 from creps.training.run.folder import SETTINGS_FILE, RunFolder
 from creps.training.run.monitor import Monitor
+from creps.training.run.settings import run_settings, warn_of_other_preparation
 from creps.training.run.starting_point import load_starting_point
 from creps.training.run.trackers import check_installed, open_trackers
 from creps.training.sampling import UnpairedPatches, UnpairedSampler
@@ -44,30 +45,44 @@ PROCESS_ENDED = ("connection closed by peer", "connection reset by peer", "nccl"
 
 
 def train(
-    cohort: Cohort, folder: Path, settings: Settings, *, resume: bool = False, origin: Path | None = None
+    cohort: Cohort | str | Path,
+    output: str | Path,
+    settings: Settings | str | Path | None = None,
+    *,
+    recipe: str | None = None,
+    preset: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    model: str | Path | None = None,
+    resume: bool = False,
 ) -> Path:
-    """Train a model, without pairs unless its recipe asks for them.
+    """Train a model on a prepared cohort; pairs are needed only by recipes that say so.
 
     Args:
-        cohort: What to train on.
-        folder: The run's folder.
-        settings: The whole tree.
-        resume: Go on from the run's last checkpoint, if there is one.
-        origin: A model, run or checkpoint to start from (fine-tuning).
+        cohort: A prepared cohort or its folder.
+        output: Folder of the run.
+        settings: A YAML file, or complete `Settings`.
+        recipe: Recipe of the training; default: the one that the cohort was prepared for.
+        preset: Preset that the settings start from; default: the cohort's.
+        overrides: Single settings, such as ``{"training.steps": 100}``.
+        model: A model, run or checkpoint to start from (fine-tuning), whose method is the default.
+        resume: Continue from the last checkpoint in `output`, if there is one.
 
     Returns:
-        The model's folder, ``folder/model``.
+        The folder of the model, ``output/model``.
 
     Raises:
         RunInterruptedError: a signal ended the run early; it can be resumed.
-        CrepsError: the run is there already, the settings do not fit, weights are missing, …
+        CrepsError: the run already exists, the settings do not fit, weights are missing, …
     """
-    if settings.preparation != cohort.manifest.preparation:
-        raise SettingsError(
-            "The settings' preparation is not that of the cohort.", "Pass prepared=cohort.settings() to load_settings."
-        )
+    cohort = cohort if isinstance(cohort, Cohort) else load_cohort(cohort)
+    if not isinstance(output, str | Path):
+        raise InputError(f"{output!r} is not a folder.", "Give the path of the run's folder.")
+    folder = Path(output)
+    settings = run_settings(
+        cohort, folder, settings, recipe=recipe, preset=preset, overrides=overrides, model=model, resume=resume
+    )
     check_installed(settings.training.loggers)
-    source = load_starting_point(origin, settings) if origin is not None else None
+    source = load_starting_point(model, settings) if model is not None else None
     style = build_style(settings)
     fabric = start_processes(settings.training)
     memory = Memory.of(settings, style, fabric)  # while the perceptual network is on the CPU, as its probe is
@@ -91,6 +106,8 @@ def train(
             validate=PatchValidation(cohort, settings, fabric.device),
         )
         with run.told(lambda: loop.done) if fabric.is_global_zero else nullcontext():
+            if source is None and fabric.is_global_zero:
+                warn_of_other_preparation(cohort, settings)
             _say_what_runs(fabric, cohort, settings, style, memory, start, patches.steps)
             with _monitor(fabric, run, run_id, start, patches.steps) as monitor:
                 with _failures_named(loop, memory):
@@ -121,7 +138,7 @@ class Memory(NamedTuple):
 @contextmanager
 def _held(fabric: Fabric, run: RunFolder) -> Iterator[None]:
     """Keep other runs out of the folder."""
-    on_first_process(fabric, run.lock.hold)
+    on_first_process(fabric, run.lock.acquire)
     try:
         yield
     finally:
