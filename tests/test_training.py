@@ -276,7 +276,7 @@ def test_the_plan_says_how_the_cohort_was_prepared(cohort, tmp_path):
 
 def test_another_cohort_is_not_resumed_on(cohort, head_folders, tmp_path):
     train(cohort, tmp_path / "run", settings(**{"training.steps": 1}))
-    other = prepare(*head_folders, tmp_path / "c", load_settings(overrides=TINY | {"preparation.seed": 5}))
+    other = prepare(head_folders, tmp_path / "c", settings=load_settings(overrides=TINY | {"preparation.seed": 5}))
     chosen = load_settings(overrides=TINY | {"preparation.seed": 5})
     with pytest.raises(CrepsError, match=r"preparation\.seed|not the cohort"):
         train(other, tmp_path / "run", chosen, resume=True)
@@ -306,7 +306,7 @@ def test_after_a_nan_one_can_go_on_with_a_lower_rate(cohort, tmp_path, monkeypat
 
 TRAINING_CHANGES = {
     "adversarial.loss": "least_squares", "adversarial.weight": 0.5, "adversarial.gradient_penalty": 1.0,
-    "creps.weight": 5.0, "creps.reduction": "sum", "creps.gram": "batch", "creps.content_weight": 1.0,
+    "creps.weight": 5.0, "creps.gram": "batch", "creps.content_weight": 1.0,
     "creps.slice_step": 4, "creps.image_size": 32, "creps.layers": ["features.3.0.block.5"], "creps.balance": "always",
     "creps.backbone": "vgg16",
     "discriminator.norm": "instance", "discriminator.pooled_logit": True, "discriminator.widths": [4, 4],
@@ -326,8 +326,8 @@ ELSEWHERE = {
     "creps.balance_ratio": "needs a balance", "discriminator.conditional": "needs pairs",
     "cycle.identity_weight": "needs a cycle", "nce.identity_weight": "needs PatchNCE", "nce.width": "needs PatchNCE",
     "nce.patches": "needs PatchNCE", "nce.features": "needs PatchNCE", "nce.temperature": "needs PatchNCE",
-    "supervised.weight": "needs pairs", "sampling.balance_centres": "needs centres",
-    "sampling.steps_per_epoch": "counts", "training.epochs": "counts",
+    "supervised.weight": "needs pairs",
+    "training.epochs": "counts",
     "training.steps": "counts", "training.device": "where", "training.devices": "where", "training.nodes": "where",
     "training.checkpoint_activations": "how", "training.workers": "how", "training.log_every": "shows",
     "training.loggers": "shows", "training.validate_every": "shows", "training.validation_cases": "shows",
