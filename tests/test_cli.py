@@ -214,7 +214,7 @@ def test_an_internal_error_is_one_line_unless_details_are_asked_for(work, tmp_pa
     def surprise(*arguments, **options):
         raise RuntimeError("a surprise")
 
-    monkeypatch.setattr("creps.synthesis.inputs.read_image", surprise)
+    monkeypatch.setattr("creps.io.image.ImageSource.read", surprise)
     write_volume(ball_head(7)[0], tmp_path / "p.nii.gz")
     assert run("synthesize", work / "run", tmp_path / "p.nii.gz", "-o", tmp_path / "o") == 70
     assert "Internal error: RuntimeError: a surprise" in capsys.readouterr().err

@@ -5,6 +5,7 @@ import pytest
 
 from creps.cohort.prepare import prepare
 from creps.errors import CohortError, InputError
+from creps.io.image import ImageSource
 from creps.io.itk import write_volume
 from creps.preprocessing.plausibility import check_extent
 from creps.volume import Volume
@@ -55,10 +56,8 @@ def test_an_extent_unlike_the_others(folders, tmp_path):
 def test_one_case_a_hundred_times_larger_is_refused_before_it_is_read(folders, tmp_path, monkeypatch):
     write_volume(Volume(np.zeros((140, 160, 130), np.int16), (1, 1, 1)), folders[1] / "huge.nii.gz", integer=True)
     seen = []
-    from creps.cohort import case as preparing
-
-    original = preparing.read_image
-    monkeypatch.setattr(preparing, "read_image", lambda path, *rest: seen.append(path.name) or original(path, *rest))
+    original = ImageSource.read
+    monkeypatch.setattr(ImageSource, "read", lambda source: seen.append(source.path.name) or original(source))
     text = only_failure(folders, tmp_path)
     assert "huge.nii.gz has 2.91 million voxels, 102 times as many as the cohort's median CT" in text
     assert "resample or crop" in text

@@ -263,7 +263,8 @@ def test_ctrl_c_stops_the_workers_and_keeps_what_is_done(tmp_path):
 
 
 def test_the_preparation_of_a_model(folders, tmp_path, capsys):
-    from creps.model import build_generator, save_model
+    from creps.model import save_model
+    from creps.networks.build import build_generator
     from tests.test_synthesize import plan
 
     (tmp_path / "m").mkdir()

@@ -23,7 +23,7 @@ from creps.errors import (
 )
 from creps.label_free.validation import PatchValidation
 from creps.losses.creps import CrepsLoss
-from creps.model import load_model, load_plan, load_tensors
+from creps.model import Model, load_plan, load_tensors
 from creps.settings import load_settings, to_yaml
 from creps.training import memory
 from creps.training.loop import TrainingLoop
@@ -196,7 +196,7 @@ def test_fine_tuning_starts_from_the_model(cohort, tmp_path):
         "training.ema_decay": 0,
     }
     tuned = train(cohort, tmp_path / "tuned", settings(**still), model=tmp_path / "base")
-    base, now = load_model(tmp_path / "base")[1], load_model(tuned)[1]
+    base, now = Model.load(tmp_path / "base").generator, Model.load(tuned).generator
     for ours, theirs in zip(base.parameters(), now.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs)
     started = load_plan(tuned).training["started_from"]
@@ -313,7 +313,7 @@ def test_weights_that_are_not_finite_never_become_the_best(cohort, tmp_path, mon
     with pytest.raises(TrainingError, match=r"At step 2 .*no longer finite"):
         train(cohort, tmp_path / "run", settings(**{"training.validate_every": 1}))
     assert load_plan(tmp_path / "run" / "best").training["steps"] == 1
-    load_model(tmp_path / "run" / "best")
+    Model.load(tmp_path / "run" / "best")
 
 
 def test_a_best_model_of_an_abandoned_branch_is_forgotten(cohort, tmp_path, monkeypatch):

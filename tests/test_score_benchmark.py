@@ -8,7 +8,7 @@ import torch
 
 from creps.cohort.cohort import load_cohort
 from creps.cohort.prepare import prepare
-from creps.model import build_generator
+from creps.networks.build import build_generator
 from creps.settings import load_settings
 from tests.conftest import TINY
 

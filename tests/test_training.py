@@ -14,7 +14,7 @@ from creps.errors import CrepsError, ModelError, OutputExistsError, SettingsErro
 from creps.losses.adversarial import gradient_penalty, real_or_fake
 from creps.model import load_tensors
 from creps.networks.discriminator import PatchDiscriminator
-from creps.networks.generator import Generator
+from creps.networks.residual import ResidualGenerator
 from creps.settings import leaf_fields, load_settings
 from creps.training.build import build_networks, build_style
 from creps.training.distribution import start_processes
@@ -50,9 +50,7 @@ RECIPES = {
     },
     "no style": {"creps.weight": 0},
     "content and balance": {"creps.content_weight": 1.0, "creps.balance": "always"},
-    "conditional, pooled": {
-        "discriminator.conditional": True, "discriminator.pooled_logit": True, "sampling.ct_positions": "colocated",
-    },
+    "conditional": {"discriminator.conditional": True, "sampling.ct_positions": "colocated"},
 }  # fmt: skip
 
 
@@ -153,7 +151,7 @@ def test_cpu_bf16_gives_the_discriminator_the_float32_gradient():
 
 
 def test_average_follows_the_generator_and_its_buffers():
-    generator, averaged = Generator(2, 1), Generator(2, 1)
+    generator, averaged = ResidualGenerator(2, 1), ResidualGenerator(2, 1)
     for step in range(1, 2000):
         average_into(averaged, generator, 0.9, step)
     for ours, theirs in zip(averaged.state_dict().values(), generator.state_dict().values(), strict=True):
@@ -309,8 +307,8 @@ TRAINING_CHANGES = {
     "creps.weight": 5.0, "creps.gram": "batch", "creps.content_weight": 1.0,
     "creps.slice_step": 4, "creps.image_size": 32, "creps.layers": ["features.3.0.block.5"], "creps.balance": "always",
     "creps.backbone": "vgg16",
-    "discriminator.norm": "instance", "discriminator.pooled_logit": True, "discriminator.widths": [4, 4],
-    "generator.norm": "instance", "generator.norm_in_blocks": False, "generator.padding": "reflect",
+    "discriminator.norm": "instance", "discriminator.widths": [4, 4],
+    "generator.norm": "instance",
     "cycle.weight": 1.0, "nce.weight": 1.0,
     "generator.width": 2, "generator.residual_blocks": 2, "simulation.weight": 10.0,
     "sampling.ct_positions": "matched", "sampling.mr_positions": "random",

@@ -18,7 +18,8 @@ from creps.io.itk import write_volume
 from creps.label_free.patches import HEIGHTS, PLACES, FixedPatch, fixed_patches
 from creps.label_free.score import ByPlace, Score, combined, in_hu
 from creps.label_free.validation import PatchValidation
-from creps.model import build_generator, load_plan
+from creps.model import load_plan
+from creps.networks.build import build_generator
 from creps.preprocessing.intensity import network_to_hu
 from creps.settings import load_settings
 from creps.training.loop import SCORE

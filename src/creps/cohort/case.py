@@ -15,8 +15,7 @@ from creps.cohort.cohort import Case, Failure, Modality
 from creps.cohort.sources import Source
 from creps.errors import CohortError, CrepsError, InputError
 from creps.io.atomic import write_json
-from creps.io.dicom.read.series import one_series
-from creps.io.image import image_sha256, read_image
+from creps.io.image import ImageSource
 from creps.io.versioned import read_versioned
 from creps.preprocessing.mask import body_box
 from creps.preprocessing.preparation import Prepared, prepare_ct, prepare_mr
@@ -111,7 +110,7 @@ def prepare_case(task: Task) -> Outcome:
         done = _done(task, hashes)
         if done is not None:
             return Outcome(case=done, reused=True)
-        mask = read_image(source.mask) if source.mask is not None else None
+        mask = ImageSource.find(source.mask).read() if source.mask is not None else None
         case = _store(task, _prepared(task, mask), hashes)
         Record(creps=_version(), preparation=fingerprint(task.preparation, source.modality), case=case).save(
             task.folder
@@ -145,11 +144,7 @@ def _version() -> str:
 
 
 def _hashes(source: Source) -> tuple[str, str | None]:
-    mask = source.mask
-    if mask is None:
-        return image_sha256(source.path, source.series), None
-    series = one_series(mask) if mask.is_dir() else None
-    return image_sha256(source.path, source.series), image_sha256(mask, series)
+    return source.image.sha256(), None if source.mask is None else ImageSource.find(source.mask).sha256()
 
 
 def _done(task: Task, hashes: tuple[str, str | None]) -> Case | None:
@@ -177,7 +172,7 @@ def _done(task: Task, hashes: tuple[str, str | None]) -> Case | None:
 def _prepared(task: Task, mask: Volume | None) -> Prepared:
     source = task.source
     step = prepare_mr if source.modality == "mr" else prepare_ct
-    prepared = step(read_image(source.path, source.series, source.name), task.preparation, source.name, mask)
+    prepared = step(source.image.read(), task.preparation, source.name, mask)
     if not np.isfinite(prepared.array).all():
         raise InputError(
             f"{source.name} has values that are not finite after preparation.", "Check the range of its values."

@@ -10,7 +10,7 @@ import numpy as np
 from creps.cohort.cohort import Case, Failure, Modality
 from creps.cohort.sources import Source
 from creps.errors import CohortError, CrepsError, InputError
-from creps.io.image import ImageHeader, image_header
+from creps.io.image import ImageHeader
 from creps.preprocessing.plausibility import LOOKS_LIKE_CT, NO_CT, check_extent
 from creps.settings import PreparationSettings
 
@@ -58,7 +58,7 @@ def screen(sources: Sequence[Source]) -> Screened:
         try:
             if source.problem is not None:
                 raise source.problem
-            header = image_header(source.path, source.series)
+            header = source.image.header()
             if source.series is None:  # the headers of a series are checked when it is read
                 check_extent(header.shape, header.extent_mm, source.name)
             headers.append(header)

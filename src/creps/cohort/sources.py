@@ -12,6 +12,7 @@ from creps.cohort.cohort import Modality, Split
 from creps.errors import CrepsError, InputError
 from creps.io.dicom.read.header import DamagedFileError
 from creps.io.dicom.read.series import Series, find_series, matching, several_series
+from creps.io.image import ImageSource
 from creps.io.itk import SUFFIXES, is_volume_file, stem
 
 __all__ = ["Source", "dicom_source", "find_sources", "synthrad_centre"]
@@ -66,6 +67,11 @@ class Source:
     def name(self) -> str:
         """What messages call it."""
         return f"{self.modality.upper()} '{self.case}'" if self.series is not None else str(self.path)
+
+    @property
+    def image(self) -> ImageSource:
+        """The image itself: what reads, measures and hashes it."""
+        return ImageSource(self.path, self.series, self.name)
 
 
 def find_sources(folder: Path, modality: Modality | None = None, series: str | None = None) -> list[Source]:

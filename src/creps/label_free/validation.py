@@ -18,7 +18,7 @@ from creps.figures import patch_row
 from creps.label_free.patches import HEIGHTS, fixed_patches
 from creps.label_free.score import Score
 from creps.machine import resolve_precision
-from creps.model import build_generator
+from creps.networks.build import build_generator
 from creps.preprocessing.intensity import network_to_hu
 from creps.settings import Settings
 from creps.volume import Array

@@ -11,7 +11,7 @@ from creps.settings.losses import (
     SimulationSettings,
     SupervisedSettings,
 )
-from creps.settings.networks import DiscriminatorSettings, GeneratorSettings
+from creps.settings.networks import AnyGenerator, DiscriminatorSettings, GeneratorSettings, ResidualSettings
 from creps.settings.preparation import PreparationSettings
 from creps.settings.reference import to_markdown
 from creps.settings.training import SamplingSettings, TrainingSettings
@@ -19,6 +19,7 @@ from creps.settings.tree import Settings, leaf_fields, sections
 
 __all__ = [
     "AdversarialSettings",
+    "AnyGenerator",
     "CrepsSettings",
     "CycleSettings",
     "DiscriminatorSettings",
@@ -26,6 +27,7 @@ __all__ = [
     "InferenceSettings",
     "NceSettings",
     "PreparationSettings",
+    "ResidualSettings",
     "SamplingSettings",
     "Settings",
     "SimulationSettings",

@@ -18,7 +18,8 @@ def to_yaml(settings: Settings, header: str = "") -> str:
     lines = [f"# {line}" for line in header.splitlines()]
     for name in ("preset", "recipe"):
         lines += [f"# {Settings.model_fields[name].description}", f"{name}: {getattr(settings, name)}"]
-    for section, kind in sections():
+    for section, _ in sections():
+        kind = type(getattr(settings, section))
         lines += ["", f"# {(kind.__doc__ or '').splitlines()[0]}", f"{section}:"]
         values = getattr(settings, section).model_dump(mode="json")
         for name, field in kind.model_fields.items():

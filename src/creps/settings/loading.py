@@ -187,11 +187,17 @@ def _merged(*layers: Layer) -> dict[str, Any]:
     tree: dict[str, Any] = {}
     for layer in layers:
         for key, value in layer.items():
-            if isinstance(value, Mapping) and isinstance(tree.get(key), dict):
-                tree[key] = {**tree[key], **value}
+            below = tree.get(key)
+            if isinstance(value, Mapping) and isinstance(below, dict) and not _other_kind(below, value):
+                tree[key] = {**below, **value}
             else:
                 tree[key] = value
     return tree
+
+
+def _other_kind(below: Layer, above: Layer) -> bool:
+    """Whether two layers describe generators of different kinds, whose settings must not be mixed."""
+    return "kind" in above and bool(above["kind"] != below.get("kind", "residual"))
 
 
 def _by_section(overrides: Mapping[str, Any] | None) -> dict[str, Any]:

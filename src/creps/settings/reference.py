@@ -32,7 +32,8 @@ def to_markdown() -> str:
     presets = {name: preset_values(name) for name in preset_names()}
     lines += ["", "## recipe", "", *_layers("recipe", RECIPES, "the defaults, which are the paper's")]
     lines += ["", "## preset", "", *_layers("preset", presets, "the defaults")]
-    for section, kind in sections():
+    for section, _ in sections():
+        kind = type(getattr(Settings(), section))
         lines += ["", f"## {section}", "", *_table(section, kind, recipes)]
     return "\n".join(lines) + "\n"
 

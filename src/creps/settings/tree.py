@@ -22,7 +22,7 @@ from creps.settings.losses import (
     SimulationSettings,
     SupervisedSettings,
 )
-from creps.settings.networks import DiscriminatorSettings, GeneratorSettings
+from creps.settings.networks import AnyGenerator, DiscriminatorSettings, GeneratorSettings, ResidualSettings
 from creps.settings.preparation import PreparationSettings
 from creps.settings.training import SamplingSettings, TrainingSettings
 
@@ -37,7 +37,7 @@ class Settings(Section):
     recipe: RecipeName = "paper"
     """The training method, which sets defaults for preparation, losses, networks, sampling, training and inference: `anatomy` (the default, and the best that we found), `paper` (exact), `cyclegan`, `cut`, or `supervised` (needs registered pairs)."""
     preparation: PreparationSettings = PreparationSettings()
-    generator: GeneratorSettings = GeneratorSettings()
+    generator: AnyGenerator = ResidualSettings()
     discriminator: DiscriminatorSettings = DiscriminatorSettings()
     adversarial: AdversarialSettings = AdversarialSettings()
     creps: CrepsSettings = CrepsSettings()
@@ -133,20 +133,19 @@ CONTRADICTIONS: tuple[tuple[Callable[[Settings], bool], str], ...] = (
 def _check_features(settings: Settings) -> None:
     """Features of PatchNCE must be stages of the generator."""
     features = settings.nce.features
-    blocks = [f"block{number}" for number in range(1, settings.generator.residual_blocks + 1)]
-    unknown = [name for name in features if name not in ("input", "stem", "down", *blocks)]
+    known = settings.generator.feature_names
+    unknown = [name for name in features if name not in known]
     if len(set(features)) < len(features):
         raise ValueError("nce.features names a stage twice")
     if settings.nce.weight > 0 and unknown:
-        raise ValueError(
-            f"nce.features names {unknown[0]}; there are input, stem, down and {blocks[0]} to {blocks[-1]}"
-        )
+        raise ValueError(f"nce.features names {unknown[0]}; there are {', '.join(known) or 'none'}")
 
 
 def leaf_fields() -> Iterator[tuple[str, str, FieldInfo]]:
-    """Yield (section, name, field) of every setting, in order."""
+    """Yield (section, name, field) of every setting, in order; of a generator the fields of every kind."""
     for section, kind in sections():
-        for name, field in kind.model_fields.items():
+        fields = kind.known_fields() if issubclass(kind, GeneratorSettings) else kind.model_fields
+        for name, field in fields.items():
             yield section, name, field
 
 

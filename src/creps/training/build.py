@@ -11,8 +11,8 @@ from torch import nn
 from creps.errors import SettingsError
 from creps.losses.balance import MagnitudeBalance
 from creps.losses.creps import CrepsLoss
-from creps.model import build_generator
 from creps.networks.backbone import Backbone
+from creps.networks.build import build_generator
 from creps.networks.discriminator import PatchDiscriminator, smallest_input
 from creps.networks.projector import Projector
 from creps.settings import Settings

@@ -32,7 +32,7 @@ from creps.io.atomic import atomic_file, atomic_folder
 from creps.io.lock import FolderLock
 from creps.losses.balance import MagnitudeBalance
 from creps.losses.creps import CrepsLoss
-from creps.model import PLAN, Plan, latest_checkpoint, load_model, load_plan, save_model
+from creps.model import PLAN, Model, Plan, latest_checkpoint, load_plan, save_model
 from creps.provenance import NOTICE, provenance
 from creps.settings import Settings, load_settings, to_yaml
 from creps.training.loop import BEST, Outcome
@@ -151,8 +151,8 @@ class RunFolder:
         for name, state in tensors.items():
             self._save_model(name, dict(state), last)
         if self.settings.training.model == "best" and outcome.best is not None:
-            plan, generator = load_model(self.path / BEST)
-            self._save_model("model", dict(generator.state_dict()), plan)
+            best = Model.load(self.path / BEST)
+            self._save_model("model", dict(best.generator.state_dict()), best.plan)
             log.info("model: the weights of step %d, with the lowest validation score", outcome.best.step)
         else:
             self._save_model("model", inference_weights(networks), last)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from creps.errors import SettingsError
-from creps.model import TRAINING_STATE, Plan, latest_checkpoint, load_model, load_plan
+from creps.model import TRAINING_STATE, Model, Plan, latest_checkpoint, load_plan
 from creps.settings import Settings, leaf_fields, load_settings
 from creps.training.networks import Networks
 from creps.training.state import load_companions
@@ -117,7 +117,8 @@ def load_starting_point(folder: Path | str, settings: Settings) -> StartingPoint
         SettingsError: the cohort was prepared differently, or the generator has another shape.
     """
     folder = Path(folder)
-    plan, generator = load_model(folder)
+    model = Model.load(folder)
+    plan = model.plan
     ours, theirs = settings.preparation.model_dump(), plan.preparation.model_dump()
     other = next((name for name in ours if name not in SPLIT and ours[name] != theirs[name]), None)
     if other is not None:
@@ -126,11 +127,12 @@ def load_starting_point(folder: Path | str, settings: Settings) -> StartingPoint
             "Prepare the cohort for it: creps prepare ... --from MODEL.",
         )
     ours, theirs = settings.generator.model_dump(), plan.generator.model_dump()
-    other = next((name for name in ours if ours[name] != theirs[name]), None)
+    other = next((name for name in ours if ours[name] != theirs.get(name)), None)
     if other is not None:
         raise SettingsError(
-            f"The generator of {folder} has generator.{other} = {theirs[other]}, the settings ask for {ours[other]}.",
+            f"The generator of {folder} has generator.{other} = {theirs.get(other)}, the settings ask for "
+            f"{ours[other]}.",
             "Leave the generator out of the settings, since it comes with the model.",
         )
     checkpoint = folder if (folder / TRAINING_STATE).is_file() else latest_checkpoint(folder)
-    return StartingPoint(plan, dict(generator.state_dict()), checkpoint)
+    return StartingPoint(plan, dict(model.generator.state_dict()), checkpoint)

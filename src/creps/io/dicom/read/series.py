@@ -70,7 +70,6 @@ class Series:
         shape: (D, H, W) as the headers say.
         spacing_mm: Along D, H, W as the headers say, for a first look; 0 where they say nothing.
         patient_key: Hash that stands for the patient's ID; None without one.
-        multi_frame: Whether it is made of enhanced multi-frame objects.
         identities: Parts in small letters of the patient's ID and name, to keep them out of results.
     """
 
@@ -81,7 +80,6 @@ class Series:
     shape: tuple[int, int, int]
     spacing_mm: tuple[float, float, float]
     patient_key: str | None = None
-    multi_frame: bool = False
     identities: frozenset[str] = field(default=frozenset(), repr=False)
 
     @property
@@ -252,7 +250,6 @@ def _series(uid: str, members: Sequence[tuple[Path, Dataset]]) -> Series:
         shape=(sum(frames), whole(header, "Rows", 0) or 0, whole(header, "Columns", 0) or 0),
         spacing_mm=(_slice_distance(headers), spacing[0], spacing[1]),
         patient_key=hashlib.sha256(patient_id.encode()).hexdigest()[:KEY_DIGITS] if patient_id else None,
-        multi_frame=kind in MULTI_FRAME,
         identities=frozenset(name for name in names if len(name) >= SUBSTRING or name.isalpha()),
     )
 

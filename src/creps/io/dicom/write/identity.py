@@ -1,4 +1,4 @@
-"""`Origin`: what of an MR series goes on into what is made from it."""
+"""`SourceSeries`: what of an MR series goes on into what is made from it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from creps.io.dicom.write.values import code, is_valid, single
 if TYPE_CHECKING:
     from pydicom import DataElement, Dataset
 
-__all__ = ["Origin"]
+__all__ = ["SourceSeries"]
 
 EXACT = ("PatientName", "PatientID", "StudyInstanceUID", "FrameOfReferenceUID")
 """Kept as they are, whatever they look like: changed, they would be another patient's."""
@@ -61,7 +61,7 @@ UID = re.compile(r"(?=.{1,64}$)[0-9]+(\.[0-9]+)*")
 
 
 @dataclass(frozen=True, eq=False)
-class Origin:
+class SourceSeries:
     """The patient, the study, the frame of reference and the instances that something was made from.
 
     Attributes:
@@ -83,7 +83,7 @@ class Origin:
     lossy: bool = False
 
     @classmethod
-    def of(cls, series: Series) -> Origin:
+    def of(cls, series: Series) -> SourceSeries:
         """Read it from the headers of a series.
 
         Args:
@@ -109,7 +109,7 @@ class Origin:
                 ) from error
 
     @classmethod
-    def _of_headers(cls, headers: Sequence[Dataset], label: str) -> Origin:
+    def _of_headers(cls, headers: Sequence[Dataset], label: str) -> SourceSeries:
         first = headers[0]
         kept = _kept(first)
         equipment = _equipment(first)
@@ -133,7 +133,7 @@ class Origin:
         """FrameOfReferenceUID."""
         return single(self.kept.FrameOfReferenceUID)
 
-    def deidentified(self, name: str, entropy: Sequence[str] | None = None) -> Origin:
+    def deidentified(self, name: str, entropy: Sequence[str] | None = None) -> SourceSeries:
         """The same without the patient: PS3.15, annex E, Basic Application Level Confidentiality Profile.
 
         Everything of the patient, the study and the scanner goes; every UID is replaced, the same by the same. The
