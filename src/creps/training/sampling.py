@@ -1,4 +1,4 @@
-"""Which MR patch meets which CT patch: a pure function of (seed, step, index).
+"""Which CT patch faces which MR patch: a pure function of (seed, step, index).
 
 Nothing here depends on workers, on earlier draws or on where a run was resumed.
 """
@@ -21,12 +21,12 @@ from creps.preprocessing.intensity import AIR_NETWORK
 from creps.settings import SamplingSettings
 from creps.volume import Array
 
-__all__ = ["Draw", "UnpairedPatches", "UnpairedSampler"]
+__all__ = ["Draw", "PatchPairs", "PatchSampler", "Simulator"]
 
 MR_STREAM, CT_STREAM, ORDER_STREAM, SIMULATION_STREAM = 0, 1, 2, 4  # 3: places of PatchNCE
 
 Simulator = Callable[..., Array]
-"""(CT patch, its body mask, rng=generator) → MR patch, see `creps.training.simulation`."""
+"""(CT patch, its body mask, rng=random numbers) → MR patch, see `creps.training.simulation`."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ class Draw:
     ct_location: PatchLocation
 
 
-class UnpairedSampler:
-    """Draws MR and CT patches of a cohort, without pairs.
+class PatchSampler:
+    """Draws MR and CT patches of a cohort: from other patients, or from registered pairs if the settings say so.
 
     Args:
         mr_cases: Cases to draw MR from.
@@ -86,7 +86,7 @@ class UnpairedSampler:
     def draw(self, step: int, index: int) -> Draw:
         """The sample at place `index` of the batch of `step`."""
         mr, mr_location = self._draw_mr(step, index)
-        rng = self.generator(CT_STREAM, step, index)
+        rng = self.rng(CT_STREAM, step, index)
         if self.settings.ct_positions == "colocated":
             return Draw(mr, mr_location, self._facing[mr.case], mr_location)
         if self.settings.ct_positions == "matched":
@@ -99,15 +99,15 @@ class UnpairedSampler:
         sample = step * self.batch_size + index
         if self.settings.mr_positions == "grid":
             return self._grid[self._visit(sample)]
-        rng = self.generator(MR_STREAM, step, index)
+        rng = self.rng(MR_STREAM, step, index)
         case = self._any(self._mr_centres, rng)
         return case, _inside_body(case, self.settings.patch_size, rng)
 
     def _visit(self, sample: int) -> int:
         """Which patch of the grid sample number `sample` visits.
 
-        Each centre's patches are visited in an order of their own, again and again; balanced sampling
-        goes round the centres, otherwise all patches are one group.
+        The patches of each centre are visited in a random order of their own, shuffled anew each epoch. Balanced
+        sampling takes the centres in turn; otherwise all patches form one group.
         """
         groups = self._grid_groups
         turn, centre = divmod(sample, len(groups))
@@ -116,7 +116,7 @@ class UnpairedSampler:
         return int(group[_order(self.seed, epoch, len(group), centre)[place]])
 
     def _any(self, centres: list[list[Case]], rng: np.random.Generator, without: str | None = None) -> Case:
-        """A case by lot, of a patient other than `without`; with balanced sampling a centre comes first."""
+        """A random case of a patient other than `without`; with balanced sampling, a random centre is drawn first."""
         allowed = [[case for case in centre if case.patient != without] for centre in centres]
         allowed = [centre for centre in allowed if centre]
         if self.settings.balance_centres:
@@ -125,13 +125,13 @@ class UnpairedSampler:
             cases = [case for centre in allowed for case in centre]
         return cases[int(rng.integers(len(cases)))]
 
-    def generator(self, stream: int, step: int, index: int) -> np.random.Generator:
-        """Of what is drawn for one sample: streams do not share numbers."""
+    def rng(self, stream: int, step: int, index: int) -> np.random.Generator:
+        """The random numbers of one sample; different streams are independent."""
         return np.random.default_rng(np.random.SeedSequence([self.seed, stream, step, index]))
 
 
-class UnpairedPatches(Dataset[dict[str, torch.Tensor] | CrepsError]):
-    """The patches of a run, counted through from its first step.
+class PatchPairs(Dataset[dict[str, torch.Tensor] | CrepsError]):
+    """The samples of a run, numbered from its first step: an MR patch and the CT patch that faces it.
 
     Item k is place ``k % batch_size`` of step ``k // batch_size``.
 
@@ -139,12 +139,10 @@ class UnpairedPatches(Dataset[dict[str, torch.Tensor] | CrepsError]):
         cohort: Where arrays are read from.
         sampler: Which patches are read.
         steps: Steps of the run.
-        simulator: Paints an MR over each CT patch, if one is to be read along.
+        simulator: Simulates an MR from each CT patch, if a loss term needs it.
     """
 
-    def __init__(
-        self, cohort: Cohort, sampler: UnpairedSampler, steps: int, simulator: Simulator | None = None
-    ) -> None:
+    def __init__(self, cohort: Cohort, sampler: PatchSampler, steps: int, simulator: Simulator | None = None) -> None:
         self.cohort, self.sampler, self.steps, self.simulator = cohort, sampler, steps, simulator
         self.reader = PatchReader(cohort)
 
@@ -154,7 +152,7 @@ class UnpairedPatches(Dataset[dict[str, torch.Tensor] | CrepsError]):
     def __getitem__(self, k: int) -> dict[str, torch.Tensor] | CrepsError:
         """``mr``, ``ct`` and, with a simulator, ``simulated``: each (1, D, H, W) in network units.
 
-        In a reading process an error of the cohort is returned, so that it keeps its sentence.
+        A worker process returns an error of the cohort instead of raising it: torch would replace its message.
         """
         try:
             return self._read(k)
@@ -170,7 +168,7 @@ class UnpairedPatches(Dataset[dict[str, torch.Tensor] | CrepsError]):
         patches = {"mr": mr, "ct": ct}
         if self.simulator is not None:
             body = self.reader.read(draw.ct, draw.ct_location, fill=False, body=True)
-            rng = self.sampler.generator(SIMULATION_STREAM, *divmod(k, self.sampler.batch_size))
+            rng = self.sampler.rng(SIMULATION_STREAM, *divmod(k, self.sampler.batch_size))
             patches["simulated"] = self.simulator(ct, body, rng=rng)
         return {name: torch.from_numpy(patch)[None] for name, patch in patches.items()}
 
@@ -182,7 +180,7 @@ def _order(seed: int, epoch: int, count: int, centre: int = 0) -> np.ndarray[tup
 
 
 def _by_centre(cases: Sequence[Case]) -> list[list[Case]]:
-    """The cases of each centre; those without one are a centre of their own."""
+    """The cases of each centre; cases without one count as one centre."""
     return [[case for case in cases if case.centre == name] for name in dict.fromkeys(case.centre for case in cases)]
 
 

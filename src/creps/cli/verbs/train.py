@@ -36,7 +36,7 @@ def train(
     """Train a model on a prepared COHORT; no pairs are needed unless the recipe says so."""
     from creps.cohort.cohort import load_cohort
     from creps.settings import load_settings, refuse_idle
-    from creps.training.distribution import process_number
+    from creps.training.processes import process_number
     from creps.training.run.starting_point import settings_of
     from creps.training.run.train import SETTINGS_FILE
     from creps.training.run.train import train as run
