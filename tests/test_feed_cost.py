@@ -11,7 +11,7 @@ from creps.cohort.cohort import Cohort, Manifest
 from creps.cohort.reader import PatchReader
 from creps.patches import PatchLocation, read_patch
 from creps.settings import SamplingSettings, load_settings
-from creps.training.sampling import UnpairedPatches, UnpairedSampler
+from creps.training.sampling import PatchPairs, PatchSampler
 from tests.test_sampling import case
 
 SHAPE, PATCH = (20, 64, 512), (6, 8, 100)
@@ -35,8 +35,8 @@ def cohort(tmp_path):
 @pytest.fixture
 def patches(cohort):
     settings = SamplingSettings(patch_size=PATCH)
-    sampler = UnpairedSampler(cohort.cases("mr", "train"), cohort.cases("ct", "train"), settings, 0, 2)
-    return UnpairedPatches(cohort, sampler, 50)
+    sampler = PatchSampler(cohort.cases("mr", "train"), cohort.cases("ct", "train"), settings, 0, 2)
+    return PatchPairs(cohort, sampler, 50)
 
 
 class Announced:

@@ -16,9 +16,9 @@ from creps.networks.discriminator import PatchDiscriminator
 from creps.networks.projector import Projector
 from creps.settings import load_settings, to_yaml
 from creps.training.build import build_networks, build_style
-from creps.training.distribution import start_processes
 from creps.training.memory import _kept, estimate_memory
 from creps.training.passes import Part
+from creps.training.processes import start_processes
 from creps.training.run.starting_point import settings_of
 from creps.training.run.train import train
 from creps.training.state import load_companions
@@ -50,10 +50,10 @@ def settings(**changes):
 
 
 def trainer(chosen):
-    fabric = start_processes(chosen.training)
+    processes = start_processes(chosen.training)
     style = build_style(chosen)
-    networks = build_networks(fabric, chosen, style)
-    return networks, TrainingStep(fabric, networks, style, chosen)
+    networks = build_networks(processes, chosen, style)
+    return networks, TrainingStep(processes, networks, style, chosen)
 
 
 def batch(size=2):
@@ -234,11 +234,11 @@ def test_the_estimate_counts_every_pass(recipe):
 
     def forward():
         part = Part(mr, ct, mr)
-        fakes = step.passes.fakes(part)
-        return [list(term(part, fakes, 1)) for term in step.terms]
+        synthetic = step.passes.synthesize(part)
+        return [list(term.compute(step.passes, part, synthetic, 1)) for term in step.terms]
 
     estimate = estimate_memory(chosen, None)
-    counted = estimate.generator + estimate.verdicts + estimate.further
+    counted = estimate.generator + estimate.adversarial + estimate.further
     assert counted == pytest.approx(_kept(forward), rel=0.15)
     assert "perceptual network" not in estimate.describe()
     assert ("further passes" in estimate.describe()) == (recipe not in ("supervised", "anatomy"))

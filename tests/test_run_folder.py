@@ -122,7 +122,7 @@ def test_the_folder_tells_the_whole_story(cohort, tmp_path):
     train(cohort, tmp_path / "run", settings(**{"training.ema_decay": 0.5, "training.validate_every": 2}))
     run, story = tmp_path / "run", record(tmp_path / "run")
     assert {p.name for p in run.iterdir()} >= {
-        "settings.yaml", "record.json", "log.txt", "curves.csv", "curves.png", "pictures", "tensorboard",
+        "settings.yaml", "record.json", "log.txt", "curves.csv", "curves.png", "pictures",
         "checkpoints", "last", "ema", "best", "model",
     }  # fmt: skip
     assert story["status"] == "finished"
@@ -260,12 +260,12 @@ def test_what_comes_with_a_model_is_its_recipe_alone(cohort, tmp_path):
     train(cohort, tmp_path / "base", settings(**changes))
     plan_file = tmp_path / "base" / "model" / "plan.json"
     plan = json.loads(plan_file.read_text())
-    plan["training"]["settings"]["training"] |= {"loggers": ["wandb"], "devices": 4, "device": "cuda:1"}
+    plan["training"]["settings"]["training"] |= {"loggers": ["tensorboard"], "devices": 4, "device": "cuda:1"}
     plan["training"]["settings"]["creps"]["weights"] = "theirs.pth"
     plan["inference"]["device"] = "cuda:3"
     plan_file.write_text(json.dumps(plan))
     chosen = load_settings(prepared=cohort.settings(), model=settings_of(tmp_path / "base"))
-    assert (chosen.training.loggers, chosen.training.devices, chosen.training.device) == (("tensorboard",), 1, "auto")
+    assert (chosen.training.loggers, chosen.training.devices, chosen.training.device) == ((), 1, "auto")
     assert (chosen.creps.weights, chosen.inference.device) == ("imagenet", "auto")
     assert chosen.training.weight_decay == 0.5
 

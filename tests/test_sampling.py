@@ -6,7 +6,7 @@ from torch.utils.data import DataLoader
 from creps.cohort.cohort import Case, load_cohort
 from creps.errors import CohortError
 from creps.settings import SamplingSettings
-from creps.training.sampling import UnpairedPatches, UnpairedSampler
+from creps.training.sampling import PatchPairs, PatchSampler
 
 
 def case(name, modality, shape, body=None, patient=None, origin=(0, 0, 0), centre=None):
@@ -23,7 +23,7 @@ CT = [case(f"c{i}", "ct", (60, 50 + i, 42)) for i in range(7)]
 
 
 def sampler(seed=0, batch_size=4, mr=MR, ct=CT, **settings):
-    return UnpairedSampler(mr, ct, SamplingSettings(patch_size=(24, 24, 24), **settings), seed, batch_size)
+    return PatchSampler(mr, ct, SamplingSettings(patch_size=(24, 24, 24), **settings), seed, batch_size)
 
 
 @pytest.mark.parametrize("mr_positions", ["grid", "random"])
@@ -134,10 +134,10 @@ def cohort(head_folders, tmp_path_factory):
 
 
 def test_workers_change_nothing(cohort):
-    s = UnpairedSampler(
+    s = PatchSampler(
         cohort.cases("mr", "train"), cohort.cases("ct", "train"), SamplingSettings(patch_size=(24, 24, 24)), 0, 2
     )
-    patches = UnpairedPatches(cohort, s, steps=3)
+    patches = PatchPairs(cohort, s, steps=3)
     alone, several = (list(DataLoader(patches, 2, num_workers=workers)) for workers in (0, 2))
     assert len(alone) == 3
     for a, b in zip(alone, several, strict=True):

@@ -112,7 +112,7 @@ def test_a_sites_file_is_short():
 
 @pytest.mark.parametrize("code", ["import creps", "import creps.cli"])
 def test_start_up_is_light(code):
-    heavy = "torch numpy scipy SimpleITK lightning pydantic matplotlib skimage torchvision tensorboard"
+    heavy = "torch numpy scipy SimpleITK pydantic matplotlib skimage torchvision tensorboard"
     code += f"\nimport sys\nprint(*[m for m in '{heavy}'.split() if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""

@@ -17,9 +17,9 @@ from creps.networks.discriminator import PatchDiscriminator
 from creps.networks.residual import ResidualGenerator
 from creps.settings import leaf_fields, load_settings
 from creps.training.build import build_networks, build_style
-from creps.training.distribution import start_processes
 from creps.training.networks import average_into
-from creps.training.passes import Fakes, Part
+from creps.training.passes import Part, Synthetic
+from creps.training.processes import start_processes
 from creps.training.report import StepReport
 from creps.training.run.train import train
 from creps.training.step import TrainingStep
@@ -31,10 +31,10 @@ def settings(**changes):
 
 
 def one_step(chosen, steps=1, seed=0):
-    fabric = start_processes(chosen.training)
+    processes = start_processes(chosen.training)
     style = build_style(chosen)
-    networks = build_networks(fabric, chosen, style)
-    step = TrainingStep(fabric, networks, style, chosen)
+    networks = build_networks(processes, chosen, style)
+    step = TrainingStep(processes, networks, style, chosen)
     torch.manual_seed(seed)
     for _ in range(steps):
         report = step(torch.rand(2, 1, 24, 24, 24) * 2, torch.rand(2, 1, 24, 24, 24) * 4 - 1, 1)
@@ -77,9 +77,9 @@ def test_both_networks_learn(changes):
 
 def test_each_update_moves_only_its_own_network():
     chosen = settings()
-    fabric = start_processes(chosen.training)
-    networks = build_networks(fabric, chosen, build_style(chosen))
-    step = TrainingStep(fabric, networks, build_style(chosen), chosen)
+    processes = start_processes(chosen.training)
+    networks = build_networks(processes, chosen, build_style(chosen))
+    step = TrainingStep(processes, networks, build_style(chosen), chosen)
     step(torch.rand(2, 1, 24, 24, 24), torch.rand(2, 1, 24, 24, 24), 1)
     discriminator = networks.discriminator
     # after the step the discriminator holds the gradient of its own loss only, and can be trained again
@@ -87,7 +87,7 @@ def test_each_update_moves_only_its_own_network():
     with torch.no_grad():
         sizes = [float(p.grad.abs().sum()) for p in discriminator.parameters()]
     mr, ct, sct = (torch.rand(2, 1, 24, 24, 24, requires_grad=True) for _ in range(3))
-    step._update_generators([Part(mr, ct, mr)], [Fakes(sct, None)], StepReport(), 1)
+    step._update_generators([Part(mr, ct, mr)], [Synthetic(sct, None)], StepReport(), 1)
     assert sizes == [float(p.grad.abs().sum()) for p in discriminator.parameters()]
 
 
@@ -136,15 +136,15 @@ def test_cpu_bf16_gives_the_discriminator_the_float32_gradient():
     gradients = {}
     for precision in ("fp32", "bf16"):
         chosen = settings(**{"training.precision": precision, "discriminator.norm": "none"})
-        fabric = start_processes(chosen.training)
-        networks = build_networks(fabric, chosen, None)
-        step = TrainingStep(fabric, networks, None, chosen)
+        processes = start_processes(chosen.training)
+        networks = build_networks(processes, chosen, None)
+        step = TrainingStep(processes, networks, None, chosen)
         torch.manual_seed(0)
         sct, ct = torch.rand(2, 1, 32, 32, 32), torch.rand(2, 1, 32, 32, 32)
         for _ in range(10):
             junk = [torch.full((size,), float("nan")) for size in (4096, 65536, 1 << 18)]
             del junk
-            step._update_discriminators([Part(ct, ct, ct)], [Fakes(sct, None)], StepReport())
+            step._update_discriminators([Part(ct, ct, ct)], [Synthetic(sct, None)], StepReport())
         gradients[precision] = [p.grad.clone() for p in networks.discriminator.parameters()]
     for full, half in zip(gradients["fp32"], gradients["bf16"], strict=True):
         torch.testing.assert_close(full, half)
@@ -173,7 +173,6 @@ def test_a_run_tells_its_story(cohort, tmp_path, caplog):
     assert all(float(row["style"]) > 0 and float(row["style_weight"]) > 0 for row in rows)
     assert float(rows[1]["train_eval_difference_hu"]) > 0  # batch norm: the two modes differ
     assert {p.name for p in (tmp_path / "run" / "pictures").iterdir()} == {"step_00000002.png", "step_00000003.png"}
-    assert list((tmp_path / "run" / "tensorboard").iterdir())
     record = json.loads((tmp_path / "run" / "record.json").read_text())
     assert record["perceptual_weights"]["source"] == "random"
     plan = json.loads((tmp_path / "run" / "model" / "plan.json").read_text())

@@ -44,9 +44,9 @@ def main() -> None:
 
 def _process_name() -> str:
     """Which process of a training speaks, if it is not the first one."""
-    if "lightning" not in sys.modules:
+    if "creps.training.processes" not in sys.modules:
         return ""
-    from creps.training.distribution import process_number
+    from creps.training.processes import process_number
 
     return f"Process {process_number()}: " if process_number() else ""
 

@@ -159,8 +159,6 @@ def set_up_logging(quiet: bool, verbose: bool) -> None:
     logger.handlers[:] = [handler]
     logger.propagate = False
     logger.setLevel(logging.DEBUG if verbose else logging.INFO)
-    for name in ("lightning.fabric", "lightning", "lightning.pytorch"):
-        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 @contextmanager

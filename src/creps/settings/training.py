@@ -60,8 +60,8 @@ class TrainingSettings(Section):
     """Seed of the initialisation and of every random draw."""
     log_every: Count = 10
     """Steps between lines on the console and rows in the curves; the first step is always reported."""
-    loggers: Annotated[tuple[Tracker, ...], OneOrMany] = ("tensorboard",)
-    """Where curves and pictures go beside the run's folder: tensorboard, mlflow, wandb (the last two are extras, `pip install creps[mlflow]`); W&B sends them over the network unless WANDB_MODE=offline."""
+    loggers: Annotated[tuple[Tracker, ...], OneOrMany] = ()
+    """Where curves and pictures go besides the run's folder: `tensorboard` (an extra: `pip install 'creps[tensorboard]'`)."""
     validate_every: Count = 250
     """Steps between validations on fixed patches of the validation cases: score, picture (MR | sCT | CT), curves as a picture."""
     validation_cases: Count = 3

@@ -1,4 +1,4 @@
-"""Which MR patch meets which CT patch: a pure function of (seed, step, index).
+"""Which CT patch faces which MR patch: a pure function of (seed, step, index).
 
 Nothing here depends on workers, on earlier draws or on where a run was resumed.
 """
@@ -21,12 +21,12 @@ from creps.preprocessing.intensity import AIR_NETWORK
 from creps.settings import SamplingSettings
 from creps.volume import Array
 
-__all__ = ["Draw", "UnpairedPatches", "UnpairedSampler"]
+__all__ = ["Draw", "PatchPairs", "PatchSampler", "Simulator"]
 
 MR_STREAM, CT_STREAM, ORDER_STREAM, SIMULATION_STREAM = 0, 1, 2, 4  # 3: places of PatchNCE
 
 Simulator = Callable[..., Array]
-"""(CT patch, its body mask, rng=generator) → MR patch, see `creps.training.simulation`."""
+"""(CT patch, its body mask, rng=random numbers) → MR patch, see `creps.training.simulation`."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ class Draw:
     ct_location: PatchLocation
 
 
-class UnpairedSampler:
-    """Draws MR and CT patches of a cohort, without pairs.
+class PatchSampler:
+    """Draws MR and CT patches of a cohort: from other patients, or from registered pairs if the settings say so.
 
     Args:
         mr_cases: Cases to draw MR from.
@@ -79,7 +79,7 @@ class UnpairedSampler:
     def draw(self, step: int, index: int) -> Draw:
         """The sample at place `index` of the batch of `step`."""
         mr, mr_location = self._draw_mr(step, index)
-        rng = self.generator(CT_STREAM, step, index)
+        rng = self.rng(CT_STREAM, step, index)
         if self.settings.ct_positions == "colocated":
             return Draw(mr, mr_location, self._facing[mr.case], mr_location)
         if self.settings.ct_positions == "matched":
@@ -92,7 +92,7 @@ class UnpairedSampler:
         sample = step * self.batch_size + index
         if self.settings.mr_positions == "grid":
             return self._grid[self._visit(sample)]
-        rng = self.generator(MR_STREAM, step, index)
+        rng = self.rng(MR_STREAM, step, index)
         case = _any(self.mr_cases, rng)
         return case, _inside_body(case, self.settings.patch_size, rng)
 
@@ -101,13 +101,13 @@ class UnpairedSampler:
         epoch, place = divmod(sample, len(self._grid))
         return int(_order(self.seed, epoch, len(self._grid))[place])
 
-    def generator(self, stream: int, step: int, index: int) -> np.random.Generator:
-        """Of what is drawn for one sample: streams do not share numbers."""
+    def rng(self, stream: int, step: int, index: int) -> np.random.Generator:
+        """The random numbers of one sample; different streams are independent."""
         return np.random.default_rng(np.random.SeedSequence([self.seed, stream, step, index]))
 
 
-class UnpairedPatches(Dataset[dict[str, torch.Tensor] | CrepsError]):
-    """The patches of a run, counted through from its first step.
+class PatchPairs(Dataset[dict[str, torch.Tensor] | CrepsError]):
+    """The samples of a run, numbered from its first step: an MR patch and the CT patch that faces it.
 
     Item k is place ``k % batch_size`` of step ``k // batch_size``.
 
@@ -115,12 +115,10 @@ class UnpairedPatches(Dataset[dict[str, torch.Tensor] | CrepsError]):
         cohort: Where arrays are read from.
         sampler: Which patches are read.
         steps: Steps of the run.
-        simulator: Paints an MR over each CT patch, if one is to be read along.
+        simulator: Simulates an MR from each CT patch, if a loss term needs it.
     """
 
-    def __init__(
-        self, cohort: Cohort, sampler: UnpairedSampler, steps: int, simulator: Simulator | None = None
-    ) -> None:
+    def __init__(self, cohort: Cohort, sampler: PatchSampler, steps: int, simulator: Simulator | None = None) -> None:
         self.cohort, self.sampler, self.steps, self.simulator = cohort, sampler, steps, simulator
         self.reader = PatchReader(cohort)
 
@@ -130,7 +128,7 @@ class UnpairedPatches(Dataset[dict[str, torch.Tensor] | CrepsError]):
     def __getitem__(self, k: int) -> dict[str, torch.Tensor] | CrepsError:
         """``mr``, ``ct`` and, with a simulator, ``simulated``: each (1, D, H, W) in network units.
 
-        In a reading process an error of the cohort is returned, so that it keeps its sentence.
+        A worker process returns an error of the cohort instead of raising it: torch would replace its message.
         """
         try:
             return self._read(k)
@@ -146,7 +144,7 @@ class UnpairedPatches(Dataset[dict[str, torch.Tensor] | CrepsError]):
         patches = {"mr": mr, "ct": ct}
         if self.simulator is not None:
             body = self.reader.read(draw.ct, draw.ct_location, fill=False, body=True)
-            rng = self.sampler.generator(SIMULATION_STREAM, *divmod(k, self.sampler.batch_size))
+            rng = self.sampler.rng(SIMULATION_STREAM, *divmod(k, self.sampler.batch_size))
             patches["simulated"] = self.simulator(ct, body, rng=rng)
         return {name: torch.from_numpy(patch)[None] for name, patch in patches.items()}
 

@@ -27,6 +27,7 @@ from creps.training.networks import Networks
 __all__ = [
     "SCORE",
     "Best",
+    "Progress",
     "inference_weights",
     "load_checkpoint",
     "load_companions",
@@ -38,7 +39,7 @@ TENSORS = "training.safetensors"
 SCHEMA_VERSION = 2
 
 SCORE = "validation_score"
-"""Of a validation: what decides which weights are the best ones. In HU, lower is better."""
+"""The value of a validation that decides which weights are the best. In HU, lower is better."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,19 @@ class Best:
 
     step: int
     score: float
+
+
+@dataclass
+class Progress:
+    """How far a run has come.
+
+    Attributes:
+        steps: Steps done.
+        best: Its best validation so far; known to the first process.
+    """
+
+    steps: int = 0
+    best: Best | None = None
 
 
 def save_checkpoint(
@@ -91,17 +105,16 @@ def inference_weights(networks: Networks) -> dict[str, torch.Tensor]:
     return dict((networks.averaged or networks.generator).state_dict())
 
 
-def load_checkpoint(path: Path, networks: Networks) -> tuple[int, Best | None]:
-    """Put a checkpoint's state into freshly built networks and optimizers.
+def load_checkpoint(path: Path, networks: Networks) -> Progress:
+    """Load a checkpoint's state into freshly built networks and optimizers.
 
     Returns:
-        Steps done, and the best validation among them.
+        How far the run had come.
 
     Raises:
         ModelError: damaged, of another schema version, or of networks of another shape.
     """
     state, tensors = _read(path)
-    step, best = int(state["step"]), _best(state.get("best"))
     try:
         for name, module in _modules(networks).items():
             module.load_state_dict(_below(tensors, name))
@@ -111,14 +124,14 @@ def load_checkpoint(path: Path, networks: Networks) -> tuple[int, Best | None]:
         raise ModelError(
             f"{path} belongs to networks of another shape.", "Resume with the settings that the run was started with."
         ) from error
-    return step, best
+    return Progress(int(state["step"]), _best(state.get("best")))
 
 
 def load_companions(path: Path, networks: Networks) -> list[str]:
-    """Put a checkpoint's other networks than the generator into fresh ones, as far as they have the same shape.
+    """Load a checkpoint's networks other than the generator into fresh ones, where the shapes agree.
 
     Returns:
-        The names of those that it had.
+        The names of the networks loaded.
 
     Raises:
         ModelError: the checkpoint is damaged.

@@ -34,7 +34,7 @@ def train(
     settings_path: Path | None,
 ) -> None:
     """Train a model on a prepared COHORT; no pairs are needed unless the recipe says so."""
-    from creps.training.distribution import process_number
+    from creps.training.processes import process_number
     from creps.training.run.train import train as run
 
     overrides = chosen_overrides(ctx) | ({"creps.weights": weights} if weights else {})

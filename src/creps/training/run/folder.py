@@ -17,7 +17,7 @@ import json
 import logging
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -38,7 +38,7 @@ from creps.settings import Settings, load_settings, to_yaml
 from creps.training.loop import BEST, Outcome
 from creps.training.networks import Networks
 from creps.training.run.record import RunRecord, log_to, read_record
-from creps.training.state import Best, inference_weights
+from creps.training.state import Best, Progress, inference_weights
 
 __all__ = ["SETTINGS_FILE", "RunFolder"]
 
@@ -122,23 +122,23 @@ class RunFolder:
         return self.record.open(start, self.training_record(start))
 
     @contextmanager
-    def told(self, done: Callable[[], int]) -> Iterator[None]:
-        """Keep the log, and write how the session ended, whatever ends it.
+    def recorded(self, progress: Progress) -> Iterator[None]:
+        """Write the log of a session, and in the record how it ended, whatever ends it.
 
         Args:
-            done: Says how many steps are done.
+            progress: Says how many steps are done.
         """
         with log_to(self.path / LOG_FILE) as note:
             try:
                 yield
             except RunInterruptedError as error:
                 note(str(error))
-                self.record.close("interrupted", error.reason, done(), self.training_record(done()))
+                self.record.close("interrupted", error.reason, progress.steps, self.training_record(progress.steps))
                 raise
             except BaseException as error:
                 reason = str(error) if isinstance(error, CrepsError) else type(error).__name__
                 note(f"stopped: {reason}")
-                self.record.close("failed", reason, done(), self.training_record(done()))
+                self.record.close("failed", reason, progress.steps, self.training_record(progress.steps))
                 raise
 
     def finish(self, networks: Networks, outcome: Outcome) -> None:
@@ -188,6 +188,10 @@ class RunFolder:
             training=record,
             provenance=provenance(),
         )
+
+    def plan_after(self, networks: Networks, steps: int) -> Plan:
+        """The plan of the model after a number of steps."""
+        return self.plan(self.training_record(steps, networks.balance))
 
     def training_record(self, steps: int, balance: MagnitudeBalance | None = None) -> dict[str, Any]:
         """How a model came about; file names only, no paths of this machine."""
