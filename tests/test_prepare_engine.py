@@ -1,5 +1,6 @@
 """Preparing in several processes, going on after an interruption, replacing a cohort."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -44,6 +45,12 @@ def seven(number):
     return number * 7, os.environ["OMP_NUM_THREADS"]
 
 
+def wait_unless_first(number):
+    if number:
+        time.sleep(600)
+    return "first"
+
+
 def spoil(number):
     raise InputError(f"case {number} is spoilt.", "Mend it.")
 
@@ -60,6 +67,26 @@ def test_workers_answer_and_one_that_dies_takes_its_own_task_only():
 def test_an_error_in_a_worker_is_raised_here_as_itself():
     with pytest.raises(InputError, match=r"is spoilt\. Mend it"):
         list(run_all(spoil, [1, 2, 3], 2))
+
+
+def test_a_script_without_a_main_guard_is_told_what_to_do(tmp_path):
+    (tmp_path / "script.py").write_text("from creps.parallel import run_all\nlist(run_all(abs, [1, 2], 2))\n")
+    environment = os.environ | {"PYTHONPATH": str(PROJECT / "src")}
+    done = subprocess.run(
+        [sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, env=environment, timeout=120
+    )
+    assert done.returncode == 1
+    assert "CohortError" in done.stderr
+    assert "call this below 'if __name__ ==" in done.stderr
+
+
+def test_the_caller_may_stop_while_the_workers_are_busy():
+    started = time.monotonic()
+    results = run_all(wait_unless_first, [0, 1, 2, 3], 2)
+    assert next(results) == (0, "first")
+    results.close()
+    assert time.monotonic() - started < 60
+    assert not multiprocessing.active_children()
 
 
 def test_two_processes_make_the_same_cohort_as_one(folders, tmp_path):

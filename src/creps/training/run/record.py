@@ -90,21 +90,17 @@ class RunRecord:
         self._session: dict[str, Any] = {}
         self._earlier: dict[str, Any] = {}
 
-    def open(self, start: int, training: dict[str, Any]) -> str:
+    def open(self, start: int, training: dict[str, Any]) -> None:
         """Record that a session starts.
 
         Args:
             start: Steps done before.
             training: What is trained, as `RecordFile` has it from ``steps`` on.
-
-        Returns:
-            The identifier of the run.
         """
         self._earlier = read_record(self.path)
         self._earlier.setdefault("run_id", uuid.uuid4().hex[:16])
         self._session = {"started": _now(), "from_step": start}
         self._write("running", training)
-        return str(self._earlier["run_id"])
 
     def keep_best(self, best: Best | None) -> None:
         """Set the best validation, which is written when the session closes."""
