@@ -50,7 +50,7 @@ def counted(monkeypatch):
 def test_each_image_is_read_resampled_and_masked_once(head_folders, tmp_path, counted):
     mr, ct = head_folders
     cohort = prepare(
-        mr, ct, tmp_path / "c", load_settings(overrides=TINY | {"preparation.spacing_mm": [5.0, 4.5, 4.5]})
+        (mr, ct), tmp_path / "c", settings=load_settings(overrides=TINY | {"preparation.spacing_mm": [5.0, 4.5, 4.5]})
     )
     cases = len(cohort.manifest.cases)
     mrs = sum(case.modality == "mr" for case in cohort.manifest.cases)
@@ -64,9 +64,9 @@ def test_each_image_is_read_resampled_and_masked_once(head_folders, tmp_path, co
 def test_a_second_run_reads_hashes_alone(head_folders, tmp_path, counted):
     mr, ct = head_folders
     settings = load_settings(overrides=TINY)
-    cases = len(prepare(mr, ct, tmp_path / "c", settings).manifest.cases)
+    cases = len(prepare((mr, ct), tmp_path / "c", settings=settings).manifest.cases)
     counted.clear()
-    prepare(mr, ct, tmp_path / "c", settings, resume=True)
+    prepare((mr, ct), tmp_path / "c", settings=settings, resume=True)
     assert counted == {"sha256": cases}
 
 
@@ -90,6 +90,6 @@ def test_what_is_prepared_is_not_kept(head_folders, tmp_path, monkeypatch):
         return prepared
 
     monkeypatch.setattr(preparing, "_prepared", watched)
-    prepare(*head_folders, tmp_path / "c", load_settings(overrides=TINY))
+    prepare(head_folders, tmp_path / "c", settings=load_settings(overrides=TINY))
     assert len(most) == 7
     assert max(most) == 1

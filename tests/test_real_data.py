@@ -40,7 +40,7 @@ def test_the_verbs_on_real_scans(shared, region, tmp_path):
         "sampling.patch_size": [24, 32, 32], "generator.width": 4, "creps.slice_step": 8,
     }  # fmt: skip
     data = shared / "data" / region
-    prepare(data / "mr", data / "ct", tmp_path / "c", load_settings("demo", overrides=overrides))
+    prepare((data / "mr", data / "ct"), tmp_path / "c", settings=load_settings("demo", overrides=overrides))
     cohort = load_cohort(tmp_path / "c")
     assert len(cohort.manifest.cases) == len(list(data.glob("[cm][rt]/*.nii.gz")))
     for case in cohort.cases("mr", "train"):  # scanners that run to 215 and to 1658 land in one range

@@ -265,7 +265,7 @@ def test_bf16_without_units_for_it_is_warned_of(monkeypatch, caplog, precision, 
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
     synthesize(Model(plan(), Identity()), ball_head(0)[0], InferenceSettings(precision=precision, device="cpu"))
-    assert ("no units for bfloat16" in caplog.text) == warned
+    assert ("no bfloat16 instructions" in caplog.text) == warned
 
 
 def test_the_spread_lies_on_the_scts_grid_in_hu(model_folder):

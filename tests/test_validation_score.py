@@ -42,7 +42,7 @@ def pairs(tmp_path_factory):
         mr, ct = ball_head(20 + i)
         write_volume(mr, folder / "mr" / f"p{i}.nii.gz")
         write_volume(ct, folder / "ct" / f"p{i}.nii.gz")
-    prepare(folder / "mr", folder / "ct", folder / "c", settings(**{"preparation.validation_fraction": 0}))
+    prepare((folder / "mr", folder / "ct"), folder / "c", settings=settings(**{"preparation.validation_fraction": 0}))
     cohort = load_cohort(folder / "c")
     mrs, cts = (fixed_patches(cohort, m, 6, (16, 16, 16)) for m in ("mr", "ct"))
     first = [i for i in range(len(mrs)) if i % 6 < 3]

@@ -1,5 +1,8 @@
 """Which engine: a plain loop, Lightning Fabric or the Lightning Trainer, around the same two updates.
 
+creps uses the plain loop, with torch.distributed for several processes: Lightning was not faster and takes seconds to
+import. It is no dependency any more: `pip install lightning` to repeat this.
+
 Runs `STEPS` steps of a small generator and discriminator under each, in turns, `ROUNDS` times, and
 writes medians and ratios to ``results.json`` beside this file::
 

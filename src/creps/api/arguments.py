@@ -10,7 +10,7 @@ from creps.errors import InputError, SettingsError
 from creps.io.itk import is_volume_file
 from creps.volume import Volume
 
-__all__ = ["Image", "Progress", "as_path", "as_paths", "as_sources", "as_values", "is_folder_of_cases"]
+__all__ = ["Image", "Progress", "as_path", "as_paths", "as_values", "is_folder_of_cases"]
 
 Image = Volume | Path | str
 """A volume, a volume file, or the folder of a DICOM series."""
@@ -43,23 +43,6 @@ def as_paths(value: object, what: str) -> Path | list[Path]:
     if isinstance(value, (Path, str)) or not isinstance(value, Iterable):
         return as_path(value, what)
     return [as_path(one, what) for one in value]
-
-
-def as_sources(value: object) -> tuple[Path, Path | None]:
-    """The one or two sources of a cohort.
-
-    Raises:
-        InputError: it is something else.
-    """
-    paths = as_paths(value, "A source")
-    match paths:
-        case Path():
-            return paths, None
-        case [first]:
-            return first, None
-        case [first, second]:
-            return first, second
-    raise InputError(f"{len(paths)} sources are given.", "Give a table, a folder, or (MR folder, CT folder).")
 
 
 def as_values(overrides: object) -> dict[str, Any]:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import creps.model
-from creps.api.arguments import Image, Progress, as_path, as_sources, as_values, is_folder_of_cases
-from creps.api.data import load_cohort, load_settings
+from creps.api.arguments import Image, Progress, as_path, is_folder_of_cases
 from creps.api.model import Model, load
 from creps.cohort.cohort import Cohort
-from creps.errors import InputError, SettingsError
+from creps.errors import InputError
 from creps.settings import Settings
 
 if TYPE_CHECKING:
@@ -23,10 +21,11 @@ __all__ = ["evaluate", "prepare", "train"]
 
 
 def prepare(
-    sources: Path | str | tuple[Path | str, Path | str],
+    sources: Path | str | Sequence[Path | str],
     output: Path | str,
     *,
     preset: str | None = None,
+    recipe: str | None = None,
     settings: Settings | Path | str | None = None,
     overrides: Mapping[str, Any] | None = None,
     model: Path | str | None = None,
@@ -41,6 +40,7 @@ def prepare(
         sources: A CSV table, a folder with a folder per patient, or (folder of MRs, folder of CTs).
         output: Cohort folder to write.
         preset: Preset that the settings start from, such as ``brain`` or ``pelvis``.
+        recipe: Recipe to prepare for; default: ``anatomy``. ``paper`` is the exact preparation of the paper.
         settings: All settings, or a YAML file with some.
         overrides: Single settings: ``{"preparation.spacing_mm": [2, 2, 2]}``.
         model: Prepare as this model was; excludes other sources of preparation settings.
@@ -65,16 +65,20 @@ def prepare(
     """
     from creps.cohort.prepare import prepare as run
 
-    first, second = as_sources(sources)
-    if model is None:
-        chosen = _settings(preset, settings, overrides)
-    else:
-        if preset is not None or settings is not None:
-            raise SettingsError(
-                "The preparation is that of a model, but a preset or settings are given as well.", "Give one of them."
-            )
-        chosen = _prepared_as(as_path(model, "The model"), overrides)
-    return run(first, second, as_path(output, "The cohort"), chosen, progress, jobs=jobs, resume=resume, series=series)
+    like = None if model is None else _preparation_of(model)
+    return run(
+        sources,
+        output,
+        preset=preset,
+        recipe=recipe,
+        settings=settings,
+        overrides=overrides,
+        like=like,
+        jobs=jobs,
+        resume=resume,
+        series=series,
+        progress=progress,
+    )
 
 
 def train(
@@ -93,7 +97,8 @@ def train(
     Args:
         cohort: The cohort or its folder.
         output: Run folder to write: model, checkpoints, curves, pictures.
-        recipe: Training method: ``anatomy`` (default), ``paper``, ``cyclegan``, ``cut`` or ``supervised``.
+        recipe: Training method: ``anatomy``, ``paper``, ``cyclegan``, ``cut`` or ``supervised``; default: the one that
+            the cohort was prepared for.
         preset: Preset that the settings start from; default: the cohort's.
         settings: All settings, or a YAML file with some.
         overrides: Single settings: ``{"training.steps": 100}``.
@@ -115,20 +120,12 @@ def train(
         >>> model.plan.recipe, model.plan.training["steps"]
         ('anatomy', 1)
     """
-    from creps.training.run.starting_point import settings_of
-    from creps.training.run.train import SETTINGS_FILE
     from creps.training.run.train import train as run
 
-    prepared = load_cohort(cohort) if isinstance(cohort, (Path, str)) else _cohort(cohort)
-    folder = as_path(output, "The run")
-    origin = None if model is None else as_path(model, "The model")
-    single = as_values(overrides) | ({} if recipe is None else {"recipe": recipe})
-    if resume and settings is None and preset is None and (folder / SETTINGS_FILE).is_file():
-        settings = folder / SETTINGS_FILE
-    resumed = isinstance(settings, Path) and settings == folder / SETTINGS_FILE
-    start = None if origin is None or resumed else settings_of(origin)
-    chosen = _settings(preset, settings, single, prepared=prepared.settings(), model=start)
-    return load(run(prepared, folder, chosen, resume=resume, origin=origin))
+    folder = run(
+        cohort, output, settings, recipe=recipe, preset=preset, overrides=overrides, model=model, resume=resume
+    )
+    return load(folder)
 
 
 def evaluate(
@@ -182,33 +179,7 @@ def evaluate(
     return evaluate_cases(matches, label_names=label_names, resample=resample, register=register, progress=progress)
 
 
-def _settings(
-    preset: str | None,
-    settings: object,
-    overrides: Mapping[str, Any] | None,
-    prepared: Settings | None = None,
-    model: Mapping[str, Any] | None = None,
-) -> Settings:
-    """From all settings, or from a preset, a file and single values."""
-    if not isinstance(settings, Settings):
-        file = None if settings is None else as_path(settings, "The settings")
-        return load_settings(preset, file, overrides, prepared=prepared, model=model)
-    if preset is not None or overrides or model is not None:
-        raise SettingsError(
-            "All settings are given, and a preset, a recipe, single settings or a model as well.",
-            "Give one or the other: load_settings combines them.",
-        )
-    return settings
+def _preparation_of(model: Path | str) -> Settings:
+    from creps.training.run.starting_point import preparation_settings_of
 
-
-def _prepared_as(model: Path, overrides: Mapping[str, Any] | None) -> Settings:
-    plan = creps.model.load_plan(model)
-    prepared = {f"preparation.{name}": value for name, value in plan.preparation.model_dump().items()}
-    preset = plan.training.get("settings", {}).get("preset", "brain")
-    return load_settings(preset, None, prepared | as_values(overrides))
-
-
-def _cohort(value: object) -> Cohort:
-    if not isinstance(value, Cohort):
-        raise InputError(f"The cohort is of the type {type(value).__name__}.", "Give a cohort, or its folder.")
-    return value
+    return preparation_settings_of(as_path(model, "The model"))

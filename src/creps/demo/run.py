@@ -102,7 +102,7 @@ def run_demo(
     write_cohort(folder / "phantom", progress=progress, **asdict(cohort))
     training_folder = folder / "phantom" / "train"
     log.info("preparing MR and CT of different patients")
-    prepared = prepare(training_folder, training_folder, folder / "cohort", settings, progress)
+    prepared = prepare(training_folder, folder / "cohort", settings=settings, progress=progress)
     log.info("training recipe %s (preset %s)", settings.recipe, preset)
     started = time.perf_counter()
     models = {f"recipe {settings.recipe}": train(prepared, folder / "runs" / settings.recipe, settings)}
