@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from creps.errors import InputError
-from creps.preprocessing.bias import even_field
+from creps.preprocessing.bias import correct_bias_field
 from creps.preprocessing.crop import crop_box, cropped
 from creps.preprocessing.intensity import AIR_NETWORK, hu_to_network, mr_divisor, mr_to_network
 from creps.preprocessing.mask import body_mask_ct, body_mask_mr
@@ -53,7 +53,7 @@ def prepare_mr(mr: Volume, settings: PreparationSettings, name: str, mask: Volum
 
     Args:
         mr: MR in scanner units, on any grid, in any orientation.
-        settings: Spacing, receive field, scale, background, crop.
+        settings: Spacing, bias field, scale, background, crop.
         name: What messages call it.
         mask: A body mask on the grid of `mr`, to be used instead of the one found.
 
@@ -63,13 +63,13 @@ def prepare_mr(mr: Volume, settings: PreparationSettings, name: str, mask: Volum
     check_mr(mr, name)
     grid = resample(mr.reoriented(), settings.spacing_mm)
     found = body_mask_mr(grid)
-    evened = even_field(grid.array, found, grid.spacing_mm) if settings.mr_bias_correction else grid.array
+    corrected = correct_bias_field(grid.array, found, grid.spacing_mm) if settings.mr_bias_correction else grid.array
     try:
-        divisor = mr_divisor(evened, found, settings.mr_scale, settings.mr_percentile)
+        divisor = mr_divisor(corrected, found, settings.mr_scale, settings.mr_percentile)
     except ValueError as error:
         raise InputError(f"{name} has {error}.", "Check the volume: it may be empty or cut off.") from error
     body = _checked_body(found, mr, grid, mask, name)
-    array = mr_to_network(evened, divisor)
+    array = mr_to_network(corrected, divisor)
     if settings.remove_outside:
         array = np.where(body, array, np.float32(0.0))
     return _cropped(Prepared(grid, array, body, _percentiles(grid, body), divisor), settings)
