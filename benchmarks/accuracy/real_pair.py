@@ -40,6 +40,7 @@ from creps.figures.planes import SOFT_WINDOW_HU, Panel, comparison_figure, mr_wi
 from creps.io.atomic import write_json
 from creps.io.dicom.read.series import Series, one_series
 from creps.io.dicom.read.volume import read_series
+from creps.io.picture import write_picture
 from creps.metrics.segmentation import dice
 from creps.preprocessing.mask import body_mask_ct, body_mask_mr
 from creps.preprocessing.registration import RigidRegistration, register_rigid
@@ -248,7 +249,7 @@ def draw(pair: Pair, path: Path) -> None:
             Panel(ct.with_array(np.where(mr_edges, 1e4, ct.array)), "CT, outline of the MR", SOFT_WINDOW_HU),
         ]
     ]
-    comparison_figure(path, rows, pair.title)
+    write_picture(comparison_figure(rows, pair.title), path)
 
 
 def outline(region: Mask) -> Mask:

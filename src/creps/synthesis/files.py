@@ -22,6 +22,7 @@ from creps.io.dicom.write.derivation import Making
 from creps.io.dicom.write.identity import Origin
 from creps.io.dicom.write.structures import write_structures
 from creps.io.itk import read_volume, suffix, write_volume
+from creps.io.picture import write_picture
 from creps.model import Plan
 from creps.preprocessing.target_grid import Spacing, TargetGrid, bring_onto, check_target_grid
 from creps.provenance import sha256_file
@@ -137,7 +138,7 @@ def _write_volume(target: Path, mr: Volume, result: Synthesis, record: dict[str,
         sct, json_file, picture, *_ = beside(temporary)
         write_volume(result.sct, sct, integer=True)
         write_json(json_file, record)
-        synthesis_figure(picture, mr, result.sct, f"{target.name}, {record['model']['region']}")
+        write_picture(synthesis_figure(mr, result.sct, f"{target.name}, {record['model']['region']}"), picture)
 
 
 def _write_series(
@@ -162,7 +163,8 @@ def _write_series(
                 log.warning("%s: the sCT has no %s, so the structure set has none.", target, name.lower())
         write_json(folder / record_file, {**record, "series_instance_uid": written.series_uid})
         shown = mr if mr.same_grid_as(result.sct) else bring_onto(mr, result.sct, 0.0)
-        synthesis_figure(folder / picture, shown, result.sct, f"Synthetic CT, {record['model']['region']}")
+        figure = synthesis_figure(shown, result.sct, f"Synthetic CT, {record['model']['region']}")
+        write_picture(figure, folder / picture)
 
 
 def _making(record: dict[str, Any], result: Synthesis, wanted: Wanted) -> Making:
