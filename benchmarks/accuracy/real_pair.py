@@ -36,6 +36,7 @@ from creps import CrepsError, Volume, hu, load, read_volume, write_volume
 from creps.demo.baselines import constant_water, histogram_matched
 from creps.errors import InputError
 from creps.evaluation.evaluate import evaluate
+from creps.evaluation.options import EvaluationOptions
 from creps.figures.planes import SOFT_WINDOW_HU, Panel, comparison_figure, mr_window
 from creps.io.atomic import write_json
 from creps.io.dicom.read.series import Series, one_series
@@ -211,8 +212,9 @@ def score(pair: Pair, models: Sequence[Path], reference_cts: Sequence[Path], wor
             raise InputError(f"Two models are called {label}.", "Rename the folder of one.")
         write_volume(sct, work / "sct" / label / f"{pair.name}.nii.gz", integer=True)
         scts[name] = sct.array
+    options = EvaluationOptions(mask=pair.mask)
     scores = {
-        name: evaluate(pair.mr.with_array(array), pair.ct, pair.mask, name=name).values for name, array in scts.items()
+        name: evaluate(pair.mr.with_array(array), pair.ct, options, name=name).values for name, array in scts.items()
     }
     write_json(
         work / f"scores_{pair.name}.json",

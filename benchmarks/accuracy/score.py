@@ -25,6 +25,7 @@ from plan import ARMS, Plan
 from creps import Model, Volume, hu, load, read_volume, write_volume
 from creps.demo.baselines import unpaired_baselines
 from creps.evaluation.evaluate import evaluate
+from creps.evaluation.options import EvaluationOptions
 from creps.io.atomic import write_json
 from creps.metrics.image import mean_absolute_error_hu, mean_error_hu
 from creps.metrics.segmentation import bone_dice
@@ -124,7 +125,8 @@ def score_patients(plan: Plan, name: str, synthesizer: Synthesizer) -> dict[str,
         file = plan.work / "sct" / name / f"{case.name}_sct.nii.gz"
         file.parent.mkdir(parents=True, exist_ok=True)
         write_volume(sct, file, integer=True)
-        scored = evaluate(sct, truth(case), mask, name=f"{name} {case.name}", **labels(plan, case))
+        options = EvaluationOptions(mask=mask, **labels(plan, case))
+        scored = evaluate(sct, truth(case), options, name=f"{name} {case.name}")
         patients[case.name] = {
             "values": scored.values,
             "missing": scored.missing,
