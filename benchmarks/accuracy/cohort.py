@@ -1,6 +1,6 @@
 """Write a benchmark cohort of digital phantoms: unpaired training data, pairs for the bound, patients with truth.
 
-    python benchmarks/accuracy/cohort.py WORK/cohort --region head
+    python -m benchmarks.accuracy.cohort WORK/cohort --region head
 
 Any other cohort of the same layout is scored by the same commands (`real_pair.py` turns a real pair into one)::
 

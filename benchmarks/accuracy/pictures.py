@@ -11,8 +11,8 @@ from typing import Any
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
-from plan import ARMS, Plan
 
+from benchmarks.accuracy.plan import ARMS, Plan
 from creps import read_volume
 from creps.figures import BONE_WINDOW_HU, Panel, comparison_figure, mr_window
 from creps.io.atomic import atomic_file

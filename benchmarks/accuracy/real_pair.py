@@ -1,6 +1,6 @@
 """A real MR and CT of one patient, in one frame of reference, as a case that any model can be scored on.
 
-    python benchmarks/accuracy/real_pair.py --data ARCHIVE_OR_FOLDER --work WORK [--register rigid] [--model RUN ...]
+    python -m benchmarks.accuracy.real_pair --data ARCHIVE_OR_FOLDER --work WORK [--register rigid] [--model RUN ...]
 
 DATA is a folder of DICOM (or a .tar.gz of one) with one MR and one CT series. The CT is brought onto the MR's grid, as
 it lies or registered to the MR, and WORK gets, with ``registered-no`` or ``registered-rigid`` in every name::

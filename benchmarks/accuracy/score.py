@@ -1,6 +1,6 @@
 """Score runs, and what needs no network, on patients with truth.
 
-    python benchmarks/accuracy/score.py COHORT WORK
+    python -m benchmarks.accuracy.score COHORT WORK
 
 Every run under WORK/runs becomes WORK/scores/RUN.json: all figures of 'creps evaluate' for each test patient, the main
 figures of the test patients after the steps that all arms have, and a curve over the validation patients. Truth is
@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from options import parser, plan_of
-from plan import ARMS, Plan
 
+from benchmarks.accuracy.options import parser, plan_of
+from benchmarks.accuracy.plan import ARMS, Plan
 from creps import Model, Volume, hu, load, read_volume, write_volume
 from creps.demo.baselines import unpaired_baselines
 from creps.evaluation.evaluate import evaluate

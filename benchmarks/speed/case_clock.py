@@ -2,7 +2,7 @@
 
 ::
 
-    python benchmarks/speed/case_clock.py MODEL MR SCT
+    python -m benchmarks.speed.case_clock MODEL MR SCT
 
 Prints JSON: step → seconds; ``start`` is what is imported before a step runs.
 """
