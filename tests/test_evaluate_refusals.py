@@ -118,7 +118,7 @@ def test_a_shifted_grid_of_the_same_size_is_told_by_how_far(images):
     ct, mask = images["ct"], images["mask"]
     x, y, z = ct.origin_mm
     moved = Volume(mask.array, mask.spacing_mm, (x + 30, y, z + 40), mask.direction)
-    with pytest.raises(InputError, match=r"mm from .*; its corners are up to 50 mm from the sCT's\. Give it on"):
+    with pytest.raises(InputError, match=r"mm from .*; its corners lie up to 50 mm from the sCT's\. Give it on"):
         evaluate(images["sct"], ct, moved)
     with pytest.raises(InputError, match=r"the CT \(.* another grid than the sCT .*up to 50 mm from the sCT's\. Add"):
         evaluate(images["sct"], Volume(ct.array, ct.spacing_mm, moved.origin_mm, ct.direction))
