@@ -72,7 +72,9 @@ def fused_case(run: Path, case: Path) -> dict[str, dict[str, Any]]:
 
     layout, _ = laid_out("mean")
     predictions = list(predict_patches(executor, prepared.array, layout.pieces, batch_size=layout.batch_size))
-    figures = {}
+    if layout.grid is None:
+        raise ValueError("the layout has no grid: its fusion is no mean")
+    figures: dict[str, dict[str, Any]] = {}
     for fusion in FUSIONS:
         if fusion == "single":
             fused = predict(executor, prepared.array, *laid_out(fusion))

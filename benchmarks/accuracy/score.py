@@ -31,6 +31,7 @@ from creps.metrics.image import mean_absolute_error_hu, mean_error_hu
 from creps.metrics.segmentation import bone_dice
 from creps.model import load_plan
 from creps.provenance import provenance
+from creps.volume import Mask
 
 CURVE_POINTS = 5
 """About so many checkpoints of a run are looked at."""
@@ -111,9 +112,14 @@ def score_baselines(plan: Plan) -> None:
     for title, baseline in unpaired_baselines(plan.prepared(source)).items():
         name = f"baseline {title}".replace(" ", "-").replace("(", "").replace(")", "")
         if not score_file(plan, name).is_file():
-            patients = score_patients(plan, name, lambda mr, mask, b=baseline: b(mr, mask.array > 0))
+            patients = score_patients(plan, name, partial(within_mask, baseline))
             write_json(score_file(plan, name), {**provenance(), "arm": title, "run": name, "patients": patients})
             print(name, flush=True)
+
+
+def within_mask(baseline: Callable[[Volume, Mask], Volume], mr: Volume, mask: Volume) -> Volume:
+    """Apply a baseline inside a mask."""
+    return baseline(mr, mask.array > 0)
 
 
 def score_patients(plan: Plan, name: str, synthesizer: Synthesizer) -> dict[str, Any]:
@@ -135,7 +141,7 @@ def score_patients(plan: Plan, name: str, synthesizer: Synthesizer) -> dict[str,
     return patients
 
 
-def labels(plan: Plan, case: Path) -> dict[str, Path]:
+def labels(plan: Plan, case: Path) -> dict[str, Any]:
     """The tissues of a phantom, if the case has them; otherwise HU windows on the CT stand for tissues."""
     given = {"labels": case / "labels.nii.gz", "label_names": plan.cohort / "phantom.json"}
     return given if all(path.is_file() for path in given.values()) else {}
@@ -168,7 +174,7 @@ def curve(plan: Plan, run: Path) -> list[dict[str, float]]:
 def validation_figures(plan: Plan, model: Model) -> dict[str, float]:
     """Mean figures of the validation patients; without those that no patient has."""
     scores = [brief(case, quickly(model, read_volume(case / "mr.nii.gz"))) for case in plan.cases("validation")]
-    known = {name: [one[name] for one in scores if one[name] is not None] for name in scores[0]}
+    known = {name: [value for one in scores if (value := one[name]) is not None] for name in scores[0]}
     return {name: float(np.mean(values)) for name, values in known.items() if values}
 
 

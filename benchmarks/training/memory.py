@@ -17,6 +17,7 @@ import multiprocessing
 import statistics
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import torch
@@ -29,9 +30,9 @@ from creps.training.distribution import start_processes
 from creps.training.memory import estimate_memory
 from creps.training.step import TrainingStep
 
-SMALL = {"sampling.patch_size": [32, 64, 64], "training.batch_size": 4, "creps.slice_step": 4}
+SMALL: dict[str, Any] = {"sampling.patch_size": [32, 64, 64], "training.batch_size": 4, "creps.slice_step": 4}
 
-CONFIGURATIONS = {
+CONFIGURATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "small": ("brain", SMALL),
     "small, 2 parts": ("brain", SMALL | {"training.accumulate": 2}),
     "small, 4 parts": ("brain", SMALL | {"training.accumulate": 4}),
@@ -55,7 +56,7 @@ CONFIGURATIONS = {
 STEPS = 3
 
 
-def measure(name: str, device: str, steps: int, results: multiprocessing.Queue) -> None:
+def measure(name: str, device: str, steps: int, results: multiprocessing.Queue[dict[str, Any]]) -> None:
     preset, changes = CONFIGURATIONS[name]
     chosen = load_settings(
         preset, overrides={"recipe": "paper", "creps.weights": "random", "training.device": device, **changes}
