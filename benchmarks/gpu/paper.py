@@ -21,13 +21,13 @@ from typing import Any
 
 import psutil
 import torch
+from creps.checkpoint import load_tensors
+from creps.data.workers import free_bytes
+
 from benchmarks.gpu.job import Job, PartError
 from benchmarks.gpu.run_training import train_watched
 from benchmarks.gpu.runs import checkpoint_steps, rows_of, write_settings
 from benchmarks.gpu.settings import paper_settings
-
-from creps.checkpoint import load_tensors
-from creps.data.workers import free_bytes
 from creps.settings import Settings
 from creps.training.build import build_style
 from creps.training.memory import estimate_memory

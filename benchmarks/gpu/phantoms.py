@@ -15,11 +15,11 @@ from itertools import groupby
 from pathlib import Path
 
 import numpy as np
-from benchmarks.gpu.job import Job, group_file
-from benchmarks.gpu.settings import arm_settings, paper_settings
-
 from creps.data.cohort import Case, Cohort, Manifest, Modality, Split
 from creps.data.workers import WorkerDied, run_all
+
+from benchmarks.gpu.job import Job, group_file
+from benchmarks.gpu.settings import arm_settings, paper_settings
 from creps.io.atomic import write_json
 from creps.phantom.cohort import REGIONS
 from creps.phantom.patient import Phantom, grow_patient

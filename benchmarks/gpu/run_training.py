@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-
 from creps.data.cohort import load_cohort
+from creps.pipeline.train import train
+
 from creps.errors import CrepsError, RunInterruptedError
 from creps.io.atomic import write_json
-from creps.pipeline.train import train
 from creps.settings import load_settings
 from creps.training.loop import TrainingLoop
 

@@ -7,8 +7,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from creps.checkpoint import checkpoints
-from creps.settings import Settings, to_yaml
 from creps.training.monitor import CURVES
+
+from creps.settings import Settings, to_yaml
 
 __all__ = ["checkpoint_steps", "rows_of", "write_settings"]
 

@@ -10,11 +10,11 @@ import time
 import zipfile
 from typing import Any
 
+from creps.training.monitor import CURVES
+
 from benchmarks.gpu.job import Job, PartError
 from benchmarks.gpu.runs import checkpoint_steps, rows_of, write_settings
 from benchmarks.gpu.settings import ARMS, arm_settings
-
-from creps.training.monitor import CURVES
 
 __all__ = ["train_side_by_side"]
 

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from creps.checkpoint import Plan, build_generator
+from torch import nn
+
 from benchmarks.gpu.job import Job
 from benchmarks.gpu.peak import wall_seconds
 from benchmarks.gpu.phantoms import load_patient
 from benchmarks.gpu.settings import paper_settings
-from torch import nn
-
 from creps.api import Model
-from creps.checkpoint import Plan, build_generator
 from creps.inference.executor import Executor
 from creps.inference.prediction import lay_out, predict
 from creps.preprocessing.preparation import prepare_mr
