@@ -1,4 +1,4 @@
-"""Every case gets a page, and one page leads to all."""
+"""Pages of a cohort's cases, and their overview."""
 
 import re
 from html.parser import HTMLParser

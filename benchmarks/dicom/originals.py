@@ -39,7 +39,7 @@ def write_mr(folder: Path, *, compressed: bool = False) -> None:
         meta = FileMetaDataset()
         meta.TransferSyntaxUID, meta.MediaStorageSOPClassUID = ExplicitVRLittleEndian, MRImageStorage
         meta.MediaStorageSOPInstanceUID = generate_uid()
-        data = FileDataset(None, {}, file_meta=meta, preamble=bytes(128))
+        data = FileDataset("", {}, file_meta=meta, preamble=bytes(128))
         data.SOPClassUID, data.SOPInstanceUID = MRImageStorage, meta.MediaStorageSOPInstanceUID
         data.SeriesInstanceUID, data.StudyInstanceUID, data.FrameOfReferenceUID = series, study, frame
         data.PatientID, data.PatientName, data.PatientBirthDate, data.PatientSex = PATIENT, "Doe^Jane", "19601224", "F"

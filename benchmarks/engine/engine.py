@@ -6,14 +6,13 @@ import. It is no dependency any more: `pip install lightning` to repeat this.
 Runs `STEPS` steps of a small generator and discriminator under each, in turns, `ROUNDS` times, and
 writes medians and ratios to ``results.json`` beside this file::
 
-    python benchmarks/engine/engine.py
+    python -m benchmarks.engine.engine
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import platform
 import statistics
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from benchmarks.common.machine import processor
 from creps.losses.adversarial import real_or_fake
 from creps.networks.discriminator import PatchDiscriminator
 from creps.networks.residual import ResidualGenerator
@@ -116,7 +116,7 @@ def main() -> None:
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     results = {
         **provenance(),
-        "processor": platform.processor() or platform.machine(),
+        "processor": processor(),
         "threads": torch.get_num_threads(),
         "median_milliseconds_per_step": {name: round(1000 * value, 2) for name, value in medians.items()},
         "ratio_to_plain": {name: round(value / medians["plain"], 3) for name, value in medians.items()},

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
+
 from benchmarks.gpu.conductor import RESULTS, Conductor
 from benchmarks.gpu.parts import PARTS
 from benchmarks.gpu.sizes import FULL, REHEARSAL, Sizes, changed
-
 from creps.io.atomic import write_json
 from creps.provenance import provenance
 

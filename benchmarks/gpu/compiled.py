@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+
 from benchmarks.gpu.job import Job
 from benchmarks.gpu.limits import Stepper
 from benchmarks.gpu.peak import wall_seconds

@@ -20,7 +20,6 @@ from typing import Any
 from benchmarks.gpu.job import group_file, result_file
 from benchmarks.gpu.parts import PARTS, PHANTOMS, Part
 from benchmarks.gpu.sizes import Sizes
-
 from creps.io.atomic import write_json
 from creps.provenance import provenance
 

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from benchmarks.gpu.peak import device_seconds
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
+
+from benchmarks.gpu.peak import device_seconds
 
 __all__ = ["Recorder", "alone_seconds", "searching"]
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.gpu.sizes import Sizes, changed
-
 from creps.io.atomic import write_json
 
 __all__ = ["Job", "PartError", "group_file", "open_job", "result_file"]

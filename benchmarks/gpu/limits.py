@@ -9,12 +9,12 @@ from collections import Counter
 from typing import Any
 
 import torch
+from torch.profiler import ProfilerActivity, profile
+
 from benchmarks.gpu.convolutions import Recorder, alone_seconds, searching
 from benchmarks.gpu.job import Job, result_file
 from benchmarks.gpu.peak import wall_seconds
 from benchmarks.gpu.settings import paper_settings
-from torch.profiler import ProfilerActivity, profile
-
 from creps.settings import Settings
 from creps.training.build import build_networks, build_style
 from creps.training.distribution import start_processes

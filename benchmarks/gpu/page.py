@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.gpu.parts import PARTS
-
 from creps.io.atomic import atomic_file, write_json
 
 HERE = Path(__file__).parent

@@ -21,11 +21,11 @@ from typing import Any
 
 import psutil
 import torch
+
 from benchmarks.gpu.job import Job, PartError
 from benchmarks.gpu.run_training import train_watched
 from benchmarks.gpu.runs import checkpoint_steps, rows_of, write_settings
 from benchmarks.gpu.settings import paper_settings
-
 from creps.machine import free_bytes
 from creps.model import load_tensors
 from creps.settings import Settings

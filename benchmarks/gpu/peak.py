@@ -10,6 +10,7 @@ from typing import Any
 
 import psutil
 import torch
+
 from benchmarks.gpu.job import Job
 
 __all__ = ["device_seconds", "measure_peak", "wall_seconds"]

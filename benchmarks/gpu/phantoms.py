@@ -15,9 +15,9 @@ from itertools import groupby
 from pathlib import Path
 
 import numpy as np
+
 from benchmarks.gpu.job import Job, group_file
 from benchmarks.gpu.settings import arm_settings, paper_settings
-
 from creps.cohort.cohort import Case, Cohort, Manifest, Modality, Split
 from creps.io.atomic import write_json
 from creps.parallel import WorkerDied, run_all

@@ -15,7 +15,6 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.gpu.job import Job, PartError, open_job
-
 from creps.errors import CrepsError
 
 Work = Callable[[Job], None]

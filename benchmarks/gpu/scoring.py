@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from benchmarks.gpu.job import Job, PartError
 from benchmarks.gpu.phantoms import TruePatient, load_patient
 from benchmarks.gpu.runs import checkpoint_steps
 from benchmarks.gpu.settings import ARMS
-
 from creps.api import load
 from creps.figures import BONE_WINDOW_HU, Panel, comparison_figure, mr_window
 from creps.metrics.image import mean_absolute_error_hu, mean_error_hu

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks.gpu.sizes import Sizes
-
 from creps.settings import Settings, load_settings
 
 __all__ = ["ARMS", "arm_settings", "paper_settings"]

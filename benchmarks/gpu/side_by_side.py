@@ -13,7 +13,6 @@ from typing import Any
 from benchmarks.gpu.job import Job, PartError
 from benchmarks.gpu.runs import checkpoint_steps, rows_of, write_settings
 from benchmarks.gpu.settings import ARMS, arm_settings
-
 from creps.training.run.monitor import CURVES
 
 __all__ = ["train_side_by_side"]

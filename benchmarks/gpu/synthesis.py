@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
+
 from benchmarks.gpu.job import Job
 from benchmarks.gpu.peak import wall_seconds
 from benchmarks.gpu.phantoms import load_patient
 from benchmarks.gpu.settings import paper_settings
-from torch import nn
-
 from creps.api import Model
 from creps.inference.executor import Executor
 from creps.inference.prediction import lay_out, predict

@@ -2,7 +2,7 @@
 
 ::
 
-    python benchmarks/speed/feed.py [--seconds 4] [--rounds 3]
+    python -m benchmarks.speed.feed [--seconds 4] [--rounds 3]
 
 Run it in an environment with MONAI and TorchIO (``requirements.txt``); without one of them its rows say so.
 Six MR and six CT of 160 x 192 x 192, patches of 24 x 48 x 48, batches of two pairs, two worker processes for everybody,
@@ -31,16 +31,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from timing import save
 from torch.utils.data import DataLoader
 
+from benchmarks.speed.results import save
+from benchmarks.speed.training import shipped
 from creps.cohort.cohort import Case, Cohort, Manifest
 from creps.io.itk import write_volume
 from creps.settings import load_settings
 from creps.training.sampling import PatchPairs, PatchSampler
 from creps.training.simulation import simulator
 from creps.volume import Volume
-from training import shipped
 
 SHAPE, PATCH, BATCH, CASES, WORKERS = (160, 192, 192), (24, 48, 48), 2, 6, 2
 STEPS = 1_000_000

@@ -2,7 +2,7 @@
 
 ::
 
-    python benchmarks/speed/runtimes.py [--width 16] [--patch 32 84 84] [--rounds 5] [--threads 1 2]
+    python -m benchmarks.speed.runtimes [--width 16] [--patch 32 84 84] [--rounds 5] [--threads 1 2]
 
 For the environment of `requirements.txt`. Random weights, random patches, float32 unless it says bf16 (only where the
 CPU has units for it; ``--emulated`` measures it all the same). **Once** is what a runtime takes before its first
@@ -26,9 +26,10 @@ import numpy as np
 import onnxruntime
 import openvino
 import torch
-from models import generator, settings
-from timing import medians, save
 
+from benchmarks.common.timing import medians
+from benchmarks.speed.models import generator, settings
+from benchmarks.speed.results import save
 from creps.inference.executor import Executor
 from creps.machine import resolve_precision
 from creps.model import Model, Plan

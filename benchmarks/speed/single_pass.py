@@ -2,10 +2,10 @@ r"""Is the exact single pass as accurate as the median of overlapping patches? A
 
 ::
 
-    python benchmarks/accuracy/cohort.py W/head --region head --seed 4
-    python benchmarks/accuracy/train.py W/head W/work --arms anatomy --seeds 0 1 --steps 500
-    python benchmarks/speed/single_pass.py W/head/test demo=src/creps/demo/model --rounds 3 --bf16 8
-    python benchmarks/speed/single_pass.py W/head/test --prepared W/work/prepared/unpaired \
+    python -m benchmarks.accuracy.cohort W/head --region head --seed 4
+    python -m benchmarks.accuracy.train W/head W/work --arms anatomy --seeds 0 1 --steps 500
+    python -m benchmarks.speed.single_pass W/head/test demo=src/creps/demo/model --rounds 3 --bf16 8
+    python -m benchmarks.speed.single_pass W/head/test --prepared W/work/prepared/unpaired \
         zeros=W/work/runs/anatomy-seed0,W/work/runs/anatomy-seed1
 
 A single pass shows the network what no training patch did: tissue where every patch has padding within its sight.
@@ -27,9 +27,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from single_pass_ways import REFERENCE, SINGLE, Prediction, Predictor, Subject, bf16, in_hu, recounted, subject, ways
-from timing import HERE, medians, save
 
+from benchmarks.common.timing import medians
+from benchmarks.speed.results import HERE, save
+from benchmarks.speed.single_pass_ways import (
+    REFERENCE,
+    SINGLE,
+    Prediction,
+    Predictor,
+    Subject,
+    bf16,
+    in_hu,
+    recounted,
+    subject,
+    ways,
+)
 from creps import load
 from creps.api import Model
 from creps.inference.executor import Executor

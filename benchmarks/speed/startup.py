@@ -2,7 +2,7 @@
 
 ::
 
-    python benchmarks/speed/startup.py [--rounds 9]
+    python -m benchmarks.speed.startup [--rounds 9]
 
 Every command is a new process, all of them in turn in every round. **Help** of a verb is what the shell waits for;
 **ready** is everything that the verb imports before its work begins. Writes ``results/startup.json``.
@@ -16,7 +16,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from timing import medians, save
+from benchmarks.common.timing import medians
+from benchmarks.speed.results import save
 
 VERBS = {
     "demo": "creps.demo.run",

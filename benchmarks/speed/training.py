@@ -2,7 +2,7 @@
 
 ::
 
-    python benchmarks/speed/training.py [--patch 24 168 168] [--rounds 3] [--float32]
+    python -m benchmarks.speed.training [--patch 24 168 168] [--rounds 3] [--float32]
 
 Paper recipe, one patch of the brain preset's slices (24 of its 66 by default; the shares hardly depend on how many),
 ConvNeXt-Tiny with random weights, random patches, no data loading. Writes ``results/training.json``, or with
@@ -28,9 +28,11 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from plain_step import Measures, Reference, autocast, settings
-from timing import Peak, save, timed
 
+from benchmarks.common.memory import Peak
+from benchmarks.common.timing import timed
+from benchmarks.speed.plain_step import Measures, Reference, autocast, settings
+from benchmarks.speed.results import save
 from creps.losses import creps as creps_loss
 from creps.machine import resolve_precision
 from creps.settings import Settings

@@ -13,9 +13,9 @@ from creps.errors import InputError
 from creps.settings import Settings
 
 if TYPE_CHECKING:
-    from creps.evaluation.alignment import Register
     from creps.evaluation.batch import CohortEvaluation
     from creps.evaluation.evaluate import Evaluation
+    from creps.evaluation.options import Register
 
 __all__ = ["evaluate", "prepare", "train"]
 
@@ -135,9 +135,10 @@ def evaluate(
     mask: Image | None = None,
     labels: Image | None = None,
     label_names: Mapping[int, str] | Path | str | None = None,
-    truth: str = "ct",
+    truth: str | None = None,
     resample: bool = False,
     register: Register | None = None,
+    against: Path | str | None = None,
     progress: Progress | None = None,
 ) -> Evaluation | CohortEvaluation:
     """Score a synthetic CT, or a folder of them, against the true CT.
@@ -148,9 +149,10 @@ def evaluate(
         mask: Region to score, on the grid of either (one case); default: the body found in the true CT.
         labels: Class number of every voxel (one case), or the name of the label volumes in a folder of cases.
         label_names: Name of every class number, or the JSON file with them; needed with `labels`.
-        truth: In a folder of cases: name of the true CTs.
+        truth: Name of the true CTs in a folder of cases; default: ``ct``.
         resample: Bring the CT onto the sCT's grid.
         register: ``rigid`` or ``rigid-centres``: register the CT to the sCT first, which hides position errors.
+        against: Folder of another model's sCTs of the same cases, or the JSON of its evaluation, to compare with.
         progress: Called with (cases done, cases in all, case), for folders.
 
     Returns:
@@ -158,25 +160,24 @@ def evaluate(
 
     Raises:
         InputError: an image cannot be read or is not in HU, grids differ, or no case could be scored.
-        SettingsError: an unknown value of `register`.
+        SettingsError: options that contradict each other, or that only folders or only single cases have.
 
     Examples:
         >>> evaluation = creps.evaluate("sct.nii.gz", "ct.nii.gz")
         >>> evaluation.values["mae_hu"] > 0
         True
     """
-    from creps.evaluation.batch import evaluate_cases
+    from creps.evaluation.batch import evaluate_folder
     from creps.evaluation.evaluate import evaluate as run
-    from creps.evaluation.matching import match
+    from creps.evaluation.options import EvaluationOptions
 
-    if not (is_folder_of_cases(sct) and is_folder_of_cases(ct)):
-        return run(sct, ct, mask, labels=labels, label_names=label_names, resample=resample, register=register)
-    if mask is not None:
-        raise InputError("A mask belongs to one case, but a folder is given.", "Put CASE/mask.* beside the CTs.")
-    if labels is not None and not isinstance(labels, str):
-        raise InputError("In a folder of cases, labels are the name of a file.", "Give it as text, such as labels.")
-    matches = match(Path(str(sct)), Path(str(ct)), truth=truth, labels=labels)
-    return evaluate_cases(matches, label_names=label_names, resample=resample, register=register, progress=progress)
+    options = EvaluationOptions(mask, labels, label_names, resample, register, truth)
+    if is_folder_of_cases(sct) and is_folder_of_cases(ct):
+        return evaluate_folder(str(sct), str(ct), options, against=against, progress=progress)
+    if against is not None:
+        raise InputError("Two models are compared on a folder of cases, but one sCT is given.", "Give folders.")
+    options.check_pair()
+    return run(sct, ct, options)
 
 
 def _preparation_of(model: Path | str) -> Settings:

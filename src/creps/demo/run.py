@@ -20,6 +20,7 @@ from creps.errors import OutputExistsError
 from creps.figures import BONE_WINDOW_HU, Panel, comparison_figure, mr_window
 from creps.io.atomic import atomic_file, write_json
 from creps.io.itk import read_volume, write_volume
+from creps.io.picture import write_picture
 from creps.metrics.image import mean_absolute_error_hu, mean_error_hu
 from creps.metrics.segmentation import bone_dice
 from creps.phantom import write_cohort
@@ -189,5 +190,5 @@ def _draw(folder: Path, patients: list[Patient], scts: dict[str, list[Array]]) -
         panels.append(Panel(patient.ct, "true CT (never seen)", BONE_WINDOW_HU))
         rows.append(panels)
     path = folder / "demo.png"
-    comparison_figure(path, rows, "Held-out digital phantoms, trained without pairs")
+    write_picture(comparison_figure(rows, "Held-out digital phantoms, trained without pairs"), path)
     return path

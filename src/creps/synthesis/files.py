@@ -22,6 +22,7 @@ from creps.io.dicom.write.identity import SourceSeries
 from creps.io.dicom.write.structures import write_structures
 from creps.io.image import ImageSource
 from creps.io.itk import SUFFIXES, suffix, write_volume
+from creps.io.picture import write_picture
 from creps.model import Model
 from creps.preprocessing.target_grid import bring_onto
 from creps.provenance import sha256_file
@@ -140,7 +141,7 @@ def _write_volume(target: Path, result: Synthesis, record: dict[str, Any]) -> No
         sct, json_file, picture, *_ = beside(temporary)
         write_volume(result.sct, sct, integer=True)
         write_json(json_file, record)
-        synthesis_figure(picture, result.mr, result.sct, f"{target.name}, {record['model']['region']}")
+        write_picture(synthesis_figure(result.mr, result.sct, f"{target.name}, {record['model']['region']}"), picture)
 
 
 def _write_series(
@@ -165,7 +166,8 @@ def _write_series(
                 log.warning("%s: the sCT has no %s, so the structure set has none.", target, name.lower())
         write_json(folder / record_file, {**record, "series_instance_uid": written.series_uid})
         mr = result.mr if result.mr.same_grid_as(result.sct) else bring_onto(result.mr, result.sct, 0.0)
-        synthesis_figure(folder / picture, mr, result.sct, f"Synthetic CT, {record['model']['region']}")
+        figure = synthesis_figure(mr, result.sct, f"Synthetic CT, {record['model']['region']}")
+        write_picture(figure, folder / picture)
 
 
 def _derivation(record: dict[str, Any], result: Synthesis, options: SynthesisOptions) -> Derivation:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from creps.io.atomic import atomic_file
+from creps.io.picture import write_picture
 from creps.training.report import TERM_NAMES
 from creps.training.run.tensorboard import TensorBoard
 
@@ -42,7 +43,7 @@ class Monitor:
         start: Steps done before.
         steps: Steps of the whole run.
         loggers: Get the same values and pictures.
-        draw_curves: Draws the curves' file (first argument) into a picture file (second argument).
+        draw_curves: Draws the curves' file as a picture (rows, columns, 3).
 
     Attributes:
         history: The rows of the curves, including those before a resumed run's start.
@@ -54,7 +55,7 @@ class Monitor:
         start: int,
         steps: int,
         loggers: Sequence[TensorBoard] = (),
-        draw_curves: Callable[[Path, Path], None] | None = None,
+        draw_curves: Callable[[Path], npt.NDArray[np.uint8]] | None = None,
     ) -> None:
         self.folder, self.steps = folder, steps
         self.columns = [
@@ -96,14 +97,11 @@ class Monitor:
         writer.writerow({"step": step} | {name: f"{value:.8g}" for name, value in row.items()})
         self.curves.flush()
         if self.draw_curves is not None and (validation or step == self.steps):
-            self.draw_curves(self.folder / CURVES, self.folder / "curves.png")
+            write_picture(self.draw_curves(self.folder / CURVES), self.folder / "curves.png")
 
     def picture(self, step: int, image: npt.NDArray[np.uint8]) -> None:
         """Write an (H, W, 3) picture as PNG, and pass it to the loggers."""
-        import matplotlib.image
-
-        with atomic_file(self.folder / "pictures" / f"step_{step:08d}.png") as path:
-            matplotlib.image.imsave(path, image)
+        write_picture(image, self.folder / "pictures" / f"step_{step:08d}.png")
         for logger in self.loggers:
             logger.picture(image, step)
 
