@@ -9,7 +9,7 @@ import pytest
 
 from creps.model import load_tensors
 from creps.settings import load_settings, to_yaml
-from tests.conftest import TINY
+from tests.conftest import TINY_PAPER
 
 RECIPE = {
     "training.batch_size": 4, "training.steps": 3, "adversarial.gradient_penalty": 0.5, "training.ema_decay": 0.5,
@@ -25,7 +25,7 @@ TOLERANCE = 1e-4
 
 
 def run_training(cohort, folder, tmp_path, *options, **changes):
-    (tmp_path / "s.yaml").write_text(to_yaml(load_settings(overrides=TINY | RECIPE | changes)))
+    (tmp_path / "s.yaml").write_text(to_yaml(load_settings(overrides=TINY_PAPER | RECIPE | changes)))
     command = [sys.executable, "-m", "creps", "train", str(cohort.folder), "-o", str(folder)]
     return subprocess.run(
         [*command, "-s", str(tmp_path / "s.yaml"), *options],
@@ -114,7 +114,7 @@ def test_what_ends_one_process_is_said_and_ends_the_others(cohort, tmp_path):
         "from creps.cli import main\n"
         "main()\n"
     )
-    chosen = load_settings(overrides=TINY | RECIPE | {"training.devices": 2})
+    chosen = load_settings(overrides=TINY_PAPER | RECIPE | {"training.devices": 2})
     (tmp_path / "s.yaml").write_text(to_yaml(chosen))
     done = subprocess.run(
         [sys.executable, script, "train", cohort.folder, "-o", tmp_path / "run", "-s", tmp_path / "s.yaml"],

@@ -17,13 +17,13 @@ from creps.training.build import build_networks
 from creps.training.distribution import start_processes
 from creps.training.passes import Fakes, Part, Passes
 from creps.training.terms import contrast, draw_places, generator_terms
-from tests.conftest import TINY
+from tests.conftest import TINY_PAPER
 
 SIZE = (2, 1, 24, 24, 24)
 
 
 def passes_of(**changes):
-    chosen = load_settings(overrides=TINY | changes)
+    chosen = load_settings(overrides=TINY_PAPER | changes)
     fabric = start_processes(chosen.training)
     return Passes(fabric, build_networks(fabric, chosen, None), chosen)
 

@@ -36,7 +36,7 @@ import mlflow
 client = mlflow.MlflowClient("sqlite:///{tmp_path / "run" / "mlflow.db"}")
 runs = client.search_runs([client.get_experiment_by_name("creps").experiment_id])
 assert len(runs) == 1, runs
-steps = [m.step for m in client.get_metric_history(runs[0].info.run_id, "loss/style")]
+steps = [m.step for m in client.get_metric_history(runs[0].info.run_id, "loss/adversarial")]
 assert steps == [1, 2, 3], steps
 assert runs[0].data.params["training.batch_size"] == "2"
 assert runs[0].data.metrics["validation/validation_score"] > 0
@@ -51,7 +51,7 @@ def test_wandb_writes_offline_and_tells_nothing_of_the_machine(cohort, tmp_path)
     train_with("wandb", cohort, tmp_path, 2)
     (written,) = (tmp_path / "run" / "wandb").glob("offline-run-*/*.wandb")
     content = written.read_bytes()
-    assert b"loss/style" in content
+    assert b"loss/adversarial" in content
     assert str(Path.home()).encode() not in content
     assert os.uname().nodename.encode() not in content
 
