@@ -40,7 +40,7 @@ SYSTEM_ONLY = {
 
 
 def test_no_module_imports_what_windows_lacks():
-    """Every module is imported by a Python in which ours, unlike the libraries, cannot find them; functions are read."""
+    """Every module is imported by a Python in which ours cannot find them; what functions import is read."""
     code = f"""
 import builtins, importlib, pkgutil
 imports = builtins.__import__

@@ -226,15 +226,12 @@ def _expressions(statement: ast.stmt) -> Iterator[ast.AST]:
         node = waiting.pop()
         yield node
         for field, value in ast.iter_fields(node):
-            if field in ("annotation", "returns", "decorator_list", "type_params"):
-                continue
-            for child in value if isinstance(value, list) else [value]:
-                if (
-                    isinstance(child, ast.AST)
-                    and not isinstance(child, ast.stmt | ast.JoinedStr)
-                    and not _speaks(child)
-                ):
-                    waiting.append(child)
+            if field not in ("annotation", "returns", "decorator_list", "type_params"):
+                waiting += [child for child in (value if isinstance(value, list) else [value]) if _computes(child)]
+
+
+def _computes(node: object) -> bool:
+    return isinstance(node, ast.AST) and not isinstance(node, ast.stmt | ast.JoinedStr) and not _speaks(node)
 
 
 def _speaks(node: ast.AST) -> bool:
