@@ -10,6 +10,8 @@ import pytest
 from creps.io.itk import write_volume
 from tests.conftest import ball_head
 
+pytestmark = pytest.mark.slow
+
 BENCHMARK = Path(__file__).resolve().parents[1] / "benchmarks" / "accuracy"
 
 TINY_SIZE = {

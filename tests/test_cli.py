@@ -189,6 +189,7 @@ def test_an_unknown_option_names_the_nearest(capsys):
     assert "--training.batch_size" in capsys.readouterr().err
 
 
+@pytest.mark.process
 def test_python_dash_m():
     done = subprocess.run([sys.executable, "-m", "creps", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("creps, version 0.")

@@ -20,7 +20,7 @@ from creps.io.image import read_image
 from tests.dicom_cases import mr_series, synthesized
 
 ORTHANC = shutil.which("Orthanc")
-pytestmark = pytest.mark.needs("Orthanc")
+pytestmark = [pytest.mark.needs("Orthanc"), pytest.mark.process]
 
 
 def free_port():

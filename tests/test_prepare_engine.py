@@ -227,6 +227,7 @@ def test_one_process_at_a_time(folders, tmp_path):
     prepare(*folders, tmp_path / "c", settings())
 
 
+@pytest.mark.process
 def test_ctrl_c_stops_the_workers_and_keeps_what_is_done(tmp_path):
     for i in range(30):
         write_volume(ball_head(i)[0], tmp_path / "mr" / f"m{i}.nii.gz")

@@ -11,6 +11,8 @@ from creps.model import load_tensors
 from creps.settings import load_settings, to_yaml
 from tests.conftest import TINY_PAPER
 
+pytestmark = [pytest.mark.process, pytest.mark.slow]
+
 RECIPE = {
     "training.batch_size": 4, "training.steps": 3, "adversarial.gradient_penalty": 0.5, "training.ema_decay": 0.5,
     "creps.balance_steps": 2, "training.validate_every": 2, "generator.width": 4,

@@ -39,6 +39,7 @@ SYSTEM_ONLY = {
 """Module → what it has on Unix alone."""
 
 
+@pytest.mark.process
 def test_no_module_imports_what_windows_lacks():
     """Every module is imported by a Python in which ours cannot find them; what functions import is read."""
     code = f"""

@@ -99,6 +99,7 @@ def test_a_signal_in_the_last_step_ends_the_run_as_ever(cohort, tmp_path, monkey
     assert record(tmp_path / "run")["status"] == "finished"
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_preempted_command_saves_within_its_grace(cohort, tmp_path, workers):
     """As SLURM does it: SIGTERM to the whole group, workers included; exit code 143, no traceback."""

@@ -13,6 +13,8 @@ from creps.training.run import trackers
 from creps.training.run.train import train
 from tests.conftest import TINY
 
+pytestmark = [pytest.mark.process, pytest.mark.slow]
+
 
 def train_with(logger, cohort, tmp_path, steps, *options):
     chosen = load_settings(
