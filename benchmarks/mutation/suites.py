@@ -31,11 +31,19 @@ COVERAGE = """[run]
 source = creps
 parallel = true
 concurrency = multiprocessing, thread
-patch = subprocess
-context = ${PYTEST_CURRENT_TEST-}
-data_file = ${CREPS_COVERAGE}
+data_file = {data}
 """
-"""Processes that a test starts note its name, which pytest hands on in the environment."""
+OF_PROCESSES = (
+    COVERAGE
+    + """context = ${{PYTEST_CURRENT_TEST-}}
+"""
+)
+PLUGIN = """import os
+
+def pytest_runtest_setup(item):
+    os.environ["COVERAGE_PROCESS_START"] = {file!r}
+"""
+"""Python processes that a test starts measure too, under its name, which pytest hands on in the environment."""
 
 
 @dataclass(frozen=True)
@@ -89,19 +97,20 @@ class Suite:
         """
         data, report = self.work / "coverage", self.work / "report.xml"
         if not report.exists():
-            (self.work / "coveragerc").write_text(COVERAGE)
-            command = [
-                "-n",
-                str(processes),
-                "--dist",
-                "worksteal",
-                f"--junitxml={report}",
-                "--cov",
-                "--cov-context=test",
-            ]
-            command += [f"--cov-config={self.work / 'coveragerc'}", "--cov-report="]
-            _, said = self._pytest([*command, *tests], None, CREPS_COVERAGE=str(data))
-            (self.work / "log.txt").write_text(said)
+            inner = self.work / "processes.ini"
+            inner.write_text(OF_PROCESSES.format(data=data))
+            (self.work / "coverage.ini").write_text(COVERAGE.format(data=data))
+            (self.work / "coverage_of_processes.py").write_text(PLUGIN.format(file=str(inner)))
+            command = ["-p", "coverage_of_processes", f"--junitxml={report}", "--cov", "--cov-context=test"]
+            command += [f"--cov-config={self.work / 'coverage.ini'}", "--cov-report="]
+            command += ["-n", str(processes), "--dist", "worksteal"] if processes > 1 else []
+            before = os.times()
+            _, said = self._pytest([*command, *tests], None)
+            after = os.times()
+            cpu = after.children_user + after.children_system - before.children_user - before.children_system
+            (self.work / "log.txt").write_text(f"{said}\nCPU seconds: {cpu:.0f}\n")
+            combine = ["-m", "coverage", "combine", "--append", f"--rcfile={self.work / 'coverage.ini'}"]
+            subprocess.run([sys.executable, *combine], cwd=self.work, check=False, capture_output=True)
         self._read_report(report)
         self._read_coverage(data)
 
@@ -173,11 +182,11 @@ class Suite:
             return Outcome("survived", "", len(chosen), len(reaching))
         return Outcome("killed", _first_failure(said) if code is not None else "time", len(chosen), len(reaching))
 
-    def _pytest(self, arguments: list[str], timeout: float | None, **environment: str) -> tuple[int | None, str]:
+    def _pytest(self, arguments: list[str], timeout: float | None) -> tuple[int | None, str]:
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--hypothesis-seed=0", *arguments]
         environment = {
-            **os.environ, "PYTHONPATH": str(self.package.parent), "OMP_NUM_THREADS": "1",
-            "PYTHONDONTWRITEBYTECODE": "1", **environment,
+            **os.environ, "PYTHONPATH": f"{self.package.parent}{os.pathsep}{self.work}", "OMP_NUM_THREADS": "1",
+            "PYTHONDONTWRITEBYTECODE": "1",
         }  # fmt: skip
         with subprocess.Popen(
             command, cwd=self.project, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
