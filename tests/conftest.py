@@ -134,7 +134,7 @@ def head_folders() -> tuple[Path, Path]:
 @pytest.fixture(scope="session")
 def cohort(head_folders: tuple[Path, Path]) -> Cohort:
     """Those seven people, prepared."""
-    folder = once.folder_made_once("cohort", lambda folder: prepare(*head_folders, folder / "c", tiny()))
+    folder = once.folder_made_once("cohort", lambda folder: prepare(head_folders, folder / "c", settings=tiny()))
     return load_cohort(folder / "c")
 
 

@@ -109,7 +109,7 @@ def test_what_ends_one_process_is_said_and_ends_the_others(cohort, tmp_path):
         "from creps.training.step import TrainingStep\n"
         "original = TrainingStep.__call__\n"
         "def step(self, *arguments):\n"
-        "    if self.fabric.global_rank == 1:\n"
+        "    if self.processes.rank == 1:\n"
         '        raise RuntimeError("DefaultCPUAllocator: can\'t allocate memory")\n'
         "    return original(self, *arguments)\n"
         "TrainingStep.__call__ = step\n"

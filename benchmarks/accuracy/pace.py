@@ -23,8 +23,8 @@ from torch.utils.data import default_collate
 from creps.io.atomic import write_json
 from creps.provenance import provenance
 from creps.training.build import build_networks, build_style
-from creps.training.distribution import start_processes
-from creps.training.sampling import UnpairedPatches, UnpairedSampler
+from creps.training.processes import start_processes
+from creps.training.sampling import PatchPairs, PatchSampler
 from creps.training.simulation import simulator
 from creps.training.step import TrainingStep
 
@@ -60,15 +60,15 @@ def main() -> None:
 def stepper(plan: Plan, arm: str) -> Callable[[int], None]:
     """Takes a number of steps of an arm, reading included."""
     settings, cohort = plan.settings(arm), plan.prepared(arm)
-    fabric = start_processes(settings.training)
+    processes = start_processes(settings.training)
     style = build_style(settings)
-    networks = build_networks(fabric, settings, style)
-    step = TrainingStep(fabric, networks, style, settings)
+    networks = build_networks(processes, settings, style)
+    step = TrainingStep(processes, networks, style, settings)
     size = settings.training.batch_size
-    sampler = UnpairedSampler(
+    sampler = PatchSampler(
         cohort.cases("mr", "train"), cohort.cases("ct", "train"), settings.sampling, settings.training.seed, size
     )
-    patches = UnpairedPatches(cohort, sampler, 1_000_000, simulator(settings))
+    patches = PatchPairs(cohort, sampler, 1_000_000, simulator(settings))
     done = 0
 
     def take_steps(count: int) -> None:

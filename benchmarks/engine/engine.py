@@ -1,5 +1,8 @@
 """Which engine: a plain loop, Lightning Fabric or the Lightning Trainer, around the same two updates.
 
+creps uses the plain loop, with torch.distributed for several processes: Lightning was not faster and takes seconds to
+import. It is no dependency any more: `pip install lightning` to repeat this.
+
 Runs `STEPS` steps of a small generator and discriminator under each, in turns, `ROUNDS` times, and
 writes medians and ratios to ``results.json`` beside this file::
 
@@ -23,7 +26,7 @@ from torch import nn
 
 from creps.losses.adversarial import real_or_fake
 from creps.networks.discriminator import PatchDiscriminator
-from creps.networks.generator import Generator
+from creps.networks.residual import ResidualGenerator
 from creps.provenance import provenance
 
 STEPS, ROUNDS, SIZE = 30, 5, 24
@@ -31,7 +34,7 @@ STEPS, ROUNDS, SIZE = 30, 5, 24
 
 def networks():
     torch.manual_seed(0)
-    generator, discriminator = Generator(4, 1), PatchDiscriminator((4, 4, 4, 4))
+    generator, discriminator = ResidualGenerator(4, 1), PatchDiscriminator((4, 4, 4, 4))
     return (
         generator,
         discriminator,

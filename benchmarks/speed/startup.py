@@ -31,7 +31,7 @@ VERBS = {
 """Verb → what it imports when it runs."""
 BARS = {"creps --help": 0.4, "import creps": 0.15}
 """Seconds."""
-HEAVY = ("torch", "torchvision", "lightning", "numpy", "scipy", "skimage", "SimpleITK", "pydantic", "pydicom")
+HEAVY = ("torch", "torchvision", "tensorboard", "numpy", "scipy", "skimage", "SimpleITK", "pydantic", "pydicom")
 
 
 def commands() -> dict[str, list[str]]:

@@ -25,8 +25,8 @@ import torch
 from creps.provenance import provenance
 from creps.settings import load_settings
 from creps.training.build import build_networks, build_style
-from creps.training.distribution import start_processes
 from creps.training.memory import estimate_memory
+from creps.training.processes import start_processes
 from creps.training.step import TrainingStep
 
 SMALL = {"sampling.patch_size": [32, 64, 64], "training.batch_size": 4, "creps.slice_step": 4}
@@ -60,22 +60,22 @@ def measure(name: str, device: str, steps: int, results: multiprocessing.Queue) 
     chosen = load_settings(
         preset, overrides={"recipe": "paper", "creps.weights": "random", "training.device": device, **changes}
     )
-    style, fabric = build_style(chosen), start_processes(chosen.training)
+    style, processes = build_style(chosen), start_processes(chosen.training)
     started = time.perf_counter()
     estimate = estimate_memory(chosen, style)
     estimating = time.perf_counter() - started
     gc.collect()
-    with Peak(fabric.device) as peak:
-        networks = build_networks(fabric, chosen, style)
-        step = TrainingStep(fabric, networks, style.to(fabric.device) if style else None, chosen)
+    with Peak(processes.device) as peak:
+        networks = build_networks(processes, chosen, style)
+        step = TrainingStep(processes, networks, style.to(processes.device) if style else None, chosen)
         shape = (chosen.training.batch_size, 1, *chosen.sampling.patch_size)
-        mr, ct = (torch.rand(shape, device=fabric.device) for _ in range(2))
+        mr, ct = (torch.rand(shape, device=processes.device) for _ in range(2))
         mr, ct = (patches.contiguous(memory_format=torch.channels_last_3d) for patches in (mr, ct))
         seconds = []
         for _ in range(steps):
             started = time.perf_counter()
             step(mr, ct, 1, mr)
-            if fabric.device.type == "cuda":
+            if processes.device.type == "cuda":
                 torch.cuda.synchronize()
             seconds.append(time.perf_counter() - started)
     results.put(

@@ -12,7 +12,7 @@ __all__ = ["NOTICE", "installed_version", "provenance", "sha256_file"]
 
 NOTICE = "Synthetic CT for research. Not for diagnosis. Not a medical device."
 
-PACKAGES = ("creps", "torch", "torchvision", "lightning", "numpy", "scipy", "scikit-image", "SimpleITK")
+PACKAGES = ("creps", "torch", "torchvision", "numpy", "scipy", "scikit-image", "SimpleITK")
 
 
 def provenance() -> dict[str, Any]:

@@ -45,8 +45,6 @@ def style_distance(
     sct: Sequence[torch.Tensor],
     ct: Sequence[torch.Tensor],
     *,
-    reduction: Literal["mean", "sum"] = "mean",
-    batch: int = 1,
     gram: Literal["slice", "batch"] = "slice",
 ) -> torch.Tensor:
     """L1 distance of Gram matrices (eq. 3), summed over entries and layers.
@@ -54,8 +52,6 @@ def style_distance(
     Args:
         sct: Gram matrices (N, C, C) of each layer; N slices, those of one patch in a row.
         ct: The same of the CT slices that face them.
-        reduction: ``mean`` over all slices, or ``sum`` over the batch of the mean over a patch's slices.
-        batch: Patches in the whole batch, which `sum` multiplies by.
         gram: ``slice`` compares slice with slice, ``batch`` the averages over all slices.
 
     Returns:
@@ -65,7 +61,7 @@ def style_distance(
     for ours, theirs in zip(sct, ct, strict=True):
         a, b = (ours.mean(dim=0, keepdim=True), theirs.mean(dim=0, keepdim=True)) if gram == "batch" else (ours, theirs)
         total = total + (a - b).abs().sum(dim=(1, 2)).mean()
-    return total * batch if reduction == "sum" else total
+    return total
 
 
 class CrepsLoss(nn.Module):
@@ -78,9 +74,7 @@ class CrepsLoss(nn.Module):
     Args:
         backbone: The frozen feature network.
         slice_step: Use every n-th slice.
-        reduction: See `style_distance`.
         gram: See `style_distance`; averages over the batch take all slices in one call.
-        batch_size: Patches in the whole batch of a step, of which a call may see a part; default: those seen.
         content: Whether the content term is wanted; without, it is 0.
     """
 
@@ -88,17 +82,13 @@ class CrepsLoss(nn.Module):
         self,
         backbone: Backbone,
         slice_step: int = 1,
-        reduction: Literal["mean", "sum"] = "mean",
         gram: Literal["slice", "batch"] = "slice",
-        batch_size: int | None = None,
         *,
         content: bool = True,
     ) -> None:
         super().__init__()
-        self.batch_size = batch_size
         self.backbone = backbone
         self.slice_step = slice_step
-        self.reduction = reduction
         self.gram = gram
         self.content = content
 
@@ -112,11 +102,8 @@ class CrepsLoss(nn.Module):
         Returns:
             Two scalars: style (eq. 3) and content (mean L1 of the features, Fig. 1).
         """
-        ours, theirs, batch = self._slices(sct), self._slices(ct), self.batch_size or len(sct)
-        if self.gram == "batch":
-            terms = self._compare(ours, theirs, batch)
-        else:
-            terms = self._compare_in_turn(ours, theirs, batch)
+        ours, theirs = self._slices(sct), self._slices(ct)
+        terms = self._compare(ours, theirs) if self.gram == "batch" else self._compare_in_turn(ours, theirs)
         return terms[0], terms[1] if self.content else torch.zeros_like(terms[0])
 
     def slices_at_once(self, height: int, width: int, device: torch.device) -> int | None:
@@ -127,7 +114,7 @@ class CrepsLoss(nn.Module):
         pixels = height * width if side is None else side**2
         return max(1, (CPU_PIXELS if device.type == "cpu" else GPU_PIXELS) // pixels)
 
-    def _compare_in_turn(self, ours: torch.Tensor, theirs: torch.Tensor, batch: int) -> list[torch.Tensor]:
+    def _compare_in_turn(self, ours: torch.Tensor, theirs: torch.Tensor) -> list[torch.Tensor]:
         """The terms of all slices, computed some slices at a time, each with its gradient."""
         learns = torch.is_grad_enabled() and ours.requires_grad
         count, _, height, width = ours.shape
@@ -136,7 +123,7 @@ class CrepsLoss(nn.Module):
         for some, facing in zip(ours.detach().tensor_split(calls), theirs.tensor_split(calls), strict=True):
             with torch.set_grad_enabled(learns):
                 image = some.detach().requires_grad_(learns)
-                terms = [len(some) / count * term for term in self._compare(image, facing, batch)]
+                terms = [len(some) / count * term for term in self._compare(image, facing)]
             found.append([(term.detach(), _gradient(term, image, terms) if learns else image) for term in terms])
         values = [torch.stack([value for value, _ in term]).sum() for term in zip(*found, strict=True)]
         if not learns:
@@ -144,14 +131,14 @@ class CrepsLoss(nn.Module):
         gradients = [torch.cat([gradient for _, gradient in term]) for term in zip(*found, strict=True)]
         return [_Known.apply(ours, *known) for known in zip(values, gradients, strict=True)]
 
-    def _compare(self, ours: torch.Tensor, theirs: torch.Tensor, batch: int) -> list[torch.Tensor]:
+    def _compare(self, ours: torch.Tensor, theirs: torch.Tensor) -> list[torch.Tensor]:
         """Style and, if it is wanted, content of slices (N, 1, H, W)."""
         with torch.no_grad():
             target = self.backbone(theirs)
             facing = [gram_matrix(f) for f in target]
         features = self.backbone(ours)
         grams = [gram_matrix(f) for f in features]
-        terms = [style_distance(grams, facing, reduction=self.reduction, batch=batch, gram=self.gram)]
+        terms = [style_distance(grams, facing, gram=self.gram)]
         if self.content:
             distances = [(a.float() - b.float()).abs().mean() for a, b in zip(features, target, strict=True)]
             terms.append(torch.stack(distances).sum())
