@@ -1,6 +1,11 @@
 # Two commands for a machine with Python (3.11-3.13), git and make:
 #   make demo   environment, install, train and synthesize the embedded phantoms
 #   make test   environment, install, every check that CI runs
+# More for developers:
+#   make lint      ruff, mypy, the import contract and the layout alone
+#   make fast      tests without those that take long
+#   make coverage  all tests, with the share of lines and branches that they reach, and its floor
+#   make spawn     all tests with processes started as on Windows and macOS
 # What they run, for machines without make, is in README.md.
 
 PYTHON ?= python3
@@ -8,20 +13,32 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 DEMO   ?= demo
 
-.PHONY: demo test lint clean
+# A process for each core: most tests use one core, and torch's own threads would only get into each other's way.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+
+.PHONY: demo test lint fast coverage spawn clean
 
 demo: $(VENV)/installed
 	$(BIN)/creps demo -o $(DEMO)
 
-# A process for each core: most tests use one core, and torch's own threads would only get into each other's way.
 test: $(VENV)/installed-dev lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+	$(PYTEST)
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python .ci/layout.py src/creps
+
+fast: $(VENV)/installed-dev
+	$(PYTEST) -m 'not slow and not process'
+
+coverage: $(VENV)/installed-dev
+	$(PYTEST) --cov --cov-report=term:skip-covered --cov-report=html:build/coverage
+
+spawn: $(VENV)/installed-dev
+	CREPS_START_METHOD=spawn $(PYTEST)
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -34,4 +51,4 @@ $(VENV)/installed-dev: pyproject.toml
 	touch $@ $(VENV)/installed
 
 clean:
-	rm -rf $(VENV) $(DEMO) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(DEMO) build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import multiprocessing
+import os
 import shutil
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -16,11 +21,10 @@ from creps.cohort.prepare import prepare
 from creps.io.itk import write_volume
 from creps.settings import Settings, load_settings
 from creps.volume import Volume
+from tests import components, once
 
 hypothesis.settings.register_profile("creps", deadline=None)  # a loaded machine is no failure
 hypothesis.settings.load_profile("creps")
-
-SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 TINY = {
     "recipe": "paper",
@@ -32,6 +36,7 @@ TINY = {
     "nce.features": ["input", "stem", "down", "block1"],
     "nce.patches": 32,
     "nce.width": 8,
+    "creps.weight": 0.0,
     "creps.weights": "random",
     "creps.layers": ["features.1.0.block.5"],
     "creps.image_size": None,
@@ -46,7 +51,53 @@ TINY = {
     "inference.device": "cpu",
     "training.device": "cpu",
 }
-"""Settings with which a step takes a fraction of a second."""
+"""Settings with which a step takes a fraction of a second: the adversarial term alone, no perceptual network."""
+
+TINY_PAPER = {name: value for name, value in TINY.items() if name != "creps.weight"}
+"""The weights of all terms as the recipe says, so with the paper's perceptual loss: every run builds a ConvNeXt."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Processes start as CREPS_START_METHOD says: ``spawn`` is what Windows and macOS do."""
+    components.required()
+    method = os.environ.get("CREPS_START_METHOD")
+    if method:
+        multiprocessing.set_start_method(method, force=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """One folder for all processes of this run."""
+    own = tmp_path_factory.getbasetemp()
+    once.RUN[:] = [own.parent if "PYTEST_XDIST_WORKER" in os.environ else own]
+    yield once.RUN[0]
+    once.RUN.clear()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def memory_is_estimated_once_for_the_same_settings() -> Iterator[None]:
+    """Most runs have the same settings, and the probes of an estimate cost more than the steps."""
+    module = sys.modules.get("creps.training.run.train")
+    if module is None:  # no test of training among those that were chosen
+        yield
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("estimate_memory", "settings_that_fit"):
+            patch.setattr(module, name, _remembered(getattr(module, name)))
+        yield
+
+
+def _remembered(function):
+    known = {}
+
+    @functools.wraps(function)
+    def remembered(settings, style, *arguments):
+        key = (settings.model_dump_json(), style is None, arguments)
+        if key not in known:
+            known[key] = function(settings, style, *arguments)
+        return known[key]
+
+    return remembered
 
 
 @pytest.fixture
@@ -67,40 +118,52 @@ def ball_head(seed: int, *, shape: tuple[int, int, int] = (30, 34, 28)) -> tuple
 
 
 @pytest.fixture(scope="session")
-def head_folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def head_folders() -> tuple[Path, Path]:
     """A folder of three MRs and one of four CTs, of seven people."""
-    folder = tmp_path_factory.mktemp("heads")
-    for i in range(3):
-        write_volume(ball_head(i)[0], folder / "mr" / f"m{i}.nii.gz")
-    for i in range(4):
-        write_volume(ball_head(10 + i)[1], folder / "ct" / f"c{i}.mha", integer=True)
+
+    def make(folder: Path) -> None:
+        for i in range(3):
+            write_volume(ball_head(i)[0], folder / "mr" / f"m{i}.nii.gz")
+        for i in range(4):
+            write_volume(ball_head(10 + i)[1], folder / "ct" / f"c{i}.mha", integer=True)
+
+    folder = once.folder_made_once("heads", make)
     return folder / "mr", folder / "ct"
 
 
 @pytest.fixture(scope="session")
-def cohort(head_folders: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Cohort:
+def cohort(head_folders: tuple[Path, Path]) -> Cohort:
     """Those seven people, prepared."""
-    folder = tmp_path_factory.mktemp("cohort") / "c"
-    prepare(head_folders, folder, settings=load_settings(overrides=TINY))
-    return load_cohort(folder)
+    folder = once.folder_made_once("cohort", lambda folder: prepare(head_folders, folder / "c", settings=tiny()))
+    return load_cohort(folder / "c")
+
+
+def tiny(**changes: object) -> Settings:
+    return load_settings(overrides=TINY | changes)
 
 
 @pytest.fixture(scope="session")
-def demo_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def demo_model() -> Path:
     """The shipped model, whose sCTs have bone, without a profile: these heads are none of its kind."""
-    folder = tmp_path_factory.mktemp("model") / "m"
-    shutil.copytree(Path(creps.__file__).parent / "demo" / "model", folder)
-    plan = json.loads((folder / "plan.json").read_text())
-    (folder / "plan.json").write_text(json.dumps({**plan, "intake": None}))
-    return folder
+
+    def make(folder: Path) -> None:
+        shutil.copytree(Path(creps.__file__).parent / "demo" / "model", folder / "m")
+        plan = json.loads((folder / "m" / "plan.json").read_text())
+        (folder / "m" / "plan.json").write_text(json.dumps({**plan, "intake": None}))
+
+    return once.folder_made_once("model", make) / "m"
 
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """Real volumes beside the project; users do not have them."""
-    if not SHARED.is_dir():
-        pytest.skip("no shared folder with real volumes beside the project")
-    return SHARED
+    components.need("shared")
+    return components.SHARED
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker in item.iter_markers("needs"):
+        components.need(*marker.args)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -118,5 +181,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
     ran, skipped = count("passed") + count("failed"), count("skipped")
     terminalreporter.write_line(f"tests on real scans: {ran} ran, {skipped} skipped (no shared folder)")
-    there = [f"{name} {'is' if shutil.which(name) else 'is not'} installed" for name in ("dciodvfy", "Orthanc")]
-    terminalreporter.write_line(f"checks of DICOM by other programs: {', '.join(there)}")
+    there = [f"{name} {'is' if components.is_there(name) else 'is not'} there" for name in components.HOW_TO_GET]
+    terminalreporter.write_line(f"what some tests need: {', '.join(there)}")

@@ -12,6 +12,8 @@ from benchmarks.accuracy import collect, page, plan, tables
 from creps.io.itk import write_volume
 from tests.conftest import ball_head
 
+pytestmark = pytest.mark.slow
+
 SOURCE = Path(__file__).resolve().parents[1] / "src"
 
 TINY_SIZE = {

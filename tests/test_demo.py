@@ -11,6 +11,8 @@ from creps.metrics.image import mean_absolute_error_hu
 from creps.metrics.segmentation import bone_dice
 from creps.phantom import head_patient
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(("region", "recipes"), [("head", ["recipe anatomy"]), ("pelvis", ["recipe anatomy"])])
 def test_the_demo_runs_end_to_end(tmp_path, region, recipes):

@@ -2,7 +2,6 @@
 
 import io
 import logging
-import shutil
 import subprocess
 
 import gdcm
@@ -145,7 +144,7 @@ def test_jpeg_with_8_bits(tmp_path, caplog):
     assert "JPEG Baseline" in caplog.text
 
 
-@pytest.mark.skipif(shutil.which("dcmcjpeg") is None, reason="needs dcmcjpeg")
+@pytest.mark.needs("dcmcjpeg")
 def test_jpeg_with_12_bits(tmp_path, caplog):
     def change(data, i):
         data.BitsStored, data.HighBit = 12, 11

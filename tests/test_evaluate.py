@@ -262,6 +262,7 @@ def test_files_are_in_the_record_by_name_and_hash_only(pair, tmp_path):
     assert str(tmp_path) not in json.dumps(found.record)
 
 
+@pytest.mark.process
 def test_evaluation_needs_no_torch():
     code = "import sys, creps; creps.evaluate; assert not {'torch'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

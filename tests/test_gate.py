@@ -18,10 +18,10 @@ from creps.intake.profile import FLOORS, Scores, profile_from
 from creps.intake.score_checks import check_scores
 from creps.io.dicom.read.acquisition import Acquisition
 from creps.io.itk import read_volume
-from creps.phantom import head_patient, pelvis_patient
 from creps.preprocessing.preparation import prepare_mr
 from creps.settings import PreparationSettings
 from creps.volume import Volume
+from tests.once import head_phantom, pelvis_phantom
 
 HEAD = PreparationSettings(region="head", spacing_mm=(4, 4, 4), mr_scale="auto", remove_outside=True)
 GOOD = Acquisition(
@@ -47,13 +47,13 @@ def measured(mr):
 
 @pytest.fixture(scope="module")
 def profile():
-    heads = (head_patient([7, i], 4.0, ct=False, centre=i % 3).mr for i in range(6))
+    heads = (head_phantom([7, i], 4.0, ct=False, centre=i % 3).mr for i in range(6))
     return profile_from([(measured(mr), str(i)) for i, mr in enumerate(heads)])
 
 
 @pytest.fixture(scope="module")
 def head():
-    return head_patient([8, 0], 4.0, ct=False).mr
+    return head_phantom([8, 0], 4.0, ct=False).mr
 
 
 def gate_of(mr, profile=None, acquisition=GOOD, preparation=HEAD, recipe="anatomy"):
@@ -79,7 +79,7 @@ def test_a_good_mr_passes_without_a_word(head, profile):
 
 
 def test_a_refusal_names_every_reason_and_the_way_round(head, profile):
-    pelvis = pelvis_patient([8, 0], 4.0, ct=False).mr
+    pelvis = pelvis_phantom([8, 0], 4.0, ct=False).mr
     gate = gate_of(pelvis, profile, dataclasses.replace(GOOD, body_part="PELVIS"))
     assert gate.verdict == "refused"
     assert {"region", "size", "shape"} <= {finding.check for finding in gate.refusals}
@@ -93,7 +93,7 @@ def test_a_refusal_names_every_reason_and_the_way_round(head, profile):
 
 
 def test_the_record_is_plain_and_says_what_was_forced(head, profile):
-    refused = gate_of(pelvis_patient([8, 0], 4.0, ct=False).mr, profile)
+    refused = gate_of(pelvis_phantom([8, 0], 4.0, ct=False).mr, profile)
     record = json.loads(json.dumps(refused.record(forced=True)))
     assert record["forced"] is True
     assert refused.overridden(forced=True)
@@ -299,7 +299,7 @@ def test_few_training_patients_are_noted_and_contrast_does_not_refuse(head, prof
     found = levels(gate_of(head.with_array(np.minimum(head.array, top / 4)), weak))
     assert found["contrast"] == "warning"
     assert found["profile"] == "note"
-    pelvis = levels(gate_of(pelvis_patient([8, 0], 4.0, ct=False).mr, weak, None))
+    pelvis = levels(gate_of(pelvis_phantom([8, 0], 4.0, ct=False).mr, weak, None))
     assert "refusal" in (pelvis["size"], pelvis["shape"])
 
 

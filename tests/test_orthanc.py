@@ -10,8 +10,6 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
-
-pytest.importorskip("pynetdicom")
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage, MRImageStorage, RTStructureSetStorage
@@ -22,7 +20,7 @@ from creps.io.image import read_image
 from tests.dicom_cases import mr_series, synthesized
 
 ORTHANC = shutil.which("Orthanc")
-pytestmark = pytest.mark.skipif(ORTHANC is None, reason="Orthanc is not installed")
+pytestmark = [pytest.mark.needs("Orthanc"), pytest.mark.process]
 
 
 def free_port():

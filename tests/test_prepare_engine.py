@@ -262,6 +262,7 @@ def test_one_process_at_a_time(folders, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["c", "ct", "mr"]
 
 
+@pytest.mark.process
 def test_ctrl_c_stops_the_workers_and_keeps_what_is_done(tmp_path):
     for i in range(30):
         write_volume(ball_head(i)[0], tmp_path / "mr" / f"m{i}.nii.gz")

@@ -13,7 +13,9 @@ from creps.model import load_tensors
 from creps.settings import load_settings, to_yaml
 from creps.training.processes import first_host, process_number, start_processes
 from creps.training.run.train import train
-from tests.conftest import TINY
+from tests.conftest import TINY_PAPER
+
+pytestmark = [pytest.mark.process, pytest.mark.slow]
 
 RECIPE = {
     "training.batch_size": 4, "training.steps": 3, "adversarial.gradient_penalty": 0.5, "training.ema_decay": 0.5,
@@ -29,7 +31,7 @@ TOLERANCE = 1e-4
 
 
 def settings(**changes):
-    return load_settings(overrides=TINY | RECIPE | changes)
+    return load_settings(overrides=TINY_PAPER | RECIPE | changes)
 
 
 def train_with_two(cohort, folder, tmp_path, *options, **changes):

@@ -13,9 +13,9 @@ from creps.intake import profile as profile_module
 from creps.intake.features import DEPTHS_MM, QUANTILES, features_of
 from creps.intake.profile import CAP, FLOORS, VOID_FLOOR_ML, IntakeProfile, profile_from, profile_of
 from creps.model import Plan
-from creps.phantom import head_patient, pelvis_patient
 from creps.preprocessing.preparation import prepare_mr
 from creps.settings import InferenceSettings, PreparationSettings, load_settings
+from tests.once import head_phantom, pelvis_phantom
 
 HEAD = PreparationSettings(region="head", spacing_mm=(6, 6, 6), mr_scale="auto")
 
@@ -34,7 +34,7 @@ def measured(patient, preparation=HEAD):
 
 @pytest.fixture(scope="module")
 def heads():
-    return [measured(head_patient([3, i], 5.0, ct=False, centre=i % 3)) for i in range(9)]
+    return [measured(head_phantom([3, i], 5.0, ct=False, centre=i % 3)) for i in range(9)]
 
 
 def test_features_of_a_block_are_known():
@@ -150,20 +150,20 @@ def test_few_cases_stay_sane_and_are_called_weak(heads, count):
 
 
 def test_a_handful_of_unlike_cases_does_not_make_everything_usual(heads):
-    pelves = [measured(pelvis_patient([5, i], 5.0, ct=False, centre=i)) for i in range(2)]
+    pelves = [measured(pelvis_phantom([5, i], 5.0, ct=False, centre=i)) for i in range(2)]
     mixed = profile_from([(one, str(i)) for i, one in enumerate([*heads[:2], *pelves])])
     assert all(mixed.usual[part] <= CAP * floor for part, floor in FLOORS.items())
 
 
 def test_phantoms_of_the_same_centres_are_near_and_gross_mistakes_far(heads):
     known = profile_from([(one, str(i)) for i, one in enumerate(heads)])
-    other = head_patient([4, 0], 5.0, ct=False, centre=0)
+    other = head_phantom([4, 0], 5.0, ct=False, centre=0)
     assert known.score(measured(other)).largest < 1.75
     top = float(np.percentile(other.mr.array[other.mask.array > 0], 99.5))
     negative = np.where(other.mask.array > 0, np.clip(top - other.mr.array, 0, None), other.mr.array)
     inverted = prepare_mr(other.mr.with_array(negative), HEAD, "an MR")
     assert known.score(features_of(inverted.array, inverted.body, HEAD.spacing_mm)).parts["contrast"] > 1.75
-    pelvis = known.score(measured(pelvis_patient([4, 0], 5.0, ct=False))).parts
+    pelvis = known.score(measured(pelvis_phantom([4, 0], 5.0, ct=False))).parts
     assert min(pelvis["size"], pelvis["shape"]) > 2.5
 
 

@@ -1,6 +1,7 @@
 import ast
 import re
-from importlib import import_module
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,28 +24,59 @@ def test_the_public_names():
         creps.nothing  # noqa: B018
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
-def test_every_module_says_what_is_public_and_it_is_there(path):
-    parts = path.relative_to(SOURCE.parent).with_suffix("").parts
-    name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-    module = import_module(name)
-    assert module.__doc__, f"{name} has no docstring"
-    public = getattr(module, "__all__", None)
-    if parts[-1] != "__init__":
-        assert public is not None, f"{name} has no __all__"
-    for item in public or []:
-        assert hasattr(module, item)
+WINDOWS_LACKS = {
+    "_posixsubprocess", "crypt", "curses", "fcntl", "grp", "nis", "ossaudiodev", "posix", "pty", "pwd", "readline",
+    "resource", "spwd", "syslog", "termios", "tty",
+}  # fmt: skip
+SYSTEM_ONLY = {
+    "os": {
+        "fork", "forkpty", "getgid", "geteuid", "getpgid", "getuid", "killpg", "mkfifo", "nice", "posix_fadvise",
+        "sched_getaffinity", "setsid", "statvfs", "sysconf", "uname", "wait",
+    },
+    "signal": {"SIGALRM", "SIGHUP", "SIGKILL", "SIGUSR1", "SIGUSR2", "alarm", "pause", "setitimer"},
+    "time": {"tzset"},
+}  # fmt: skip
+"""Module → what it has on Unix alone."""
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
-def test_files_and_functions_stay_short(path):
-    text = path.read_text()
-    assert len(text.splitlines()) <= 320
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.FunctionDef):
-            body = node.body[1:] if ast.get_docstring(node) else node.body
-            length = (body[-1].end_lineno - body[0].lineno + 1) if body else 0
-            assert length <= 55, f"{path}:{node.lineno} {node.name} has {length} lines"
+@pytest.mark.process
+def test_no_module_imports_what_windows_lacks():
+    """Every module is imported by a Python in which ours cannot find them; what functions import is read."""
+    code = f"""
+import builtins, importlib, pkgutil
+imports = builtins.__import__
+def without(name, globals=None, *more):
+    ours = str((globals or {{}}).get("__name__", "")).partition(".")[0] == "creps"
+    if ours and name.partition(".")[0] in {WINDOWS_LACKS}:
+        raise ModuleNotFoundError(f"{{globals['__name__']}} imports {{name}}, which Windows lacks")
+    return imports(name, globals, *more)
+builtins.__import__ = without
+import creps
+for found in pkgutil.walk_packages(creps.__path__, "creps."):
+    if not found.name.endswith("__main__"):
+        importlib.import_module(found.name)
+        print(found.name)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.split()) > 100
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            named = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            named += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            lacking = {name.partition(".")[0] for name in named} & WINDOWS_LACKS
+            assert not lacking, f"{path}:{node.lineno} imports {lacking}, which Windows lacks"
+
+
+def test_what_only_unix_has_is_asked_for_first():
+    """``os.sched_getaffinity`` and the like only in a function or module that asks ``hasattr`` for it."""
+    for path in MODULES:
+        text = path.read_text(encoding="utf-8")
+        for node in ast.walk(ast.parse(text)):
+            of_module = isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+            if of_module and node.attr in SYSTEM_ONLY.get(node.value.id, ()):
+                asked = f'hasattr({node.value.id}, "{node.attr}")'
+                assert asked in text, f"{path}:{node.lineno} {node.value.id}.{node.attr}: ask {asked} first"
 
 
 def test_one_exception_tree_with_two_part_messages():

@@ -17,13 +17,13 @@ from creps.training.build import build_networks
 from creps.training.passes import Part, Passes, Synthetic
 from creps.training.processes import start_processes
 from creps.training.terms import active_terms, contrast, draw_places
-from tests.conftest import TINY
+from tests.conftest import TINY_PAPER
 
 SIZE = (2, 1, 24, 24, 24)
 
 
 def passes_of(**changes):
-    chosen = load_settings(overrides=TINY | changes)
+    chosen = load_settings(overrides=TINY_PAPER | changes)
     processes = start_processes(chosen.training)
     return Passes(processes.device, build_networks(processes, chosen, None), chosen)
 

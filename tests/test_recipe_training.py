@@ -23,7 +23,7 @@ from creps.training.run.starting_point import settings_of
 from creps.training.run.train import train
 from creps.training.state import load_companions
 from creps.training.step import TrainingStep
-from tests.conftest import TINY, ball_head
+from tests.conftest import TINY_PAPER, ball_head
 from tests.test_cli import run
 
 NAMES = ("anatomy", "paper", "cyclegan", "cut", "supervised")
@@ -46,7 +46,7 @@ RECIPES = {
 
 
 def settings(**changes):
-    return load_settings(overrides=TINY | changes)
+    return load_settings(overrides=TINY_PAPER | changes)
 
 
 def trainer(chosen):
@@ -69,7 +69,7 @@ def pairs(tmp_path_factory) -> Cohort:
         mr, ct = ball_head(i)
         write_volume(mr, folder / "mr" / f"p{i}.nii.gz")
         write_volume(ct, folder / "ct" / f"p{i}.nii.gz", integer=True)
-    prepare((folder / "mr", folder / "ct"), folder / "cohort", settings=load_settings(overrides=TINY))
+    prepare((folder / "mr", folder / "ct"), folder / "cohort", settings=load_settings(overrides=TINY_PAPER))
     return load_cohort(folder / "cohort")
 
 

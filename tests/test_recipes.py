@@ -15,7 +15,7 @@ from creps.settings import (
 from creps.settings.loading import preset_values
 from creps.settings.recipes import RECIPES, TERM_WEIGHTS
 from creps.training.build import build_modules
-from tests.conftest import TINY
+from tests.conftest import TINY_PAPER
 
 PAPER = {
     "generator": {"width": 32, "residual_blocks": 6, "norm": "batch", "kind": "residual"},
@@ -170,13 +170,13 @@ def test_what_was_written_for_another_recipe_is_left_behind(tmp_path):
 
 
 def test_a_model_brings_its_recipe_or_its_shape_alone():
-    base = load_settings(overrides=TINY | {"recipe": "supervised", "training.weight_decay": 0.5})
+    base = load_settings(overrides=TINY_PAPER | {"recipe": "supervised", "training.weight_decay": 0.5})
     model = base.model_dump(exclude={"preset", "preparation"})
     same = load_settings(model=model)
     assert (same.recipe, weights(same), same.training) == ("supervised", {"supervised": 1}, base.training)
     paper = load_settings(model=model, overrides={"recipe": "paper"})
     assert weights(paper) == {"adversarial": 1, "style": 20}
-    assert paper.sampling == load_settings(overrides=TINY).sampling
+    assert paper.sampling == load_settings(overrides=TINY_PAPER).sampling
     assert paper.training.weight_decay == 0.5
     anatomy = load_settings("brain", model=model)  # a named preset: nobody names a recipe
     assert anatomy == load_settings(overrides={f"generator.{k}": v for k, v in model["generator"].items()})
@@ -184,7 +184,7 @@ def test_a_model_brings_its_recipe_or_its_shape_alone():
 
 def test_the_shape_of_a_model_stands_whatever_a_recipe_says(monkeypatch):
     monkeypatch.setitem(RECIPES, "cut", {**RECIPES["cut"], "generator": {"norm": "instance"}})
-    model = load_settings(overrides=TINY).model_dump(exclude={"preset", "preparation"})
+    model = load_settings(overrides=TINY_PAPER).model_dump(exclude={"preset", "preparation"})
     assert load_settings(overrides={"recipe": "cut"}).generator.norm == "instance"
     assert load_settings(model=model, overrides={"recipe": "cut"}).generator.norm == "batch"
     changes = {"recipe": "cut", "nce.features": "input"}
@@ -255,7 +255,7 @@ def test_features_are_looked_at_only_where_they_are_used():
     ],
 )
 def test_a_recipe_has_the_networks_it_needs(recipe, generators, discriminators):
-    built = build_modules(load_settings(overrides=TINY | {"recipe": recipe}))
+    built = build_modules(load_settings(overrides=TINY_PAPER | {"recipe": recipe}))
     assert [set(group) for group in built] == [generators, discriminators]
 
 

@@ -10,17 +10,17 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from creps.errors import InputError
-from creps.phantom import head_patient
 from creps.preprocessing.registration import RigidRegistration, register_rigid
 from creps.preprocessing.resample import resample_onto
 from creps.volume import AXIAL, Volume
+from tests.once import head_phantom
 
 ANGLES, SHIFTS = st.tuples(*[st.floats(-8, 8)] * 3), st.tuples(*[st.floats(-12, 12)] * 3)
 
 
 @pytest.fixture(scope="module")
 def head():
-    return head_patient(3, 4.0)
+    return head_phantom(3, 4.0)
 
 
 def middle(volume):
@@ -58,7 +58,7 @@ def test_a_known_movement_between_mr_and_ct_is_found(head, angles, shift, mr_is_
 
 
 def test_an_image_that_lies_right_stays():
-    head = head_patient(4, 4.0)
+    head = head_phantom(4, 4.0)
     result = register_rigid(head.mr, head.ct, fixed_mask=head.mask)
     assert_found(result, np.eye(3), lambda points: points, body_points(head))
 

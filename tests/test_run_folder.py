@@ -30,13 +30,17 @@ from creps.training.loop import TrainingLoop
 from creps.training.run.starting_point import settings_of
 from creps.training.run.train import train
 from creps.training.step import TrainingStep
-from tests.conftest import TINY
+from tests.conftest import TINY, TINY_PAPER
 
 pipeline_train = sys.modules["creps.training.run.train"]
 
 
 def settings(**changes):
     return load_settings(overrides=TINY | changes)
+
+
+def paper(**changes):
+    return load_settings(overrides=TINY_PAPER | changes)
 
 
 def rows(run):
@@ -67,7 +71,7 @@ def interrupting(monkeypatch, at, number=signal.SIGTERM):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
 def test_a_signal_saves_and_the_run_goes_on_bit_for_bit(cohort, tmp_path, monkeypatch, number):
-    chosen = settings(**{"training.steps": 4, "training.ema_decay": 0.9, "creps.balance_steps": 3})
+    chosen = paper(**{"training.steps": 4, "training.ema_decay": 0.9, "creps.balance_steps": 3})
     train(cohort, tmp_path / "straight", chosen)
     before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)]
     with monkeypatch.context() as patch:
@@ -95,6 +99,7 @@ def test_a_signal_in_the_last_step_ends_the_run_as_ever(cohort, tmp_path, monkey
     assert record(tmp_path / "run")["status"] == "finished"
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_preempted_command_saves_within_its_grace(cohort, tmp_path, workers):
     """As SLURM does it: SIGTERM to the whole group, workers included; exit code 143, no traceback."""
@@ -173,18 +178,18 @@ def test_the_step_and_the_term_that_broke_are_named_between_lines(cohort, tmp_pa
         report = original(self, *arguments)
         calls.append(1)
         if len(calls) == 3:
-            report.terms["style"] = report.terms["style"] * float("inf")
+            report.terms["adversarial"] = report.terms["adversarial"] * float("inf")
         return report
 
     monkeypatch.setattr(TrainingStep, "__call__", breaks)
     changes = {"training.log_every": 100, "training.steps": 5, "training.checkpoint_every": 2}
-    with pytest.raises(TrainingError, match="At step 3 the loss term 'style' is inf"):
+    with pytest.raises(TrainingError, match="At step 3 the loss term 'adversarial' is inf"):
         train(cohort, tmp_path / "run", settings(**changes))
     assert [p.name for p in (tmp_path / "run" / "checkpoints").iterdir()] == ["step_00000002"]
     story = record(tmp_path / "run")
     assert story["status"] == "failed"
-    assert "'style' is inf" in story["sessions"][-1]["reason"]
-    assert "'style' is inf" in (tmp_path / "run" / "log.txt").read_text()
+    assert "'adversarial' is inf" in story["sessions"][-1]["reason"]
+    assert "'adversarial' is inf" in (tmp_path / "run" / "log.txt").read_text()
 
 
 def test_fine_tuning_starts_from_the_model(cohort, tmp_path):
@@ -368,7 +373,7 @@ def test_the_memory_is_counted_before_the_perceptual_network_moves(cohort, tmp_p
     counted = memory.estimate_memory
     monkeypatch.setattr(pipeline_train, "estimate_memory", lambda *a: (_not_moved(moved), counted(*a))[1])
     monkeypatch.setattr(memory, "estimate_memory", lambda *a: (_not_moved(moved), counted(*a))[1])
-    train(cohort, tmp_path / "run", settings(**{"training.steps": 1}))
+    train(cohort, tmp_path / "run", paper(**{"training.steps": 1}))
     assert moved
 
 

@@ -8,7 +8,7 @@ from creps.cohort.cohort import load_cohort
 from creps.cohort.prepare import prepare
 from creps.networks.build import build_generator
 from creps.settings import load_settings
-from tests.conftest import TINY
+from tests.conftest import TINY_PAPER
 
 
 def run(*points):
@@ -41,7 +41,7 @@ def test_regret_is_the_error_of_the_choice_over_that_of_the_best():
 
 
 def test_the_candidates_look_at_held_out_cases(head_folders, tmp_path):
-    settings = load_settings(overrides=TINY | {"preparation.validation_fraction": 0})
+    settings = load_settings(overrides=TINY_PAPER | {"preparation.validation_fraction": 0})
     prepare(head_folders, tmp_path / "c", settings=settings)
     cohort = regret.hold_out(load_cohort(tmp_path / "c"))
     assert len(cohort.cases("mr", "validation")) == len(cohort.cases("ct", "validation")) == 3

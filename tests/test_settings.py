@@ -110,6 +110,7 @@ def test_a_sites_file_is_short():
     Settings.model_validate(site)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("code", ["import creps", "import creps.cli"])
 def test_start_up_is_light(code):
     heavy = "torch numpy scipy SimpleITK pydantic matplotlib skimage torchvision tensorboard"

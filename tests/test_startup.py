@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.process
+
 HEAVY = {"torch", "torchvision", "numpy", "scipy", "skimage", "SimpleITK", "matplotlib", "pydantic"}
 
 

@@ -13,7 +13,7 @@ from creps.training.build import build_networks, build_style
 from creps.training.memory import _kept
 from creps.training.processes import start_processes
 from creps.training.step import TrainingStep
-from tests.conftest import TINY
+from tests.conftest import TINY_PAPER
 
 RECIPES = {
     "paper": {"creps.balance": "never"},
@@ -27,7 +27,7 @@ RECIPES = {
 
 
 def prepared(**changes):
-    chosen = load_settings(overrides=TINY | changes)
+    chosen = load_settings(overrides=TINY_PAPER | changes)
     processes, style = start_processes(chosen.training), build_style(chosen)
     step = TrainingStep(processes, build_networks(processes, chosen, style), style, chosen)
     torch.manual_seed(0)

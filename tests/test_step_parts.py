@@ -14,7 +14,7 @@ from creps.training.memory import _kept, estimate_memory, settings_that_fit
 from creps.training.processes import start_processes
 from creps.training.run.train import train
 from creps.training.step import TrainingStep
-from tests.conftest import TINY
+from tests.conftest import TINY_PAPER
 
 WITHOUT_BATCH_NORM = {
     "generator.norm": "instance", "discriminator.norm": "none", "training.batch_size": 4,
@@ -23,7 +23,7 @@ WITHOUT_BATCH_NORM = {
 
 
 def settings(**changes):
-    return load_settings(overrides=TINY | changes)
+    return load_settings(overrides=TINY_PAPER | changes)
 
 
 def stepped(chosen, steps=2):

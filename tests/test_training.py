@@ -23,11 +23,15 @@ from creps.training.processes import start_processes
 from creps.training.report import StepReport
 from creps.training.run.train import train
 from creps.training.step import TrainingStep
-from tests.conftest import TINY
+from tests.conftest import TINY, TINY_PAPER
 
 
 def settings(**changes):
     return load_settings(overrides=TINY | changes)
+
+
+def paper(**changes):
+    return load_settings(overrides=TINY_PAPER | changes)
 
 
 def one_step(chosen, steps=1, seed=0):
@@ -42,14 +46,13 @@ def one_step(chosen, steps=1, seed=0):
 
 
 RECIPES = {
-    "paper": {},
+    "adversarial alone": {},
     "bf16": {"training.precision": "bf16"},
     "least squares, instance norm, R1": {
         "generator.norm": "instance", "discriminator.norm": "none",
         "adversarial.loss": "least_squares", "adversarial.gradient_penalty": 1.0,
     },
-    "no style": {"creps.weight": 0},
-    "content and balance": {"creps.content_weight": 1.0, "creps.balance": "always"},
+    "style, content and balance": {"creps.weight": 20.0, "creps.content_weight": 1.0, "creps.balance": "always"},
     "conditional": {"discriminator.conditional": True, "sampling.ct_positions": "colocated"},
 }  # fmt: skip
 
@@ -92,7 +95,7 @@ def test_each_update_moves_only_its_own_network():
 
 
 def test_reported_terms_are_the_losses_of_the_paper():
-    _, report = one_step(settings(**{"creps.balance": "never"}))
+    _, report = one_step(paper(**{"creps.balance": "never"}))
     assert set(report.terms) == {"d_real", "d_fake", "adversarial", "style"}
     assert report.weights == {"d_real": 1, "d_fake": 1, "adversarial": 1, "style": 20}
 
@@ -161,7 +164,7 @@ def test_average_follows_the_generator_and_its_buffers():
 def test_a_run_tells_its_story(cohort, tmp_path, caplog):
     logging.getLogger("creps").propagate = True
     with caplog.at_level(logging.INFO, logger="creps"):
-        train(cohort, tmp_path / "run", settings(**{"training.ema_decay": 0.9, "training.validate_every": 2}))
+        train(cohort, tmp_path / "run", paper(**{"training.ema_decay": 0.9, "training.validate_every": 2}))
     lines = [r.getMessage() for r in caplog.records if "/3  d_real" in r.getMessage()]
     assert lines[0].startswith("step 1/3")
     assert "style" in lines[0]
@@ -187,9 +190,9 @@ def test_resuming_continues_bit_for_bit(cohort, tmp_path, workers):
         "training.checkpoint_every": 2, "training.ema_decay": 0.9, "creps.balance": "always", "creps.balance_steps": 3,
         "training.precision": "bf16", "adversarial.gradient_penalty": 0.5,
     }  # fmt: skip
-    train(cohort, tmp_path / "straight", settings(**changes, **{"training.steps": 4}))
-    train(cohort, tmp_path / "cut", settings(**changes, **{"training.steps": 2}), resume=True)
-    later = settings(**changes, **{"training.steps": 4, "training.workers": workers})
+    train(cohort, tmp_path / "straight", paper(**changes, **{"training.steps": 4}))
+    train(cohort, tmp_path / "cut", paper(**changes, **{"training.steps": 2}), resume=True)
+    later = paper(**changes, **{"training.steps": 4, "training.workers": workers})
     train(cohort, tmp_path / "cut", later, resume=True)
     straight, cut = (
         load_tensors(tmp_path / run / "checkpoints" / "step_00000004" / "training.safetensors")
@@ -244,7 +247,7 @@ def test_a_patch_too_small_for_the_discriminator_is_refused(cohort, tmp_path):
 
 def test_slices_too_small_for_the_features_are_refused(cohort, tmp_path):
     with pytest.raises(SettingsError, match="24 x 24 voxels are too small for the features"):
-        train(cohort, tmp_path / "run", settings(**{"creps.layers": None}))
+        train(cohort, tmp_path / "run", paper(**{"creps.layers": None}))
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_by_name(cohort, tmp_path, monkeypatch):
@@ -254,7 +257,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_by_name(cohort, tmp_path, monke
 
 
 def test_the_balanced_weight_is_in_record_plan_and_checkpoint(cohort, tmp_path):
-    train(cohort, tmp_path / "run", settings(**{"creps.balance_steps": 2}))
+    train(cohort, tmp_path / "run", paper(**{"creps.balance_steps": 2}))
     record = json.loads((tmp_path / "run" / "record.json").read_text())["style_weight"]
     plan = json.loads((tmp_path / "run" / "model" / "plan.json").read_text())["training"]["style_weight"]
     rows = list(csv.DictReader((tmp_path / "run" / "curves.csv").read_text().splitlines()))
@@ -344,12 +347,15 @@ def test_no_training_setting_is_forgotten():
 
 @pytest.mark.parametrize(("name", "value"), TRAINING_CHANGES.items())
 def test_every_training_setting_changes_the_model(cohort, tmp_path, plain_weights, name, value):
+    base = "perceptual" if name.startswith("creps.") else "plain"
     extra = {"creps.layers": None} if name == "creps.backbone" else {}
-    train(cohort, tmp_path / "run", settings(**FEW | {name: value} | extra))
-    changed = load_tensors(tmp_path / "run" / "model" / "generator.safetensors")
-    same = plain_weights.keys() == changed.keys() and all(torch.equal(v, changed[k]) for k, v in plain_weights.items())
+    train(cohort, tmp_path / "run", load_settings(overrides=BASES[base] | FEW | {name: value} | extra))
+    changed, plain = load_tensors(tmp_path / "run" / "model" / "generator.safetensors"), plain_weights[base]
+    same = plain.keys() == changed.keys() and all(torch.equal(v, changed[k]) for k, v in plain.items())
     assert not same
 
+
+BASES = {"plain": TINY, "perceptual": TINY_PAPER}
 
 FEW = {"training.steps": 2, "creps.balance": "never", "discriminator.widths": [4, 4, 4]}
 
@@ -357,8 +363,9 @@ FEW = {"training.steps": 2, "creps.balance": "never", "discriminator.widths": [4
 @pytest.fixture(scope="module")
 def plain_weights(cohort, tmp_path_factory):
     folder = tmp_path_factory.mktemp("plain")
-    train(cohort, folder / "run", settings(**FEW))
-    return load_tensors(folder / "run" / "model" / "generator.safetensors")
+    for name, base in BASES.items():
+        train(cohort, folder / name, load_settings(overrides=base | FEW))
+    return {name: load_tensors(folder / name / "model" / "generator.safetensors") for name in BASES}
 
 
 def test_a_run_that_never_got_anywhere_can_be_started_again(cohort, tmp_path):
@@ -374,7 +381,7 @@ def test_other_perceptual_weights_are_not_resumed_on(cohort, tmp_path):
     for seed in (0, 1):
         torch.manual_seed(seed)
         torch.save(models.convnext_tiny().state_dict(), tmp_path / "w.pth")
-        chosen = settings(**{"creps.weights": str(tmp_path / "w.pth"), "training.steps": 1 + seed})
+        chosen = paper(**{"creps.weights": str(tmp_path / "w.pth"), "training.steps": 1 + seed})
         if seed == 0:
             train(cohort, tmp_path / "run", chosen)
     with pytest.raises(ModelError, match="not those of this run"):

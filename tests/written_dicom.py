@@ -1,13 +1,11 @@
 """For tests of written DICOM: an MR to start from, what the checkers say, and a comparison point by point."""
 
 import re
-import shutil
 import subprocess
 import warnings
 from datetime import datetime
 
 import numpy as np
-import pytest
 from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import EnhancedMRImageStorage, ExplicitVRLittleEndian, MRImageStorage, generate_uid
@@ -16,6 +14,7 @@ from creps.io.dicom.read.series import one_series
 from creps.io.dicom.write.derivation import Derivation
 from creps.io.dicom.write.identity import SourceSeries
 from creps.volume import Volume
+from tests.components import need
 
 DERIVATION = Derivation(
     version="1.2.3",
@@ -139,8 +138,7 @@ def complaints(*files, sources=(), allowed=()):
         sources: What dcentvfy compares it with.
         allowed: Regular expressions of messages that the source's own values cause.
     """
-    if shutil.which("dciodvfy") is None:
-        pytest.skip("dciodvfy is not installed")
+    need("dciodvfy")
     lines = []
     for path in files:
         lines += _said("dciodvfy", "-new", path)

@@ -13,6 +13,7 @@ from creps.errors import SettingsError
 from creps.phantom import MR_CENTRES, TISSUE_ID, TISSUES, Phantom, head_patient
 from creps.phantom.painting.tissues import TEXTURE_LENGTHS_MM
 from creps.phantom.scanners.mr import signal
+from tests.once import head_phantom
 
 SPACING_MM = 4.0
 BONE = ("cortical bone", "dense bone", "thin bone", "diploe", "marrow", "tooth")
@@ -22,7 +23,7 @@ BRAIN = ("grey matter", "white matter", "deep grey matter")
 @pytest.fixture(scope="module")
 def patient() -> Phantom:
     """A test patient: MR and aligned CT."""
-    return head_patient(3, SPACING_MM)
+    return head_phantom(3, SPACING_MM)
 
 
 def is_any(patient: Phantom, names: tuple[str, ...]) -> np.ndarray:

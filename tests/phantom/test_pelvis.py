@@ -15,6 +15,7 @@ from creps.phantom.pelvis.anatomy import PelvisSubject, grow_pelvis
 from creps.phantom.pelvis.bones import CENTRE, JOINT_MM
 from creps.phantom.pelvis.person import PelvisPerson, PelvisPosture
 from creps.phantom.scanners.mr import signal
+from tests.once import pelvis_phantom
 
 SPACING_MM = 4.0
 MAN, WOMAN = 1, 9
@@ -26,13 +27,13 @@ TABLE = {tissue.name: tissue for tissue in TISSUES}
 @pytest.fixture(scope="module")
 def man() -> Phantom:
     """A test patient: MR, aligned CT and the CT of another sitting."""
-    return pelvis_patient(MAN, SPACING_MM)
+    return pelvis_phantom(MAN, SPACING_MM)
 
 
 @pytest.fixture(scope="module")
 def woman() -> Phantom:
     """Likewise."""
-    return pelvis_patient(WOMAN, SPACING_MM, centre=1)
+    return pelvis_phantom(WOMAN, SPACING_MM, centre=1)
 
 
 @pytest.fixture(params=["man", "woman"])

@@ -49,6 +49,7 @@ def test_an_unknown_region_names_the_known_ones(
     assert not (tmp_path / "p").exists()
 
 
+@pytest.mark.process
 def test_help_imports_no_phantom() -> None:
     code = (
         "import sys\nfrom creps.cli import main\nsys.argv = ['creps', 'phantom', '--help']\n"

@@ -13,9 +13,8 @@ from creps.errors import InputError
 from creps.settings import Settings
 
 if TYPE_CHECKING:
-    from creps.evaluation.batch import CohortEvaluation
-    from creps.evaluation.evaluate import Evaluation
     from creps.evaluation.options import Register
+    from creps.evaluation.results import CohortEvaluation, Evaluation
 
 __all__ = ["evaluate", "prepare", "train"]
 

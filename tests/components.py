@@ -1,0 +1,44 @@
+"""What some tests need beside Python: other programs and real volumes. A user has none of them, CI has all.
+
+Without one of them a test is skipped. If the environment variable CREPS_REQUIRE names it (comma-separated, ``all`` for
+every one), the test fails instead, so that CI cannot lose its checks without a sound.
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+HOW_TO_GET = {
+    "shared": f"Put the folder of real volumes at {SHARED}.",
+    "dciodvfy": "Install dicom3tools.",
+    "dcmcjpeg": "Install dcmtk.",
+    "Orthanc": "Install orthanc.",
+}
+"""Component → how to come by it."""
+
+
+def is_there(name: str) -> bool:
+    return SHARED.is_dir() if name == "shared" else shutil.which(name) is not None
+
+
+def required() -> set[str]:
+    """Components that CREPS_REQUIRE names."""
+    names = {name.strip() for name in os.environ.get("CREPS_REQUIRE", "").split(",") if name.strip()}
+    unknown = names - {*HOW_TO_GET, "all"}
+    if unknown:
+        raise pytest.UsageError(
+            f"CREPS_REQUIRE names {', '.join(sorted(unknown))}. It takes {', '.join(HOW_TO_GET)} or all."
+        )
+    return set(HOW_TO_GET) if "all" in names else names
+
+
+def need(*names: str) -> None:
+    """Skip the test that calls this, or fail it where CREPS_REQUIRE names the missing component."""
+    for name in names:
+        if not is_there(name):
+            reason = f"{name} is missing. {HOW_TO_GET[name]}"
+            pytest.fail(reason, pytrace=False) if name in required() else pytest.skip(reason)
