@@ -37,7 +37,7 @@ LANGUAGES = {
 }
 
 TINY = {
-    "preparation": {"spacing_mm": [4.0, 4.0, 4.0]},
+    "preparation": {"spacing_mm": [4.0, 4.0, 4.0], "mr_scale": "auto"},
     "generator": {"width": 4, "residual_blocks": 1},
     "discriminator": {"widths": [4, 4, 4, 4]},
     "nce": {"features": ["input", "stem"], "patches": 32, "width": 8},
@@ -52,7 +52,7 @@ REGIONS = {"brain": "brain", "pelvis": "pelvis", "demo": "head", "demo-pelvis": 
 
 ONE_PHANTOM = ["--mr", "1", "--ct", "0", "--test", "0"]
 
-SMALL_PHANTOMS = ["--mr", "4", "--ct", "4", "--test", "1", "--spacing", "5"]
+SMALL_PHANTOMS = ["--mr", "2", "--ct", "2", "--test", "1", "--spacing", "5"]
 
 
 @dataclass(frozen=True)

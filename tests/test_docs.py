@@ -68,7 +68,7 @@ def test_every_code_block_runs(page, template, tmp_path, monkeypatch, capfd):
 
 def _execute(block, names):
     code = shortened(block.code)
-    for target in re.findall(r'(?:prepare|train)\(.*?, "([^"]+)"', code):
+    for target in re.findall(r'(?:prepare|train)\((?:\([^)]*\)|[^,]+), "([^"]+)"', code):
         remove(Path(target))
     code = "\n" * (block.line - 1) + code  # a traceback names the line of the page
     exec(compile(code, str(PROJECT / block.page), "exec"), names)
@@ -132,7 +132,9 @@ def test_settings_named_in_the_docs_exist():
     from creps.settings import leaf_fields, sections
 
     known = {f"{section}.{name}" for section, name, _ in leaf_fields()}
-    pattern = re.compile(rf"`(?:--)?((?:{'|'.join(name for name, _ in sections())})\.(?!safetensors)[a-z]\w+)\b(?!\.)")
+    pattern = re.compile(
+        rf"`(?:--)?((?:{'|'.join(name for name, _ in sections())})\.(?!safetensors)[a-z]\w+)\b(?![.-])"
+    )
     for path in PAGES:
         if path.name in ("ablation.md", "results.md", "simulation.md", "speed.md"):  # rewritten with their benchmarks
             continue
