@@ -2,15 +2,17 @@
 
 import json
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pytest
+from benchmarks.accuracy import collect, page, plan, tables
 
 from creps.io.itk import write_volume
 from tests.conftest import ball_head
 
-BENCHMARK = Path(__file__).resolve().parents[1] / "benchmarks" / "accuracy"
+SOURCE = Path(__file__).resolve().parents[1] / "src"
 
 TINY_SIZE = {
     "head": {"preparation": {"spacing_mm": [4.0, 4.0, 4.0]}},
@@ -28,21 +30,14 @@ TINY_SIZE = {
 @pytest.fixture
 def benchmark(monkeypatch):
     """Runs a command of the benchmark in this process, with a size of its own."""
-    monkeypatch.syspath_prepend(str(BENCHMARK))
-    monkeypatch.setenv("PYTHONPATH", str(BENCHMARK.parents[1] / "src"))
-    import plan
-
+    monkeypatch.setenv("PYTHONPATH", str(SOURCE))
     monkeypatch.setitem(plan.ARMS["sizes"], "tiny", TINY_SIZE)
 
     def run(name, *arguments):
-        module = __import__(name)
         monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
-        module.main()
-        return module
+        import_module(f"benchmarks.accuracy.{name}").main()
 
-    yield run
-    for name in ("plan", "options", "train", "score", "fusion", "collect", "page", "tables", "pictures", "cohort"):
-        sys.modules.pop(name, None)
+    return run
 
 
 @pytest.fixture
@@ -68,7 +63,6 @@ def test_from_a_cohort_to_the_page(benchmark, cohort, tmp_path, monkeypatch, cap
     assert "exit 0" in capsys.readouterr().out
     benchmark("score", *places)
     benchmark("fusion", *places, "--patients", 1)
-    collect = __import__("collect")
     monkeypatch.setattr(collect, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(collect, "PICTURES", tmp_path / "pictures")
     benchmark("collect", *places)
@@ -78,7 +72,6 @@ def test_from_a_cohort_to_the_page(benchmark, cohort, tmp_path, monkeypatch, cap
     assert len(list((tmp_path / "pictures").glob("*.png"))) == 2
     assert str(tmp_path) not in json.dumps(result)
 
-    tables = __import__("tables")
     main = "\n".join(tables.main_table(result, "patients"))
     water = next(run for run in result["runs"] if run["arm"] == "constant water")
     mean = np.mean([one["values"]["mae_hu"] for one in water["patients"].values()])
@@ -88,7 +81,6 @@ def test_from_a_cohort_to_the_page(benchmark, cohort, tmp_path, monkeypatch, cap
     upper, plain = tables.bias_by_coverage(result)[-1].split("|")[2].split("/")
     assert float(upper) >= float(plain)  # the upper median of an even number is never below the median
 
-    page = __import__("page")
     monkeypatch.setattr(page, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(page, "PAGE", tmp_path / "page.md")
     benchmark("page")
@@ -107,8 +99,6 @@ def test_what_is_there_is_not_done_again(benchmark, cohort, tmp_path, capsys):
 
 def test_every_arm_is_a_recipe_of_the_product(benchmark, tmp_path):
     """All arms at all sizes and regions are settings that creps accepts, and share all but their terms."""
-    import plan
-
     (tmp_path / "vgg16_imagenet_features_fp16.safetensors").touch()
     for region in plan.ARMS["regions"]:
         for size in ("small", "large"):
@@ -124,7 +114,6 @@ def test_every_arm_is_a_recipe_of_the_product(benchmark, tmp_path):
 
 
 def test_the_results_page_is_what_the_result_files_say(benchmark, tmp_path, monkeypatch):
-    page = __import__("page")
     kept = page.PAGE.read_text()
     monkeypatch.setattr(page, "PAGE", tmp_path / "results.md")
     benchmark("page")

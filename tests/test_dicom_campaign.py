@@ -1,28 +1,11 @@
 """A seeded sample of the campaign of spoilt series: benchmarks/dicom has the whole of it."""
 
-import sys
 from collections import Counter
-from pathlib import Path
 
-import pytest
-
-CAMPAIGN = Path(__file__).parents[1] / "benchmarks" / "dicom"
+from benchmarks.dicom import campaign, mutations
 
 
-@pytest.fixture(scope="module")
-def benchmark():
-    sys.path.insert(0, str(CAMPAIGN))
-    try:
-        import campaign
-        import mutations
-
-        yield campaign, mutations
-    finally:
-        sys.path.remove(str(CAMPAIGN))
-
-
-def test_a_sample_of_spoilt_series(benchmark, tmp_path):
-    campaign, mutations = benchmark
+def test_a_sample_of_spoilt_series(tmp_path):
     campaign.write_model(tmp_path / "model")
     campaign.write_originals(tmp_path)
     every = range(0, 2 * len(mutations.MUTATIONS), len(mutations.MUTATIONS) // 12)
@@ -33,8 +16,7 @@ def test_a_sample_of_spoilt_series(benchmark, tmp_path):
     assert outcomes["refused"] >= 12
 
 
-def test_the_campaign_sees_what_is_wrong(benchmark, tmp_path):
-    campaign, mutations = benchmark
+def test_the_campaign_sees_what_is_wrong(tmp_path):
     harmless = mutations.Mutation("x", "accepted", mutations.nothing)
     fatal = mutations.Mutation("x", "refused", mutations.nothing)
     out = tmp_path / "out"

@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pytest
 
+from creps.evaluation.batch import evaluate_folder
 from creps.evaluation.matching import find_scts, match
 from creps.io.itk import read_volume, write_volume
 from creps.preprocessing.mask import body_mask_ct
@@ -45,7 +46,7 @@ def test_a_pair_of_files(cohort, capsys, tmp_path):
     arguments = [cohort / "good" / f"{CASES[1]}_sct.nii.gz", ct, "--mask", ct.with_name("mask.mha")]
     assert run("-q", "evaluate", *arguments, "--json", tmp_path / "out" / "e.json", "--csv", tmp_path / "e.csv") == 0
     out = capsys.readouterr().out
-    assert out.startswith("1BA002: on one grid; mask: given\n")
+    assert out.startswith("1BA002: on the same grid; mask: given\n")
     assert re.search(r"^MAE +6\.0  HU$", out, flags=re.MULTILINE)
     assert re.search(r"^internal air HD95 +-  mm  the CT and the sCT have no air there$", out, flags=re.MULTILINE)
     content = json.loads((tmp_path / "out" / "e.json").read_text())
@@ -63,7 +64,7 @@ def test_a_pair_of_files(cohort, capsys, tmp_path):
 def test_a_cohort(cohort, capsys, tmp_path):
     assert run("-q", "evaluate", cohort / "good", cohort / "data", "--json", tmp_path / "e.json") == 0
     out = capsys.readouterr().out
-    assert out.startswith("3 cases: on one grid; mask: given\n")
+    assert out.startswith("3 cases: on the same grid; mask: given\n")
     assert re.search(r"^MAE +HU +6\.0 +1\.0 +6\.0 +5\.\d to \d\.\d +3  7\.0 \(1BB003\)$", out, flags=re.MULTILINE)
     row = json.loads((tmp_path / "e.json").read_text())["summary"]["mae_hu"]
     assert (row["n"], row["missing"], row["worst"]["case"]) == (3, 0, "1BB003")
@@ -87,7 +88,7 @@ def test_two_models_on_the_same_patients(cohort, capsys, tmp_path):
     assert run("-q", "evaluate", good, data, "--against", bad, "--json", tmp_path / "e.json") == 0
     out = capsys.readouterr().out
     assert re.search(r"^MAE +HU +6\.0 +50\.0 +-44\.0 +-4\d\.\d to -4\d\.\d +3 +0\.2500$", out, flags=re.MULTILINE)
-    assert "With so few patients no p-value can be below 0.25." in out
+    assert "With so few patients, no p-value can be below 0.25." in out
     found = json.loads((tmp_path / "e.json").read_text())["comparison"]
     assert found["metrics"]["mae_hu"]["mean_difference"] == pytest.approx(-44, abs=0.01)
     assert found["patients"] == CASES
@@ -155,7 +156,7 @@ def test_bad_input(cohort, capsys, tmp_path):
     for arguments, code, message in [
         ([tmp_path / "none.nii.gz", ct], 1, "none.nii.gz does not exist"),
         ([sct, tmp_path / "none.nii.gz"], 1, "none.nii.gz does not exist"),
-        ([sct, tmp_path / "grid.nii.gz"], 1, "lies on another grid than the sCT"),
+        ([sct, tmp_path / "grid.nii.gz"], 1, "is on another grid than the sCT"),
         ([sct, ct, "--mask", tmp_path / "empty.nii.gz"], 1, "the mask is empty"),
         ([sct, ct, "--mask", tmp_path / "elsewhere.nii.gz"], 1, "on neither the sCT's grid"),
         ([sct, tmp_path / "empty.nii.gz"], 1, "is not a CT in HU"),
@@ -168,9 +169,9 @@ def test_bad_input(cohort, capsys, tmp_path):
         ([cohort / "good", cohort / "data", "--truth", "gold"], 1, "holds no CT named gold"),
         ([mixed, cohort / "data"], 1, "holds two files of the case '1BA001'"),
         ([cohort / "good", tmp_path], 1, "has the name of a case in"),
-        ([cohort / "good", cohort / "data", "--mask", ct], 2, "--mask goes with one sCT"),
-        ([sct, ct, "--labels", ct], 2, "--labels and --label-names go together"),
-        ([sct, ct, "--resample", "--register", "rigid"], 2, "leave out --resample"),
+        ([cohort / "good", cohort / "data", "--mask", ct], 2, "A mask goes with one sCT"),
+        ([sct, ct, "--labels", ct], 2, "Labels and their names go together"),
+        ([sct, ct, "--resample", "--register", "rigid"], 2, "Leave out --resample"),
         ([sct, ct, "--register", "wild"], 2, "'wild' is not one of"),
     ]:
         assert run("-q", "evaluate", *arguments) == code, arguments
@@ -234,3 +235,28 @@ def test_a_dicom_series_is_a_ct_and_its_folder_is_not_told(cohort, tmp_path):
     text = (tmp_path / "e.json").read_text()
     assert json.loads(text)["summary"]["mae_hu"]["mean"] == pytest.approx(5, abs=0.01)
     assert "Doe" not in text
+
+
+def test_the_sct_may_be_a_dicom_series_too(cohort, tmp_path, capsys):
+    ct = cohort / "data" / "brain" / "1BA001" / "ct.mha"
+    sct = read_volume(cohort / "good" / "1BA001_sct.nii.gz")
+    write_series(tmp_path / "Doe_Jane", np.maximum(sct.array + 1024, 0), spacing=sct.spacing_mm, origin=sct.origin_mm)
+    assert run("-q", "evaluate", tmp_path / "Doe_Jane", ct, "--json", tmp_path / "e.json") == 0
+    assert capsys.readouterr().out.startswith("sct: on the same grid")
+    text = (tmp_path / "e.json").read_text()
+    assert json.loads(text)["summary"]["mae_hu"]["mean"] == pytest.approx(5, abs=0.01)
+    assert "Doe" not in text
+
+
+def test_a_cohort_from_python(cohort):
+    told = []
+    result = evaluate_folder(
+        str(cohort / "good"), str(cohort / "data"), against=str(cohort / "bad"), progress=lambda *now: told.append(now)
+    )
+    assert result.complete
+    assert list(result.cases) == CASES
+    assert result.summary()["mae_hu"]["mean"] == pytest.approx(6, abs=0.01)
+    assert result.comparison is not None
+    assert result.comparison.patients == tuple(CASES)
+    assert told == [(done, 6, case) for done, case in enumerate(CASES + CASES, start=1)]
+    assert not result.failed

@@ -6,16 +6,23 @@ import numpy as np
 import pytest
 
 from creps.errors import CrepsError, InputError, SettingsError
-from creps.evaluation.batch import CohortEvaluation, ScoredCase, compare, evaluate_cases, summary
-from creps.evaluation.evaluate import evaluate
+from creps.evaluation import evaluate as evaluation
+from creps.evaluation.batch import evaluate_folder, evaluate_pair
+from creps.evaluation.comparison import compare
 from creps.evaluation.images import label_names_of
-from creps.evaluation.matching import match, one_pair
+from creps.evaluation.matching import match
+from creps.evaluation.options import EvaluationOptions
 from creps.evaluation.report import comparison_table, table
+from creps.evaluation.results import CohortEvaluation, Evaluation
 from creps.io.itk import write_volume
 from creps.preprocessing.mask import body_mask_ct
 from creps.volume import Volume
 from tests.conftest import ball_head
 from tests.test_evaluate_cli import write
+
+
+def evaluate(sct, ct, mask=None, **options):
+    return evaluation.evaluate(sct, ct, EvaluationOptions(mask=mask, **options))
 
 
 @pytest.fixture(scope="module")
@@ -92,14 +99,19 @@ def test_only_the_registrations_that_there_are(images, register):
     """Anything else would be taken for a rigid one from the centres."""
     with pytest.raises(SettingsError, match=r"There is no registration .*'rigid' or 'rigid-centres'"):
         evaluate(images["sct"], images["ct"], register=register)
-    with pytest.raises(SettingsError, match="There is no registration"):
-        evaluate_cases(match_of([]), register=register)
 
 
-def match_of(pairs):
-    from creps.evaluation.matching import Matches
-
-    return Matches(tuple(pairs), (), ())
+def test_options_that_exclude_each_other(images, tmp_path):
+    with pytest.raises(SettingsError, match="Registration already brings the CT onto the sCT's grid"):
+        EvaluationOptions(resample=True, register="rigid")
+    for options in ({"labels": images["labels"]}, {"label_names": NAMES}):
+        with pytest.raises(SettingsError, match="go together"):
+            EvaluationOptions(**options)
+    with pytest.raises(SettingsError, match="names the CTs in a folder"):
+        evaluate(images["sct"], images["ct"], truth="ct_clean")
+    for options in ({"mask": images["mask"]}, {"labels": images["labels"], "label_names": NAMES}):
+        with pytest.raises(SettingsError):
+            evaluate_folder(tmp_path, tmp_path, EvaluationOptions(**options))
 
 
 def test_a_shifted_grid_of_the_same_size_is_told_by_how_far(images):
@@ -121,7 +133,7 @@ def test_too_few_slices_to_register(images):
 def test_a_single_refusal_is_said_once(images, tmp_path, caplog):
     write_volume(images["sct"], tmp_path / "sct.nii.gz")
     with caplog.at_level(logging.WARNING), pytest.raises(CrepsError, match="does not exist"):
-        evaluate_cases(one_pair(tmp_path / "sct.nii.gz", tmp_path / "none.nii.gz", None, None))
+        evaluate_pair(tmp_path / "sct.nii.gz", tmp_path / "none.nii.gz")
     assert not caplog.records
 
 
@@ -155,10 +167,10 @@ def test_two_files_of_something_else_do_not_matter(tmp_path):
 def test_a_figure_that_some_cases_lack_shows_how_many_have_it():
     about = {"alignment": {"kind": "same grid"}, "mask": {"source": "given"}, "notes": []}
     scored = {
-        case: ScoredCase({"mae_hu": 5.0, "bone_hd95_mm": hd95}, {} if hd95 else {"bone_hd95_mm": "none"}, about)
+        case: Evaluation({"mae_hu": 5.0, "bone_hd95_mm": hd95}, {} if hd95 else {"bone_hd95_mm": "none"}, about)
         for case, hd95 in (("p1", 2.0), ("p2", None), ("p3", None))
     }
-    row = summary(scored)["bone_hd95_mm"]
+    row = CohortEvaluation(scored, {}).summary()["bone_hd95_mm"]
     assert (row["n"], row["missing"], row["mean"]) == (1, 2, 2.0)
     lines = table(CohortEvaluation(scored, {})).splitlines()
     assert next(line for line in lines if line.startswith("bone HD95")).split()[-5:] == ["1", "of", "3", "2.00", "(p1)"]

@@ -9,7 +9,7 @@ import pytest
 
 from creps.errors import InputError, OutputExistsError
 from creps.evaluation import report as evaluation_report
-from creps.evaluation.report import read_document
+from creps.evaluation.document import read_document
 from creps.io.itk import write_volume
 from creps.io.outputs import check_targets
 from creps.preprocessing.mask import body_mask_ct
@@ -171,7 +171,7 @@ def test_a_refusal_of_one_case_is_said_once(files, capsys):
     assert error.startswith("Error: ")
     assert error.count("it is no mask") == 1
     assert run("-q", "evaluate", sct, ct, "--truth", "ct") == 2
-    assert "--truth names the CTs of a folder" in capsys.readouterr().err
+    assert "The option truth names the CTs in a folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from creps.cohort.cohort import Cohort, Manifest
 from creps.cohort.reader import PatchReader
 from creps.patches import PatchLocation, read_patch
 from creps.settings import SamplingSettings, load_settings
-from creps.training.sampling import UnpairedPatches, UnpairedSampler
+from creps.training.sampling import PatchPairs, PatchSampler
 from tests.test_sampling import case
 
 SHAPE, PATCH = (20, 64, 512), (6, 8, 100)
@@ -27,14 +27,16 @@ def cohort(tmp_path):
         np.save(tmp_path / one.modality / f"{one.case}.npy", rng.random(SHAPE, dtype=np.float32))
         np.save(tmp_path / f"{one.modality}_body" / f"{one.case}.npy", rng.random(SHAPE) < 0.5)
     preparation = load_settings("demo").preparation
-    return Cohort(tmp_path, Manifest(preset="demo", preparation=preparation, cases=tuple(cases), provenance={}))
+    return Cohort(
+        tmp_path, Manifest(preset="demo", recipe="anatomy", preparation=preparation, cases=tuple(cases), provenance={})
+    )
 
 
 @pytest.fixture
 def patches(cohort):
     settings = SamplingSettings(patch_size=PATCH)
-    sampler = UnpairedSampler(cohort.cases("mr", "train"), cohort.cases("ct", "train"), settings, 0, 2)
-    return UnpairedPatches(cohort, sampler, 50)
+    sampler = PatchSampler(cohort.cases("mr", "train"), cohort.cases("ct", "train"), settings, 0, 2)
+    return PatchPairs(cohort, sampler, 50)
 
 
 class Announced:

@@ -1,30 +1,18 @@
 """The benchmark's real pair: unpacked safely, on one grid, with what is wrong with it said."""
 
-import importlib.util
 import io
 import json
 import sys
 import tarfile
-from pathlib import Path
 
 import numpy as np
 import pytest
+from benchmarks.accuracy import real_pair
 
 from creps.errors import InputError
 from creps.io.itk import read_volume
 
-SCRIPT = Path(__file__).resolve().parents[1] / "benchmarks" / "accuracy" / "real_pair.py"
 ARCHIVE = "ibsi_STS_042_CT_MR_RTSTRUCT_dicom.tar.gz"
-
-
-@pytest.fixture(scope="module")
-def real_pair():
-    spec = importlib.util.spec_from_file_location("real_pair", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["real_pair"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["real_pair"]
 
 
 def archive(path, name, size=3):
@@ -35,7 +23,7 @@ def archive(path, name, size=3):
     return path
 
 
-def test_an_archive_never_writes_beside_its_folder(real_pair, tmp_path):
+def test_an_archive_never_writes_beside_its_folder(tmp_path):
     evil = archive(tmp_path / "evil.tar.gz", "../../evil.dcm")
     with pytest.raises(InputError, match="cannot be unpacked"), real_pair.series_folder(evil, tmp_path / "a" / "b"):
         pass
@@ -43,7 +31,7 @@ def test_an_archive_never_writes_beside_its_folder(real_pair, tmp_path):
     assert list((tmp_path / "a" / "b").iterdir()) == []
 
 
-def test_a_damaged_or_huge_archive_is_refused(real_pair, tmp_path, monkeypatch):
+def test_a_damaged_or_huge_archive_is_refused(tmp_path, monkeypatch):
     (tmp_path / "junk.tar.gz").write_bytes(b"junk")
     with (
         pytest.raises(InputError, match="cannot be unpacked"),
@@ -58,7 +46,7 @@ def test_a_damaged_or_huge_archive_is_refused(real_pair, tmp_path, monkeypatch):
         pass
 
 
-def test_the_pair_lies_on_the_mrs_grid_and_scores(real_pair, shared, tmp_path, monkeypatch, capsys):
+def test_the_pair_lies_on_the_mrs_grid_and_scores(shared, tmp_path, monkeypatch, capsys):
     data = shared / "data" / "dicom" / ARCHIVE
     monkeypatch.setattr(sys, "argv", ["real_pair.py", "--data", str(data), "--work", str(tmp_path)])
     real_pair.main()
@@ -86,7 +74,7 @@ def test_the_pair_lies_on_the_mrs_grid_and_scores(real_pair, shared, tmp_path, m
     assert not list(tmp_path.rglob("*.dcm"))  # what was unpacked is gone
 
 
-def test_registration_is_in_every_name_and_moves_little(real_pair, shared, tmp_path):
+def test_registration_is_in_every_name_and_moves_little(shared, tmp_path):
     with real_pair.series_folder(shared / "data" / "dicom" / ARCHIVE, tmp_path) as folder:
         pair = real_pair.prepare_pair(folder, "thigh", register=True)
     assert pair.name == "thigh_registered-rigid"

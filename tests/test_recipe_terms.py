@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from creps.losses.contrastive import at_places, patch_nce
 from creps.losses.distance import absolute_distance
-from creps.networks.generator import Generator
 from creps.networks.projector import Projector
+from creps.networks.residual import ResidualGenerator
 from creps.settings import load_settings
 from creps.training.build import build_networks
-from creps.training.distribution import start_processes
-from creps.training.passes import Fakes, Part, Passes
-from creps.training.terms import contrast, draw_places, generator_terms
+from creps.training.passes import Part, Passes, Synthetic
+from creps.training.processes import start_processes
+from creps.training.terms import active_terms, contrast, draw_places
 from tests.conftest import TINY
 
 SIZE = (2, 1, 24, 24, 24)
@@ -24,8 +24,8 @@ SIZE = (2, 1, 24, 24, 24)
 
 def passes_of(**changes):
     chosen = load_settings(overrides=TINY | changes)
-    fabric = start_processes(chosen.training)
-    return Passes(fabric, build_networks(fabric, chosen, None), chosen)
+    processes = start_processes(chosen.training)
+    return Passes(processes.device, build_networks(processes, chosen, None), chosen)
 
 
 def part_of(seed=0):
@@ -35,9 +35,11 @@ def part_of(seed=0):
 
 
 def added(passes, part):
-    fakes = passes.fakes(part)
+    synthetic = passes.synthesize(part)
     return {
-        name: (value, weight) for term in generator_terms(passes, None) for name, value, weight in term(part, fakes, 1)
+        name: (value, weight)
+        for term in active_terms(passes.settings)
+        for name, value, weight in term.compute(passes, part, synthetic, 1)
     }
 
 
@@ -94,7 +96,7 @@ def test_heads_have_unit_length():
 
 
 def test_features_are_those_of_the_forward_pass():
-    generator = Generator(4, 3, norm="instance")
+    generator = ResidualGenerator(4, 3, norm="instance")
     names = ("block2", "input", "down", "stem")
     image = torch.rand(1, 1, 10, 12, 14)
     block2, same, down, stem = generator.features(image, names).values()
@@ -185,8 +187,8 @@ def test_running_statistics_are_those_of_a_generators_own_input(recipe):
 def test_the_supervised_term_is_the_distance_to_the_ct():
     passes, part = passes_of(recipe="supervised"), part_of()
     sct = part.ct + 0.25
-    (term,) = generator_terms(passes, None)
-    (one,) = term(part, Fakes(sct, None), 1)
+    (term,) = active_terms(passes.settings)
+    (one,) = term.compute(passes, part, Synthetic(sct, None), 1)
     assert (one[0], one[2]) == ("supervised", 1)
     assert float(one[1]) == pytest.approx(0.25, rel=1e-5)
     assert float(absolute_distance(part.ct, part.ct)) == 0

@@ -1,29 +1,14 @@
 """The benchmark of the label-free score: its candidates run, and regret is what its name says."""
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
+from benchmarks.score import regret
 
 from creps.cohort.cohort import load_cohort
 from creps.cohort.prepare import prepare
-from creps.model import build_generator
+from creps.networks.build import build_generator
 from creps.settings import load_settings
 from tests.conftest import TINY
-
-BENCHMARK = Path(__file__).resolve().parents[1] / "benchmarks"
-
-
-@pytest.fixture
-def regret(monkeypatch):
-    for name in ("accuracy", "score"):
-        monkeypatch.syspath_prepend(str(BENCHMARK / name))
-    import regret
-
-    yield regret
-    for name in ("regret", "candidates", "score", "plan", "options"):
-        sys.modules.pop(name, None)
 
 
 def run(*points):
@@ -38,7 +23,7 @@ def run(*points):
     }
 
 
-def test_regret_is_the_error_of_the_choice_over_that_of_the_best(regret):
+def test_regret_is_the_error_of_the_choice_over_that_of_the_best():
     runs = {
         "a": run((200.0, 90.0, 10.0, 1.0), (100.0, 50.0, 10.0, 1.0), (150.0, 40.0, 40.0, 1.0)),
         "b": run((300.0, 80.0, 80.0, 0.9), (120.0, 90.0, 0.0, 0.1)),
@@ -55,9 +40,9 @@ def test_regret_is_the_error_of_the_choice_over_that_of_the_best(regret):
     assert list(kept["b"]) == ["100"]
 
 
-def test_the_candidates_look_at_held_out_cases(regret, head_folders, tmp_path):
+def test_the_candidates_look_at_held_out_cases(head_folders, tmp_path):
     settings = load_settings(overrides=TINY | {"preparation.validation_fraction": 0})
-    prepare(*head_folders, tmp_path / "c", settings)
+    prepare(head_folders, tmp_path / "c", settings=settings)
     cohort = regret.hold_out(load_cohort(tmp_path / "c"))
     assert len(cohort.cases("mr", "validation")) == len(cohort.cases("ct", "validation")) == 3
     torch.manual_seed(0)

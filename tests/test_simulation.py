@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from creps.settings import load_settings
 from creps.training.run.train import train
-from creps.training.sampling import UnpairedPatches, UnpairedSampler
+from creps.training.sampling import PatchPairs, PatchSampler
 from creps.training.simulation import Contrast, _field, simulate_mr, simulator
 from tests.conftest import TINY
 
@@ -79,8 +79,8 @@ def test_the_couch_gives_no_signal():
 
 def test_samples_bring_it_along_whatever_the_order_of_reading(cohort):
     chosen = load_settings(prepared=cohort.settings(), overrides=TINY | {"recipe": "anatomy"})
-    sampler = UnpairedSampler(cohort.cases("mr", "train"), cohort.cases("ct", "train"), chosen.sampling, 0, 2)
-    patches = UnpairedPatches(cohort, sampler, 2, simulator(chosen))
+    sampler = PatchSampler(cohort.cases("mr", "train"), cohort.cases("ct", "train"), chosen.sampling, 0, 2)
+    patches = PatchPairs(cohort, sampler, 2, simulator(chosen))
     forth = [patches[k] for k in range(4)]
     back = [patches[k] for k in reversed(range(4))][::-1]
     assert all(torch.equal(a["simulated"], b["simulated"]) for a, b in zip(forth, back, strict=True))

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-HEAVY = {"torch", "torchvision", "lightning", "numpy", "scipy", "skimage", "SimpleITK", "matplotlib", "pydantic"}
+HEAVY = {"torch", "torchvision", "numpy", "scipy", "skimage", "SimpleITK", "matplotlib", "pydantic"}
 
 
 def modules_after(code):
@@ -26,10 +26,12 @@ def test_start_up_imports_few_modules(code, most):
 @pytest.mark.parametrize(
     ("code", "without"),
     [
-        ("import creps.api, creps.synthesis.files", {"lightning", "torchvision", "torchmetrics", "onnxruntime"}),
-        ("import creps.evaluation.evaluate", {"torch", "lightning", "torchvision"}),
-        ("import creps.cohort.prepare", {"torch", "lightning", "torchvision", "matplotlib"}),
+        ("import creps.api, creps.synthesis.files", {"torchvision", "torch._dynamo", "onnxruntime"}),
+        ("import creps.training.run.train", {"torchvision", "torch._dynamo", "tensorboard", "onnxruntime"}),
+        ("import creps.evaluation.evaluate", {"torch", "torchvision"}),
+        ("import creps.cohort.prepare", {"torch", "torchvision", "matplotlib"}),
         ("import creps.settings", HEAVY - {"pydantic"}),
+        ("import creps.training.run.train, creps.synthesis.synthesize, creps.phantom.cohort", {"SimpleITK", "pydicom"}),
     ],
 )
 def test_a_verb_imports_what_it_needs_and_no_more(code, without):
@@ -53,3 +55,21 @@ def test_the_version_is_known_without_being_looked_up_at_import():
         [sys.executable, "-c", "import creps; print(creps.__version__)"], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip()[0].isdigit()
+
+
+def test_the_default_recipe_trains_without_torchvision_and_tensorboard(cohort, tmp_path):
+    """Both are extras; a recipe that needs one of them says so."""
+    script = f"""
+import sys
+sys.modules["torchvision"] = sys.modules["tensorboard"] = None
+from creps.cohort.cohort import load_cohort
+from creps.settings import load_settings
+from creps.training.run.train import train
+from tests.conftest import TINY
+for recipe in ("anatomy", "paper"):
+    train(load_cohort("{cohort.folder}"), __import__("pathlib").Path("{tmp_path}") / recipe,
+          load_settings(overrides=TINY | {{"recipe": recipe, "training.steps": 1}}))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert "needs torchvision, which is not installed. Install it with pip install 'creps[paper]'" in done.stderr
+    assert (tmp_path / "anatomy" / "model" / "plan.json").is_file()

@@ -10,8 +10,8 @@ from creps.losses.creps import CrepsLoss
 from creps.networks.backbone import Backbone
 from creps.settings import load_settings
 from creps.training.build import build_networks, build_style
-from creps.training.distribution import start_processes
 from creps.training.memory import _kept
+from creps.training.processes import start_processes
 from creps.training.step import TrainingStep
 from tests.conftest import TINY
 
@@ -28,8 +28,8 @@ RECIPES = {
 
 def prepared(**changes):
     chosen = load_settings(overrides=TINY | changes)
-    fabric, style = start_processes(chosen.training), build_style(chosen)
-    step = TrainingStep(fabric, build_networks(fabric, chosen, style), style, chosen)
+    processes, style = start_processes(chosen.training), build_style(chosen)
+    step = TrainingStep(processes, build_networks(processes, chosen, style), style, chosen)
     torch.manual_seed(0)
     patches = [torch.rand(2, 1, 24, 24, 24) for _ in range(3)]
     return step, lambda: step(patches[0], patches[1], 1, patches[2])

@@ -14,12 +14,12 @@ from creps.errors import CrepsError, ModelError, OutputExistsError, SettingsErro
 from creps.losses.adversarial import gradient_penalty, real_or_fake
 from creps.model import load_tensors
 from creps.networks.discriminator import PatchDiscriminator
-from creps.networks.generator import Generator
+from creps.networks.residual import ResidualGenerator
 from creps.settings import leaf_fields, load_settings
 from creps.training.build import build_networks, build_style
-from creps.training.distribution import start_processes
 from creps.training.networks import average_into
-from creps.training.passes import Fakes, Part
+from creps.training.passes import Part, Synthetic
+from creps.training.processes import start_processes
 from creps.training.report import StepReport
 from creps.training.run.train import train
 from creps.training.step import TrainingStep
@@ -31,10 +31,10 @@ def settings(**changes):
 
 
 def one_step(chosen, steps=1, seed=0):
-    fabric = start_processes(chosen.training)
+    processes = start_processes(chosen.training)
     style = build_style(chosen)
-    networks = build_networks(fabric, chosen, style)
-    step = TrainingStep(fabric, networks, style, chosen)
+    networks = build_networks(processes, chosen, style)
+    step = TrainingStep(processes, networks, style, chosen)
     torch.manual_seed(seed)
     for _ in range(steps):
         report = step(torch.rand(2, 1, 24, 24, 24) * 2, torch.rand(2, 1, 24, 24, 24) * 4 - 1, 1)
@@ -50,9 +50,7 @@ RECIPES = {
     },
     "no style": {"creps.weight": 0},
     "content and balance": {"creps.content_weight": 1.0, "creps.balance": "always"},
-    "conditional, pooled": {
-        "discriminator.conditional": True, "discriminator.pooled_logit": True, "sampling.ct_positions": "colocated",
-    },
+    "conditional": {"discriminator.conditional": True, "sampling.ct_positions": "colocated"},
 }  # fmt: skip
 
 
@@ -79,9 +77,9 @@ def test_both_networks_learn(changes):
 
 def test_each_update_moves_only_its_own_network():
     chosen = settings()
-    fabric = start_processes(chosen.training)
-    networks = build_networks(fabric, chosen, build_style(chosen))
-    step = TrainingStep(fabric, networks, build_style(chosen), chosen)
+    processes = start_processes(chosen.training)
+    networks = build_networks(processes, chosen, build_style(chosen))
+    step = TrainingStep(processes, networks, build_style(chosen), chosen)
     step(torch.rand(2, 1, 24, 24, 24), torch.rand(2, 1, 24, 24, 24), 1)
     discriminator = networks.discriminator
     # after the step the discriminator holds the gradient of its own loss only, and can be trained again
@@ -89,7 +87,7 @@ def test_each_update_moves_only_its_own_network():
     with torch.no_grad():
         sizes = [float(p.grad.abs().sum()) for p in discriminator.parameters()]
     mr, ct, sct = (torch.rand(2, 1, 24, 24, 24, requires_grad=True) for _ in range(3))
-    step._update_generators([Part(mr, ct, mr)], [Fakes(sct, None)], StepReport(), 1)
+    step._update_generators([Part(mr, ct, mr)], [Synthetic(sct, None)], StepReport(), 1)
     assert sizes == [float(p.grad.abs().sum()) for p in discriminator.parameters()]
 
 
@@ -138,22 +136,22 @@ def test_cpu_bf16_gives_the_discriminator_the_float32_gradient():
     gradients = {}
     for precision in ("fp32", "bf16"):
         chosen = settings(**{"training.precision": precision, "discriminator.norm": "none"})
-        fabric = start_processes(chosen.training)
-        networks = build_networks(fabric, chosen, None)
-        step = TrainingStep(fabric, networks, None, chosen)
+        processes = start_processes(chosen.training)
+        networks = build_networks(processes, chosen, None)
+        step = TrainingStep(processes, networks, None, chosen)
         torch.manual_seed(0)
         sct, ct = torch.rand(2, 1, 32, 32, 32), torch.rand(2, 1, 32, 32, 32)
         for _ in range(10):
             junk = [torch.full((size,), float("nan")) for size in (4096, 65536, 1 << 18)]
             del junk
-            step._update_discriminators([Part(ct, ct, ct)], [Fakes(sct, None)], StepReport())
+            step._update_discriminators([Part(ct, ct, ct)], [Synthetic(sct, None)], StepReport())
         gradients[precision] = [p.grad.clone() for p in networks.discriminator.parameters()]
     for full, half in zip(gradients["fp32"], gradients["bf16"], strict=True):
         torch.testing.assert_close(full, half)
 
 
 def test_average_follows_the_generator_and_its_buffers():
-    generator, averaged = Generator(2, 1), Generator(2, 1)
+    generator, averaged = ResidualGenerator(2, 1), ResidualGenerator(2, 1)
     for step in range(1, 2000):
         average_into(averaged, generator, 0.9, step)
     for ours, theirs in zip(averaged.state_dict().values(), generator.state_dict().values(), strict=True):
@@ -175,7 +173,6 @@ def test_a_run_tells_its_story(cohort, tmp_path, caplog):
     assert all(float(row["style"]) > 0 and float(row["style_weight"]) > 0 for row in rows)
     assert float(rows[1]["train_eval_difference_hu"]) > 0  # batch norm: the two modes differ
     assert {p.name for p in (tmp_path / "run" / "pictures").iterdir()} == {"step_00000002.png", "step_00000003.png"}
-    assert list((tmp_path / "run" / "tensorboard").iterdir())
     record = json.loads((tmp_path / "run" / "record.json").read_text())
     assert record["perceptual_weights"]["source"] == "random"
     plan = json.loads((tmp_path / "run" / "model" / "plan.json").read_text())
@@ -276,7 +273,7 @@ def test_the_plan_says_how_the_cohort_was_prepared(cohort, tmp_path):
 
 def test_another_cohort_is_not_resumed_on(cohort, head_folders, tmp_path):
     train(cohort, tmp_path / "run", settings(**{"training.steps": 1}))
-    other = prepare(*head_folders, tmp_path / "c", load_settings(overrides=TINY | {"preparation.seed": 5}))
+    other = prepare(head_folders, tmp_path / "c", settings=load_settings(overrides=TINY | {"preparation.seed": 5}))
     chosen = load_settings(overrides=TINY | {"preparation.seed": 5})
     with pytest.raises(CrepsError, match=r"preparation\.seed|not the cohort"):
         train(other, tmp_path / "run", chosen, resume=True)
@@ -306,11 +303,11 @@ def test_after_a_nan_one_can_go_on_with_a_lower_rate(cohort, tmp_path, monkeypat
 
 TRAINING_CHANGES = {
     "adversarial.loss": "least_squares", "adversarial.weight": 0.5, "adversarial.gradient_penalty": 1.0,
-    "creps.weight": 5.0, "creps.reduction": "sum", "creps.gram": "batch", "creps.content_weight": 1.0,
+    "creps.weight": 5.0, "creps.gram": "batch", "creps.content_weight": 1.0,
     "creps.slice_step": 4, "creps.image_size": 32, "creps.layers": ["features.3.0.block.5"], "creps.balance": "always",
     "creps.backbone": "vgg16",
-    "discriminator.norm": "instance", "discriminator.pooled_logit": True, "discriminator.widths": [4, 4],
-    "generator.norm": "instance", "generator.norm_in_blocks": False, "generator.padding": "reflect",
+    "discriminator.norm": "instance", "discriminator.widths": [4, 4],
+    "generator.norm": "instance",
     "cycle.weight": 1.0, "nce.weight": 1.0,
     "generator.width": 2, "generator.residual_blocks": 2, "simulation.weight": 10.0,
     "sampling.ct_positions": "matched", "sampling.mr_positions": "random",
@@ -326,8 +323,8 @@ ELSEWHERE = {
     "creps.balance_ratio": "needs a balance", "discriminator.conditional": "needs pairs",
     "cycle.identity_weight": "needs a cycle", "nce.identity_weight": "needs PatchNCE", "nce.width": "needs PatchNCE",
     "nce.patches": "needs PatchNCE", "nce.features": "needs PatchNCE", "nce.temperature": "needs PatchNCE",
-    "supervised.weight": "needs pairs", "sampling.balance_centres": "needs centres",
-    "sampling.steps_per_epoch": "counts", "training.epochs": "counts",
+    "supervised.weight": "needs pairs",
+    "training.epochs": "counts",
     "training.steps": "counts", "training.device": "where", "training.devices": "where", "training.nodes": "where",
     "training.checkpoint_activations": "how", "training.workers": "how", "training.log_every": "shows",
     "training.loggers": "shows", "training.validate_every": "shows", "training.validation_cases": "shows",

@@ -1,6 +1,6 @@
 """Write a benchmark cohort of digital phantoms: unpaired training data, pairs for the bound, patients with truth.
 
-    python benchmarks/accuracy/cohort.py WORK/cohort --region head
+    python -m benchmarks.accuracy.cohort WORK/cohort --region head
 
 Any other cohort of the same layout is scored by the same commands (`real_pair.py` turns a real pair into one)::
 
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+from functools import partial
 from pathlib import Path
 
 from creps.phantom import write_cohort
@@ -37,6 +38,11 @@ def main() -> None:
     write(chosen.cohort, chosen.region, chosen.unpaired, chosen.validation, chosen.test, chosen.seed)
 
 
+def report(part: str, done: int, total: int, case: str) -> None:
+    """Overwrite the line with the progress of a part."""
+    print(f"\r{part} {done}/{total} {case}", end="", flush=True)
+
+
 def write(cohort: Path, region: str, unpaired: int, validation: int, test: int, seed: int) -> None:
     """Three phantom cohorts of other seeds, so that no person is in two of them, put into one layout."""
     parts = {
@@ -50,7 +56,7 @@ def write(cohort: Path, region: str, unpaired: int, validation: int, test: int, 
             region=region,
             seed=10 * seed + number,
             spacing_mm=SPACING_MM[region],
-            progress=lambda done, total, case, part=name: print(f"\r{part} {done}/{total} {case}", end="", flush=True),
+            progress=partial(report, name),
             **patients,
         )
         print()

@@ -1,6 +1,6 @@
 """From a work folder to what is kept: one result file and pictures, from which `page.py` writes the page.
 
-    python benchmarks/accuracy/collect.py COHORT WORK --region head [--label long]
+    python -m benchmarks.accuracy.collect COHORT WORK --region head [--label long]
 
 Writes `benchmarks/accuracy/results/REGION-SIZE[-LABEL].json` (every figure of every patient of every run) and
 `docs/pictures/accuracy-REGION-SIZE[-LABEL]-*.png`.
@@ -10,17 +10,16 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 from pathlib import Path
 from typing import Any
 
-from options import parser, plan_of
-from pictures import draw_curves, draw_patients
-from plan import ARMS, Plan
-
+from benchmarks.accuracy.options import parser, plan_of
+from benchmarks.accuracy.pictures import draw_curves, draw_patients
+from benchmarks.accuracy.plan import ARMS, Plan
+from benchmarks.accuracy.score import load_scores
+from benchmarks.common.machine import processor
 from creps.io.atomic import write_json
 from creps.provenance import provenance
-from score import load_scores
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -38,7 +37,7 @@ def main() -> None:
     pace = _optional(plan.work / "pace.json")
     result = {
         **provenance(),
-        "machine": {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()},
+        "machine": {"processor": processor(), "cores": os.cpu_count()},
         "region": plan.region,
         "size": plan.size,
         "cohort": cohort_record(plan),

@@ -1,6 +1,6 @@
 """Which fusion of overlapping patches is best, and how far the upper median is off, by the number of predictions.
 
-    python benchmarks/accuracy/fusion.py COHORT WORK --seeds 0
+    python -m benchmarks.accuracy.fusion COHORT WORK --seeds 0
 
 The same predictions are fused in every way and scored on the model's own grid, inside the body, against the truth
 brought to that grid; the single pass, which has one prediction per voxel, stands beside them. WORK/fusion.json gets a
@@ -14,8 +14,9 @@ from typing import Any, get_args
 
 import numpy as np
 import torch
-from options import parser, plan_of
 
+from benchmarks.accuracy.options import parser, plan_of
+from benchmarks.accuracy.score import truth
 from creps import Volume, hu, load, read_volume
 from creps.inference.aggregation import fused_slabs
 from creps.inference.executor import Executor
@@ -30,7 +31,6 @@ from creps.preprocessing.resample import resample_onto
 from creps.provenance import provenance
 from creps.settings import InferenceSettings
 from creps.settings.choices import Fusion
-from score import truth
 
 FUSIONS: tuple[Fusion, ...] = get_args(Fusion)
 
@@ -72,13 +72,15 @@ def fused_case(run: Path, case: Path) -> dict[str, dict[str, Any]]:
 
     layout, _ = laid_out("mean")
     predictions = list(predict_patches(executor, prepared.array, layout.pieces, batch_size=layout.batch_size))
-    figures = {}
+    if layout.grid is None:
+        raise ValueError("the layout has no grid: its fusion is no mean")
+    figures: dict[str, dict[str, Any]] = {}
     for fusion in FUSIONS:
         if fusion == "single":
             fused = predict(executor, prepared.array, *laid_out(fusion))
         else:
             pairs = zip(layout.grid.locations, predictions, strict=True)
-            fused = np.concatenate([slab for _, slab in fused_slabs(layout.grid, pairs, fusion)])
+            fused = np.concatenate([slab.values for slab in fused_slabs(layout.grid, pairs, fusion)])
         sct = np.clip(network_to_hu(fused), *hu.SCT_RANGE)
         figures[fusion] = measure(Volume(sct), clean, prepared.body, layout.grid.coverage_map)
     return figures

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from plan import ARMS, Plan
+from benchmarks.accuracy.plan import ARMS, Plan
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:

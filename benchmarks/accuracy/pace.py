@@ -1,6 +1,6 @@
 """How long a step of each arm takes, so that equal wall time can be counted in steps.
 
-    python benchmarks/accuracy/pace.py COHORT WORK
+    python -m benchmarks.accuracy.pace COHORT WORK
 
 The arms take turns (a few steps each, several rounds, medians), one core, real patches of the prepared cohort. On a
 machine with other work the ratios between arms still hold: all of them are slowed alike. CPU seconds are recorded,
@@ -10,21 +10,21 @@ not seconds of the clock. With `--arms` the others keep what was measured before
 from __future__ import annotations
 
 import json
-import platform
 import statistics
 import time
 from collections.abc import Callable
 
 import torch
-from options import parser, plan_of
-from plan import Plan
 from torch.utils.data import default_collate
 
+from benchmarks.accuracy.options import parser, plan_of
+from benchmarks.accuracy.plan import Plan
+from benchmarks.common.machine import processor
 from creps.io.atomic import write_json
 from creps.provenance import provenance
 from creps.training.build import build_networks, build_style
-from creps.training.distribution import start_processes
-from creps.training.sampling import UnpairedPatches, UnpairedSampler
+from creps.training.processes import start_processes
+from creps.training.sampling import PatchPairs, PatchSampler
 from creps.training.simulation import simulator
 from creps.training.step import TrainingStep
 
@@ -48,7 +48,7 @@ def main() -> None:
             take_steps(chosen.steps)
             seconds[arm].append((time.process_time() - started) / chosen.steps)
     pace = {arm: statistics.median(values) for arm, values in seconds.items()}
-    machine = {"machine": platform.processor() or platform.machine(), "threads": 1}
+    machine = {"machine": processor(), "threads": 1}
     file = plan.work / "pace.json"
     before = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     known = {key: {**before.get(key, {}), **new} for key, new in (("core_seconds_per_step", pace), ("rounds", seconds))}
@@ -60,15 +60,15 @@ def main() -> None:
 def stepper(plan: Plan, arm: str) -> Callable[[int], None]:
     """Takes a number of steps of an arm, reading included."""
     settings, cohort = plan.settings(arm), plan.prepared(arm)
-    fabric = start_processes(settings.training)
+    processes = start_processes(settings.training)
     style = build_style(settings)
-    networks = build_networks(fabric, settings, style)
-    step = TrainingStep(fabric, networks, style, settings)
+    networks = build_networks(processes, settings, style)
+    step = TrainingStep(processes, networks, style, settings)
     size = settings.training.batch_size
-    sampler = UnpairedSampler(
+    sampler = PatchSampler(
         cohort.cases("mr", "train"), cohort.cases("ct", "train"), settings.sampling, settings.training.seed, size
     )
-    patches = UnpairedPatches(cohort, sampler, 1_000_000, simulator(settings))
+    patches = PatchPairs(cohort, sampler, 1_000_000, simulator(settings))
     done = 0
 
     def take_steps(count: int) -> None:

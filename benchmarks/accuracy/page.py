@@ -1,6 +1,6 @@
 """Write the results page of the docs from the result files; nothing on it is typed by hand but the words.
 
-    python benchmarks/accuracy/page.py
+    python -m benchmarks.accuracy.page
 
 Reads `benchmarks/accuracy/results/*.json` and `words.yaml`, writes `docs/results.md`.
 """
@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from plan import ARMS
-from tables import (
+
+from benchmarks.accuracy.plan import ARMS
+from benchmarks.accuracy.tables import (
     REFERENCE,
     bias_by_coverage,
     conditions,
@@ -23,7 +24,6 @@ from tables import (
     real_pair_table,
     tissue_table,
 )
-
 from creps.io.atomic import atomic_file
 
 HERE = Path(__file__).parent

@@ -11,11 +11,12 @@ from typing import Any
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
-from plan import ARMS, Plan
 
+from benchmarks.accuracy.plan import ARMS, Plan
 from creps import read_volume
 from creps.figures import BONE_WINDOW_HU, Panel, comparison_figure, mr_window
 from creps.io.atomic import atomic_file
+from creps.io.picture import write_picture
 
 COLOURS = {
     "supervised": "#000000",
@@ -80,7 +81,8 @@ def draw_patients(plan: Plan, result: dict[str, Any], path: Path) -> None:
             ]
         )
     if rows:
-        comparison_figure(path, rows, f"Median and worst test patient of each arm ({plan.region})", planes=(0, 2))
+        figure = comparison_figure(rows, f"Median and worst test patient of each arm ({plan.region})", planes=(0, 2))
+        write_picture(figure, path)
         with Image.open(path) as picture:
             small = picture.convert("L").resize((3 * picture.width // 4, 3 * picture.height // 4)).quantize(64)
         with atomic_file(path) as temporary:

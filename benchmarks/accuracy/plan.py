@@ -63,7 +63,7 @@ class Plan:
         target = self.work / "prepared" / source.name
         if not target.is_dir():
             table = source / "train.csv"
-            prepare(table if table.is_file() else source, None, target, self.settings(arm))
+            prepare(table if table.is_file() else source, target, settings=self.settings(arm))
         cohort = load_cohort(target)
         if cohort.manifest.preparation != self.settings(arm).preparation:
             raise CohortError(
@@ -109,6 +109,6 @@ def merged(layers: list[Mapping[str, Any]]) -> dict[str, Any]:
     for layer in layers:
         for key, value in layer.items():
             below = result.get(key)
-            both = isinstance(below, dict) and isinstance(value, Mapping)
-            result[key] = merged([below, value]) if both else (merged([value]) if isinstance(value, Mapping) else value)
+            trees = [below] if isinstance(below, dict) else []
+            result[key] = merged([*trees, value]) if isinstance(value, Mapping) else value
     return result

@@ -1,6 +1,6 @@
 """A real MR and CT of one patient, in one frame of reference, as a case that any model can be scored on.
 
-    python benchmarks/accuracy/real_pair.py --data ARCHIVE_OR_FOLDER --work WORK [--register rigid] [--model RUN ...]
+    python -m benchmarks.accuracy.real_pair --data ARCHIVE_OR_FOLDER --work WORK [--register rigid] [--model RUN ...]
 
 DATA is a folder of DICOM (or a .tar.gz of one) with one MR and one CT series. The CT is brought onto the MR's grid, as
 it lies or registered to the MR, and WORK gets, with ``registered-no`` or ``registered-rigid`` in every name::
@@ -36,10 +36,12 @@ from creps import CrepsError, Volume, hu, load, read_volume, write_volume
 from creps.demo.baselines import constant_water, histogram_matched
 from creps.errors import InputError
 from creps.evaluation.evaluate import evaluate
+from creps.evaluation.options import EvaluationOptions
 from creps.figures.planes import SOFT_WINDOW_HU, Panel, comparison_figure, mr_window
 from creps.io.atomic import write_json
 from creps.io.dicom.read.series import Series, one_series
 from creps.io.dicom.read.volume import read_series
+from creps.io.picture import write_picture
 from creps.metrics.segmentation import dice
 from creps.preprocessing.mask import body_mask_ct, body_mask_mr
 from creps.preprocessing.registration import RigidRegistration, register_rigid
@@ -210,8 +212,9 @@ def score(pair: Pair, models: Sequence[Path], reference_cts: Sequence[Path], wor
             raise InputError(f"Two models are called {label}.", "Rename the folder of one.")
         write_volume(sct, work / "sct" / label / f"{pair.name}.nii.gz", integer=True)
         scts[name] = sct.array
+    options = EvaluationOptions(mask=pair.mask)
     scores = {
-        name: evaluate(pair.mr.with_array(array), pair.ct, pair.mask, name=name).values for name, array in scts.items()
+        name: evaluate(pair.mr.with_array(array), pair.ct, options, name=name).values for name, array in scts.items()
     }
     write_json(
         work / f"scores_{pair.name}.json",
@@ -248,7 +251,7 @@ def draw(pair: Pair, path: Path) -> None:
             Panel(ct.with_array(np.where(mr_edges, 1e4, ct.array)), "CT, outline of the MR", SOFT_WINDOW_HU),
         ]
     ]
-    comparison_figure(path, rows, pair.title)
+    write_picture(comparison_figure(rows, pair.title), path)
 
 
 def outline(region: Mask) -> Mask:

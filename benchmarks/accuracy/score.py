@@ -1,6 +1,6 @@
 """Score runs, and what needs no network, on patients with truth.
 
-    python benchmarks/accuracy/score.py COHORT WORK
+    python -m benchmarks.accuracy.score COHORT WORK
 
 Every run under WORK/runs becomes WORK/scores/RUN.json: all figures of 'creps evaluate' for each test patient, the main
 figures of the test patients after the steps that all arms have, and a curve over the validation patients. Truth is
@@ -19,17 +19,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from options import parser, plan_of
-from plan import ARMS, Plan
 
+from benchmarks.accuracy.options import parser, plan_of
+from benchmarks.accuracy.plan import ARMS, Plan
 from creps import Model, Volume, hu, load, read_volume, write_volume
 from creps.demo.baselines import unpaired_baselines
 from creps.evaluation.evaluate import evaluate
+from creps.evaluation.options import EvaluationOptions
 from creps.io.atomic import write_json
 from creps.metrics.image import mean_absolute_error_hu, mean_error_hu
 from creps.metrics.segmentation import bone_dice
 from creps.model import load_plan
 from creps.provenance import provenance
+from creps.volume import Mask
 
 CURVE_POINTS = 5
 """About so many checkpoints of a run are looked at."""
@@ -110,9 +112,14 @@ def score_baselines(plan: Plan) -> None:
     for title, baseline in unpaired_baselines(plan.prepared(source)).items():
         name = f"baseline {title}".replace(" ", "-").replace("(", "").replace(")", "")
         if not score_file(plan, name).is_file():
-            patients = score_patients(plan, name, lambda mr, mask, b=baseline: b(mr, mask.array > 0))
+            patients = score_patients(plan, name, partial(within_mask, baseline))
             write_json(score_file(plan, name), {**provenance(), "arm": title, "run": name, "patients": patients})
             print(name, flush=True)
+
+
+def within_mask(baseline: Callable[[Volume, Mask], Volume], mr: Volume, mask: Volume) -> Volume:
+    """Apply a baseline inside a mask."""
+    return baseline(mr, mask.array > 0)
 
 
 def score_patients(plan: Plan, name: str, synthesizer: Synthesizer) -> dict[str, Any]:
@@ -124,7 +131,8 @@ def score_patients(plan: Plan, name: str, synthesizer: Synthesizer) -> dict[str,
         file = plan.work / "sct" / name / f"{case.name}_sct.nii.gz"
         file.parent.mkdir(parents=True, exist_ok=True)
         write_volume(sct, file, integer=True)
-        scored = evaluate(sct, truth(case), mask, name=f"{name} {case.name}", **labels(plan, case))
+        options = EvaluationOptions(mask=mask, **labels(plan, case))
+        scored = evaluate(sct, truth(case), options, name=f"{name} {case.name}")
         patients[case.name] = {
             "values": scored.values,
             "missing": scored.missing,
@@ -133,7 +141,7 @@ def score_patients(plan: Plan, name: str, synthesizer: Synthesizer) -> dict[str,
     return patients
 
 
-def labels(plan: Plan, case: Path) -> dict[str, Path]:
+def labels(plan: Plan, case: Path) -> dict[str, Any]:
     """The tissues of a phantom, if the case has them; otherwise HU windows on the CT stand for tissues."""
     given = {"labels": case / "labels.nii.gz", "label_names": plan.cohort / "phantom.json"}
     return given if all(path.is_file() for path in given.values()) else {}
@@ -166,7 +174,7 @@ def curve(plan: Plan, run: Path) -> list[dict[str, float]]:
 def validation_figures(plan: Plan, model: Model) -> dict[str, float]:
     """Mean figures of the validation patients; without those that no patient has."""
     scores = [brief(case, quickly(model, read_volume(case / "mr.nii.gz"))) for case in plan.cases("validation")]
-    known = {name: [one[name] for one in scores if one[name] is not None] for name in scores[0]}
+    known = {name: [value for one in scores if (value := one[name]) is not None] for name in scores[0]}
     return {name: float(np.mean(values)) for name, values in known.items() if values}
 
 

@@ -7,9 +7,8 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from pictures import WATER, by_arm, mean_of, values_of
-from plan import ARMS
-
+from benchmarks.accuracy.pictures import WATER, by_arm, mean_of, values_of
+from benchmarks.accuracy.plan import ARMS
 from creps.metrics.statistics import paired_comparison
 
 MAIN = {

@@ -1,6 +1,6 @@
 """Train the arms of the benchmark: every seed of every arm is one ordinary run of 'creps train'.
 
-    python benchmarks/accuracy/train.py COHORT WORK --minutes 5 --seeds 0 1 2
+    python -m benchmarks.accuracy.train COHORT WORK --minutes 5 --seeds 0 1 2
 
 `--minutes` is wall time on `--cores` cores. It becomes a number of steps by the pace of each arm (`pace.py`), so
 that other work on the machine costs patience and changes no result. Runs that are there are gone on with.
@@ -18,8 +18,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import yaml
-from options import parser, plan_of
-from plan import Plan
+
+from benchmarks.accuracy.options import parser, plan_of
+from benchmarks.accuracy.plan import Plan
 
 CHECKPOINT_EVERY = 100
 """Steps between points of the curves."""

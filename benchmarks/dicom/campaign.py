@@ -1,6 +1,6 @@
 """Bad input: spoilt DICOM series through the command line; none may end in a traceback, a hang or half a result.
 
-    python benchmarks/dicom/campaign.py --count 300 --seed 0
+    python -m benchmarks.dicom.campaign --count 300 --seed 0
 
 Every series is given to the command line as a user would, from processes that are ended if one takes more than
 `--seconds`. Every second round spoils a compressed series. Kept in `results.json`: what became of each kind of
@@ -23,14 +23,12 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.dicom.mutations import MUTATIONS, Mutation
+from benchmarks.dicom.originals import PATIENT, SECRETS, write_model, write_mr
+from creps.io.atomic import write_json
+from creps.provenance import provenance
+
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
-
-from mutations import MUTATIONS, Mutation  # noqa: E402
-from originals import PATIENT, SECRETS, write_model, write_mr  # noqa: E402
-
-from creps.io.atomic import write_json  # noqa: E402
-from creps.provenance import provenance  # noqa: E402
 
 
 def main() -> None:

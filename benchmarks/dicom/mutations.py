@@ -59,7 +59,12 @@ def edited(change: Callable[[Dataset, Rng], Any], *, every: bool = False) -> Cal
 
 def setting(*, every: bool = False, **values: Any) -> Callable[[list[Path], Rng], None]:
     """Set attributes."""
-    return edited(lambda data, _: [setattr(data, name, value) for name, value in values.items()], every=every)
+
+    def change(data: Dataset, _: Rng) -> None:
+        for name, value in values.items():
+            setattr(data, name, value)
+
+    return edited(change, every=every)
 
 
 def without(name: str, *, every: bool = False) -> Callable[[list[Path], Rng], None]:

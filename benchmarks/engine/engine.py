@@ -1,16 +1,18 @@
 """Which engine: a plain loop, Lightning Fabric or the Lightning Trainer, around the same two updates.
 
+creps uses the plain loop, with torch.distributed for several processes: Lightning was not faster and takes seconds to
+import. It is no dependency any more: `pip install lightning` to repeat this.
+
 Runs `STEPS` steps of a small generator and discriminator under each, in turns, `ROUNDS` times, and
 writes medians and ratios to ``results.json`` beside this file::
 
-    python benchmarks/engine/engine.py
+    python -m benchmarks.engine.engine
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import platform
 import statistics
 import subprocess
 import sys
@@ -21,9 +23,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from benchmarks.common.machine import processor
 from creps.losses.adversarial import real_or_fake
 from creps.networks.discriminator import PatchDiscriminator
-from creps.networks.generator import Generator
+from creps.networks.residual import ResidualGenerator
 from creps.provenance import provenance
 
 STEPS, ROUNDS, SIZE = 30, 5, 24
@@ -31,7 +34,7 @@ STEPS, ROUNDS, SIZE = 30, 5, 24
 
 def networks():
     torch.manual_seed(0)
-    generator, discriminator = Generator(4, 1), PatchDiscriminator((4, 4, 4, 4))
+    generator, discriminator = ResidualGenerator(4, 1), PatchDiscriminator((4, 4, 4, 4))
     return (
         generator,
         discriminator,
@@ -113,7 +116,7 @@ def main() -> None:
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     results = {
         **provenance(),
-        "processor": platform.processor() or platform.machine(),
+        "processor": processor(),
         "threads": torch.get_num_threads(),
         "median_milliseconds_per_step": {name: round(1000 * value, 2) for name, value in medians.items()},
         "ratio_to_plain": {name: round(value / medians["plain"], 3) for name, value in medians.items()},

@@ -1,6 +1,6 @@
 """What the gate lets pass, warns of and refuses: phantoms and real MRs, as they are and spoilt on purpose.
 
-    python benchmarks/gate/gate.py [REAL]
+    python -m benchmarks.gate.gate [REAL]
 
 REAL is a folder with {head,pelvis}/mr/*.nii.gz and dicom/*.tar.gz (default: shared/data beside the project; without it
 only phantoms are looked at). Everything is done on a grid of 4 mm. Takes some minutes on one core. Writes
@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mistakes import HARMLESS, MISTAKES, Change, of_units
 
+from benchmarks.gate.mistakes import HARMLESS, MISTAKES, Change, of_units
 from creps.errors import CrepsError
 from creps.intake.features import Features, features_of
 from creps.intake.gate import examine

@@ -1,6 +1,6 @@
 """Trials of single changes: what each brings and what it costs, on validation patients.
 
-    python benchmarks/recipe/trials.py COHORT WORK --steps 600
+    python -m benchmarks.recipe.trials COHORT WORK --steps 600
 
 `trials.yaml` lists them; every trial is one ordinary training of an arm of benchmarks/accuracy with changed settings.
 Each run is scored after every 300 steps. Results are kept in `results/trials-REGION.json`, trials that are there are
@@ -10,7 +10,6 @@ not run again. docs/ablation.md tells what they say.
 from __future__ import annotations
 
 import json
-import sys
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -18,17 +17,15 @@ from typing import Any
 import torch
 import yaml
 
+from benchmarks.accuracy.options import parser, plan_of
+from benchmarks.accuracy.plan import Plan
+from benchmarks.accuracy.score import checkpoints, validation_figures
+from benchmarks.accuracy.train import train
+from creps import load
+from creps.io.atomic import write_json
+from creps.provenance import provenance
+
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent / "accuracy"))
-
-from options import parser, plan_of  # noqa: E402
-from plan import Plan  # noqa: E402
-from train import train  # noqa: E402
-
-from creps import load  # noqa: E402
-from creps.io.atomic import write_json  # noqa: E402
-from creps.provenance import provenance  # noqa: E402
-from score import checkpoints, validation_figures  # noqa: E402
 
 TRIALS: dict[str, dict[str, Any]] = yaml.safe_load((HERE / "trials.yaml").read_text(encoding="utf-8"))
 EVERY = 300

@@ -122,7 +122,7 @@ def _similarities(image: Array) -> Array:
 
 def _edges(sct: Array, mr: Array) -> Array:
     """1 - cos² of the angle between the gradients, where either image has an edge."""
-    a, b = np.stack(np.gradient(sct)), np.stack(np.gradient(mr))
+    a, b = np.array(np.gradient(sct)), np.array(np.gradient(mr))
     norm = ((a**2).sum(0) + 0.05**2) * ((b**2).sum(0) + 0.05**2)
     return np.asarray(1 - (a * b).sum(0) ** 2 / norm)
 
@@ -141,7 +141,7 @@ def _unexplained(sct: Array, mr: Array) -> Array:
 
 def _gradient_hu(array: Array) -> Array:
     """How much HU change from a voxel to the next."""
-    return np.asarray(np.sqrt(np.square(np.stack(np.gradient(network_to_hu(array)))).sum(axis=0)))
+    return np.asarray(np.sqrt(np.square(np.array(np.gradient(network_to_hu(array)))).sum(axis=0)))
 
 
 def _local_spread(array: Array) -> Array:

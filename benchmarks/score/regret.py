@@ -1,7 +1,7 @@
 """How far the choice of a label-free score lies from the best, checkpoint by checkpoint.
 
-    python benchmarks/score/regret.py measure COHORT WORK OUT.json
-    python benchmarks/score/regret.py judge HEAD.json PELVIS.json
+    python -m benchmarks.score.regret measure COHORT WORK OUT.json
+    python -m benchmarks.score.regret judge HEAD.json PELVIS.json
 
 `measure` takes some checkpoints of every run below WORK/runs (benchmarks/accuracy), computes the parts on three
 MRs and three CTs of WORK/prepared/unpaired (the last ones; all runs but the supervised were trained on them), and the
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -22,16 +21,13 @@ import numpy as np
 import torch
 from scipy.stats import spearmanr
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "accuracy"))
-
-from candidates import Candidates
-
+from benchmarks.accuracy.score import brief, checkpoints, quickly
+from benchmarks.score.candidates import Candidates
 from creps import load, read_volume
 from creps.cohort.cohort import Cohort, load_cohort
 from creps.io.atomic import write_json
 from creps.label_free.score import BLANK, combined
 from creps.provenance import provenance
-from score import brief, checkpoints, quickly
 
 POINTS, PATIENTS, HELD_OUT = 4, 2, 3
 RESULTS = Path(__file__).parent / "results"

@@ -2,7 +2,7 @@
 
 ::
 
-    python benchmarks/speed/case_clock.py MODEL MR SCT
+    python -m benchmarks.speed.case_clock MODEL MR SCT
 
 Prints JSON: step → seconds; ``start`` is what is imported before a step runs.
 """
@@ -16,10 +16,10 @@ import time
 from typing import Any
 
 PARTS = {
-    "creps.api": ("load_model",),
-    "creps.synthesis.inputs:MrInput": ("read",),
+    "creps.api": ("load",),
+    "creps.io.image:ImageSource": ("read",),
     "creps.synthesis.synthesize": ("prepare_mr", "examine", "predict", "bring_onto"),
-    "creps.synthesis.files": ("write_volume", "synthesis_figure"),
+    "creps.synthesis.files": ("write_volume", "synthesis_figure", "write_picture"),
 }
 """Where `creps synthesize` looks its steps up."""
 

@@ -2,7 +2,7 @@
 
 ::
 
-    python benchmarks/speed/cohort_growth.py [--rounds 3]
+    python -m benchmarks.speed.cohort_growth [--rounds 3]
 
 Cohorts of 1, 2, 4, 8 MR and as many CT of a head phantom at 4 mm, prepared at 3 mm in one process: seconds and the
 peak of memory of the whole (`prepare`). Volumes of 1.4 to 11 million voxels, resampled by a tenth and masked: seconds
@@ -24,9 +24,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from growth import SHAPES, line
-from timing import Peak, save
 
+from benchmarks.common.memory import Peak
+from benchmarks.speed.growth import SHAPES, line
+from benchmarks.speed.results import save
 from creps.cohort.prepare import prepare
 from creps.io.itk import write_volume
 from creps.phantom import REGIONS
@@ -56,7 +57,7 @@ def prepare_patients(folder: Path, count: int) -> None:
             (some / kind).mkdir()
             for i in range(count):
                 (some / kind / f"{kind}{i}.nii.gz").symlink_to(folder / kind / f"{kind}{i}.nii.gz")
-        prepare(some / "mr", some / "ct", some / "cohort", load_settings("demo"))
+        prepare((some / "mr", some / "ct"), some / "cohort", settings=load_settings("demo"))
 
 
 @cache

@@ -2,7 +2,7 @@
 
 ::
 
-    python benchmarks/speed/feed.py [--seconds 4] [--rounds 3]
+    python -m benchmarks.speed.feed [--seconds 4] [--rounds 3]
 
 Run it in an environment with MONAI and TorchIO (``requirements.txt``); without one of them its rows say so.
 Six MR and six CT of 160 x 192 x 192, patches of 24 x 48 x 48, batches of two pairs, two worker processes for everybody,
@@ -31,16 +31,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from timing import save
 from torch.utils.data import DataLoader
 
+from benchmarks.speed.results import save
+from benchmarks.speed.training import shipped
 from creps.cohort.cohort import Case, Cohort, Manifest
 from creps.io.itk import write_volume
 from creps.settings import load_settings
-from creps.training.sampling import UnpairedPatches, UnpairedSampler
+from creps.training.sampling import PatchPairs, PatchSampler
 from creps.training.simulation import simulator
 from creps.volume import Volume
-from training import shipped
 
 SHAPE, PATCH, BATCH, CASES, WORKERS = (160, 192, 192), (24, 48, 48), 2, 6, 2
 STEPS = 1_000_000
@@ -71,7 +71,9 @@ def write_cohort(folder: Path) -> Cohort:
                 )
             )  # fmt: skip
     preparation = load_settings("demo").preparation
-    return Cohort(folder, Manifest(preset="demo", preparation=preparation, cases=tuple(cases), provenance={}))
+    return Cohort(
+        folder, Manifest(preset="demo", recipe="anatomy", preparation=preparation, cases=tuple(cases), provenance={})
+    )
 
 
 def ours(cohort: Cohort, recipe: str, workers: int) -> Batches:
@@ -79,7 +81,7 @@ def ours(cohort: Cohort, recipe: str, workers: int) -> Batches:
     cases = (cohort.cases("mr", "train"), cohort.cases("ct", "train"))
 
     def batches() -> Iterator[Any]:
-        patches = UnpairedPatches(cohort, UnpairedSampler(*cases, chosen.sampling, 0, BATCH), STEPS, simulator(chosen))
+        patches = PatchPairs(cohort, PatchSampler(*cases, chosen.sampling, 0, BATCH), STEPS, simulator(chosen))
         return iter(DataLoader(patches, BATCH, num_workers=workers))
 
     return batches
@@ -169,7 +171,7 @@ def bytes_from_disk(cohort: Cohort, pairs: int = 50) -> dict[str, float] | None:
     if not hasattr(os, "posix_fadvise") or not io.is_file():
         return None
     chosen = load_settings("demo", overrides={"sampling.patch_size": list(PATCH)})
-    sampler = UnpairedSampler(cohort.cases("mr", "train"), cohort.cases("ct", "train"), chosen.sampling, 0, BATCH)
+    sampler = PatchSampler(cohort.cases("mr", "train"), cohort.cases("ct", "train"), chosen.sampling, 0, BATCH)
     total = 0
     for k in range(pairs):
         for path in [*cohort.folder.glob("mr/*.npy"), *cohort.folder.glob("ct/*.npy")]:
@@ -177,7 +179,7 @@ def bytes_from_disk(cohort: Cohort, pairs: int = 50) -> dict[str, float] | None:
                 os.fsync(stream.fileno())
                 os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         before = _read_bytes(io)
-        UnpairedPatches(cohort, sampler, STEPS)[k]  # a new one: pages that are mapped stay in memory
+        PatchPairs(cohort, sampler, STEPS)[k]  # a new one: pages that are mapped stay in memory
         total += _read_bytes(io) - before
     pair, volumes = 2 * 4 * np.prod(PATCH), 2 * 4 * np.prod(SHAPE)
     return {

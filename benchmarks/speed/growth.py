@@ -2,7 +2,7 @@
 
 ::
 
-    python benchmarks/speed/growth.py [--width 8] [--patch 24 48 48] [--rounds 3]
+    python -m benchmarks.speed.growth [--width 8] [--patch 24 48 48] [--rounds 3]
 
 Time is fitted against the voxels that the network sees, and against those of the volume: a grid of overlapping
 patches has a rim, whose share falls as the volume grows. The generator has one residual block, so that the loop
@@ -15,11 +15,12 @@ import argparse
 from typing import Any
 
 import numpy as np
-from memory import in_a_process
-from models import generator, settings
-from timing import medians, save
-from volumes import mr_volume
 
+from benchmarks.common.timing import medians
+from benchmarks.speed.memory import in_a_process
+from benchmarks.speed.models import generator, settings
+from benchmarks.speed.results import save
+from benchmarks.speed.volumes import mr_volume
 from creps.inference.executor import Executor
 from creps.inference.prediction import lay_out, predict
 from creps.preprocessing.preparation import prepare_mr

@@ -2,7 +2,7 @@
 
 ::
 
-    python benchmarks/speed/memory.py [--width 8]
+    python -m benchmarks.speed.memory [--width 8]
 
 Each row is a process of its own. The estimate is slab of predictions + volume + one batch (`Layout`):
 
@@ -23,9 +23,10 @@ import multiprocessing
 from typing import Any
 
 import numpy as np
-from models import generator, settings
-from timing import Peak, save
 
+from benchmarks.common.memory import Peak
+from benchmarks.speed.models import generator, settings
+from benchmarks.speed.results import save
 from creps.inference.executor import Executor
 from creps.inference.prediction import lay_out, predict
 

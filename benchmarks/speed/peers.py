@@ -2,7 +2,7 @@
 
 ::
 
-    python benchmarks/speed/peers.py [--preset brain|pelvis] [--scale 2] [--width 16] [--rounds 3]
+    python -m benchmarks.speed.peers [--preset brain|pelvis] [--scale 2] [--width 16] [--rounds 3]
 
 For the environment of `requirements.txt`. Every loop goes from the prepared MR to the fused volume. **Defaults** are
 those of each tool around the network as one first writes it: float32, PyTorch's default layout, norms as layers
@@ -26,13 +26,14 @@ import numpy as np
 import torch
 import torchio as tio
 from konfai.data.patching import Accumulator, DatasetPatch
-from models import generator, settings
 from monai.inferers import sliding_window_inference
-from synthesis import bare
-from timing import medians, save
 from torch import nn
-from volumes import mr_volume
 
+from benchmarks.common.timing import medians
+from benchmarks.speed.models import generator, settings
+from benchmarks.speed.results import save
+from benchmarks.speed.synthesis import bare
+from benchmarks.speed.volumes import mr_volume
 from creps.inference.executor import Executor
 from creps.inference.prediction import lay_out, predict
 from creps.preprocessing.preparation import prepare_mr

@@ -2,7 +2,7 @@
 
 ::
 
-    python benchmarks/speed/preparing.py [--rounds 2]
+    python -m benchmarks.speed.preparing [--rounds 2]
 
 Phantoms on a scanner's grid that is not the model's (``volumes.py``, a tenth finer along the depth). Parts add up to
 the whole; ``before`` are the same parts with body masks as they were computed until this was measured (``before.py``:
@@ -23,13 +23,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from before import earlier_masks
-from timing import save
-from volumes import GRIDS, GROWN_MM, mr_volume
 
+from benchmarks.speed.before import earlier_masks
+from benchmarks.speed.results import save
+from benchmarks.speed.training import Clock
+from benchmarks.speed.volumes import GRIDS, GROWN_MM, mr_volume
 from creps.cohort import case as preparing
 from creps.cohort.case import Task
 from creps.cohort.sources import find_sources
+from creps.io.image import ImageSource
 from creps.io.itk import write_volume
 from creps.phantom import REGIONS
 from creps.phantom.patient import grow_patient
@@ -37,11 +39,10 @@ from creps.preprocessing import preparation
 from creps.preprocessing.resample import resample_onto
 from creps.settings import load_settings
 from creps.volume import Volume
-from training import Clock
 
 PARTS = {
     "hash of the file": (preparing, "_hashes"),
-    "read": (preparing, "read_image"),
+    "read": (ImageSource, "read"),
     "resample": (preparation, "resample"),
     "body mask": (preparation, "body_mask_mr"),
     "body mask (CT)": (preparation, "body_mask_ct"),

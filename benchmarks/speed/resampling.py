@@ -2,7 +2,7 @@
 
 ::
 
-    python benchmarks/speed/resampling.py [--rounds 2]
+    python -m benchmarks.speed.resampling [--rounds 2]
 
 Volumes of sharp-edged ellipsoids from -1000 to 2000 HU with noise, on grids of brain and pelvis: to the model's grid,
 back, and from oblique grids to an axial one (which only an sCT that is wanted on axial slices takes; an oblique MR goes
@@ -21,11 +21,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import before
 import numpy as np
 import SimpleITK as sitk
-from timing import medians, save
 
+from benchmarks.common.timing import medians
+from benchmarks.speed import before
+from benchmarks.speed.results import save
 from creps.preprocessing.crop import beyond
 from creps.preprocessing.resample import model_grid, resample_onto, resample_turned
 from creps.preprocessing.target_grid import planning_grid

@@ -2,7 +2,7 @@
 
 ::
 
-    python benchmarks/speed/runtimes.py [--width 16] [--patch 32 84 84] [--rounds 5] [--threads 1 2]
+    python -m benchmarks.speed.runtimes [--width 16] [--patch 32 84 84] [--rounds 5] [--threads 1 2]
 
 For the environment of `requirements.txt`. Random weights, random patches, float32 unless it says bf16 (only where the
 CPU has units for it; ``--emulated`` measures it all the same). **Once** is what a runtime takes before its first
@@ -26,12 +26,13 @@ import numpy as np
 import onnxruntime
 import openvino
 import torch
-from models import generator, settings
-from timing import medians, save
 
+from benchmarks.common.timing import medians
+from benchmarks.speed.models import generator, settings
+from benchmarks.speed.results import save
 from creps.inference.executor import Executor
 from creps.machine import resolve_precision
-from creps.model import Plan
+from creps.model import Model, Plan
 from creps.networks.generator import Generator
 from creps.synthesis.export import export
 from creps.volume import Array
@@ -78,7 +79,7 @@ def exported(width: int, patch: list[int], network: Generator, folder: Path) -> 
         preparation=chosen.preparation, generator=chosen.generator, patch_size=chosen.sampling.patch_size,
         inference=chosen.inference,
     )  # fmt: skip
-    return export(plan, network, folder / "model.onnx").path
+    return export(Model(plan, network), folder / "model.onnx").path
 
 
 def makers(network: Generator, file: Path, threads: int, emulated: bool) -> dict[str, Callable[[], Forward]]:

@@ -2,7 +2,7 @@
 
 ::
 
-    python benchmarks/speed/startup.py [--rounds 9]
+    python -m benchmarks.speed.startup [--rounds 9]
 
 Every command is a new process, all of them in turn in every round. **Help** of a verb is what the shell waits for;
 **ready** is everything that the verb imports before its work begins. Writes ``results/startup.json``.
@@ -16,7 +16,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from timing import medians, save
+from benchmarks.common.timing import medians
+from benchmarks.speed.results import save
 
 VERBS = {
     "demo": "creps.demo.run",
@@ -31,7 +32,7 @@ VERBS = {
 """Verb → what it imports when it runs."""
 BARS = {"creps --help": 0.4, "import creps": 0.15}
 """Seconds."""
-HEAVY = ("torch", "torchvision", "lightning", "numpy", "scipy", "skimage", "SimpleITK", "pydantic", "pydicom")
+HEAVY = ("torch", "torchvision", "tensorboard", "numpy", "scipy", "skimage", "SimpleITK", "pydantic", "pydicom")
 
 
 def commands() -> dict[str, list[str]]:

@@ -2,7 +2,7 @@
 
 ::
 
-    python benchmarks/speed/synthesis.py [--preset brain|pelvis] [--width 8] [--patch 48 96 96] [--rounds 3]
+    python -m benchmarks.speed.synthesis [--preset brain|pelvis] [--width 8] [--patch 48 96 96] [--rounds 3]
 
 **Bare forwards** are the forward passes of the executor over patches that have been cut out before: nothing is read,
 fused or copied between. **Loop** is everything from the prepared MR to the fused volume. **Fixed seconds** are those
@@ -25,10 +25,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from models import generator, model, settings
-from timing import HERE, medians, save
-from volumes import mr_volume
 
+from benchmarks.common.timing import medians
+from benchmarks.speed.models import generator, model, settings
+from benchmarks.speed.results import HERE, save
+from benchmarks.speed.volumes import mr_volume
 from creps.inference.executor import Executor
 from creps.inference.prediction import Layout, lay_out, predict
 from creps.io.itk import write_volume
@@ -123,9 +124,9 @@ def fixed(preset: str, width: int, patch: list[int], rounds: int) -> dict[str, A
         found = []
         for number in range(rounds + 1):
             names = ("model", "mr.nii.gz", f"sct{number}.nii.gz")
-            command = [sys.executable, str(HERE / "case_clock.py"), *(str(folder / name) for name in names)]
+            command = [sys.executable, "-m", "benchmarks.speed.case_clock", *(str(folder / name) for name in names)]
             started = time.perf_counter()
-            output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+            output = subprocess.run(command, check=True, capture_output=True, text=True, cwd=HERE.parents[1]).stdout
             total = time.perf_counter() - started
             parts = json.loads(output.splitlines()[-1])
             found.append({**parts, "the rest": total - sum(parts.values()), "whole": total})

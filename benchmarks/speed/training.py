@@ -2,7 +2,7 @@
 
 ::
 
-    python benchmarks/speed/training.py [--patch 24 168 168] [--rounds 3] [--float32]
+    python -m benchmarks.speed.training [--patch 24 168 168] [--rounds 3] [--float32]
 
 Paper recipe, one patch of the brain preset's slices (24 of its 66 by default; the shares hardly depend on how many),
 ConvNeXt-Tiny with random weights, random patches, no data loading. Writes ``results/training.json``, or with
@@ -28,14 +28,16 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from plain_step import Measures, Reference, autocast, settings
-from timing import Peak, save, timed
 
+from benchmarks.common.memory import Peak
+from benchmarks.common.timing import timed
+from benchmarks.speed.plain_step import Measures, Reference, autocast, settings
+from benchmarks.speed.results import save
 from creps.losses import creps as creps_loss
 from creps.machine import resolve_precision
 from creps.settings import Settings
 from creps.training.build import build_networks, build_style
-from creps.training.distribution import start_processes
+from creps.training.processes import start_processes
 from creps.training.step import TrainingStep
 
 CPU = torch.device("cpu")
@@ -47,8 +49,8 @@ def patches(patch: list[int]) -> list[torch.Tensor]:
 
 
 def shipped(chosen: Settings) -> TrainingStep:
-    fabric, style = start_processes(chosen.training), build_style(chosen)
-    return TrainingStep(fabric, build_networks(fabric, chosen, style), style, chosen)
+    processes, style = start_processes(chosen.training), build_style(chosen)
+    return TrainingStep(processes, build_networks(processes, chosen, style), style, chosen)
 
 
 def ladder(patch: list[int], low: str, recipe: str, rounds: int) -> dict[str, dict[str, Any]]:
@@ -144,10 +146,10 @@ def split(patch: list[int], precision: str, rounds: int) -> dict[str, Any]:
     backbone, update = step.style.backbone, "discriminator: its update"
     clock.wrap(step.passes, "generate", lambda: "generator: forward")
     clock.wrap(step, "_update_discriminators", lambda: update)
-    clock.wrap(step.passes, "judge", lambda: update if update in clock.open else "discriminator: for the generator")
     clock.wrap(
-        step.fabric, "backward", lambda: update if update in clock.open else "backward: generator, discriminator"
+        step.passes, "discriminate", lambda: update if update in clock.open else "discriminator: for the generator"
     )
+    clock.wrap(step, "backward", lambda: update if update in clock.open else "backward: generator, discriminator")
     clock.wrap(backbone, "forward", lambda: f"perceptual: {'sCT' if torch.is_grad_enabled() else 'CT'} forward")
     originals = [(name, getattr(creps_loss, name)) for name in ("gram_matrix", "style_distance", "_gradient")]
     for name, _ in originals:

@@ -3,7 +3,7 @@
 Each configuration runs in a process of its own on random patches, so that peaks do not mix; the peak is
 that of the resident memory (CPU) or of the allocator (GPU) above the loaded program, networks included::
 
-    python benchmarks/training/memory.py [NAME …] [--device cuda]
+    python -m benchmarks.training.memory [NAME …] [--device cuda]
 
 Writes ``results-cpu.json`` or ``results-cuda.json`` beside this file; named configurations replace their rows only.
 """
@@ -15,23 +15,24 @@ import gc
 import json
 import multiprocessing
 import statistics
-import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import torch
 
+from benchmarks.common.memory import Peak
 from creps.provenance import provenance
 from creps.settings import load_settings
 from creps.training.build import build_networks, build_style
-from creps.training.distribution import start_processes
 from creps.training.memory import estimate_memory
+from creps.training.processes import start_processes
 from creps.training.step import TrainingStep
 
-SMALL = {"sampling.patch_size": [32, 64, 64], "training.batch_size": 4, "creps.slice_step": 4}
+SMALL: dict[str, Any] = {"sampling.patch_size": [32, 64, 64], "training.batch_size": 4, "creps.slice_step": 4}
 
-CONFIGURATIONS = {
+CONFIGURATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "small": ("brain", SMALL),
     "small, 2 parts": ("brain", SMALL | {"training.accumulate": 2}),
     "small, 4 parts": ("brain", SMALL | {"training.accumulate": 4}),
@@ -55,27 +56,27 @@ CONFIGURATIONS = {
 STEPS = 3
 
 
-def measure(name: str, device: str, steps: int, results: multiprocessing.Queue) -> None:
+def measure(name: str, device: str, steps: int, results: multiprocessing.Queue[dict[str, Any]]) -> None:
     preset, changes = CONFIGURATIONS[name]
     chosen = load_settings(
         preset, overrides={"recipe": "paper", "creps.weights": "random", "training.device": device, **changes}
     )
-    style, fabric = build_style(chosen), start_processes(chosen.training)
+    style, processes = build_style(chosen), start_processes(chosen.training)
     started = time.perf_counter()
     estimate = estimate_memory(chosen, style)
     estimating = time.perf_counter() - started
     gc.collect()
-    with Peak(fabric.device) as peak:
-        networks = build_networks(fabric, chosen, style)
-        step = TrainingStep(fabric, networks, style.to(fabric.device) if style else None, chosen)
+    with Peak(processes.device) as peak:
+        networks = build_networks(processes, chosen, style)
+        step = TrainingStep(processes, networks, style.to(processes.device) if style else None, chosen)
         shape = (chosen.training.batch_size, 1, *chosen.sampling.patch_size)
-        mr, ct = (torch.rand(shape, device=fabric.device) for _ in range(2))
+        mr, ct = (torch.rand(shape, device=processes.device) for _ in range(2))
         mr, ct = (patches.contiguous(memory_format=torch.channels_last_3d) for patches in (mr, ct))
         seconds = []
         for _ in range(steps):
             started = time.perf_counter()
             step(mr, ct, 1, mr)
-            if fabric.device.type == "cuda":
+            if processes.device.type == "cuda":
                 torch.cuda.synchronize()
             seconds.append(time.perf_counter() - started)
     results.put(
@@ -90,33 +91,6 @@ def measure(name: str, device: str, steps: int, results: multiprocessing.Queue) 
             "patch_size": list(chosen.sampling.patch_size),
         }
     )
-
-
-class Peak:
-    """The most memory used while it is open, above what was used before."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.device, self.process = device, psutil.Process()
-
-    def __enter__(self) -> Peak:
-        self.base = self.most = self.process.memory_info().rss
-        if self.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats()
-        self.open = True
-        self.thread = threading.Thread(target=self._watch)
-        self.thread.start()
-        return self
-
-    def _watch(self) -> None:
-        while self.open:
-            self.most = max(self.most, self.process.memory_info().rss)
-            time.sleep(0.02)
-
-    def __exit__(self, *_: object) -> None:
-        self.open = False
-        self.thread.join()
-        cuda = self.device.type == "cuda"
-        self.grown = torch.cuda.max_memory_allocated() if cuda else self.most - self.base
 
 
 def main() -> None:

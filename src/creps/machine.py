@@ -1,4 +1,4 @@
-"""What this machine has: devices, precisions, cores and free memory."""
+"""Properties of this machine: devices, precisions, cores and free memory."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CGROUP = Path("/sys/fs/cgroup")
 
 
 def resolve_device(name: str) -> torch.device:
-    """``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps`` → a device that is there.
+    """``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps`` → a device of this machine.
 
     Raises:
         SettingsError: an unknown name, or a device that this machine lacks.
@@ -45,9 +45,9 @@ def resolve_device(name: str) -> torch.device:
 
 
 def resolve_precision(name: str, device: torch.device) -> Literal["bf16", "fp32"]:
-    """``auto``, ``bf16`` or ``fp32`` → bf16 or fp32; ``auto`` is bf16 where the device has units for it.
+    """``auto``, ``bf16`` or ``fp32`` → bf16 or fp32; ``auto`` is bf16 where the hardware supports it.
 
-    A CPU without units for bfloat16 takes tens of times longer in it than in float32 (benchmarks/speed).
+    A CPU without bfloat16 instructions is tens of times slower with it than with float32 (benchmarks/speed).
     """
     import torch
 
@@ -56,17 +56,23 @@ def resolve_precision(name: str, device: torch.device) -> Literal["bf16", "fp32"
     if device.type == "cuda":
         units = torch.cuda.is_bf16_supported(including_emulation=False)
     elif device.type == "cpu":
-        units = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        units = any(_torch_says(torch.cpu, name) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
     else:
         units = False
     return "bf16" if units else "fp32"
 
 
+def _torch_says(module: object, name: str) -> bool:
+    """The answer of a private function of torch; False where a version has none: float32 is always right."""
+    ask = getattr(module, name, None)
+    return bool(ask()) if callable(ask) else False
+
+
 def emulated_bf16(name: str, device: torch.device) -> str | None:
-    """A warning if that precision is asked of a CPU that has no units for it, as a model from elsewhere may do."""
+    """A warning if bfloat16 is asked of a CPU without instructions for it, as another machine's model may do."""
     if device.type != "cpu" or name != "bf16" or resolve_precision("auto", device) == "bf16":
         return None
-    return "this CPU has no units for bfloat16 and takes tens of times longer with it: set precision to auto or fp32"
+    return "this CPU has no bfloat16 instructions and is tens of times slower with it: set precision to auto or fp32"
 
 
 def cores() -> int:
@@ -77,7 +83,7 @@ def cores() -> int:
 
 
 def available_bytes() -> int:
-    """Memory that can be taken: of the machine, or of the container or job this process runs in."""
+    """Free memory in bytes: of the machine, or of the container or job that this process runs in."""
     free = int(psutil.virtual_memory().available)
     try:
         limit, used = (int((CGROUP / name).read_text()) for name in ("memory.max", "memory.current"))
@@ -87,7 +93,7 @@ def available_bytes() -> int:
 
 
 def free_bytes(device: torch.device) -> int:
-    """Memory that a device has left: a GPU's own, or that of `available_bytes`."""
+    """Free memory of a device in bytes: a GPU's own, or `available_bytes`."""
     if device.type == "cuda":
         import torch
 

@@ -1,4 +1,4 @@
-"""A page for every prepared case, to look at before training: planes, body outline, histogram, numbers."""
+"""A page per prepared case, to be checked before training: planes, body outline, histogram, numbers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from creps import hu
 from creps.cohort.cohort import Case, Cohort
 from creps.cohort.overview import overview_page
 from creps.errors import CohortError
+from creps.figures.picture import Picture, rendered
 from creps.io.atomic import atomic_folder
+from creps.io.picture import write_picture
 from creps.parallel import WorkerDied, run_all
 from creps.preprocessing.intensity import network_to_hu
 from creps.volume import Array, Mask
@@ -25,10 +27,10 @@ if TYPE_CHECKING:
 __all__ = ["INSPECTION", "inspect_cohort", "inspection_figure"]
 
 INSPECTION = "inspection"
-"""Folder of the pages in a cohort's folder."""
+"""Name of the folder of pages in a cohort's folder."""
 
 CT_WINDOW_HU = (-1000.0, 600.0)
-"""Wide enough to show couch and mask."""
+"""Wide enough to show the couch and the mask."""
 
 BINS = 100
 PLANES = ("axial", "coronal", "sagittal")
@@ -36,7 +38,7 @@ PLANES = ("axial", "coronal", "sagittal")
 
 @dataclass(frozen=True)
 class _Page:
-    """One page to draw."""
+    """A case and where its page is written."""
 
     cohort: Cohort
     case: Case
@@ -44,18 +46,18 @@ class _Page:
 
 
 def inspect_cohort(cohort: Cohort, progress: Callable[[int, int, str], None] | None = None, jobs: int = 1) -> Path:
-    """Draw every case and an overview into ``inspection/`` of the cohort's folder; what was there is replaced.
+    """Write a page per case and an overview into ``inspection/`` in the cohort's folder, replacing earlier ones.
 
     Args:
-        cohort: A prepared cohort.
-        progress: Called with (pages done, pages in all, case).
-        jobs: Processes.
+        cohort: The prepared cohort.
+        progress: Called with (pages done, total pages, case).
+        jobs: Number of processes.
 
     Returns:
         The overview, ``inspection/index.html``.
 
     Raises:
-        CohortError: a case cannot be opened.
+        CohortError: a case cannot be opened, or a process died.
     """
     folder = cohort.folder / INSPECTION
     cases = sorted(cohort.manifest.cases, key=lambda c: (c.modality != "mr", c.centre or "", c.case))
@@ -71,21 +73,21 @@ def inspect_cohort(cohort: Cohort, progress: Callable[[int, int, str], None] | N
     return folder / "index.html"
 
 
-def inspection_figure(path: Path, case: Case, array: Array, body: Mask) -> None:
-    """Write one page as a PNG.
+def inspection_figure(case: Case, array: Array, body: Mask) -> Picture:
+    """Draw one page.
 
     Args:
-        path: Where.
-        case: What the manifest says of it.
+        case: The case's entry in the manifest.
         array: (D, H, W) in network units.
         body: (D, H, W) body mask.
+
+    Returns:
+        The page, (rows, columns, 3).
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     values, window, unit = _in_own_units(case, array, body)
     figure = Figure(figsize=(13, 3.9), facecolor="white")
-    FigureCanvasAgg(figure)
     widths = [*(_extent_mm(case, plane)[1] for plane in range(3))]
     axes = figure.subplots(1, 5, width_ratios=[*(w / max(widths) for w in widths), 1.1, 0.9])
     centre = [(first + end) // 2 for first, end in case.body]
@@ -98,17 +100,16 @@ def inspection_figure(path: Path, case: Case, array: Array, body: Mask) -> None:
         f"{case.modality.upper()} {case.case}: as prepared. Not for diagnosis.", fontsize=10, x=0.01, ha="left"
     )
     figure.subplots_adjust(left=0.005, right=0.995, bottom=0.13, top=0.88, wspace=0.08)
-    figure.savefig(path, dpi=80)
+    return rendered(figure, dpi=80)
 
 
 def _draw(page: _Page) -> None:
-    inspection_figure(
-        page.path, page.case, np.asarray(page.cohort.array(page.case)), np.asarray(page.cohort.body(page.case))
-    )
+    array, body = page.cohort.array(page.case), page.cohort.body(page.case)
+    write_picture(inspection_figure(page.case, np.asarray(array), np.asarray(body)), page.path)
 
 
 def _in_own_units(case: Case, array: Array, body: Mask) -> tuple[Array, tuple[float, float], str]:
-    """Values in the source's units, a grey window and the unit's name."""
+    """Values in the source's unit, a grey window, and the unit's name."""
     if case.modality == "ct":
         return network_to_hu(array), CT_WINDOW_HU, "HU"
     values = array * np.float32(case.mr_divisor or 1.0)
@@ -120,7 +121,7 @@ def _in_own_units(case: Case, array: Array, body: Mask) -> tuple[Array, tuple[fl
 def _draw_plane(
     axis: Axes, case: Case, plane: int, values: Array, body: Mask, index: int, window: tuple[float, float]
 ) -> None:
-    """One plane through the middle of the body with its outline; anterior or superior is up."""
+    """Draw a plane through the middle of the body with the body's outline; anterior or superior is up."""
     height, width = _extent_mm(case, plane)
     image, outline = (_upright(np.moveaxis(a, plane, 0)[index], plane) for a in (values, body))
     extent = (0.0, width, height, 0.0)
@@ -141,7 +142,7 @@ def _draw_histogram(axis: Axes, case: Case, inside: Array, unit: str) -> None:
     for value, style in ((case.intensity_p01, ":"), (case.intensity_p50, "-"), (case.intensity_p99, ":")):
         if value is not None:
             axis.axvline(value, color="#d06000", linestyle=style, linewidth=1)
-    axis.set_title("inside the body (height: root of the count)", fontsize=8, pad=2)
+    axis.set_title("inside the body (square root of the count)", fontsize=8, pad=2)
     axis.set_xlabel(unit, fontsize=8, labelpad=1)
     axis.set_xlim(*limits)
     axis.set_yticks([])
@@ -156,7 +157,7 @@ def _numbers(case: Case, values: Array, unit: str) -> str:
     percentiles = (case.intensity_p01, case.intensity_p50, case.intensity_p99)
     lines = [
         f"split    {case.split}",
-        f"centre   {case.centre or 'not known'}",
+        f"centre   {case.centre or 'unknown'}",
         f"size     {listed(case.shape)}",
         f"spacing  {listed(case.spacing_mm)} mm",
         f"body     {listed(tuple(extent), '.0f')} mm",

@@ -1,4 +1,4 @@
-"""One HTML page over all cases of a cohort: a table to scan by eye, and the pictures below it."""
+"""An HTML page of all cases of a cohort: a table, and the cases' pages below it."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ HEADS = (
 
 
 def overview_page(manifest: Manifest, cases: Sequence[Case], failures: Sequence[Failure], name: str) -> str:
-    """The page; it needs nothing but the pictures beside it.
+    """Return the overview as HTML; it refers to nothing but the PNG files beside it.
 
     Args:
-        manifest: The cohort's.
-        cases: In the order to be shown.
-        failures: Images that could not be prepared.
+        manifest: The cohort's manifest.
+        cases: The cases in the order to list them.
+        failures: The images that could not be prepared.
         name: The cohort's name.
     """
     counts = [

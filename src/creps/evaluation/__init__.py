@@ -1,1 +1,1 @@
-"""Synthetic CTs against true CTs: matched, aligned, scored, reported."""
+"""Score synthetic CTs against true CTs: match, align, score, compare, report."""

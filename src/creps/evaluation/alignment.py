@@ -1,54 +1,49 @@
-"""Bring a true CT, its mask and its labels onto the grid of a synthetic CT."""
+"""Put a true CT, its mask and its labels onto the grid of a synthetic CT."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 
 from creps import hu
-from creps.errors import InputError, SettingsError
+from creps.errors import InputError
+from creps.evaluation.options import EvaluationOptions, Register
 from creps.preprocessing.crop import beyond
 from creps.preprocessing.mask import body_mask_ct
 from creps.preprocessing.registration import RigidRegistration, register_rigid
 from creps.preprocessing.resample import resample_onto
 from creps.volume import Mask, Volume
 
-__all__ = ["Aligned", "Alignment", "Register", "align", "check_register"]
+__all__ = ["Aligned", "Alignment", "align"]
 
 Alignment = Literal["same grid", "resampled", "rigidly registered"]
 
-Register = Literal["rigid", "rigid-centres"]
-"""From where the images lie, or with their middles brought together first."""
-
 GRID_TOLERANCE = 0.05
-"""Grids are the same if no voxel is further off than this share of the smallest spacing: headers are rounded."""
+"""Grids are equal if their voxels differ by less than this fraction of the smallest spacing: headers are rounded."""
 
 MASK_TOLERANCE = 0.5
-"""The same for masks and labels."""
-
-BEYOND_HU = hu.SCT_RANGE[0]
-"""What stands where the CT does not reach; it is not counted."""
+"""The same fraction for masks and labels."""
 
 REMEDY = (
-    "Add --resample (resample=True) to bring the CT onto the sCT's grid, or --register rigid if the patient lay"
-    " otherwise."
+    "Add --resample (resample=True) to resample the CT onto the sCT's grid, or --register rigid if the patient was"
+    " positioned differently."
 )
 
 
 @dataclass(frozen=True)
 class Aligned:
-    """Everything on one grid, upright.
+    """Images on one grid, in the standard orientation.
 
     Attributes:
         sct: The synthetic CT.
-        ct: The true CT on its grid; -1024 HU where the CT does not reach.
-        reached: (D, H, W), where the CT reaches.
-        mask: (D, H, W), the given mask, if one was.
-        labels: The given labels, if they were.
+        ct: The true CT on the sCT's grid; -1024 HU outside the CT's field of view.
+        reached: (D, H, W), the CT's field of view.
+        mask: (D, H, W), the given mask, if any.
+        labels: The given labels, if any.
         alignment: What was done to the CT.
-        record: About that, as plain JSON values.
+        record: Details of the alignment, as plain JSON values.
     """
 
     sct: Volume
@@ -60,58 +55,40 @@ class Aligned:
     record: dict[str, Any]
 
 
-def check_register(register: object) -> None:
-    """Refuse a registration that does not exist: it would be taken for one that does.
-
-    Raises:
-        SettingsError: neither None nor a `Register`.
-    """
-    if register is not None and register not in get_args(Register):
-        known = " or ".join(f"'{one}'" for one in get_args(Register))
-        raise SettingsError(f"There is no registration {register!r}.", f"Use {known}, or none.")
-
-
 def align(
-    sct: Volume,
-    ct: Volume,
-    mask: Volume | None,
-    labels: Volume | None,
-    *,
-    resample: bool,
-    register: Register | None,
-    name: str,
+    sct: Volume, ct: Volume, mask: Volume | None, labels: Volume | None, options: EvaluationOptions, *, name: str
 ) -> Aligned:
     """Put the CT, the mask and the labels onto the sCT's grid.
 
-    A mask lies on the sCT's grid or on the CT's, labels too. Where both grids are one and the CT is registered, the
-    mask stays and the labels go with the CT.
+    The mask and the labels may each be on the sCT's grid or on the CT's. If the CT is registered and both grids are
+    equal, the mask stays in place and the labels move with the CT.
 
     Args:
-        sct: In HU.
-        ct: In HU.
-        mask: Where figures count, or none.
-        labels: Class numbers, or none.
-        resample: Whether the CT may be resampled.
-        register: Whether the CT is registered to the sCT, and from where.
+        sct: The synthetic CT in HU.
+        ct: The true CT in HU.
+        mask: Region to score, or None.
+        labels: Class numbers, or None.
+        options: Whether to resample or register the CT.
         name: What messages call the pair.
 
     Raises:
-        InputError: a grid that is neither's, the CT's grid differs and nothing may be done about it, or the images
-            cannot be registered.
+        InputError: the mask or the labels are on neither grid, the CT is on another grid and may be neither resampled
+            nor registered, or the registration fails.
     """
     sct = sct.reoriented()
     ct = ct.reoriented(sct.direction)
     mask = None if mask is None else mask.reoriented(sct.direction)
     labels = None if labels is None else labels.reoriented(sct.direction)
     same = _same(ct, sct, GRID_TOLERANCE)
-    if register is None and not same and not resample:
+    register = options.register
+    if register is None and not same and not options.resample:
         raise InputError(
-            f"{name}: the CT ({_grid(ct)}) lies on another grid than the sCT ({_grid(sct)}){_apart(ct, sct)}.", REMEDY
+            f"{name}: the CT ({_grid(ct)}) is on another grid than the sCT ({_grid(sct)}){_apart(ct, sct)}.", REMEDY
         )
     for extra, what in ((mask, "mask"), (labels, "label volume")):
         if extra is not None and not any(_same(extra, image, MASK_TOLERANCE) for image in (sct, ct)):
             raise InputError(
-                f"{name}: the {what} ({_grid(extra)}) lies on neither the sCT's grid ({_grid(sct)}) nor the CT's"
+                f"{name}: the {what} ({_grid(extra)}) is on neither the sCT's grid ({_grid(sct)}) nor the CT's"
                 f" ({_grid(ct)}){_apart(extra, sct)}.",
                 "Give it on the grid of one of them.",
             )
@@ -128,18 +105,18 @@ def align(
 
 
 _STAY = RigidRegistration(np.eye(3), (0.0, 0.0, 0.0), (0.0, 0.0, 0.0), 0.0, 0.0)
-"""No movement: only the grid changes."""
+"""No motion: only the grid changes."""
 
 
 def _carried(extra: Volume, sct: Volume, ct: Volume, motion: RigidRegistration, with_ct: bool = False) -> Volume:
-    """A mask or labels on the sCT's grid, by nearest neighbour unless they lie on it.
+    """A mask or labels on the sCT's grid, by nearest neighbour if they are on another grid.
 
     Args:
-        extra: On the sCT's grid or the CT's.
-        sct: The grid.
-        ct: The other grid.
-        motion: Of the CT.
-        with_ct: Whether what lies on both grids belongs to the CT and moves with it.
+        extra: The mask or the labels, on the sCT's grid or the CT's.
+        sct: The target grid.
+        ct: The CT before it is moved.
+        motion: How the CT is moved.
+        with_ct: Whether an image on both grids moves with the CT.
     """
     on_sct, on_ct = (_same(extra, image, MASK_TOLERANCE) for image in (sct, ct))
     if on_sct and not (on_ct and with_ct):
@@ -148,11 +125,11 @@ def _carried(extra: Volume, sct: Volume, ct: Volume, motion: RigidRegistration, 
 
 
 def _resampled(ct: Volume, sct: Volume) -> tuple[Volume, Mask]:
-    """The CT at the sCT's voxels by cubic B-splines, and where it reaches."""
+    """The CT at the sCT's voxels by cubic B-splines, and its field of view."""
     if not np.allclose(ct.direction, sct.direction, atol=1e-4):
         return _moved(ct, sct, _STAY)
     outside = beyond(sct, ct)
-    return sct.with_array(np.where(outside, np.float32(BEYOND_HU), resample_onto(ct, sct).array)), ~outside
+    return sct.with_array(np.where(outside, np.float32(hu.OUTSIDE_SCAN), resample_onto(ct, sct).array)), ~outside
 
 
 def _registered(
@@ -176,8 +153,8 @@ def _registered(
 def _moved(ct: Volume, sct: Volume, motion: RigidRegistration) -> tuple[Volume, Mask]:
     ones = ct.with_array(np.ones(ct.shape, np.float32))
     reached = motion.moved(ones, sct, 0.0, "nearest").array > 0
-    inside = np.clip(motion.moved(ct, sct, BEYOND_HU).array, ct.array.min(), ct.array.max())
-    return sct.with_array(np.where(reached, inside, np.float32(BEYOND_HU))), reached
+    inside = np.clip(motion.moved(ct, sct, hu.OUTSIDE_SCAN).array, ct.array.min(), ct.array.max())
+    return sct.with_array(np.where(reached, inside, np.float32(hu.OUTSIDE_SCAN))), reached
 
 
 def _same(volume: Volume, other: Volume, share: float) -> bool:
@@ -194,6 +171,5 @@ def _apart(volume: Volume, sct: Volume) -> str:
     """How far the corners of equally large grids lie apart, which sizes do not show."""
     if volume.shape != sct.shape:
         return ""
-    corners = np.array(np.meshgrid(*[[0, n - 1] for n in sct.shape])).reshape(3, -1).T
-    off = np.linalg.norm(volume.to_patient_mm(corners) - sct.to_patient_mm(corners), axis=1).max()
+    off = np.linalg.norm(volume.corners_mm() - sct.corners_mm(), axis=1).max()
     return f"; its corners lie up to {off:.3g} mm from the sCT's"

@@ -1,220 +1,222 @@
-"""Many synthetic CTs against their true CTs: a case at a time, then what they say together."""
+"""Score many synthetic CTs against their true CTs, and compare two models."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from creps.errors import CrepsError, InputError
-from creps.evaluation.alignment import Register, check_register
-from creps.evaluation.definitions import worst
-from creps.evaluation.evaluate import Evaluation, evaluate
+from creps.evaluation.comparison import compare
+from creps.evaluation.document import read_document
+from creps.evaluation.evaluate import evaluate
 from creps.evaluation.images import label_names_of
-from creps.evaluation.matching import Matches, Pair
-from creps.metrics.statistics import bootstrap_interval, paired_comparison
+from creps.evaluation.matching import Matches, Pair, holds_cases, match, one_pair, sct_of
+from creps.evaluation.options import EvaluationOptions
+from creps.evaluation.results import CohortEvaluation, Evaluation
+from creps.io.outputs import check_targets
 
-__all__ = ["CohortEvaluation", "Comparison", "ScoredCase", "compare", "evaluate_cases", "summary"]
+__all__ = ["evaluate_cases", "evaluate_folder", "evaluate_pair"]
 
 log = logging.getLogger(__name__)
 
-Values = dict[str, float | None]
+Progress = Callable[[int, int, str], None]
+
+TRUTH = "ct"
+"""Default stem of the true CTs in folders."""
+
+Scored = dict[str, Evaluation]
+"""Case → its metrics."""
 
 
-@dataclass(frozen=True)
-class ScoredCase:
-    """One case's figures and what they must share with another model's to be compared.
+def evaluate_folder(
+    scts: Path | str,
+    cts: Path | str,
+    options: EvaluationOptions | None = None,
+    *,
+    against: Path | str | None = None,
+    targets: Iterable[Path | str] = (),
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> CohortEvaluation:
+    """Score a folder of synthetic CTs; a case that cannot be scored does not stop the others.
 
-    Attributes:
-        values: Flat name → figure.
-        missing: Name → why it is None.
-        about: Inputs, grid, alignment, mask, tissues, structures, notes, as plain JSON values.
+    Args:
+        scts: Folder of synthetic CTs: ``CASE_sct.*``, ``CASE/sct.*`` or ``CASE.*``.
+        cts: Folder of true CTs: ``CASE/ct.*`` with ``CASE/mask.*``, or ``CASE.*`` with ``CASE_mask.*``.
+        options: How to score; default: `EvaluationOptions()`.
+        against: Another model's folder of sCTs of the same cases, or the JSON of its evaluation, to compare with.
+        targets: Files that the caller will write; checked before anything is computed.
+        overwrite: Whether existing targets may be replaced.
+        progress: Called with (cases done, total cases, case).
+
+    Returns:
+        The metrics of every case, and why the others have none.
+
+    Raises:
+        InputError: no case matches or could be scored, the other model shares no case, or a target cannot be written.
+        SettingsError: options that only a single pair has.
     """
+    options = options or EvaluationOptions()
+    options.check_folder()
+    scts, cts = Path(scts), Path(cts)
+    if cts.is_file():
+        raise InputError(f"{scts} is a folder, but {cts} is a file.", "Give two files, or two folders.")
+    matches = _matches(scts, cts, options)
+    other: Matches | Scored | None = None
+    if against is not None:
+        against = Path(against)
+        other = _earlier(against)
+        if other is None and against.is_file():
+            raise InputError(f"{scts} is a folder, but {against} is a file.", "Compare two folders, or two files.")
+        other = _matches(against, cts, options) if other is None else other
+    _check(matches, other, options, against, targets, overwrite)
+    result = _evaluate_both(matches, other, options, progress)
+    asked: dict[str, str | None] = {"sct": scts.name, "ct": cts.name, "truth": options.truth or TRUTH}
+    return replace(result, asked=asked | {"against": None if against is None else against.name})
 
-    values: Values
-    missing: dict[str, str]
-    about: dict[str, Any]
 
-    def basis(self) -> dict[str, Any]:
-        """What the figures were measured against."""
-        inputs, tissues = self.about.get("inputs", {}), self.about.get("tissues", {})
-        return {
-            "CT": inputs.get("ct", {}).get("sha256"),
-            "mask": inputs.get("mask", {}).get("sha256"),
-            "grid": self.about.get("grid"),
-            "alignment": self.about.get("alignment", {}).get("kind"),
-            "label volume": inputs.get("labels", {}).get("sha256"),
-            "table of tissues": tissues.get("numbers") or tissues.get("windows_hu"),
-        }
+def evaluate_pair(
+    sct: Path | str,
+    ct: Path | str,
+    options: EvaluationOptions | None = None,
+    *,
+    against: Path | str | None = None,
+    targets: Iterable[Path | str] = (),
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> CohortEvaluation:
+    """Score one synthetic CT as a cohort of one, as ``creps evaluate`` reports it.
 
+    Args:
+        sct: File, or folder of a DICOM series.
+        ct: File, or folder of a DICOM series.
+        options: How to score; default: `EvaluationOptions()`.
+        against: Another model's sCT of the same case, its folder of sCTs, or the JSON of its evaluation.
+        targets: As in `evaluate_folder`.
+        overwrite: As in `evaluate_folder`.
+        progress: As in `evaluate_folder`.
 
-@dataclass(frozen=True)
-class CohortEvaluation:
-    """A cohort's figures.
-
-    Attributes:
-        cases: Name → figures, of every case that could be scored.
-        failures: Name → why a case could not be scored, without places on this machine.
-        without_ct: Cases with a synthetic CT only.
-        without_sct: Cases with a true CT only.
+    Raises:
+        InputError: an image cannot be used, the other model does not have the case, or a target cannot be written.
+        SettingsError: options that only folders have.
     """
-
-    cases: dict[str, ScoredCase]
-    failures: dict[str, CrepsError]
-    without_ct: tuple[str, ...] = ()
-    without_sct: tuple[str, ...] = ()
-
-    @property
-    def complete(self) -> bool:
-        """Whether every case was matched and scored."""
-        return not (self.failures or self.without_ct or self.without_sct)
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Two models on the same patients.
-
-    Attributes:
-        patients: The cases that both have and that were measured against the same; there may be none.
-        metrics: Name → means of both, mean difference (first - second), interval, p-value, as plain JSON values.
-        left_out: Case → why it is not compared.
-    """
-
-    patients: tuple[str, ...]
-    metrics: dict[str, dict[str, Any]]
-    left_out: dict[str, str]
+    options = options or EvaluationOptions()
+    options.check_pair()
+    pair = one_pair(Path(sct), Path(ct), options.mask, options.labels)
+    matches = Matches((pair,), (), ())
+    other: Matches | Scored | None = None
+    if against is not None:
+        against = Path(against)
+        other = _earlier(against)
+        if other is None and holds_cases(against):
+            other = Matches((replace(pair, sct=sct_of(pair, against)),), (), ())
+        elif other is None:
+            second = one_pair(against, pair.ct, pair.mask, pair.labels)
+            nameless = Path(sct).is_dir() or against.is_dir()  # the folder of a DICOM series says nothing of the case
+            other = Matches((replace(second, case=pair.case) if nameless else second,), (), ())
+    _check(matches, other, options, against, targets, overwrite)
+    result = _evaluate_both(matches, other, options, progress)
+    return replace(result, asked={"against": None if against is None else against.name})
 
 
 def evaluate_cases(
-    matches: Matches,
-    *,
-    label_names: Mapping[int, str] | Path | str | None = None,
-    resample: bool = False,
-    register: Register | None = None,
-    progress: Callable[[int, int, str], None] | None = None,
+    matches: Matches, options: EvaluationOptions | None = None, *, progress: Progress | None = None
 ) -> CohortEvaluation:
     """Score every pair; one that cannot be scored does not stop the others.
 
     Args:
-        matches: What belongs together.
-        label_names: Names of the class numbers, if the pairs have labels.
-        resample: As in `evaluate`.
-        register: As in `evaluate`.
-        progress: Called with (cases done, cases in all, case).
+        matches: The pairs; their masks and labels replace those of the options.
+        options: How to score; default: `EvaluationOptions()`.
+        progress: Called with (cases done, total cases, case).
 
     Raises:
-        InputError: no case could be scored; the first one's reason.
-        SettingsError: another word for `register`.
+        InputError: no case could be scored; gives the first one's reason.
     """
-    check_register(register)
-    names = None if label_names is None else label_names_of(label_names)
-    cases: dict[str, ScoredCase] = {}
-    failures: dict[str, CrepsError] = {}
+    options = options or EvaluationOptions()
+    names = None if options.label_names is None else label_names_of(options.label_names)
+    cases: Scored = {}
+    failed: dict[str, CrepsError] = {}
     for done, pair in enumerate(matches.pairs, start=1):
         try:
-            cases[pair.case] = _score(pair, names, resample, register)
+            cases[pair.case] = _score(pair, names, options)
         except CrepsError as error:
-            failures[pair.case] = error
-            if len(matches.pairs) > 1:  # the reason of a single one is what is raised
+            failed[pair.case] = error
+            if len(matches.pairs) > 1:  # the error of a single pair is raised
                 log.warning("%s is not scored: %s", pair.case, error)
         if progress is not None:
             progress(done, len(matches.pairs), pair.case)
-    if not cases:
-        first = next(iter(failures.values()))
-        if len(failures) == 1:
+    if failed and not cases:
+        first = next(iter(failed.values()))
+        if len(failed) == 1:
             raise first
-        raise InputError(f"None of {len(failures)} cases could be scored; the first one: {first.what}", first.remedy)
-    shown = {pair.case: _without_places(failures[pair.case], pair) for pair in matches.pairs if pair.case in failures}
-    return CohortEvaluation(cases, shown, matches.without_ct, matches.without_sct)
+        raise InputError(f"None of {len(failed)} cases could be scored; the first one: {first.what}", first.remedy)
+    listed = {pair.case: _without_folders(failed[pair.case], pair) for pair in matches.pairs if pair.case in failed}
+    return CohortEvaluation(cases, listed, matches.without_ct, matches.without_sct)
 
 
-def summary(cases: Mapping[str, ScoredCase]) -> dict[str, dict[str, Any]]:
-    """Over the patients: count, mean, sample standard deviation, median, 95 % interval of the mean, worst case.
-
-    Returns:
-        Name of the metric → plain JSON values; what cannot be said is None, with the reason where it is not plain.
-    """
-    found = {}
-    for name in _names(cases.values()):
-        values = {case: value for case, one in cases.items() if (value := one.values.get(name)) is not None}
-        found[name] = {"n": len(values), "missing": len(cases) - len(values), **_spread(name, values)}
-    return found
+def _matches(scts: Path, cts: Path, options: EvaluationOptions) -> Matches:
+    labels = None if options.labels is None else str(options.labels)
+    return match(scts, cts, truth=options.truth or TRUTH, labels=labels)
 
 
-def compare(first: Mapping[str, ScoredCase], second: Mapping[str, ScoredCase]) -> Comparison:
-    """Compare two models on the patients that both have, measured against the same truth in the same way."""
-    left_out = {case: "has no figures of the other model" for case in first if case not in second}
-    left_out |= {case: "has figures of the other model only" for case in second if case not in first}
-    patients = []
-    for case in (case for case in first if case in second):
-        mine, other = first[case].basis(), second[case].basis()
-        differing = next((what for what in mine if mine[what] != other[what]), None)
-        if differing is None:
-            patients.append(case)
-        else:
-            left_out[case] = f"was scored with another {differing}"
-    metrics = {}
-    for name in _names([first[case] for case in patients]):
-        pairs = [(first[case].values.get(name), second[case].values.get(name)) for case in patients]
-        both = [(a, b) for a, b in pairs if a is not None and b is not None]
-        if both:
-            metrics[name] = _compared([a for a, _ in both], [b for _, b in both])
-    return Comparison(tuple(patients), metrics, left_out)
+def _earlier(against: Path) -> Scored | None:
+    """The other model's metrics if they were computed earlier."""
+    if not against.exists():
+        raise InputError(f"{against} does not exist.", "Name the other model's sCTs, or its --json.")
+    return read_document(against) if against.is_file() and against.suffix.lower() == ".json" else None
 
 
-def _score(pair: Pair, names: Mapping[int, str] | None, resample: bool, register: Register | None) -> ScoredCase:
+def _check(
+    matches: Matches,
+    other: Matches | Scored | None,
+    options: EvaluationOptions,
+    against: Path | None,
+    targets: Iterable[Path | str],
+    overwrite: bool,
+) -> None:
+    """Refuse targets that cannot be written and models without a common case, before anything is computed."""
+    pairs = (*matches.pairs, *(other.pairs if isinstance(other, Matches) else ()))
+    inputs = [image for pair in pairs for image in pair.inputs()]
+    if isinstance(options.label_names, (Path, str)):
+        inputs.append(Path(options.label_names))
+    if against is not None and against.is_file():
+        inputs.append(against)
+    check_targets([Path(target) for target in targets], inputs, overwrite=overwrite)
+    if other is not None:
+        others = {pair.case for pair in other.pairs} if isinstance(other, Matches) else set(other)
+        if not others & {pair.case for pair in matches.pairs}:
+            raise InputError(f"{against} has none of the cases to be scored.", "Use the same case names.")
+
+
+def _evaluate_both(
+    matches: Matches, other: Matches | Scored | None, options: EvaluationOptions, progress: Progress | None
+) -> CohortEvaluation:
+    """Score a model and, if it is not scored yet, the other one; compare them."""
+    total = len(matches.pairs) + (len(other.pairs) if isinstance(other, Matches) else 0)
+
+    def reporter(before: int) -> Progress | None:
+        return None if progress is None else lambda done, _, case: progress(before + done, total, case)
+
+    result = evaluate_cases(matches, options, progress=reporter(0))
+    if other is None:
+        return result
+    if isinstance(other, Matches):
+        other = evaluate_cases(other, options, progress=reporter(len(matches.pairs))).cases
+    return replace(result, comparison=compare(result.cases, other))
+
+
+def _score(pair: Pair, names: Mapping[int, str] | None, options: EvaluationOptions) -> Evaluation:
     if names is not None and pair.labels is None:
         raise InputError(f"{pair.case} has no labels beside its CT.", "Add them, or leave out --labels.")
-    result = evaluate(
-        pair.sct, pair.ct, pair.mask, labels=pair.labels, label_names=names, resample=resample, register=register,
-        name=pair.case,
-    )  # fmt: skip
-    return _case(result)
+    chosen = replace(options, mask=pair.mask, labels=pair.labels, label_names=names, truth=None)
+    return evaluate(pair.sct, pair.ct, chosen, name=pair.case)
 
 
-def _case(result: Evaluation) -> ScoredCase:
-    shared = ("inputs", "grid", "alignment", "mask", "tissues", "structures", "notes", "seconds")
-    return ScoredCase(result.values, result.missing, {name: result.record[name] for name in shared})
-
-
-def _spread(name: str, values: dict[str, float]) -> dict[str, Any]:
-    empty: dict[str, Any] = dict.fromkeys(("mean", "sd", "median", "worst", "ci95"))
-    if not values:
-        return empty | {"ci95_missing": "no case has a value"}
-    array = np.array(list(values.values()))
-    case = worst(name, values)
-    found = empty | {
-        "mean": float(array.mean()),
-        "sd": float(array.std(ddof=1)) if len(array) > 1 else None,
-        "median": float(np.median(array)),
-        "worst": {"case": case, "value": values[case]},
-    }
-    try:
-        found["ci95"] = asdict(bootstrap_interval(array.tolist()))
-    except ValueError as error:
-        found["ci95_missing"] = str(error)
-    return found
-
-
-def _compared(first: list[float], second: list[float]) -> dict[str, Any]:
-    found = asdict(paired_comparison(first, second))
-    found["ci95"] = found.pop("interval")
-    return {"mean_first": float(np.mean(first)), "mean_second": float(np.mean(second)), **found}
-
-
-def _names(cases: Iterable[ScoredCase]) -> list[str]:
-    """Every figure's name, in the order of the first case that has it."""
-    return list(dict.fromkeys(name for one in cases for name in one.values))
-
-
-def _without_places(error: CrepsError, pair: Pair) -> CrepsError:
-    """An error whose sentences name files, not where they lie."""
+def _without_folders(error: CrepsError, pair: Pair) -> CrepsError:
+    """The error with the names of files instead of their paths."""
     what = error.what
-    for path in (pair.sct, pair.ct, pair.mask, pair.labels):
-        if path is not None:
-            what = what.replace(str(path), path.name)
+    for path in pair.inputs():
+        what = what.replace(str(path), path.name)
     return InputError(what, error.remedy)

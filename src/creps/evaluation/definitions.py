@@ -1,4 +1,4 @@
-"""What each figure of an evaluation is called, measured in, and defined as."""
+"""Name, unit, best value and definition of every metric of an evaluation."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from creps.metrics.tissues import TISSUE_WINDOWS_HU
 __all__ = ["AIR_DEPTH_MM", "METRICS", "Best", "Metric", "definitions", "metric", "worst"]
 
 AIR_DEPTH_MM = 5.0
-"""Internal air begins this deep under the skin."""
+"""Internal air is at least this deep below the skin."""
 
 Best = Literal["low", "high", "zero", "one"]
 
 
 @dataclass(frozen=True)
 class Metric:
-    """One figure.
+    """One metric.
 
     Attributes:
-        name: Its flat name, with its unit as suffix.
-        label: What tables call it.
+        name: Its name, with its unit as suffix.
+        label: Its name in tables.
         unit: HU, dB, mm, or none.
         best: Which value is best.
         definition: One sentence.
@@ -78,13 +78,13 @@ METRICS: tuple[Metric, ...] = (
     Metric("histogram_distance_hu", "histogram distance", "HU", "low",
            "1-D Wasserstein distance of the HU histograms inside the mask"),
 )  # fmt: skip
-"""Every figure but those by tissue, in the order of tables."""
+"""Every metric except errors by tissue, in the order of tables."""
 
 _BY_NAME = {one.name: one for one in METRICS}
 
 
 def metric(name: str) -> Metric:
-    """The metric of a flat name; those by tissue are ``mae_<class>_hu`` and ``bias_<class>_hu``."""
+    """Return the metric of a name; errors by tissue are ``mae_<class>_hu`` and ``bias_<class>_hu``."""
     if name in _BY_NAME:
         return _BY_NAME[name]
     kind, _, rest = name.partition("_")
@@ -98,15 +98,15 @@ def metric(name: str) -> Metric:
 
 
 def definitions(names: list[str]) -> dict[str, str]:
-    """Name → one sentence."""
+    """Return name → definition."""
     return {name: metric(name).definition for name in names}
 
 
 def worst(name: str, values: dict[str, float]) -> str:
-    """The case whose value is the furthest from the best one.
+    """Return the case whose value is furthest from the best one.
 
     Args:
-        name: Of the metric.
+        name: Name of the metric.
         values: Case → value; at least one.
     """
     best = metric(name).best

@@ -1,4 +1,4 @@
-"""Match the synthetic CTs in one folder with the true CTs in another by the names of the cases."""
+"""Match the synthetic CTs in one folder with the true CTs in another by case name."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from creps.errors import InputError
+from creps.evaluation.options import Image
+from creps.io.dicom.read.series import find_series
 from creps.io.itk import is_volume_file, stem
 
-__all__ = ["Matches", "Pair", "find_scts", "match", "one_pair", "sct_of"]
+__all__ = ["Matches", "Pair", "find_scts", "holds_cases", "match", "one_pair", "sct_of"]
 
 DEEPEST = 3
-"""Levels of folders that are looked into: Task1/brain/1BA001."""
+"""Levels of folders that are searched: Task1/brain/1BA001."""
 
 IMAGES = ("mr", "image")
-"""Stems that say what was synthesized from, and not of whom: the folder does."""
+"""Stems that name the modality and not the case: the folder names the case."""
 
 
 @dataclass(frozen=True)
@@ -23,23 +25,28 @@ class Pair:
     """One case to score.
 
     Attributes:
-        case: Its name.
-        sct: The synthetic CT's file.
-        ct: The true CT's file (or folder of a DICOM series).
-        mask: The mask beside the CT, if there is one.
-        labels: The labels beside the CT, if they were asked for.
+        case: The case's name.
+        sct: The synthetic CT: a file, or the folder of a DICOM series.
+        ct: The true CT: a file, or the folder of a DICOM series.
+        mask: The region to score, if one is given.
+        labels: The class numbers, if they are given.
     """
 
     case: str
     sct: Path
     ct: Path
-    mask: Path | None = None
-    labels: Path | None = None
+    mask: Image | None = None
+    labels: Image | None = None
+
+    def inputs(self) -> list[Path]:
+        """Return the files and folders that are read."""
+        extras = [Path(image) for image in (self.mask, self.labels) if isinstance(image, (Path, str))]
+        return [self.sct, self.ct, *extras]
 
 
 @dataclass(frozen=True)
 class Matches:
-    """What belongs together, and what is left over.
+    """The pairs, and the cases that lack an image.
 
     Attributes:
         pairs: Cases with both, by name.
@@ -60,7 +67,7 @@ class _Truth:
 
 
 def match(scts: Path, cts: Path, *, truth: str = "ct", labels: str | None = None) -> Matches:
-    """Match by case.
+    """Match synthetic and true CTs by case.
 
     The true CT of a case is ``CASE/ct.*`` (the layout of the SynthRAD challenges, also in folders of tasks and regions)
     with ``CASE/mask.*``, or a file ``CASE.*`` or ``CASE_ct.*`` with ``CASE_mask.*``.
@@ -69,10 +76,10 @@ def match(scts: Path, cts: Path, *, truth: str = "ct", labels: str | None = None
         scts: Folder of synthetic CTs, see `find_scts`.
         cts: Folder of true CTs.
         truth: Stem of the true CTs: ``ct_noise_free`` takes a phantom's CT without noise.
-        labels: Stem of the label volumes, if errors by label are wanted.
+        labels: Stem of the label volumes, if errors are scored by label.
 
     Raises:
-        InputError: no such folder, two files for one case (or its mask, or its labels), or no case that both have.
+        InputError: a folder does not exist, two files for one case (or its mask, or its labels), or no common case.
     """
     synthetic, true = find_scts(scts), _find_truths(cts, truth, labels)
     both = [case for case in synthetic if case in true]
@@ -90,17 +97,24 @@ def match(scts: Path, cts: Path, *, truth: str = "ct", labels: str | None = None
     )
 
 
-def one_pair(sct: Path, ct: Path, mask: Path | None, labels: Path | None) -> Matches:
-    """One case, named as it would be in a folder."""
-    case = _sct_case(sct, sct.absolute().parent.parent) or stem(sct)
-    return Matches((Pair(case, sct, ct, mask, labels),), (), ())
+def one_pair(sct: Path, ct: Path, mask: Image | None = None, labels: Image | None = None) -> Pair:
+    """Return one case, named as in a folder; a DICOM series is ``sct``: its folder may bear the patient's name."""
+    case = "sct" if sct.is_dir() else _sct_case(sct, sct.absolute().parent.parent) or stem(sct)
+    return Pair(case, sct, ct, mask, labels)
+
+
+def holds_cases(folder: Path) -> bool:
+    """Whether a path is a folder of cases; the folder of a DICOM series is one image."""
+    if not folder.is_dir() or next(_volume_files(folder), None) is not None:
+        return folder.is_dir()
+    return not find_series(folder)
 
 
 def sct_of(pair: Pair, folder: Path) -> Path:
-    """Another model's synthetic CT of one case in a folder: by the case, or by the name of the file.
+    """Find another model's synthetic CT of a case in a folder, by the case's name or the file's.
 
     Raises:
-        InputError: no such folder, nothing in it, or none of that name.
+        InputError: the folder does not exist, holds no sCT, or none of that name.
     """
     scts = find_scts(folder)
     alike = [path for path in scts.values() if stem(path) == stem(pair.sct)]
@@ -115,13 +129,13 @@ def sct_of(pair: Pair, folder: Path) -> Path:
 
 
 def find_scts(folder: Path) -> dict[str, Path]:
-    """Case → file of every synthetic CT in a folder and below it, sorted by case.
+    """Find every synthetic CT in a folder and below it: case → file, sorted by case.
 
-    ``CASE_sct.*``, ``CASE/sct.*`` and ``CASE/mr_sct.*`` are taken; if there are none, every volume file ``CASE.*``
-    without "mask" in its name.
+    The names are ``CASE_sct.*``, ``CASE/sct.*`` and ``CASE/mr_sct.*``; without any of these, every volume file
+    ``CASE.*`` whose name lacks "mask".
 
     Raises:
-        InputError: no such folder, nothing in it, or two files for one case.
+        InputError: the folder does not exist, holds no sCT, or holds two files for one case.
     """
     files = list(_volume_files(folder))
     named = [(case, path) for path in files if (case := _sct_case(path, folder)) is not None]
@@ -136,7 +150,7 @@ def find_scts(folder: Path) -> dict[str, Path]:
 
 
 def _sct_case(path: Path, folder: Path) -> str | None:
-    """The case whose synthetic CT a file is by its name."""
+    """The case's name if a file is named as a synthetic CT."""
     name = stem(path)
     if name.lower() == "sct":
         return path.absolute().parent.name if path.parent != folder else None
@@ -168,7 +182,7 @@ def _find_truths(folder: Path, truth: str, labels: str | None) -> dict[str, _Tru
 
 
 def _flat_truths(files: list[Path], truth: str, labels: str | None, folder: Path) -> dict[str, Path]:
-    """Case → ``CASE_ct.*``; if there are none, every other file ``CASE.*``."""
+    """Case → ``CASE_ct.*``; without any of these, every other file ``CASE.*``."""
     ending = f"_{truth}".lower()
     named = [(stem(path)[: -len(ending)], path) for path in files if stem(path).lower().endswith(ending)]
     if not named:
@@ -185,7 +199,7 @@ def _flat_truths(files: list[Path], truth: str, labels: str | None, folder: Path
 
 
 def _volume_files(folder: Path, depth: int = 0) -> Iterator[Path]:
-    """Every volume file in a folder and not too deep below it."""
+    """Every volume file in a folder and up to `DEEPEST` levels below it."""
     if depth == 0 and not folder.exists():
         raise InputError(f"{folder} does not exist.", "Check the path.")
     if depth == 0 and not folder.is_dir():
@@ -205,7 +219,7 @@ def _add(found: dict[str, Path], case: str, path: Path, folder: Path) -> None:
 
 
 def _only(files: list[Path], case: str, folder: Path) -> Path | None:
-    """The one file, or none: which of two is meant is not guessed."""
+    """The only file, or None; two files are refused rather than guessed between."""
     if len(files) > 1:
         one, other = (path.relative_to(folder) for path in files[:2])
         raise InputError(f"{folder} holds two files of the case '{case}': {one} and {other}.", "Keep one of them.")

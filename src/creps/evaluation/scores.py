@@ -1,4 +1,4 @@
-"""Every figure of one synthetic CT, computed or said to be missing."""
+"""Compute every metric of one synthetic CT, or record why it is missing."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ __all__ = ["Scores", "score_image", "score_structures", "score_tissues"]
 
 @dataclass(frozen=True)
 class Scores:
-    """Figures as they are found.
+    """The metrics, collected one by one.
 
     Attributes:
-        values: Flat name → figure; None where it cannot be computed.
+        values: Name → value; None where it cannot be computed.
         missing: Name → why it is None.
     """
 
@@ -41,26 +41,26 @@ class Scores:
     missing: dict[str, str] = field(default_factory=dict)
 
     def add(self, name: str, compute: Callable[[], float]) -> None:
-        """Compute a figure; if it has no value, keep why."""
+        """Compute a metric; if it has no value, record why."""
         try:
             self.values[name] = compute()
         except ValueError as error:
-            self.lack(name, str(error))
+            self.miss(name, str(error))
 
-    def lack(self, name: str, reason: str) -> None:
-        """A figure that has no value."""
+    def miss(self, name: str, reason: str) -> None:
+        """Record a metric without a value."""
         self.values[name] = None
         self.missing[name] = reason
 
     def ordered(self) -> dict[str, float | None]:
-        """MAE and bias, then those by tissue, then the others in the order of `METRICS`."""
+        """Return MAE and bias, then errors by tissue, then the others in the order of `METRICS`."""
         known = [metric.name for metric in METRICS]
         by_tissue = [name for name in self.values if name not in known]
         return {name: self.values[name] for name in (*known[:2], *by_tissue, *known[2:]) if name in self.values}
 
 
 def score_image(scores: Scores, ct: Volume, sct: Volume, inside: Mask) -> None:
-    """Agreement of HU inside the mask; all on one grid."""
+    """Score the agreement of HU inside the mask; all images are on one grid."""
     images = (ct.array, sct.array, inside)
     spacing_mm = ct.spacing_mm
     scores.add("mae_hu", lambda: mean_absolute_error_hu(*images))
@@ -80,13 +80,13 @@ def score_image(scores: Scores, ct: Volume, sct: Volume, inside: Mask) -> None:
 def score_tissues(
     scores: Scores, ct: Volume, sct: Volume, inside: Mask, labels: Volume | None, names: Mapping[int, str] | None
 ) -> dict[str, Any]:
-    """Error by tissue: by HU windows on the CT, or by labels.
+    """Score the error by tissue: by HU windows on the CT, or by labels.
 
     Returns:
-        What the classes are and how many voxels each has, as plain JSON values.
+        The classes and their voxel counts, as plain JSON values.
 
     Raises:
-        ValueError: labels that are negative.
+        ValueError: a label is negative.
     """
     if names is None or labels is None:
         classes, names = tissue_classes(ct.array)
@@ -100,7 +100,7 @@ def score_tissues(
         for kind, value in (("mae", error.mae_hu), ("bias", error.bias_hu)):
             flat = f"{kind}_{name}_hu"
             if value is None:
-                scores.lack(flat, f"the CT has no {name.replace('_', ' ')} inside the mask")
+                scores.miss(flat, f"the CT has no {name.replace('_', ' ')} inside the mask")
             else:
                 scores.values[flat] = value
     counted = sum(error.voxels for error in errors.values())
@@ -111,14 +111,14 @@ def score_tissues(
 def score_structures(
     scores: Scores, ct: Volume, sct: Volume, inside: Mask, bodies: tuple[Mask, Mask]
 ) -> dict[str, Any]:
-    """Shape of bone, internal air and body.
+    """Score the shapes of bone, internal air and body.
 
     Args:
-        scores: Gets the figures.
-        ct: The truth.
-        sct: On its grid.
-        inside: (D, H, W), where bone and air count.
-        bodies: (D, H, W) each, the body in the CT and the one in the sCT.
+        scores: Receives the metrics.
+        ct: The true CT.
+        sct: The synthetic CT on the same grid.
+        inside: (D, H, W), the region in which bone and air are scored.
+        bodies: The body in the CT and the one in the sCT, (D, H, W) each.
 
     Returns:
         Voxel counts, as plain JSON values.
@@ -131,17 +131,17 @@ def score_structures(
         "body": bodies,
     }
     for structure, (in_ct, in_sct) in pairs.items():
-        figures = [f"{structure}_dice", f"{structure}_assd_mm", f"{structure}_hd95_mm"]
+        names = [f"{structure}_dice", f"{structure}_assd_mm", f"{structure}_hd95_mm"]
         absent = [where for where, there in (("CT", in_ct.any()), ("sCT", in_sct.any())) if not there]
         reason = f"the {' and the '.join(absent)} {'have' if len(absent) == 2 else 'has'} no {structure} there"
         if len(absent) == 2:
-            scores.lack(figures[0], reason)
+            scores.miss(names[0], reason)
         else:
-            scores.values[figures[0]] = dice(in_ct, in_sct)
+            scores.values[names[0]] = dice(in_ct, in_sct)
         if absent:
-            for name in figures[1:]:
-                scores.lack(name, reason)
+            for name in names[1:]:
+                scores.miss(name, reason)
         else:
             distance = surface_distance(in_ct, in_sct, ct.spacing_mm)
-            scores.values[figures[1]], scores.values[figures[2]] = distance.average_mm, distance.hd95_mm
+            scores.values[names[1]], scores.values[names[2]] = distance.average_mm, distance.hd95_mm
     return {name: {"ct_voxels": int(a.sum()), "sct_voxels": int(b.sum())} for name, (a, b) in pairs.items()}

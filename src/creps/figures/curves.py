@@ -1,11 +1,11 @@
-"""The curves of a run as one picture."""
+"""The training curves of a run in one figure."""
 
 from __future__ import annotations
 
 import csv
 from pathlib import Path
 
-from creps.io.atomic import atomic_file
+from creps.figures.picture import Picture, rendered
 
 __all__ = ["curves_figure"]
 
@@ -21,21 +21,22 @@ PANELS: dict[str, tuple[str, ...]] = {
     "validation: sCT to CT": ("bone_ratio", "spread_ratio"),
     "seconds per step": ("seconds_per_step",),
 }
-"""Title → columns of the curves' file."""
+"""Title of a panel → columns of ``curves.csv``."""
 
 SMOOTH = 200
-"""About so many points are drawn; more are averaged in groups."""
+"""Points drawn per curve, approximately; more are averaged in groups."""
 
 
-def curves_figure(curves: Path, picture: Path, title: str = "") -> None:
+def curves_figure(curves: Path, title: str = "") -> Picture:
     """Draw the columns of ``curves.csv`` over the steps.
 
     Args:
         curves: The file.
-        picture: The PNG to write.
-        title: Above it.
+        title: The text above the panels.
+
+    Returns:
+        The figure, (rows, columns, 3).
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     with curves.open(encoding="utf-8", newline="") as stream:
@@ -43,7 +44,6 @@ def curves_figure(curves: Path, picture: Path, title: str = "") -> None:
     shown = {name: [c for c in columns if any(row.get(c) for row in rows)] for name, columns in PANELS.items()}
     shown = {name: columns for name, columns in shown.items() if columns}
     figure = Figure(figsize=(11, 2.6 * -(-max(1, len(shown)) // 2)), layout="constrained")
-    FigureCanvasAgg(figure)
     axes = figure.subplots(-(-max(1, len(shown)) // 2), 2, squeeze=False).flat
     for (name, columns), axis in zip(shown.items(), axes, strict=False):
         for column in columns:
@@ -54,15 +54,14 @@ def curves_figure(curves: Path, picture: Path, title: str = "") -> None:
         axis.tick_params(labelsize=8)
         axis.grid(alpha=0.3)
         axis.legend(fontsize=7)
-    for axis in axes:  # what is left of the last row
+    for axis in axes:  # unused panels of the last row
         axis.axis("off")
     figure.suptitle(title, fontsize=10)
-    with atomic_file(picture) as temporary:
-        figure.savefig(temporary, dpi=90)
+    return rendered(figure, dpi=90)
 
 
 def _points(rows: list[dict[str, str]], column: str, *, weighted: bool) -> tuple[list[float], list[float]]:
-    """Steps and values, averaged in groups where there are many."""
+    """Steps and values of a column, averaged in groups if there are more than `SMOOTH`."""
     points = []
     for row in rows:
         if row.get(column):

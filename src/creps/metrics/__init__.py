@@ -1,1 +1,1 @@
-"""Image metrics: plain functions on arrays (D, H, W); every definition is in ``docs/reference/metrics.md``."""
+"""Image metrics: functions on arrays (D, H, W); ``docs/reference/metrics.md`` gives every definition."""

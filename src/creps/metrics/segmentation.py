@@ -1,4 +1,4 @@
-"""Agreement of shapes. Arrays are (D, H, W)."""
+"""Agreement of segmentations. Arrays are (D, H, W)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy.typing as npt
 from scipy.spatial import cKDTree
 
 from creps import hu
+from creps.metrics.image import HU
 from creps.volume import Mask
 
 __all__ = ["SurfaceDistance", "bone_dice", "dice", "surface_distance"]
@@ -20,12 +21,13 @@ HAUSDORFF_PERCENTILE = 95.0
 
 @dataclass(frozen=True)
 class SurfaceDistance:
-    """How far two surfaces lie apart.
+    """How far apart two surfaces are.
 
     Attributes:
-        average_mm: Mean over the voxels of both surfaces of the distance to the other one (average symmetric).
-        hd95_mm: The larger of the two directed 95th percentiles (as SynthRAD and MONAI have it; not the percentile of
-            both pooled).
+        average_mm: Average symmetric surface distance: the mean over the voxels of both surfaces of the distance to the
+            other one.
+        hd95_mm: The larger of the two directed 95th percentiles (as in SynthRAD and MONAI, not the percentile of both
+            pooled).
     """
 
     average_mm: float
@@ -33,10 +35,20 @@ class SurfaceDistance:
 
 
 def dice(a: Mask, b: Mask) -> float:
-    """2 |a ∩ b| / (|a| + |b|).
+    """Return 2 |a ∩ b| / (|a| + |b|).
+
+    Args:
+        a: Boolean, (D, H, W).
+        b: Boolean, (D, H, W).
 
     Raises:
-        ValueError: shapes differ, one is not boolean, or both are empty and the ratio says nothing.
+        ValueError: the shapes differ, one is not boolean, or both are empty and the ratio is undefined.
+
+    Examples:
+        >>> a = np.array([[[True, True, False, False]]])
+        >>> b = np.array([[[False, True, False, False]]])
+        >>> round(dice(a, b), 3)
+        0.667
     """
     _check_masks(a, b)
     total = int(a.sum()) + int(b.sum())
@@ -45,28 +57,45 @@ def dice(a: Mask, b: Mask) -> float:
     return 2 * int((a & b).sum()) / total
 
 
-def bone_dice(ct_hu: npt.NDArray[np.floating], sct_hu: npt.NDArray[np.floating], mask: Mask) -> float:
-    """Dice of the voxels above `hu.BONE_ABOVE` inside the mask.
+def bone_dice(ct_hu: HU, sct_hu: HU, mask: Mask) -> float:
+    """Return the Dice of the voxels above `hu.BONE_ABOVE` inside the mask.
+
+    Args:
+        ct_hu: The true CT in HU, (D, H, W).
+        sct_hu: The synthetic CT in HU, (D, H, W).
+        mask: The voxels to score, boolean, (D, H, W).
 
     Raises:
         ValueError: as `dice`.
+
+    Examples:
+        >>> ct = np.array([[[1000.0, 900.0, 40.0]]])
+        >>> sct = np.array([[[800.0, 30.0, 50.0]]])
+        >>> round(bone_dice(ct, sct, ct > -1000), 3)
+        0.667
     """
     return dice((ct_hu > hu.BONE_ABOVE) & mask, (sct_hu > hu.BONE_ABOVE) & mask)
 
 
 def surface_distance(a: Mask, b: Mask, spacing_mm: Sequence[float]) -> SurfaceDistance:
-    """Distance of the surfaces of two segmentations.
+    """Return the distances of the surfaces of two segmentations.
 
-    The surface are the voxels with a face neighbour outside; beyond the edge of the array is outside. Distances are
-    Euclidean between voxel centres.
+    A surface voxel has a face neighbour outside the segmentation; beyond the edge of the array counts as outside.
+    Distances are Euclidean between voxel centres.
 
     Args:
-        a: (D, H, W).
-        b: (D, H, W).
-        spacing_mm: Along D, H, W.
+        a: Boolean, (D, H, W).
+        b: Boolean, (D, H, W).
+        spacing_mm: Voxel spacing along D, H, W.
 
     Raises:
-        ValueError: shapes differ, or one of them is not boolean, or empty and has no surface.
+        ValueError: the shapes differ, or one segmentation is not boolean or is empty.
+
+    Examples:
+        >>> a = np.zeros((6, 3, 3), dtype=bool)
+        >>> a[1] = True
+        >>> surface_distance(a, np.roll(a, 2, axis=0), (3.0, 1.0, 1.0))
+        SurfaceDistance(average_mm=6.0, hd95_mm=6.0)
     """
     _check_masks(a, b)
     if not (a.any() and b.any()):
@@ -80,7 +109,7 @@ def surface_distance(a: Mask, b: Mask, spacing_mm: Sequence[float]) -> SurfaceDi
 
 
 def _check_masks(a: Mask, b: Mask) -> None:
-    if a.dtype != np.bool_ or b.dtype != np.bool_:  # the sum of a mask of 255 is no count
+    if a.dtype != np.bool_ or b.dtype != np.bool_:  # the sum of a mask of 255 is not a count
         raise ValueError("the mask must be boolean: use mask > 0")
     if a.shape != b.shape:
         raise ValueError(f"shapes differ: {a.shape} and {b.shape}")
@@ -98,12 +127,12 @@ def _surface(segment: Mask) -> Mask:
 
 
 def _nearest_mm(surface: Mask, other: Mask, spacing_mm: Sequence[float]) -> npt.NDArray[np.float64]:
-    """Of each voxel of a surface the distance to the nearest one of the other.
+    """The distance of each voxel of a surface to the nearest voxel of the other one.
 
-    A tree over the surface is exact as a distance map is, and needs no memory for the voxels between.
+    A tree over the surface is as exact as a distance map and needs no memory for the voxels in between.
     """
     distances = np.zeros(int(surface.sum()))
-    apart = ~other[surface]  # what the surfaces share is 0 mm away
+    apart = ~other[surface]  # shared voxels are 0 mm apart
     points = np.argwhere(surface)[apart] * np.asarray(spacing_mm)
     if len(points):
         distances[apart] = cKDTree(np.argwhere(other) * np.asarray(spacing_mm)).query(points)[0]

@@ -1,4 +1,4 @@
-"""What a few patients say about all: confidence intervals, and two models on the same patients."""
+"""Statistics over patients: confidence intervals, and two models on the same patients."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = ["Interval", "PairedComparison", "bootstrap_interval", "paired_compari
 CONFIDENCE = 0.95
 RESAMPLES = 9999
 FEWEST = 3
-"""Fewer patients than this say nothing about how they scatter."""
+"""Fewest patients with a confidence interval."""
 
 ENUMERABLE = 13
-"""Up to so many pairs every assignment of signs is counted, so that ties are exact too."""
+"""Up to this many pairs, p-values with ties are exact: every assignment of signs is counted."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Interval:
     Attributes:
         low: Lower end.
         high: Upper end.
-        method: How it was found.
+        method: How it was computed.
     """
 
     low: float
@@ -40,11 +40,11 @@ class PairedComparison:
     """Two models on the same patients.
 
     Attributes:
-        patients: How many have both values.
+        patients: Number of patients.
         mean_difference: Mean of first - second.
-        interval: Its confidence interval; None with fewer than three patients.
-        p_value: Two-sided, of Wilcoxon's signed-rank test; None if no patient differs.
-        test: How the p-value was found.
+        interval: The confidence interval of the mean difference; None with fewer than three patients.
+        p_value: Two-sided p-value of Wilcoxon's signed-rank test; None if no patient differs.
+        test: How the p-value was computed.
     """
 
     patients: int
@@ -55,17 +55,24 @@ class PairedComparison:
 
 
 def bootstrap_interval(values: Sequence[float], *, confidence: float = CONFIDENCE, seed: int = 0) -> Interval:
-    """Confidence interval of the mean over patients: bootstrap, bias-corrected and accelerated (Efron 1987).
+    """Return a confidence interval of the mean over patients: bias-corrected and accelerated bootstrap (Efron 1987).
 
-    With few patients (below about ten) such intervals are too narrow.
+    With fewer than about ten patients such intervals are too narrow.
 
     Args:
         values: One per patient.
-        confidence: Such as 0.95.
-        seed: Of the resampling; the same values have the same interval.
+        confidence: Confidence level, such as 0.95.
+        seed: Seed of the resampling; the same values give the same interval.
 
     Raises:
-        ValueError: fewer than three values, or one that is not finite.
+        ValueError: fewer than three values, or a value that is not finite.
+
+    Examples:
+        >>> interval = bootstrap_interval([61.0, 70.0, 66.0, 58.0, 75.0])
+        >>> interval.low < 66 < interval.high
+        True
+        >>> interval.method
+        'bootstrap, BCa'
     """
     array = _checked(values)
     if len(array) < FEWEST:
@@ -92,16 +99,22 @@ def bootstrap_interval(values: Sequence[float], *, confidence: float = CONFIDENC
 def paired_comparison(first: Sequence[float], second: Sequence[float], *, seed: int = 0) -> PairedComparison:
     """Compare two models on the same patients.
 
-    Wilcoxon's signed-rank test (two-sided, patients without a difference left out), exact: by its distribution, or by
-    counting every assignment of signs where differences are tied. With n differences no p-value is below 2 / 2ⁿ.
+    The p-value is of Wilcoxon's signed-rank test (two-sided, without the patients that do not differ). It is exact:
+    from the test's distribution, or, with ties and up to 13 differing patients, from every assignment of signs. With n
+    differences no p-value is below 2 / 2ⁿ.
 
     Args:
         first: One value per patient.
-        second: Those of the other model, in the same order.
-        seed: Of the interval's resampling.
+        second: The other model's values, in the same order.
+        seed: Seed of the interval's resampling.
 
     Raises:
-        ValueError: other lengths, no patient, or a value that is not finite.
+        ValueError: the lengths differ, there is no patient, or a value is not finite.
+
+    Examples:
+        >>> found = paired_comparison([60.0, 62.0, 64.0, 66.0, 68.0, 70.0], [61.0, 64.0, 67.0, 70.0, 73.0, 76.0])
+        >>> found.mean_difference, found.p_value
+        (-3.5, 0.03125)
     """
     a, b = _checked(first), _checked(second)
     if len(a) != len(b):
@@ -124,7 +137,10 @@ def _signed_rank(difference: npt.NDArray[np.float64]) -> tuple[float | None, str
 
 
 def _by_counting(difference: npt.NDArray[np.float64]) -> float:
-    """The share of all assignments of signs whose rank sum is as far from the middle."""
+    """The fraction of all assignments of signs whose rank sum is at least as far from the middle.
+
+    scipy's ``wilcoxon(method=PermutationMethod())`` gives the same values but takes 5 s for 13 pairs instead of 1 ms.
+    """
     ranks = stats.rankdata(np.abs(difference))
     signs = (np.arange(2 ** len(ranks))[:, None] >> np.arange(len(ranks))) & 1
     middle = ranks.sum() / 2

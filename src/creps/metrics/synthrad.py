@@ -1,4 +1,4 @@
-"""The image metrics of the SynthRAD challenges, by their formulas. Arrays are (D, H, W) in HU.
+"""The image metrics of the SynthRAD challenges. Arrays are (D, H, W) in HU.
 
 SynthRAD2023: Huijben et al. 2024, Med Image Anal 97:103276 (range [-1024, 3000], L = 4024). SynthRAD2025: both images
 set to -1024 outside the mask first; L is 4095 in the official container and 4024 in another official repository.
@@ -39,43 +39,76 @@ WINDOW = 7
 """Edge of the uniform window of SSIM in voxels."""
 
 MARGIN = WINDOW // 2
-"""Voxels on each face of a map whose window leaves the image."""
+"""Voxels along each face whose window leaves the image."""
 
 K1, K2 = 0.01, 0.03
 
 SMALLEST_SIDE = 97
-"""Shorter sides are padded to this, so that five levels leave a voxel."""
+"""Shorter sides are padded to this, so that a voxel is left at the fifth level."""
 
 LEVEL_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 
 
 def synthrad2023_mae_hu(ct_hu: HU, sct_hu: HU, mask: Mask) -> float:
-    """Mean |ct - sct| over the mask, without clipping.
+    """Return the mean of |sct - ct| in HU over the mask, without clipping.
+
+    Args:
+        ct_hu: The true CT in HU, (D, H, W).
+        sct_hu: The synthetic CT in HU, (D, H, W).
+        mask: The voxels to score, boolean, (D, H, W).
 
     Raises:
-        ValueError: they cannot be compared (`check_comparable`).
+        ValueError: they cannot be compared (see `check_comparable`).
+
+    Examples:
+        >>> ct, sct = np.full((16, 16, 16), 40.0), np.full((16, 16, 16), 50.0)
+        >>> mask = np.ones(ct.shape, dtype=bool)
+        >>> synthrad2023_mae_hu(ct, sct, mask)
+        10.0
     """
     return mean_absolute_error_hu(ct_hu, sct_hu, mask)
 
 
 def synthrad2023_psnr_db(ct_hu: HU, sct_hu: HU, mask: Mask) -> float:
-    """10·log10(L² / MSE) over the mask, both clipped to [-1024, 3000], L = 4024.
+    """Return 10·log10(L² / MSE) in dB over the mask, both clipped to [-1024, 3000] HU, L = 4024.
+
+    Args:
+        ct_hu: The true CT in HU, (D, H, W).
+        sct_hu: The synthetic CT in HU, (D, H, W).
+        mask: The voxels to score, boolean, (D, H, W).
 
     Raises:
-        ValueError: they cannot be compared (`check_comparable`), or both are equal in the mask.
+        ValueError: they cannot be compared (see `check_comparable`), or both are equal in the mask.
+
+    Examples:
+        >>> ct, sct = np.full((16, 16, 16), 40.0), np.full((16, 16, 16), 50.0)
+        >>> mask = np.ones(ct.shape, dtype=bool)
+        >>> round(synthrad2023_psnr_db(ct, sct, mask), 2)
+        52.09
     """
     return psnr_db(ct_hu, sct_hu, mask, RANGE_4024_HU)
 
 
 def synthrad2023_ssim(ct_hu: HU, sct_hu: HU, mask: Mask) -> float:
-    """Mean over the mask of the 3-D SSIM with a uniform window of 7³ voxels.
+    """Return the mean over the mask of the 3-D SSIM with a uniform window of 7³ voxels.
 
-    Both are clipped to [-1024, 3000], set to -1024 outside the mask and raised by 1024; K1 = 0.01, K2 = 0.03, sample
-    covariance, L = 4024. The three voxels along each face of the image do not count.
+    Both images are clipped to [-1024, 3000] HU, set to -1024 outside the mask and shifted by 1024; K1 = 0.01,
+    K2 = 0.03, sample covariance, L = 4024. The three voxels along each face of the image are ignored.
+
+    Args:
+        ct_hu: The true CT in HU, (D, H, W).
+        sct_hu: The synthetic CT in HU, (D, H, W).
+        mask: The voxels to score, boolean, (D, H, W).
 
     Raises:
-        ValueError: they cannot be compared (`check_comparable`), a side is shorter than the window, or no voxel of the
-            mask is left.
+        ValueError: they cannot be compared (see `check_comparable`), a side is shorter than the window, or no
+            voxel of the mask is left.
+
+    Examples:
+        >>> ct, sct = np.full((16, 16, 16), 40.0), np.full((16, 16, 16), 50.0)
+        >>> mask = np.ones(ct.shape, dtype=bool)
+        >>> round(synthrad2023_ssim(ct, sct, mask), 4)
+        1.0
     """
     check_comparable(ct_hu, sct_hu, mask)
     if min(mask.shape) < WINDOW:
@@ -92,38 +125,67 @@ def synthrad2023_ssim(ct_hu: HU, sct_hu: HU, mask: Mask) -> float:
 
 
 def synthrad2025_mae_hu(ct_hu: HU, sct_hu: HU, mask: Mask) -> float:
-    """Mean |ct - sct| over the mask, without clipping; equal to SynthRAD2023's.
+    """Return the mean of |sct - ct| in HU over the mask, without clipping: equal to SynthRAD2023's.
+
+    Args:
+        ct_hu: The true CT in HU, (D, H, W).
+        sct_hu: The synthetic CT in HU, (D, H, W).
+        mask: The voxels to score, boolean, (D, H, W).
 
     Raises:
-        ValueError: they cannot be compared (`check_comparable`).
+        ValueError: they cannot be compared (see `check_comparable`).
+
+    Examples:
+        >>> ct, sct = np.full((16, 16, 16), 40.0), np.full((16, 16, 16), 50.0)
+        >>> mask = np.ones(ct.shape, dtype=bool)
+        >>> synthrad2025_mae_hu(ct, sct, mask)
+        10.0
     """
     return mean_absolute_error_hu(ct_hu, sct_hu, mask)
 
 
 def synthrad2025_psnr_db(ct_hu: HU, sct_hu: HU, mask: Mask, range_hu: tuple[float, float] = RANGE_4095_HU) -> float:
-    """10·log10(L² / MSE) over the mask, both clipped to the range of width L.
+    """Return 10·log10(L² / MSE) in dB over the mask, both clipped to a range of width L.
+
+    Args:
+        ct_hu: The true CT in HU, (D, H, W).
+        sct_hu: The synthetic CT in HU, (D, H, W).
+        mask: The voxels to score, boolean, (D, H, W).
+        range_hu: Lower and upper end of the range.
 
     Raises:
-        ValueError: they cannot be compared (`check_comparable`), or both are equal in the mask.
+        ValueError: they cannot be compared (see `check_comparable`), or both are equal in the mask.
+
+    Examples:
+        >>> ct, sct = np.full((16, 16, 16), 40.0), np.full((16, 16, 16), 50.0)
+        >>> mask = np.ones(ct.shape, dtype=bool)
+        >>> round(synthrad2025_psnr_db(ct, sct, mask), 2)
+        52.25
     """
     return psnr_db(ct_hu, sct_hu, mask, range_hu)
 
 
 def synthrad2025_ms_ssim(ct_hu: HU, sct_hu: HU, mask: Mask, range_hu: tuple[float, float] = RANGE_4095_HU) -> float:
-    """The challenge's multi-scale SSIM over the mask.
+    """Return the challenge's multi-scale SSIM over the mask.
 
-    Five levels, each the mean over the mask of (luminance · contrast · structure)^weight, multiplied. Unlike Wang et
-    al. 2003 luminance counts at every level: so does the challenge's code. Sides shorter than 97 are padded by their
-    edge; three voxels along each face of a level do not count.
+    It is the product of five levels, each the mean over the mask of (luminance · contrast · structure)^weight. Unlike
+    in Wang et al. 2003, luminance counts at every level, as in the challenge's code. Sides shorter than 97 are padded
+    with their edge values; the three voxels along each face of a level are ignored.
 
     Args:
-        ct_hu: (D, H, W), the truth.
-        sct_hu: (D, H, W).
-        mask: (D, H, W).
-        range_hu: Both are clipped to it; its width is L.
+        ct_hu: The true CT in HU, (D, H, W).
+        sct_hu: The synthetic CT in HU, (D, H, W).
+        mask: The voxels to score, boolean, (D, H, W).
+        range_hu: Both are clipped to this range; its width is L.
 
     Raises:
-        ValueError: they cannot be compared (`check_comparable`), or no voxel of the mask is left at a level.
+        ValueError: they cannot be compared (see `check_comparable`), or no voxel of the mask is left at a level.
+
+    Examples:
+        >>> ct, sct = np.full((16, 16, 16), 40.0), np.full((16, 16, 16), 50.0)
+        >>> mask = np.ones(ct.shape, dtype=bool)
+        >>> round(synthrad2025_ms_ssim(ct, sct, mask), 3)
+        1.0
     """
     check_comparable(ct_hu, sct_hu, mask)
     pad = [((SMALLEST_SIDE - n) // 2, SMALLEST_SIDE - n - (SMALLEST_SIDE - n) // 2) if n < SMALLEST_SIDE else (0, 0)
@@ -146,7 +208,7 @@ def synthrad2025_ms_ssim(ct_hu: HU, sct_hu: HU, mask: Mask, range_hu: tuple[floa
 
 
 def _level(x: Float64, y: Float64, width: float) -> Float64:
-    """(D, H, W) luminance · contrast · structure, each at least 0."""
+    """Luminance · contrast · structure, each at least 0, (D, H, W)."""
     c1, c2 = (K1 * width) ** 2, (K2 * width) ** 2
     sample = WINDOW**3 / (WINDOW**3 - 1)
     mean_x, mean_y = _window_mean(x), _window_mean(y)
@@ -166,9 +228,9 @@ def _window_mean(array: Float64) -> Float64:
 
 
 def _halved(array: Float64) -> Float64:
-    """Every second voxel of the mean over it and its predecessors (2³); beyond the first voxel lies 0.
+    """Every second voxel of the mean over the voxel and its predecessors (2³), padded with 0.
 
-    That is the challenge's convolution with 2³ ones / 8 in mode "same", followed by ``[::2, ::2, ::2]``.
+    This is the challenge's convolution with 2³ ones / 8 in mode "same", followed by ``[::2, ::2, ::2]``.
     """
     for axis in range(3):
         along = np.moveaxis(array, axis, 0)
@@ -179,13 +241,13 @@ def _halved(array: Float64) -> Float64:
 
 
 def _masked(array_hu: HU, mask: Mask, range_hu: tuple[float, float]) -> Float64:
-    """Clipped, lowest outside the mask, and raised so that the lowest is 0."""
+    """Clip, set to the lowest value outside the mask, and shift so that the lowest value is 0."""
     low, high = range_hu
     return np.where(mask, np.clip(array_hu.astype(np.float64), low, high), low) - low
 
 
 def _mask_box(mask: Mask) -> tuple[slice, ...]:
-    """The mask's box with the voxels that windows around it see, at least a window wide: outside all is equal."""
+    """The mask's bounding box with the margin that its windows need, at least a window wide."""
     (found,) = ndimage.find_objects(mask.astype(np.uint8))
     box = []
     for part, length in zip(found, mask.shape, strict=True):
@@ -195,7 +257,7 @@ def _mask_box(mask: Mask) -> tuple[slice, ...]:
 
 
 def _cropped(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Without the voxels along each face."""
+    """The array without `MARGIN` voxels along each face."""
     return array[MARGIN:-MARGIN, MARGIN:-MARGIN, MARGIN:-MARGIN]
 
 

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from creps.metrics.image import check_comparable
+from creps.metrics.image import HU, check_comparable
 from creps.volume import Mask
 
 __all__ = ["TISSUE_WINDOWS_HU", "TissueError", "error_by_class", "tissue_classes"]
 
-HU = npt.NDArray[np.floating]
 Classes = npt.NDArray[np.integer]
 
 TISSUE_WINDOWS_HU: dict[str, tuple[float, float]] = {
@@ -23,7 +22,7 @@ TISSUE_WINDOWS_HU: dict[str, tuple[float, float]] = {
     "spongy_bone": (100.0, 600.0),
     "cortical_bone": (600.0, np.inf),
 }
-"""Class → HU of the true CT, from (included) to (not included). Together they hold every voxel."""
+"""Class → HU range of the true CT, lower end included, upper end excluded. The ranges cover every value."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +30,9 @@ class TissueError:
     """Error in one class.
 
     Attributes:
-        voxels: How many the true CT has of it inside the mask.
-        mae_hu: Mean |sct - ct|; None if there are none.
-        bias_hu: Mean of sct - ct; None if there are none.
+        voxels: Number of voxels of the class inside the mask.
+        mae_hu: Mean |sct - ct| in HU; None without voxels.
+        bias_hu: Mean of sct - ct in HU; None without voxels.
     """
 
     voxels: int
@@ -42,10 +41,18 @@ class TissueError:
 
 
 def tissue_classes(ct_hu: HU) -> tuple[Classes, dict[int, str]]:
-    """The class of every voxel of a true CT by `TISSUE_WINDOWS_HU`.
+    """Classify every voxel of a true CT by `TISSUE_WINDOWS_HU`.
+
+    Args:
+        ct_hu: The true CT in HU, (D, H, W).
 
     Returns:
         (D, H, W) class numbers, and the name of each number.
+
+    Examples:
+        >>> classes, names = tissue_classes(np.array([[[-1000.0, 40.0, 900.0]]]))
+        >>> [names[number] for number in classes.ravel().tolist()]
+        ['air', 'soft', 'cortical_bone']
     """
     upper = [high for _, high in TISSUE_WINDOWS_HU.values()][:-1]
     return np.digitize(ct_hu, upper).astype(np.int16), dict(enumerate(TISSUE_WINDOWS_HU))
@@ -54,20 +61,26 @@ def tissue_classes(ct_hu: HU) -> tuple[Classes, dict[int, str]]:
 def error_by_class(
     ct_hu: HU, sct_hu: HU, mask: Mask, classes: Classes, names: Mapping[int, str]
 ) -> dict[str, TissueError]:
-    """Mean absolute error and bias in every class.
+    """Return the mean absolute error and the bias of every class.
 
     Args:
-        ct_hu: (D, H, W), the truth.
-        sct_hu: (D, H, W).
-        mask: (D, H, W), which voxels count.
-        classes: (D, H, W), the number of each voxel's class.
-        names: Name of each number; numbers with one name are one class, numbers without a name count nowhere.
+        ct_hu: The true CT in HU, (D, H, W).
+        sct_hu: The synthetic CT in HU, (D, H, W).
+        mask: The voxels to score, boolean, (D, H, W).
+        classes: The class number of every voxel, (D, H, W).
+        names: Name of each number; numbers that share a name form one class, unnamed numbers are ignored.
 
     Returns:
-        Name → error, for every name, whether the CT has the class or not.
+        Name → error, for every name, even without voxels.
 
     Raises:
-        ValueError: they cannot be compared (`check_comparable`), or a class number is negative.
+        ValueError: they cannot be compared (see `check_comparable`), or a class number is negative.
+
+    Examples:
+        >>> ct = np.array([[[-1000.0, 40.0, 900.0]]])
+        >>> classes, names = tissue_classes(ct)
+        >>> error_by_class(ct, ct - 10, ct > -2000, classes, names)["soft"]
+        TissueError(voxels=1, mae_hu=10.0, bias_hu=-10.0)
     """
     check_comparable(ct_hu, sct_hu, mask)
     if classes.shape != mask.shape:
@@ -77,7 +90,7 @@ def error_by_class(
         raise ValueError(f"a class number is {numbers.min()}: they must not be negative")
     difference = sct_hu[mask].astype(np.float64) - ct_hu[mask].astype(np.float64)
     known = np.array(sorted(names), dtype=np.int64)
-    places = np.searchsorted(known, numbers)  # not the numbers themselves: a large one would need as much memory
+    places = np.searchsorted(known, numbers)  # counting by the numbers themselves would need memory for the largest
     places[np.append(known, -1)[places] != numbers] = len(known)
     voxels, signed, absolute = (
         np.bincount(places, weights, minlength=len(known)) for weights in (None, difference, np.abs(difference))

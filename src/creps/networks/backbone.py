@@ -15,8 +15,6 @@ from typing import Any, Literal
 import torch
 from torch import nn
 from torch.nn import functional
-from torchvision import models
-from torchvision.models.feature_extraction import create_feature_extractor
 
 from creps.errors import ModelError, SettingsError
 from creps.networks.weight_layouts import LayoutName, load_features
@@ -35,11 +33,11 @@ VGG16: relu1_2, relu2_2, relu3_3, relu4_3 (Johnson et al. 2016)."""
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
-OFFICIAL: dict[BackboneName, tuple[Any, str]] = {
-    "convnext_tiny": (models.ConvNeXt_Tiny_Weights.IMAGENET1K_V1, "983f1562"),
-    "vgg16": (models.VGG16_Weights.IMAGENET1K_V1, "397923af"),
+OFFICIAL: dict[BackboneName, tuple[str, str]] = {
+    "convnext_tiny": ("https://download.pytorch.org/models/convnext_tiny-983f1562.pth", "983f1562"),
+    "vgg16": ("https://download.pytorch.org/models/vgg16-397923af.pth", "397923af"),
 }
-"""torchvision's ImageNet weights and the first digits of their SHA-256."""
+"""Addresses of torchvision's ImageNet weights, and the first digits of their SHA-256."""
 
 _CHANNELS_LAST = re.compile(r"features\.\d+\.\d+\.block\.[1-5]")
 """Nodes inside a ConvNeXt block that put channels last."""
@@ -97,7 +95,7 @@ class Backbone(nn.Module):
 
     Raises:
         ModelError: weights missing, damaged, of another network or with another hash.
-        SettingsError: an unknown feature node.
+        SettingsError: an unknown feature node, or torchvision is not installed.
     """
 
     mean: torch.Tensor
@@ -113,11 +111,12 @@ class Backbone(nn.Module):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        create_feature_extractor = _torchvision().feature_extraction.create_feature_extractor
         self.layers = tuple(layers or DEFAULT_LAYERS[name])
         self.image_size = image_size
         with torch.random.fork_rng(devices=[]):  # seeded, and the run's own random state untouched
             torch.manual_seed(seed)
-            network: nn.Module = getattr(models, name)(weights=None)
+            network: nn.Module = getattr(_torchvision(), name)(weights=None)
         for module in network.modules():
             if isinstance(module, nn.ReLU):
                 module.inplace = False  # an in-place ReLU would change the node before it
@@ -159,6 +158,18 @@ class Backbone(nn.Module):
         ]
 
 
+def _torchvision() -> Any:
+    """``torchvision.models``: an extra, imported only where the perceptual network is built (it takes seconds)."""
+    try:
+        import torchvision.models.feature_extraction
+    except ModuleNotFoundError as error:
+        raise SettingsError(
+            "The CREPs loss needs torchvision, which is not installed.",
+            "Install it with pip install 'creps[paper]', or choose a recipe without creps.weight, such as anatomy.",
+        ) from error
+    return torchvision.models
+
+
 def _load_weights(network: nn.Module, name: BackboneName, weights: str, sha256: str | None) -> BackboneWeights:
     if weights == "random":
         return BackboneWeights(name, "random", official=False)
@@ -186,15 +197,15 @@ def _load_weights(network: nn.Module, name: BackboneName, weights: str, sha256: 
 
 def _official_file(name: BackboneName) -> Path:
     """Torchvision's weights file in its cache, downloaded if it is not there."""
-    official, _ = OFFICIAL[name]
-    path = Path(torch.hub.get_dir()) / "checkpoints" / official.url.rpartition("/")[2]
+    address, prefix = OFFICIAL[name]
+    path = Path(torch.hub.get_dir()) / "checkpoints" / address.rpartition("/")[2]
     if not path.is_file():
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            torch.hub.download_url_to_file(official.url, str(path), hash_prefix=OFFICIAL[name][1], progress=False)
+            torch.hub.download_url_to_file(address, str(path), hash_prefix=prefix, progress=False)
         except (OSError, RuntimeError) as error:
             raise ModelError(
                 f"ImageNet weights of {name} are not in {path.parent} and cannot be downloaded ({error}).",
-                f"Put {official.url} there, name a file with creps.weights, or ask for 'random' by name.",
+                f"Put {address} there, name a file with creps.weights, or ask for 'random' by name.",
             ) from error
     return path

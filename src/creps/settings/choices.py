@@ -11,14 +11,12 @@ __all__ = [
     "Extent",
     "Fusion",
     "Norm",
-    "Padding",
     "Precision",
     "RecipeName",
     "Tracker",
 ]
 
 Norm = Literal["batch", "instance", "none"]
-Padding = Literal["zeros", "reflect", "replicate"]
 BackboneName = Literal["convnext_tiny", "vgg16"]
 RecipeName = Literal["anatomy", "paper", "cyclegan", "cut", "supervised"]
 AdversarialLoss = Literal["bce", "least_squares"]
@@ -26,4 +24,4 @@ CtPositions = Literal["independent", "matched", "colocated"]
 Extent = Literal["body", "volume"]
 Fusion = Literal["upper_median", "median", "mean", "gaussian", "single"]
 Precision = Literal["auto", "bf16", "fp32"]
-Tracker = Literal["tensorboard", "mlflow", "wandb"]
+Tracker = Literal["tensorboard"]

@@ -1,37 +1,40 @@
-"""From settings to what a run is made of: networks, optimizers, the perceptual loss, the number of steps."""
+"""Build what a run needs from its settings: networks, optimizers, the perceptual loss, the number of steps."""
 
 from __future__ import annotations
 
 import copy
 
 import torch
-from lightning.fabric import Fabric
 from torch import nn
 
 from creps.errors import SettingsError
 from creps.losses.balance import MagnitudeBalance
 from creps.losses.creps import CrepsLoss
-from creps.model import build_generator
 from creps.networks.backbone import Backbone
+from creps.networks.build import build_generator
 from creps.networks.discriminator import PatchDiscriminator, smallest_input
 from creps.networks.projector import Projector
 from creps.settings import Settings
 from creps.training.distribution import synchronise_batch_norm
 from creps.training.networks import Networks
+from creps.training.processes import Processes
 
 __all__ = ["build_modules", "build_networks", "build_style", "total_steps"]
 
 
 def build_networks(
-    fabric: Fabric, settings: Settings, style: CrepsLoss | None, weights: dict[str, torch.Tensor] | None = None
+    processes: Processes,
+    settings: Settings,
+    style: CrepsLoss | None,
+    weights: dict[str, torch.Tensor] | None = None,
 ) -> Networks:
     """Networks and optimizers, initialised from the run's seed, on the run's device.
 
     Args:
-        fabric: The engine.
+        processes: The processes of the run.
         settings: The whole tree.
         style: The CREPs loss, or None.
-        weights: Of a generator to start from.
+        weights: State of a generator to start from.
 
     Raises:
         SettingsError: the patch is too small for the discriminator.
@@ -49,10 +52,10 @@ def build_networks(
     if weights is not None:
         generators["generator"].load_state_dict(weights)
     for group in (generators, discriminators):
-        group.to(fabric.device).to(memory_format=torch.channels_last_3d)
+        group.to(processes.device).to(memory_format=torch.channels_last_3d)
     averaged = copy.deepcopy(generators["generator"]).requires_grad_(False) if training.ema_decay > 0 else None
     for group in (generators, discriminators):
-        synchronise_batch_norm(fabric, group)
+        synchronise_batch_norm(processes, group)
     rate = training.discriminator_learning_rate or training.learning_rate
     return Networks(
         generators,
@@ -65,9 +68,9 @@ def build_networks(
 
 
 def build_modules(settings: Settings) -> tuple[nn.ModuleDict, nn.ModuleDict]:
-    """Generators and discriminators that the loss terms need, freshly initialised from torch's generator.
+    """Generators and discriminators that the loss terms need, initialised from torch's random state.
 
-    Those that every run has come first, so that they start alike whatever is trained beside them.
+    The networks that every run has come first, so that their initial weights do not depend on the others.
 
     Returns:
         Both groups as in `Networks`.
@@ -91,9 +94,9 @@ def build_style(settings: Settings) -> CrepsLoss | None:
     """The CREPs loss with its backbone, or None if the weights of its terms are 0.
 
     Raises:
-        ModelError: the backbone's weights cannot be had.
-        SettingsError: the patch's slices are too small for the chosen features, or averages over the
-            batch are asked for of a batch that is never seen at once.
+        ModelError: the backbone's weights are missing or damaged.
+        SettingsError: the patch's slices are too small for the chosen features, or `creps.gram: batch` is combined
+            with a batch that is split.
     """
     creps, training = settings.creps, settings.training
     if creps.weight == creps.content_weight == 0:
@@ -116,7 +119,7 @@ def build_style(settings: Settings) -> CrepsLoss | None:
             "Set creps.image_size (paper: 224), use larger patches, or earlier layers.",
         ) from error
     content = creps.content_weight > 0
-    return CrepsLoss(backbone, creps.slice_step, creps.reduction, creps.gram, training.batch_size, content=content)
+    return CrepsLoss(backbone, creps.slice_step, creps.gram, content=content)
 
 
 def total_steps(settings: Settings, samples_per_epoch: int) -> int:

@@ -1,4 +1,4 @@
-"""Ctrl-C and the signals with which clusters announce that a job must go."""
+"""Ctrl-C, and the signals with which clusters announce the end of a job."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any
 
-import torch
-from lightning.fabric import Fabric
+from creps.training.processes import Processes
 
 __all__ = ["Interruption", "ignore_signals"]
 
@@ -20,10 +19,10 @@ SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1
 
 
 class Interruption:
-    """While it is open, the first signal is noted for the end of the step; a second Ctrl-C works as ever.
+    """While it is open, a signal ends the run after the current step; a second Ctrl-C ends it at once.
 
     Attributes:
-        signal: What was noted.
+        signal: The first signal that came, if any.
     """
 
     def __init__(self) -> None:
@@ -39,19 +38,15 @@ class Interruption:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Give the signals back."""
+        """Restore the handlers that were there before."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def requested(self, fabric: Fabric) -> bool:
-        """Whether to stop now: the same answer in every process."""
-        if fabric.world_size == 1:
-            return self.signal is not None
-        number = torch.tensor(float(self.signal or 0), device=fabric.device)
-        agreed = int(fabric.all_reduce(number, reduce_op="max"))  # type: ignore[arg-type]
-        if agreed and self.signal is None:
-            self.signal = signal.Signals(agreed)
-        return agreed > 0
+    def requested(self, processes: Processes) -> bool:
+        """Whether to stop now: the same answer in every process, whichever got the signal."""
+        number = processes.largest(self.signal or 0)
+        self.signal = self.signal or (signal.Signals(number) if number else None)
+        return number > 0
 
     def _note(self, number: int, _: FrameType | None) -> None:
         if self.signal is not None and number == signal.SIGINT:
@@ -61,6 +56,6 @@ class Interruption:
 
 
 def ignore_signals(_: int) -> None:
-    """For worker processes: a signal to the whole group is the parent's business."""
+    """For worker processes: the training process handles a signal to the whole group."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)

@@ -12,40 +12,33 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning.fabric import Fabric
 from torch import nn
 from torch.utils.data import DataLoader, default_collate
 
 from creps.errors import CrepsError, TrainingError
 from creps.io.atomic import atomic_folder
 from creps.model import Plan, save_model
-from creps.training.distribution import (
-    BatchShare,
-    first_process_only,
-    mean_over_processes,
-    on_first_process,
-    shared_error,
-)
+from creps.training.distribution import BatchShare
 from creps.training.health import HEALTHY, diagnose
 from creps.training.interruption import Interruption, ignore_signals
 from creps.training.networks import Networks, average_into
 from creps.training.report import StepReport
 from creps.training.run.monitor import Monitor
-from creps.training.sampling import UnpairedPatches
-from creps.training.state import SCORE, Best, inference_weights, refuse_broken, save_checkpoint
+from creps.training.sampling import PatchPairs
+from creps.training.state import SCORE, Best, Progress, inference_weights, refuse_broken, save_checkpoint
 from creps.training.step import TrainingStep
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-__all__ = ["Outcome", "TrainingLoop", "Validation"]
+__all__ = ["BEST", "Outcome", "TrainingLoop", "Validation"]
 
 log = logging.getLogger(__name__)
 
 Validation = Callable[[nn.Module, nn.Module], "tuple[dict[str, float], npt.NDArray[np.uint8]]"]
 """(generator in training, generator to synthesize with) → values for the curves, picture (H, W, 3).
-The value named `SCORE` decides which weights are the best ones."""
+The value named `SCORE` decides which weights are the best."""
 
 BEST = "best"
 """Folder of the best model inside a run's folder."""
@@ -58,8 +51,8 @@ class Outcome:
     Attributes:
         step: Steps done.
         best: Its best validation; known to the first process.
-        signal: What interrupted it, if anything.
-        health: What its curves say has gone wrong; known to the first process.
+        signal: The signal that interrupted it, if any.
+        health: Problems that its curves show; known to the first process.
     """
 
     step: int
@@ -69,37 +62,33 @@ class Outcome:
 
 
 class TrainingLoop:
-    """Trains from step `start` to the end of `patches`, or until patience is spent.
+    """Trains until the last of the patches, or until patience is spent.
 
     Args:
-        fabric: The engine.
-        networks: What is trained; `start` steps of it are done.
+        networks: What is trained; `progress` says for how many steps it has been.
         step: The update.
         patches: The samples of the whole run.
-        start: Steps done before.
-        best: The best validation so far.
+        progress: Where the run stands; kept up to date.
         folder: The run's folder.
-        plan: Makes the model's plan after a number of steps.
-        validate: Looks at the networks now and then.
+        plan: Number of steps → plan of the model after them.
+        validate: Scores the networks on validation patches.
     """
 
     def __init__(
         self,
-        fabric: Fabric,
         networks: Networks,
         step: TrainingStep,
-        patches: UnpairedPatches,
+        patches: PatchPairs,
         *,
-        start: int,
-        best: Best | None,
+        progress: Progress,
         folder: Path,
         plan: Callable[[int], Plan],
         validate: Validation,
     ) -> None:
-        self.fabric, self.networks, self.step, self.patches = fabric, networks, step, patches
-        self.start, self.best, self.folder, self.plan, self.validate = start, best, folder, plan, validate
+        self.processes, self.networks, self.step, self.patches = step.processes, networks, step, patches
+        self.progress, self.folder, self.plan, self.validate = progress, folder, plan, validate
+        self.start = progress.steps
         self.settings = step.settings.training
-        self.done = start
         self._findings: dict[str, str] = {}
         self._unchecked: list[tuple[int, StepReport]] = []
 
@@ -107,39 +96,39 @@ class TrainingLoop:
         """Train.
 
         Args:
-            monitor: Shows the run; None in all processes but the first.
+            monitor: Reports the run; None in all processes but the first.
             interruption: Says when to stop early.
 
         Raises:
-            TrainingError: a loss or a weight is no longer finite; the checkpoints before stay.
+            TrainingError: a loss or a weight is no longer finite; earlier checkpoints stay.
         """
         settings, steps = self.settings, self.patches.steps
         if self._patience_spent(self.start):  # a resumed run that had stopped
             return self._ended(monitor)
         for done, batch in enumerate(self._batches(), self.start + 1):
             self._unchecked.append((done, self._update(batch, done)))
-            stops = interruption.requested(self.fabric)
+            stops = interruption.requested(self.processes)
             ends = done == steps
-            looks = done % settings.validate_every == 0 or ends
+            validates = done % settings.validate_every == 0 or ends
             saves = done % settings.checkpoint_every == 0 or ends or stops
-            if done == self.start + 1 or done % settings.log_every == 0 or looks or saves:
+            if done == self.start + 1 or done % settings.log_every == 0 or validates or saves:
                 terms, weights = self._checked_terms()
-                first_process_only(self.fabric, partial(self._look, monitor, done, terms, weights, looks))
-            spent = looks and not ends and self._patience_spent(done)
+                self.processes.first_only(partial(self._report, monitor, done, terms, weights, validates))
+            spent = validates and not ends and self._patience_spent(done)
             if saves or spent:
-                first_process_only(self.fabric, partial(self._save, done))
-            self.done = done
+                self.processes.first_only(partial(self._save, done))
+            self.progress.steps = done
             if stops and not ends:
-                return Outcome(done, self.best, interruption.signal, tuple(self._findings.values()))
+                return Outcome(done, self.progress.best, interruption.signal, tuple(self._findings.values()))
             if spent:
                 break
         return self._ended(monitor)
 
     def _ended(self, monitor: Monitor | None) -> Outcome:
-        """The outcome of a run that is finished; says how it fared."""
+        """The outcome of a run that is finished; logs its health."""
         if monitor is not None:
-            self._diagnose(monitor, say_all=True)
-        return Outcome(self.done, self.best, health=tuple(self._findings.values()))
+            self._diagnose(monitor, log_all=True)
+        return Outcome(self.progress.steps, self.progress.best, health=tuple(self._findings.values()))
 
     def _patience_spent(self, done: int) -> bool:
         """Whether enough validations have passed without a better score: the same answer in every process.
@@ -151,22 +140,23 @@ class TrainingLoop:
             return False
 
         def spent() -> bool:
-            if self.best is None or done // every - self.best.step // every < patience:
+            best = self.progress.best
+            if best is None or done // every - best.step // every < patience:
                 return False
             log.info(
                 "stopped at step %d: no better score in %d validations since step %d (training.patience)",
-                *(done, done // every - self.best.step // every, self.best.step),
+                *(done, done // every - best.step // every, best.step),
             )
             return True
 
-        return on_first_process(self.fabric, spent)
+        return self.processes.on_first(spent)
 
     def _batches(self) -> DataLoader[Any]:
         share = BatchShare(
-            self.settings.batch_size, self.start, self.patches.steps, self.fabric.global_rank, self.fabric.world_size
+            self.settings.batch_size, self.start, self.patches.steps, self.processes.rank, self.processes.count
         )
         workers = self.settings.workers
-        loader: DataLoader[Any] = DataLoader(
+        return DataLoader(
             self.patches,
             share.share,
             sampler=share,
@@ -175,40 +165,41 @@ class TrainingLoop:
             worker_init_fn=ignore_signals,
             collate_fn=_collated,
         )
-        return self.fabric.setup_dataloaders(loader, use_distributed_sampler=False)  # type: ignore[return-value]
 
     def _update(self, batch: dict[str, torch.Tensor] | CrepsError, done: int) -> StepReport:
         if isinstance(batch, CrepsError):
             raise batch
-        mr, ct = (batch[name].contiguous(memory_format=torch.channels_last_3d) for name in ("mr", "ct"))
-        report = self.step(mr, ct, done, batch.get("simulated"))
+        device = self.processes.device
+        there = {name: patches.to(device, non_blocking=device.type == "cuda") for name, patches in batch.items()}
+        mr, ct = (there[name].contiguous(memory_format=torch.channels_last_3d) for name in ("mr", "ct"))
+        report = self.step(mr, ct, done, there.get("simulated"))
         if self.networks.averaged is not None:
             average_into(self.networks.averaged, self.networks.generator, self.settings.ema_decay, done)
         return report
 
     def _checked_terms(self) -> tuple[dict[str, float], dict[str, float]]:
-        """The last step's terms, after a look at every step since the last look: none may be NaN or infinite."""
+        """The last step's terms and weights, after checking every step since the last report for NaN and infinity."""
         values: dict[str, float] = {}
         for step, report in self._unchecked:
-            means = mean_over_processes(self.fabric, torch.stack(list(report.terms.values()))).tolist()
+            means = self.processes.mean(torch.stack(list(report.terms.values()))).tolist()
             values = dict(zip(report.terms, means, strict=True))
-            broken = next((name for name, value in values.items() if not abs(value) < float("inf")), None)
+            broken = next((name for name, value in values.items() if not math.isfinite(value)), None)
             if broken is not None:
                 error = TrainingError(
                     f"At step {step} the loss term '{broken}' is {values[broken]}.",
-                    f"Go on from the last checkpoint in {self.folder / 'checkpoints'} with --resume auto and a lower "
+                    f"Resume from the last checkpoint in {self.folder / 'checkpoints'} with --resume auto and a lower "
                     "training.learning_rate.",
                 )
-                raise shared_error(self.fabric, error)
+                raise self.processes.error_of_all(error)
         weights = self._unchecked[-1][1].weights
         self._unchecked.clear()
         return values, weights
 
-    def _look(
-        self, monitor: Monitor | None, done: int, terms: dict[str, float], weights: dict[str, float], looks: bool
+    def _report(
+        self, monitor: Monitor | None, done: int, terms: dict[str, float], weights: dict[str, float], validates: bool
     ) -> None:
         values = None
-        if looks:
+        if validates:
             refuse_broken(inference_weights(self.networks), done, self.folder / "checkpoints")
             final = self.networks.averaged if self.networks.averaged is not None else self.networks.generator
             values, picture = self.validate(self.networks.generator, final)
@@ -217,32 +208,33 @@ class TrainingLoop:
                 monitor.picture(done, picture)
         if monitor is not None:
             monitor.show(done, terms, weights, values)
-            if looks:
+            if validates:
                 self._diagnose(monitor)
         balance = self.networks.balance
         if balance.steps and done == balance.steps:
             log.info("style weight balanced and frozen at %.6g", float(balance.weight))
 
-    def _diagnose(self, monitor: Monitor, *, say_all: bool = False) -> None:
-        """Say in words what the curves show: each kind of trouble when it comes up, or all that there is."""
+    def _diagnose(self, monitor: Monitor, *, log_all: bool = False) -> None:
+        """Log the problems that the curves show: new ones, or all of them."""
         before, self._findings = self._findings, diagnose(monitor.history, self.step.settings.adversarial.loss)
         for kind, sentence in self._findings.items():
-            if say_all or kind not in before:
+            if log_all or kind not in before:
                 log.warning("training health: %s", sentence)
-        if not self._findings and (say_all or before):
-            looks = sum(SCORE in row for row in monitor.history)
-            log.info(HEALTHY if looks > 1 else "training health: one validation is too few to tell")
+        if not self._findings and (log_all or before):
+            validations = sum(SCORE in row for row in monitor.history)
+            log.info(HEALTHY if validations > 1 else "training health: one validation is too few to tell")
 
     def _keep_if_best(self, done: int, score: float) -> None:
-        if not math.isfinite(score) or (self.best is not None and score >= self.best.score):
+        best = self.progress.best
+        if not math.isfinite(score) or (best is not None and score >= best.score):
             return
         with atomic_folder(self.folder / BEST) as temporary:
             save_model(temporary, inference_weights(self.networks), self.plan(done))
-        self.best = Best(done, score)
+        self.progress.best = Best(done, score)
 
     def _save(self, done: int) -> None:
         checkpoints, keep = self.folder / "checkpoints", self.settings.keep_checkpoints
-        save_checkpoint(checkpoints, self.networks, done, self.plan(done), keep, self.best)
+        save_checkpoint(checkpoints, self.networks, done, self.plan(done), keep, self.progress.best)
 
 
 def _collated(samples: list[Any]) -> Any:

@@ -1,9 +1,8 @@
-"""How much memory a training step takes, before it is taken.
+"""Estimate the memory of a training step before it runs.
 
-What a backward pass needs grows in proportion to the voxels of a patch (generators, discriminators) or to
-the number of slices (perceptual network). So both are counted on two small probes, exactly as autograd
-keeps them, and carried on to the run's patches. Temporary buffers of the backward pass are added as a
-share, see `BUFFERS`.
+What autograd keeps for the backward pass grows in proportion to the voxels of a patch (generators, discriminators) or
+to the number of slices (perceptual network). It is counted exactly on two small probes and extrapolated to the run's
+patches. Temporary buffers of the backward pass are added as a share, see `BUFFERS`.
 """
 
 from __future__ import annotations
@@ -20,13 +19,13 @@ import torch
 from creps.losses.contrastive import patch_nce
 from creps.losses.creps import CrepsLoss
 from creps.machine import resolve_device, resolve_precision
-from creps.model import build_generator
+from creps.networks.build import build_generator
 from creps.networks.discriminator import PatchDiscriminator, smallest_input
 from creps.networks.generator import Generator
 from creps.networks.projector import Projector
 from creps.settings import Settings
 from creps.training.build import build_modules
-from creps.training.passes import judges_sct
+from creps.training.terms import active_terms
 
 __all__ = ["MemoryEstimate", "estimate_memory", "settings_that_fit"]
 
@@ -45,21 +44,21 @@ class MemoryEstimate:
         discriminator: Activations of a discriminator's own update.
         style: Activations of the perceptual network.
         weights: Weights, gradients, optimizers, moving average, perceptual network.
-        verdicts: Activations of the discriminators in the generators' update.
-        further: Activations of further passes in the generators' update: cycle, identity, PatchNCE.
+        adversarial: Activations of the discriminators in the generators' update.
+        further: Activations of further passes in the generators' update: cycle, identity, PatchNCE, simulation.
     """
 
     generator: float
     discriminator: float
     style: float
     weights: float
-    verdicts: float = 0.0
+    adversarial: float = 0.0
     further: float = 0.0
 
     @property
     def total(self) -> float:
-        """The larger of both updates: the generators' own passes are alive in each."""
-        update = self.verdicts + self.style + self.further
+        """The larger of both updates: the activations of the generators' own passes exist during each."""
+        update = self.adversarial + self.style + self.further
         return self.weights + (1 + BUFFERS) * (self.generator + max(self.discriminator, update))
 
     def describe(self) -> str:
@@ -89,14 +88,18 @@ def estimate_memory(settings: Settings, style: CrepsLoss | None, processes: int 
     generators, discriminators = build_modules(settings)
     generator, autocast = cast(Generator, generators["generator"]).train(), _autocast(settings)
     generator.checkpoint_activations = False  # counted stage by stage
-    judged = batch * voxels * _per_voxel(settings, discriminators["discriminator"], _exact) if discriminators else 0.0
-    synthesized = batch * voxels * _generator_per_voxel(settings, generator, autocast, saving=saving)
-    own, whole, encoded = _passes(settings)
-    further = whole * synthesized
+    discriminated = 0.0
+    if discriminators:
+        discriminated = batch * voxels * _per_voxel(settings, discriminators["discriminator"], _exact)
+    generated = batch * voxels * _generator_per_voxel(settings, generator, autocast, saving=saving)
+    terms = active_terms(settings)
+    own = 1 + (settings.cycle.weight > 0) if any(term.uses_sct for term in terms) else 0
+    further = sum(term.generator_passes for term in terms) * generated
+    encoded = sum(term.encoder_passes for term in terms)
     if encoded:
         encoder = partial(generator.features, names=settings.nce.features)
-        further += encoded * (synthesized if saving else batch * voxels * _per_voxel(settings, encoder, autocast))
-        further += encoded * batch * _comparing(settings, cast(Projector, generators["projector"]), autocast)
+        further += encoded * (generated if saving else batch * voxels * _per_voxel(settings, encoder, autocast))
+        further += encoded * batch * _patch_nce(settings, cast(Projector, generators["projector"]), autocast)
     styled = 0.0
     if style is not None:
         depth, height, width = settings.sampling.patch_size
@@ -106,30 +109,21 @@ def estimate_memory(settings: Settings, style: CrepsLoss | None, processes: int 
     parameters = sum(p.numel() for group in (generators, discriminators) for p in group.parameters())
     frozen = sum(p.numel() for p in style.backbone.parameters()) if style is not None else 0
     return MemoryEstimate(
-        own * synthesized,
-        2 * judged,
-        styled,
-        FLOAT_BYTES * (5 * parameters + frozen),
-        len(discriminators) * judged,
-        further,
+        generator=own * generated,
+        discriminator=2 * discriminated,
+        style=styled,
+        weights=FLOAT_BYTES * (5 * parameters + frozen),
+        adversarial=len(discriminators) * discriminated,
+        further=further,
     )
 
 
-def _passes(settings: Settings) -> tuple[int, int, int]:
-    """Graphs alive in the generators' update: of own inputs, of further whole passes, of the encoder alone."""
-    cycle, identity = settings.cycle.weight > 0, settings.cycle.identity_weight > 0
-    contrast, contrast_identity = settings.nce.weight > 0, settings.nce.identity_weight > 0
-    simulation = settings.simulation.weight > 0
-    own = 1 + cycle if judges_sct(settings) else 0
-    return own, 2 * cycle + 2 * identity + contrast_identity + simulation, contrast + contrast_identity
-
-
-def _comparing(
+def _patch_nce(
     settings: Settings, projector: Projector, autocast: Callable[[], AbstractContextManager[object]]
 ) -> float:
-    """Bytes of PatchNCE for one patch: heads grow with the places, similarities with their square.
+    """Bytes of PatchNCE for one patch: heads grow with the number of places, similarities with its square.
 
-    It does not grow with the patch, so the probes of the passes do not see it.
+    It does not grow with the patch, so the probes of the passes do not contain it.
     """
     channels = build_generator(settings.generator).feature_channels(settings.nce.features)
 
@@ -144,7 +138,7 @@ def _comparing(
 
 
 def settings_that_fit(settings: Settings, style: CrepsLoss | None, free: float, processes: int = 1) -> str:
-    """The gentlest change with which a step fits into `free` bytes, as a remedy in words."""
+    """The smallest change of settings with which a step fits into `free` bytes, as a sentence."""
     share = settings.training.batch_size // processes
     for checkpointing in dict.fromkeys((settings.training.checkpoint_activations, True)):
         for parts in (n for n in range(settings.training.accumulate, share + 1) if share % n == 0):
@@ -176,7 +170,7 @@ def _exact() -> AbstractContextManager[object]:
 def _kept(run: Callable[[], object]) -> int:
     """Bytes that autograd keeps for the backward pass of `run`, each storage once."""
     sizes: dict[int, int] = {}
-    alive: list[torch.Tensor] = []  # so that no storage's address comes up twice
+    alive: list[torch.Tensor] = []  # or a freed address could be used twice
 
     def note(tensor: torch.Tensor) -> torch.Tensor:
         sizes[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
@@ -190,7 +184,7 @@ def _kept(run: Callable[[], object]) -> int:
 
 
 def _slope(counted: Callable[[int], int], small: int, large: int, size: Callable[[int], int]) -> float:
-    """Bytes per unit of size, from two probes: what does not grow drops out."""
+    """Bytes per unit of size, from two probes: constant parts cancel."""
     return (counted(large) - counted(small)) / (size(large) - size(small))
 
 

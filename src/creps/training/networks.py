@@ -1,4 +1,4 @@
-"""What is trained: named networks in two groups, each with an optimizer."""
+"""The networks of a run: two groups with names, each with an optimizer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Networks", "average_into"]
 
 @dataclass
 class Networks:
-    """What is trained, what it is trained with, and what comes of it.
+    """Everything that a training step changes.
 
     Attributes:
         generators: ``generator`` (MR → sCT) and, where the recipe has them, ``inverse_generator`` (CT → MR) and
@@ -27,7 +27,7 @@ class Networks:
         generator_optimizer: AdamW over the generators.
         discriminator_optimizer: AdamW over the discriminators, if there are any.
         balance: Weight of the style term.
-        averaged: Moving average of the generator, if there is one.
+        averaged: Exponential moving average of the generator, if there is one.
     """
 
     generators: nn.ModuleDict
@@ -64,15 +64,15 @@ class Networks:
 
 @torch.no_grad()
 def average_into(averaged: nn.Module, generator: nn.Module, decay: float, step: int) -> None:
-    """Move a running average towards the generator, buffers included.
+    """Update an exponential moving average of the generator, buffers included.
 
-    Early on the decay is held back to (1 + step) / (10 + step), so that the initial weights fade.
+    The decay is at most (1 + step) / (10 + step), so that the initial weights fade early.
 
     Args:
         averaged: A copy of the generator that holds the average.
         generator: The generator after its update.
-        decay: Share of the average that stays.
-        step: Steps done so far.
+        decay: Share of the average that remains, in [0, 1).
+        step: Steps done so far, this one included.
     """
     keep = min(decay, (1 + step) / (10 + step))
     ours, theirs = averaged.state_dict(), generator.state_dict()

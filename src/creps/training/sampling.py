@@ -1,4 +1,4 @@
-"""Which MR patch meets which CT patch: a pure function of (seed, step, index).
+"""Which CT patch faces which MR patch: a pure function of (seed, step, index).
 
 Nothing here depends on workers, on earlier draws or on where a run was resumed.
 """
@@ -21,12 +21,12 @@ from creps.preprocessing.intensity import AIR_NETWORK
 from creps.settings import SamplingSettings
 from creps.volume import Array
 
-__all__ = ["Draw", "UnpairedPatches", "UnpairedSampler"]
+__all__ = ["Draw", "PatchPairs", "PatchSampler", "Simulator"]
 
 MR_STREAM, CT_STREAM, ORDER_STREAM, SIMULATION_STREAM = 0, 1, 2, 4  # 3: places of PatchNCE
 
 Simulator = Callable[..., Array]
-"""(CT patch, its body mask, rng=generator) → MR patch, see `creps.training.simulation`."""
+"""(CT patch, its body mask, rng=random numbers) → MR patch, see `creps.training.simulation`."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ class Draw:
     ct_location: PatchLocation
 
 
-class UnpairedSampler:
-    """Draws MR and CT patches of a cohort, without pairs.
+class PatchSampler:
+    """Draws MR and CT patches of a cohort: from other patients, or from registered pairs if the settings say so.
 
     Args:
         mr_cases: Cases to draw MR from.
@@ -64,74 +64,50 @@ class UnpairedSampler:
         if settings.ct_positions == "matched":
             _check_other_patients(self.mr_cases, self.ct_cases)
         self._facing = _facing_cases(self.mr_cases, self.ct_cases) if settings.ct_positions == "colocated" else {}
-        self._mr_centres, self._ct_centres = _by_centre(self.mr_cases), _by_centre(self.ct_cases)
         self._grid = [
             (case, PatchLocation(_minus(where.index, grid.pad_before), where.size))
             for case in self.mr_cases
             for grid in [covering_grid(case.shape, settings.patch_size, min_coverage=1)]
             for where in grid.locations
         ]
-        centre_of = [case.centre if settings.balance_centres else None for case, _ in self._grid]
-        self._grid_groups = [
-            [place for place, centre in enumerate(centre_of) if centre == name] for name in dict.fromkeys(centre_of)
-        ]
 
     @property
     def samples_per_epoch(self) -> int:
         """MR patches in an epoch."""
-        if self.settings.mr_positions == "random" and self.settings.steps_per_epoch is not None:
-            return self.settings.steps_per_epoch * self.batch_size
         return len(self._grid)
 
     def draw(self, step: int, index: int) -> Draw:
         """The sample at place `index` of the batch of `step`."""
         mr, mr_location = self._draw_mr(step, index)
-        rng = self.generator(CT_STREAM, step, index)
+        rng = self.rng(CT_STREAM, step, index)
         if self.settings.ct_positions == "colocated":
             return Draw(mr, mr_location, self._facing[mr.case], mr_location)
         if self.settings.ct_positions == "matched":
-            ct = self._any(self._ct_centres, rng, without=mr.patient)
+            ct = _any([case for case in self.ct_cases if case.patient != mr.patient], rng)
             return Draw(mr, mr_location, ct, _matched(mr, mr_location, ct, self.settings.patch_size))
-        ct = self._any(self._ct_centres, rng)
+        ct = _any(self.ct_cases, rng)
         return Draw(mr, mr_location, ct, _anywhere(ct.shape, self.settings.patch_size, rng))
 
     def _draw_mr(self, step: int, index: int) -> tuple[Case, PatchLocation]:
         sample = step * self.batch_size + index
         if self.settings.mr_positions == "grid":
             return self._grid[self._visit(sample)]
-        rng = self.generator(MR_STREAM, step, index)
-        case = self._any(self._mr_centres, rng)
+        rng = self.rng(MR_STREAM, step, index)
+        case = _any(self.mr_cases, rng)
         return case, _inside_body(case, self.settings.patch_size, rng)
 
     def _visit(self, sample: int) -> int:
-        """Which patch of the grid sample number `sample` visits.
+        """Which patch of the grid sample number `sample` visits; every epoch visits all patches in a new order."""
+        epoch, place = divmod(sample, len(self._grid))
+        return int(_order(self.seed, epoch, len(self._grid))[place])
 
-        Each centre's patches are visited in an order of their own, again and again; balanced sampling
-        goes round the centres, otherwise all patches are one group.
-        """
-        groups = self._grid_groups
-        turn, centre = divmod(sample, len(groups))
-        group = groups[centre]
-        epoch, place = divmod(turn, len(group))
-        return int(group[_order(self.seed, epoch, len(group), centre)[place]])
-
-    def _any(self, centres: list[list[Case]], rng: np.random.Generator, without: str | None = None) -> Case:
-        """A case by lot, of a patient other than `without`; with balanced sampling a centre comes first."""
-        allowed = [[case for case in centre if case.patient != without] for centre in centres]
-        allowed = [centre for centre in allowed if centre]
-        if self.settings.balance_centres:
-            cases = allowed[int(rng.integers(len(allowed)))]
-        else:
-            cases = [case for centre in allowed for case in centre]
-        return cases[int(rng.integers(len(cases)))]
-
-    def generator(self, stream: int, step: int, index: int) -> np.random.Generator:
-        """Of what is drawn for one sample: streams do not share numbers."""
+    def rng(self, stream: int, step: int, index: int) -> np.random.Generator:
+        """The random numbers of one sample; different streams are independent."""
         return np.random.default_rng(np.random.SeedSequence([self.seed, stream, step, index]))
 
 
-class UnpairedPatches(Dataset[dict[str, torch.Tensor] | CrepsError]):
-    """The patches of a run, counted through from its first step.
+class PatchPairs(Dataset[dict[str, torch.Tensor] | CrepsError]):
+    """The samples of a run, numbered from its first step: an MR patch and the CT patch that faces it.
 
     Item k is place ``k % batch_size`` of step ``k // batch_size``.
 
@@ -139,12 +115,10 @@ class UnpairedPatches(Dataset[dict[str, torch.Tensor] | CrepsError]):
         cohort: Where arrays are read from.
         sampler: Which patches are read.
         steps: Steps of the run.
-        simulator: Paints an MR over each CT patch, if one is to be read along.
+        simulator: Simulates an MR from each CT patch, if a loss term needs it.
     """
 
-    def __init__(
-        self, cohort: Cohort, sampler: UnpairedSampler, steps: int, simulator: Simulator | None = None
-    ) -> None:
+    def __init__(self, cohort: Cohort, sampler: PatchSampler, steps: int, simulator: Simulator | None = None) -> None:
         self.cohort, self.sampler, self.steps, self.simulator = cohort, sampler, steps, simulator
         self.reader = PatchReader(cohort)
 
@@ -154,7 +128,7 @@ class UnpairedPatches(Dataset[dict[str, torch.Tensor] | CrepsError]):
     def __getitem__(self, k: int) -> dict[str, torch.Tensor] | CrepsError:
         """``mr``, ``ct`` and, with a simulator, ``simulated``: each (1, D, H, W) in network units.
 
-        In a reading process an error of the cohort is returned, so that it keeps its sentence.
+        A worker process returns an error of the cohort instead of raising it: torch would replace its message.
         """
         try:
             return self._read(k)
@@ -170,20 +144,19 @@ class UnpairedPatches(Dataset[dict[str, torch.Tensor] | CrepsError]):
         patches = {"mr": mr, "ct": ct}
         if self.simulator is not None:
             body = self.reader.read(draw.ct, draw.ct_location, fill=False, body=True)
-            rng = self.sampler.generator(SIMULATION_STREAM, *divmod(k, self.sampler.batch_size))
+            rng = self.sampler.rng(SIMULATION_STREAM, *divmod(k, self.sampler.batch_size))
             patches["simulated"] = self.simulator(ct, body, rng=rng)
         return {name: torch.from_numpy(patch)[None] for name, patch in patches.items()}
 
 
 @lru_cache(maxsize=16)
-def _order(seed: int, epoch: int, count: int, centre: int = 0) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    stream = [seed, ORDER_STREAM, epoch, *([centre] if centre else [])]
-    return np.random.default_rng(np.random.SeedSequence(stream)).permutation(count)
+def _order(seed: int, epoch: int, count: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    return np.random.default_rng(np.random.SeedSequence([seed, ORDER_STREAM, epoch])).permutation(count)
 
 
-def _by_centre(cases: Sequence[Case]) -> list[list[Case]]:
-    """The cases of each centre; those without one are a centre of their own."""
-    return [[case for case in cases if case.centre == name] for name in dict.fromkeys(case.centre for case in cases)]
+def _any(cases: Sequence[Case], rng: np.random.Generator) -> Case:
+    """A random case."""
+    return cases[int(rng.integers(len(cases)))]
 
 
 def _anywhere(shape: Triple, size: Triple, rng: np.random.Generator) -> PatchLocation:

@@ -4,14 +4,13 @@
 
     checkpoints/step_00000500/
         plan.json, generator.safetensors     the model, ready for synthesis (the average, if there is one)
-        training.safetensors                 all networks, both optimizers, average, balance
+        training.safetensors                 all networks, both optimizers, moving average, balance
         training.json                        step, best validation so far, hash of the tensors
 """
 
 from __future__ import annotations
 
 import json
-import logging
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,6 +27,7 @@ from creps.training.networks import Networks
 __all__ = [
     "SCORE",
     "Best",
+    "Progress",
     "inference_weights",
     "load_checkpoint",
     "load_companions",
@@ -35,13 +35,11 @@ __all__ = [
     "save_checkpoint",
 ]
 
-log = logging.getLogger(__name__)
-
 TENSORS = "training.safetensors"
 SCHEMA_VERSION = 2
 
 SCORE = "validation_score"
-"""Of a validation: what decides which weights are the best ones. In HU, lower is better."""
+"""The value of a validation that decides which weights are the best. In HU, lower is better."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +53,19 @@ class Best:
 
     step: int
     score: float
+
+
+@dataclass
+class Progress:
+    """How far a run has come.
+
+    Attributes:
+        steps: Steps done.
+        best: Its best validation so far; known to the first process.
+    """
+
+    steps: int = 0
+    best: Best | None = None
 
 
 def save_checkpoint(
@@ -83,8 +94,7 @@ def save_checkpoint(
         save_tensors(temporary / TENSORS, _all_tensors(networks))
         digest = sha256_file(temporary / TENSORS)
         state = {"schema_version": SCHEMA_VERSION, "step": step, "sha256": digest}
-        kept = {**asdict(best), "score_name": SCORE} if best else None
-        write_json(temporary / TRAINING_STATE, {**state, "best": kept})
+        write_json(temporary / TRAINING_STATE, {**state, "best": asdict(best) if best else None})
     for old in checkpoints(folder)[:-keep]:
         shutil.rmtree(old, ignore_errors=True)
     return path
@@ -95,17 +105,16 @@ def inference_weights(networks: Networks) -> dict[str, torch.Tensor]:
     return dict((networks.averaged or networks.generator).state_dict())
 
 
-def load_checkpoint(path: Path, networks: Networks) -> tuple[int, Best | None]:
-    """Put a checkpoint's state into freshly built networks and optimizers.
+def load_checkpoint(path: Path, networks: Networks) -> Progress:
+    """Load a checkpoint's state into freshly built networks and optimizers.
 
     Returns:
-        Steps done, and the best validation among them.
+        How far the run had come.
 
     Raises:
         ModelError: damaged, of another schema version, or of networks of another shape.
     """
     state, tensors = _read(path)
-    step, best = int(state["step"]), _best(state.get("best"))
     try:
         for name, module in _modules(networks).items():
             module.load_state_dict(_below(tensors, name))
@@ -115,21 +124,21 @@ def load_checkpoint(path: Path, networks: Networks) -> tuple[int, Best | None]:
         raise ModelError(
             f"{path} belongs to networks of another shape.", "Resume with the settings that the run was started with."
         ) from error
-    return step, best
+    return Progress(int(state["step"]), _best(state.get("best")))
 
 
 def load_companions(path: Path, networks: Networks) -> list[str]:
-    """Put a checkpoint's other networks than the generator into fresh ones, as far as they have the same shape.
+    """Load a checkpoint's networks other than the generator into fresh ones, where the shapes agree.
 
     Returns:
-        The names of those that it had.
+        The names of the networks loaded.
 
     Raises:
         ModelError: the checkpoint is damaged.
     """
     if not (path / TRAINING_STATE).is_file():
         return []
-    _, tensors = _read(path, (1, SCHEMA_VERSION))  # networks had the same names before
+    _, tensors = _read(path)
     loaded = []
     for name, module in networks.named().items():
         ours, theirs = module.state_dict(), _below(tensors, name)
@@ -139,7 +148,7 @@ def load_companions(path: Path, networks: Networks) -> list[str]:
     return loaded
 
 
-def _read(path: Path, versions: tuple[int, ...] = (SCHEMA_VERSION,)) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     """A checkpoint's state and its tensors, which must have the hash that the state says."""
     try:
         state = json.loads((path / TRAINING_STATE).read_text(encoding="utf-8"))
@@ -148,7 +157,7 @@ def _read(path: Path, versions: tuple[int, ...] = (SCHEMA_VERSION,)) -> tuple[di
         raise ModelError(
             f"{path / TRAINING_STATE} is missing or damaged.", "Delete this checkpoint and resume again."
         ) from error
-    if state["schema_version"] not in versions:
+    if state["schema_version"] != SCHEMA_VERSION:
         raise ModelError(
             f"{path} has schema version {state['schema_version']}.", "Resume with the version of creps that wrote it."
         )
@@ -211,8 +220,5 @@ def _below(tensors: dict[str, torch.Tensor], name: str) -> dict[str, torch.Tenso
 
 
 def _best(kept: dict[str, Any] | None) -> Best | None:
-    """The best validation of a checkpoint; none if it was found by the score of an earlier version."""
-    if kept and kept.get("score_name") != SCORE:
-        log.warning("the best model so far was chosen by another score than %s: it is chosen anew", SCORE)
-        return None
+    """The best validation of a checkpoint."""
     return Best(kept["step"], kept["score"]) if kept else None

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import torch
-from lightning.fabric import Fabric
 from torch import nn
 
 from creps.losses.creps import CrepsLoss
 from creps.networks.blocks import frozen_statistics
 from creps.settings import Settings
-from creps.training.critics import discriminator_loss, shown, verdict
-from creps.training.distribution import average_gradients, mean_over_processes
+from creps.training.discriminators import adversarial_loss, comparisons, discriminator_loss
+from creps.training.distribution import average_gradients
 from creps.training.networks import Networks
-from creps.training.passes import Fakes, Part, Passes
+from creps.training.passes import Part, Passes, Synthetic
+from creps.training.processes import Processes
 from creps.training.report import StepReport
-from creps.training.terms import generator_terms
+from creps.training.terms import active_terms
 
 __all__ = ["TrainingStep"]
 
@@ -22,21 +22,21 @@ __all__ = ["TrainingStep"]
 class TrainingStep:
     """Updates all networks from one batch of patches.
 
-    With one part the sCT is computed once: detached for the discriminator, then with its graph for the
-    generator. With `training.accumulate` parts it is computed for each part twice, so that only one
-    part's activations are alive at a time; batch norm sees each part by itself.
+    With one part, the sCT is computed once: detached for the discriminators, then with its graph for the generators.
+    With `training.accumulate` parts it is computed twice for each part, so that only one part's activations are in
+    memory at a time; batch norm sees each part by itself.
 
     Args:
-        fabric: The engine.
+        processes: The processes of the run.
         networks: What is updated.
         style: The CREPs loss, or None.
         settings: The whole tree.
     """
 
-    def __init__(self, fabric: Fabric, networks: Networks, style: CrepsLoss | None, settings: Settings) -> None:
-        self.fabric, self.networks, self.style, self.settings = fabric, networks, style, settings
-        self.passes = Passes(fabric, networks, settings)
-        self.terms = generator_terms(self.passes, style)
+    def __init__(self, processes: Processes, networks: Networks, style: CrepsLoss | None, settings: Settings) -> None:
+        self.processes, self.networks, self.style, self.settings = processes, networks, style, settings
+        self.passes = Passes(processes.device, networks, settings, style)
+        self.terms = active_terms(settings)
 
     def __call__(
         self, mr: torch.Tensor, ct: torch.Tensor, number: int, simulated: torch.Tensor | None = None
@@ -46,74 +46,87 @@ class TrainingStep:
         Args:
             mr: (B, 1, D, H, W) MR patches in network units: this process's share of the batch.
             ct: (B, 1, D, H, W) CT patches that face them, as `sampling.ct_positions` says.
-            number: Of this step in its run, on which alone depends what is drawn in it.
+            number: Number of the step in the run; random draws of the step depend on nothing else.
             simulated: (B, 1, D, H, W) MR simulated from the CT patches, if a term uses them.
         """
         report = StepReport()
         parts = self._parts(mr, ct, simulated)
         if len(parts) == 1:
-            fakes = [self.passes.fakes(parts[0])]
+            synthetic = [self._synthesize(parts[0])]
         else:
-            judged = parts if self.networks.discriminators else []  # nobody else looks before the generator's update
+            needed = parts if self.networks.discriminators else []  # nothing else uses them before the generators' turn
             with torch.no_grad(), frozen_statistics(self.networks.generators):
-                fakes = [self.passes.fakes(part) for part in judged]
-        detached = [fake.detached() for fake in fakes]
+                synthetic = [self._synthesize(part) for part in needed]
+        detached = [images.detached() for images in synthetic]
         self._update_discriminators(parts, detached, report)
         self._balance_style(parts, detached)
-        self._update_generators(parts, fakes if len(parts) == 1 else None, report, number)
+        self._update_generators(parts, synthetic if len(parts) == 1 else None, report, number)
         return report
 
     def _parts(self, mr: torch.Tensor, ct: torch.Tensor, simulated: torch.Tensor | None) -> list[Part]:
         count = self.settings.training.accumulate
-        painted = mr if simulated is None else simulated  # a stand-in that nothing reads
-        chunks = zip(mr.chunk(count), ct.chunk(count), painted.chunk(count), strict=True)
+        third = mr if simulated is None else simulated
+        chunks = zip(mr.chunk(count), ct.chunk(count), third.chunk(count), strict=True)
         return [Part(*chunk) for chunk in chunks]
 
-    def _update_discriminators(self, parts: list[Part], fakes: list[Fakes], report: StepReport) -> None:
+    def _synthesize(self, part: Part) -> Synthetic:
+        return self.passes.synthesize(part, sct_graph=any(term.uses_sct for term in self.terms))
+
+    def _update_discriminators(self, parts: list[Part], synthetic: list[Synthetic], report: StepReport) -> None:
         optimizer = self.networks.discriminator_optimizer
         if optimizer is None:
             return
         optimizer.zero_grad(set_to_none=True)
-        for part, fake in zip(parts, fakes, strict=True):
-            for images in shown(self.passes, part, fake):
-                loss = discriminator_loss(self.passes, images, report, len(parts))
-                self.fabric.backward(loss / len(parts))
+        for part, images in zip(parts, synthetic, strict=True):
+            for comparison in comparisons(self.passes, part, images):
+                loss = discriminator_loss(self.passes, comparison, report, len(parts))
+                self.backward(loss / len(parts))
         self._move(self.networks.discriminators, optimizer)
 
     @torch.no_grad()
-    def _balance_style(self, parts: list[Part], fakes: list[Fakes]) -> None:
+    def _balance_style(self, parts: list[Part], synthetic: list[Synthetic]) -> None:
         """While the style term's weight is measured: its magnitude and the adversarial one, over the whole batch."""
         if self.style is None or self.networks.balance.frozen:
             return
-        sums = torch.zeros(2, device=self.fabric.device)
-        for part, fake in zip(parts, fakes, strict=True):
-            of_ct = next(images for images in shown(self.passes, part, fake) if not images.suffix)
-            adversarial = verdict(self.passes, of_ct)
+        sums = torch.zeros(2, device=self.processes.device)
+        for part, images in zip(parts, synthetic, strict=True):
+            of_ct = next(comparisons(self.passes, part, images))  # the discriminator of CT comes first
+            adversarial = adversarial_loss(self.passes, of_ct)
             with self.passes.autocast():
-                style, _ = self.style(fake.sct, part.ct)
+                style, _ = self.style(images.sct, part.ct)
             sums += torch.stack([style, adversarial])
-        self.networks.balance.update(*mean_over_processes(self.fabric, sums / len(parts)))
+        self.networks.balance.update(*self.processes.mean(sums / len(parts)))
 
-    def _update_generators(self, parts: list[Part], fakes: list[Fakes] | None, report: StepReport, number: int) -> None:
-        """The sum of the terms.
+    def _update_generators(
+        self, parts: list[Part], synthetic: list[Synthetic] | None, report: StepReport, number: int
+    ) -> None:
+        """One update along the sum of the terms.
 
         Args:
             parts: The batch.
-            fakes: The images made of each part, with their graphs; None computes them here, one after the other.
-            report: Gets the terms.
-            number: Of the step.
+            synthetic: The synthetic images of each part, with their graphs; None computes them here, part by part.
+            report: Records the terms.
+            number: Number of the step.
         """
         networks = self.networks
         networks.generator_optimizer.zero_grad(set_to_none=True)
         networks.discriminators.requires_grad_(False)
         for place, part in enumerate(parts):
-            fake = self.passes.fakes(part) if fakes is None else fakes[place]
-            added = [report.add(*one, len(parts)) for term in self.terms for one in term(part, fake, number)]
-            self.fabric.backward(sum(added[1:], added[0]) / len(parts))
+            images = self._synthesize(part) if synthetic is None else synthetic[place]
+            added = [
+                report.add(*one, len(parts))
+                for term in self.terms
+                for one in term.compute(self.passes, part, images, number)
+            ]
+            self.backward(sum(added[1:], added[0]) / len(parts))
         networks.discriminators.requires_grad_(True)
         self._move(networks.generators, networks.generator_optimizer)
 
+    def backward(self, loss: torch.Tensor) -> None:
+        """Add the gradients of a loss (a scalar)."""
+        torch.autograd.backward(loss)
+
     def _move(self, networks: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        """An optimizer's step along the mean gradient of all processes."""
-        average_gradients(self.fabric, networks)
+        """One optimizer step along the mean gradient of all processes."""
+        average_gradients(self.processes, networks)
         optimizer.step()

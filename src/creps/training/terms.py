@@ -1,107 +1,133 @@
-"""The generator's loss as a list of terms, of which a recipe is a choice.
+"""The generators' loss as a list of terms; a recipe is a choice of them.
 
-A term takes a part of a batch, what the generators made of it and the step's number, and yields what it adds
-to the loss: name, value, weight. Terms whose weight is 0 are not in the list. A term with forward passes of its own
-is counted in `creps.training.memory` too.
+Each term is one entry of `TERMS`: when it is active, which images and further passes it needs, and how it is computed.
+Nothing else has to know, neither the step nor the memory estimate.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from creps.losses.contrastive import at_places, patch_nce
-from creps.losses.creps import CrepsLoss
 from creps.losses.distance import absolute_distance
 from creps.networks.blocks import frozen_statistics
-from creps.training.critics import shown, verdict
-from creps.training.passes import Fakes, Part, Passes
+from creps.settings import Settings
+from creps.training.discriminators import adversarial_loss, comparisons
+from creps.training.passes import Part, Passes, Synthetic
 
-__all__ = ["Term", "contrast", "draw_places", "generator_terms"]
+__all__ = ["TERMS", "Term", "active_terms", "contrast", "draw_places"]
 
 Added = Iterator[tuple[str, torch.Tensor, float]]
-Term = Callable[[Part, Fakes, int], Added]
+"""What a term adds to the loss: name, unweighted value (a scalar), weight."""
 
 PLACES_STREAM = 3
-"""Beside the streams of `creps.training.sampling`."""
+"""Random stream of PatchNCE's places, beside those of `creps.training.sampling`."""
 
 
-def generator_terms(passes: Passes, style: CrepsLoss | None) -> list[Term]:
+@dataclass(frozen=True)
+class Term:
+    """A term of the generators' loss.
+
+    Attributes:
+        active: Whether settings ask for it.
+        compute: (passes, part, synthetic images of the part, step number) → what it adds.
+        uses_sct: Whether it needs the graph of the sCT.
+        generator_passes: Further passes through a whole generator, which stay in memory until the backward pass.
+        encoder_passes: Further passes through the generator's encoder, with PatchNCE's heads.
+    """
+
+    active: Callable[[Settings], bool]
+    compute: Callable[[Passes, Part, Synthetic, int], Added]
+    uses_sct: bool = False
+    generator_passes: int = 0
+    encoder_passes: int = 0
+
+
+def active_terms(settings: Settings) -> list[Term]:
     """The terms that the settings ask for, in the order of their sum."""
-    settings = passes.settings
-    wanted: list[tuple[bool, Term]] = [
-        (settings.adversarial.weight > 0, partial(_adversarial, passes)),
-        *([(True, partial(_style, passes, style))] if style is not None else []),
-        (settings.cycle.weight > 0, partial(_cycle, passes)),
-        (settings.cycle.identity_weight > 0, partial(_identity, passes)),
-        (settings.nce.weight > 0, partial(_contrast, passes)),
-        (settings.supervised.weight > 0, partial(_supervised, passes)),
-        (settings.simulation.weight > 0, partial(_simulated, passes)),
-    ]
-    return [term for is_wanted, term in wanted if is_wanted]
+    return [term for term in TERMS if term.active(settings)]
 
 
 def draw_places(seed: int, step: int, sizes: list[int], count: int) -> list[torch.Tensor]:
-    """Places of each stage that PatchNCE compares: a pure function of seed and step.
+    """Voxels of each stage that PatchNCE compares: a pure function of seed and step.
 
     They are the same for every patch of the batch, so that parts and processes compare what one batch would.
 
     Args:
-        seed: The run's.
+        seed: The run's seed.
         step: Number of the step.
         sizes: Voxels of each stage's features.
-        count: How many places; all of them where there are not so many.
+        count: Voxels to draw; all of them where there are fewer.
 
     Returns:
-        For each stage (P,) indices, each once.
+        For each stage (P,) distinct indices.
     """
     rng = np.random.default_rng(np.random.SeedSequence([seed, PLACES_STREAM, step]))
     return [torch.from_numpy(rng.choice(size, min(size, count), replace=False)) for size in sizes]
 
 
-def _adversarial(passes: Passes, part: Part, fakes: Fakes, _: int) -> Added:
+def _adversarial(passes: Passes, part: Part, synthetic: Synthetic, _: int) -> Added:
     """BCE(D(sCT), 1) (Hémon et al. 2023, eq. 5); in a cycle for the synthetic MR as well."""
-    for images in shown(passes, part, fakes):
-        yield f"adversarial{images.suffix}", verdict(passes, images), passes.settings.adversarial.weight
+    for images in comparisons(passes, part, synthetic):
+        yield f"adversarial{images.suffix}", adversarial_loss(passes, images), passes.settings.adversarial.weight
 
 
-def _style(passes: Passes, style: CrepsLoss, part: Part, fakes: Fakes, _: int) -> Added:
+def _style(passes: Passes, part: Part, synthetic: Synthetic, _: int) -> Added:
     """CREPs (Hémon et al. 2023, eqs. 1-4)."""
+    if passes.style is None:
+        raise ValueError("the style term needs the CREPs loss: pass build_style(settings)")
     with passes.autocast():
-        distance, content = style(fakes.sct, part.ct)
+        distance, content = passes.style(synthetic.sct, part.ct)
     yield "style", distance, float(passes.networks.balance.weight)
     if passes.settings.creps.content_weight > 0:
         yield "content", content, passes.settings.creps.content_weight
 
 
-def _cycle(passes: Passes, part: Part, fakes: Fakes, _: int) -> Added:
+def _cycle(passes: Passes, part: Part, synthetic: Synthetic, _: int) -> Added:
     """There and back again, both ways (Zhu et al. 2017, eq. 2)."""
     networks, weight = passes.networks, passes.settings.cycle.weight
-    yield "cycle_mr", absolute_distance(passes.generate_again(networks.inverse_generator, fakes.sct), part.mr), weight
-    yield "cycle_ct", absolute_distance(passes.generate_again(networks.generator, fakes.back()), part.ct), weight
+    mr = passes.generate(networks.inverse_generator, synthetic.sct, track=False)
+    yield "cycle_mr", absolute_distance(mr, part.mr), weight
+    ct = passes.generate(networks.generator, synthetic.cycle_mr(), track=False)
+    yield "cycle_ct", absolute_distance(ct, part.ct), weight
 
 
-def _identity(passes: Passes, part: Part, _: Fakes, __: int) -> Added:
-    """What is a CT (an MR) already is to stay as it is (Zhu et al. 2017, section 5.2)."""
+def _identity(passes: Passes, part: Part, _: Synthetic, __: int) -> Added:
+    """A generator leaves images of its output's kind unchanged (Zhu et al. 2017, section 5.2)."""
     networks, weight = passes.networks, passes.settings.cycle.identity_weight
-    yield "identity_mr", absolute_distance(passes.generate_again(networks.inverse_generator, part.mr), part.mr), weight
-    yield "identity_ct", absolute_distance(passes.generate_again(networks.generator, part.ct), part.ct), weight
+    mr = passes.generate(networks.inverse_generator, part.mr, track=False)
+    yield "identity_mr", absolute_distance(mr, part.mr), weight
+    ct = passes.generate(networks.generator, part.ct, track=False)
+    yield "identity_ct", absolute_distance(ct, part.ct), weight
 
 
-def _contrast(passes: Passes, part: Part, fakes: Fakes, step: int) -> Added:
-    """PatchNCE of sCT and MR, and of a CT and what the generator makes of it (Park et al. 2020, eq. 5)."""
-    settings = passes.settings.nce
-    yield "nce", contrast(passes, fakes.sct, part.mr, step), settings.weight
-    if settings.identity_weight > 0:
-        same = passes.generate_again(passes.networks.generator, part.ct)
-        yield "nce_identity", contrast(passes, same, part.ct, step), settings.identity_weight
+def _contrast(passes: Passes, part: Part, synthetic: Synthetic, step: int) -> Added:
+    """PatchNCE of sCT and MR (Park et al. 2020, eq. 5)."""
+    yield "nce", contrast(passes, synthetic.sct, part.mr, step), passes.settings.nce.weight
+
+
+def _contrast_identity(passes: Passes, part: Part, _: Synthetic, step: int) -> Added:
+    """PatchNCE of a CT and what the generator makes of it (Park et al. 2020, eq. 5)."""
+    same = passes.generate(passes.networks.generator, part.ct, track=False)
+    yield "nce_identity", contrast(passes, same, part.ct, step), passes.settings.nce.identity_weight
 
 
 def contrast(passes: Passes, output: torch.Tensor, source: torch.Tensor, step: int) -> torch.Tensor:
-    """PatchNCE of what the generator made (query) and what it was made of (key, without gradient), mean over stages."""
+    """PatchNCE of the generator's output (queries) and its input (keys, without gradient), mean over stages.
+
+    Args:
+        passes: Runs the networks.
+        output: (B, 1, D, H, W) that the generator made.
+        source: (B, 1, D, H, W) that it was made from.
+        step: Number of the step, which decides the voxels compared.
+
+    Returns:
+        A scalar.
+    """
     settings, generator = passes.settings.nce, passes.networks.generator
     projector = passes.networks.projector
     with frozen_statistics(generator), passes.autocast():
@@ -119,12 +145,25 @@ def contrast(passes: Passes, output: torch.Tensor, source: torch.Tensor, step: i
     return torch.stack(losses).mean()
 
 
-def _supervised(passes: Passes, part: Part, fakes: Fakes, _: int) -> Added:
-    """L1 to the registered CT of the same place."""
-    yield "supervised", absolute_distance(fakes.sct, part.ct), passes.settings.supervised.weight
+def _supervised(passes: Passes, part: Part, synthetic: Synthetic, _: int) -> Added:
+    """L1 to the registered CT of the same position."""
+    yield "supervised", absolute_distance(synthetic.sct, part.ct), passes.settings.supervised.weight
 
 
-def _simulated(passes: Passes, part: Part, _: Fakes, __: int) -> Added:
-    """L1 to the CT of which the MR was simulated, see `creps.training.simulation`."""
-    sct = passes.generate_again(passes.networks.generator, part.simulated)
+def _simulated(passes: Passes, part: Part, _: Synthetic, __: int) -> Added:
+    """L1 to the CT from which the MR was simulated, see `creps.training.simulation`."""
+    sct = passes.generate(passes.networks.generator, part.simulated, track=False)
     yield "simulated", absolute_distance(sct, part.ct), passes.settings.simulation.weight
+
+
+TERMS = (
+    Term(lambda s: s.adversarial.weight > 0, _adversarial, uses_sct=True),
+    Term(lambda s: max(s.creps.weight, s.creps.content_weight) > 0, _style, uses_sct=True),
+    Term(lambda s: s.cycle.weight > 0, _cycle, uses_sct=True, generator_passes=2),
+    Term(lambda s: s.cycle.identity_weight > 0, _identity, generator_passes=2),
+    Term(lambda s: s.nce.weight > 0, _contrast, uses_sct=True, encoder_passes=1),
+    Term(lambda s: s.nce.identity_weight > 0, _contrast_identity, generator_passes=1, encoder_passes=1),
+    Term(lambda s: s.supervised.weight > 0, _supervised, uses_sct=True),
+    Term(lambda s: s.simulation.weight > 0, _simulated, generator_passes=1),
+)
+"""Every term, in the order in which they are added up."""

@@ -1,4 +1,4 @@
-"""What a run shows: console lines, curves as CSV, pictures, and the trackers it feeds."""
+"""How a run reports: console lines, curves as CSV, pictures, and TensorBoard if it is asked for."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from creps.io.atomic import atomic_file
-from creps.training.report import TERMS
-from creps.training.run.trackers import Tracker
+from creps.io.picture import write_picture
+from creps.training.report import TERM_NAMES
+from creps.training.run.tensorboard import TensorBoard
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,23 +30,23 @@ VALIDATION = (
     *("validation_score", "place_distance_hu", "disagreement_hu", "bone_ratio", "spread_ratio"),
     "train_eval_difference_hu",
 )
-"""What a validation measures."""
+"""Values of a validation."""
 
 
 class Monitor:
-    """Follows a run from its first step.
+    """Reports a run from its first step.
 
-    Curves of a resumed run go on where its checkpoint stands: later rows of the cut-off run are dropped.
+    The curves of a resumed run continue from its checkpoint: later rows of the interrupted session are dropped.
 
     Args:
         folder: The run's folder.
         start: Steps done before.
         steps: Steps of the whole run.
-        trackers: Told everything as well.
-        draw_curves: Draws the curves' file (first argument) as a picture (second argument).
+        loggers: Get the same values and pictures.
+        draw_curves: Draws the curves' file as a picture (rows, columns, 3).
 
     Attributes:
-        history: The rows of the curves, also those before a resumed run's start.
+        history: The rows of the curves, including those before a resumed run's start.
     """
 
     def __init__(
@@ -53,13 +54,19 @@ class Monitor:
         folder: Path,
         start: int,
         steps: int,
-        trackers: Sequence[Tracker] = (),
-        draw_curves: Callable[[Path, Path], None] | None = None,
+        loggers: Sequence[TensorBoard] = (),
+        draw_curves: Callable[[Path], npt.NDArray[np.uint8]] | None = None,
     ) -> None:
         self.folder, self.steps = folder, steps
-        self.columns = ["step", "seconds_per_step", *TERMS, *(f"{name}_weight" for name in TERMS), *VALIDATION]
+        self.columns = [
+            "step",
+            "seconds_per_step",
+            *TERM_NAMES,
+            *(f"{name}_weight" for name in TERM_NAMES),
+            *VALIDATION,
+        ]
         self.history, self.curves = _open_curves(folder / CURVES, self.columns, start)
-        self.trackers, self.draw_curves = list(trackers), draw_curves
+        self.loggers, self.draw_curves = loggers, draw_curves
         self.first_step = self.last_step = start
         self.started = self.last_time = time.perf_counter()
 
@@ -84,39 +91,29 @@ class Monitor:
             scalars |= {f"validation/{name}": value for name, value in validation.items()}
             row |= validation
         self.history.append({"step": float(step), **row})
-        self._tell(lambda tracker: tracker.scalars(scalars, step))
+        for logger in self.loggers:
+            logger.scalars(scalars, step)
         writer = csv.DictWriter(self.curves, self.columns, restval="", lineterminator="\n")
         writer.writerow({"step": step} | {name: f"{value:.8g}" for name, value in row.items()})
         self.curves.flush()
         if self.draw_curves is not None and (validation or step == self.steps):
-            self.draw_curves(self.folder / CURVES, self.folder / "curves.png")
+            write_picture(self.draw_curves(self.folder / CURVES), self.folder / "curves.png")
 
     def picture(self, step: int, image: npt.NDArray[np.uint8]) -> None:
-        """An (H, W, 3) picture as PNG and for the trackers."""
-        import matplotlib.image
-
-        with atomic_file(self.folder / "pictures" / f"step_{step:08d}.png") as path:
-            matplotlib.image.imsave(path, image)
-        self._tell(lambda tracker: tracker.picture(image, step))
+        """Write an (H, W, 3) picture as PNG, and pass it to the loggers."""
+        write_picture(image, self.folder / "pictures" / f"step_{step:08d}.png")
+        for logger in self.loggers:
+            logger.picture(image, step)
 
     def close(self) -> None:
         """Flush what is buffered."""
         self.curves.close()
-        self._tell(lambda tracker: tracker.close())
-
-    def _tell(self, what: Callable[[Tracker], None]) -> None:
-        """Tell the trackers; one that fails is left out from then on: a server that is away stops no run."""
-        for tracker in list(self.trackers):
-            try:
-                what(tracker)
-            except Exception as error:  # noqa: BLE001 - whatever a tracker's client raises
-                self.trackers.remove(tracker)
-                reason = " ".join(str(error).split())[:200]
-                log.warning("%s fails and is told nothing more (%s)", type(tracker).__name__, reason)
+        for logger in self.loggers:
+            logger.close()
 
 
 def _open_curves(path: Path, columns: list[str], start: int) -> tuple[list[dict[str, float]], TextIO]:
-    """Open the curves for appending; only whole rows up to step `start` stay. Returns those, too."""
+    """Open the curves for appending, keeping whole rows up to step `start`. Returns these rows as well."""
     kept = []
     if start and path.is_file():
         with path.open(encoding="utf-8", errors="replace", newline="") as stream:
@@ -130,7 +127,7 @@ def _open_curves(path: Path, columns: list[str], start: int) -> tuple[list[dict[
 
 
 def _numbers(row: dict[str, str]) -> dict[str, float]:
-    """A row's cells that hold a number."""
+    """The cells of a row that hold a number."""
     numbers = {}
     for name, cell in row.items():
         with suppress(ValueError, TypeError):

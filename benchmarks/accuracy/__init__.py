@@ -1,0 +1,1 @@
+"""How good are the recipes, against known truth?"""

@@ -1,0 +1,1 @@
+"""What the benchmarks share: timing, memory and the machine they ran on."""

@@ -1,0 +1,1 @@
+"""What happens to damaged DICOM series?"""

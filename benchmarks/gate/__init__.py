@@ -1,0 +1,1 @@
+"""What does the gate let pass?"""

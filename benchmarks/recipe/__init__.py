@@ -1,0 +1,1 @@
+"""What does each single change contribute?"""

@@ -1,0 +1,1 @@
+"""Does the label-free score choose the right checkpoint?"""

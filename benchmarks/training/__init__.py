@@ -1,0 +1,1 @@
+"""How much memory does a training step take?"""
