@@ -1,5 +1,4 @@
 import ast
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -84,42 +83,3 @@ def test_one_exception_tree_with_two_part_messages():
         error = getattr(errors, name)("What happened.", "What to do.")
         assert isinstance(error, creps.CrepsError)
         assert str(error) == "What happened. What to do."
-
-
-def test_the_readme_and_docs_name_only_verbs_and_options_that_exist():
-    from creps.cli.verbs import creps as group
-
-    texts = [path for path in [PROJECT / "README.md", *sorted((PROJECT / "docs").rglob("*.md"))] if path.is_file()]
-    if not texts:
-        pytest.skip("an installed package has no README beside it")
-    for path in texts:
-        for line in re.findall(r"^(?:\.venv/bin/)?creps [^\n`]*", path.read_text(), flags=re.MULTILINE):
-            words = [word for word in line.split("#")[0].split()[1:] if word not in ("-q", "-v")]
-            verb = next((word for word in words if not word.startswith("-")), None)
-            if verb is None:
-                continue
-            assert verb in group.commands, f"{path.name}: {line}"
-            command = group.commands[verb]
-            known = {opt for p in command.get_params(_context(command)) for opt in getattr(p, "opts", [])} | {
-                "--help",
-                "-h",
-            }
-            for word in words:
-                if word.startswith("-") and not re.fullmatch(r"-\d.*", word):
-                    assert word.split("=")[0].replace("-", "_").replace("__", "--", 1) in {
-                        k.replace("-", "_").replace("__", "--", 1) for k in known
-                    }, f"{path.name}: {line}: {word}"
-
-
-def _context(command):
-    import click
-
-    return click.Context(command)
-
-
-def test_relative_links_of_the_docs_lead_somewhere():
-    for path in [PROJECT / "README.md", *sorted((PROJECT / "docs").rglob("*.md"))]:
-        if not path.is_file():
-            continue
-        for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", path.read_text()):
-            assert (path.parent / target).exists(), f"{path}: {target}"
