@@ -28,15 +28,18 @@ def test_it_shares_no_code_with_the_phantoms_that_teach():
 
 
 @pytest.mark.parametrize("region", ["head", "pelvis"])
-def test_a_person_has_what_a_body_has(region):
-    body = cohort.GROW[region](np.random.default_rng(3), 5.0)
+@pytest.mark.parametrize("seed", [3, 4, 5, 6])
+def test_a_person_has_what_a_body_has(region, seed):
+    body = cohort.GROW[region](np.random.default_rng(seed), 5.0)
     assert isinstance(body, Body)
     voxels = np.bincount(body.labels.ravel(), minlength=len(TISSUES)) * 0.125  # ml
     expected = {"head": ("grey matter", "white matter", "compact bone", "eye", "cerebrospinal fluid", "fat", "muscle")}
     expected["pelvis"] = ("compact bone", "spongy bone", "urine", "fat", "muscle", "bowel content", "cartilage")
     for tissue in expected[region]:
         assert voxels[LABEL[tissue]] > 5, tissue
-    again = cohort.GROW[region](np.random.default_rng(3), 5.0)
+    edge = [body.labels.take(at, axis) for axis in (1, 2) for at in (0, -1)]
+    assert not any(np.any(face) for face in edge), "the patient reaches the sides"
+    again = cohort.GROW[region](np.random.default_rng(seed), 5.0)
     assert np.array_equal(again.labels, body.labels)
 
 

@@ -21,7 +21,7 @@ def grow_head(rng: np.random.Generator, step_mm: float) -> Body:
         Labels (D, H, W) and what is worth noting of the person.
     """
     size = float(rng.normal(1.0, 0.04)) * (0.9 if rng.random() < 0.1 else 1.0)
-    space = Space((-98 * size, -122 * size, -150 * size), (98 * size, 122 * size, 112 * size), step_mm, rng)
+    space = Space((-106 * size, -138 * size, -150 * size), (106 * size, 124 * size, 114 * size), step_mm, rng)
     body = Body(space)
     wide, long, high = 68 * size * rng.normal(1, 0.03), 86 * size * rng.normal(1, 0.03), 70 * size * rng.normal(1, 0.03)
     vault = space.blob((0, 2, 4), (wide + 7, long + 7, high + 7), 0.025)

@@ -24,7 +24,7 @@ def grow_pelvis(rng: np.random.Generator, step_mm: float) -> Body:
     size = float(rng.normal(0.97 if woman else 1.02, 0.04))
     fat = float(np.clip(rng.gamma(4.0, 6.5 if woman else 5.0), 6, 55))
     wide, deep = 152 * size * rng.normal(1, 0.03), 96 * size * rng.normal(1, 0.04)
-    reach = (wide + fat + 22, deep + fat * 1.3 + 26)
+    reach = (wide + 1.1 * fat + 34, deep + 1.3 * fat + 36)
     space = Space((-reach[0], -reach[1], -135 * size), (reach[0], reach[1], 145 * size), step_mm, rng)
     body = Body(space)
     skin, muscles = _outline(space, wide, deep, fat, size)
@@ -79,15 +79,16 @@ def _outline(space: Space, wide: float, deep: float, fat: float, size: float) ->
         return np.minimum(*legs)
 
     below = space.slab((0, 0, -1), 42 * size)
-    buttock = np.minimum(
-        *[space.blob((s * 62 * size, 72 * size, -6 * size), (70 * size, 46 * size, 62 * size), 0.03) for s in (-1, 1)]
-    )
     found = []
     for more in (0.35 * fat + 0.7 * fat, 0.0):
         high = intersection(trunk(more), below)
         legs = thighs(0.75 * more)
         legs = np.maximum(legs, 1.0 - np.abs(space.x) * 1.0) if more else legs
-        shape = smooth_union(smooth_union(high, legs, 16), buttock - 0.8 * more, 20)
+        halves = [
+            space.blob((s * 62 * size, 72 * size, -6 * size), [n * size + 0.8 * more for n in (70, 46, 62)])
+            for s in (-1, 1)
+        ]
+        shape = smooth_union(smooth_union(high, legs, 16), np.minimum(*halves), 20)
         cleft = intersection(np.abs(space.x) - 3, space.slab((0, -1, 0), -76 * size), space.slab((0, 0, 1), 36 * size))
         found.append(np.maximum(shape, -cleft) if more else shape)
     return found[0], found[1]

@@ -19,7 +19,8 @@ Field = npt.NDArray[np.float32]
 Point = Sequence[float]
 
 FAR_MM = 32.0
-"""Distances of a shape are known this far around it; farther away it is this far off."""
+"""Distances of a shape are known this far around it; farther away it is this far off.
+Nothing may therefore be grown by as much: give the shape larger half axes."""
 
 
 class Space:
