@@ -1,6 +1,7 @@
 import gzip
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -183,3 +184,45 @@ def test_a_nifti_cut_off_by_a_full_disk_is_an_error(tmp_path, monkeypatch):
         with pytest.raises(InputError, match="cannot be written"):
             write_volume(Volume(np.random.default_rng(0).normal(size=(9, 9, 9))), tmp_path / f"v{ending}")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", ["u1", "i1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8"])
+@pytest.mark.parametrize("scale", [(1, 0), (0, 0), (0.0137, -3.3), (1, -1024), (0, 5), (np.nan, np.nan)])
+def test_voxels_are_those_that_itk_reads(tmp_path, kind, scale):
+    """NIfTI bodies are read here, geometry by ITK: both as if ITK had read the file."""
+    array = np.random.default_rng(3).integers(0, 120, (5, 4, 3)).astype(kind)
+    affine = np.eye(4)
+    affine[:3, :3] = Rotation.from_euler("zyx", [20, -10, 35], degrees=True).as_matrix() * [0.7, 1.1, 2.5]
+    for order in "<>":
+        image = nibabel.Nifti1Image(array, affine, nibabel.Nifti1Header(endianness=order), dtype=array.dtype)
+        path = tmp_path / f"v{'le' if order == '<' else 'be'}.nii"
+        nibabel.save(image, path)
+        data = bytearray(path.read_bytes())
+        data[112:120] = np.array(scale, f"{order}f4").tobytes()
+        path.write_bytes(data)
+        other = Volume.from_sitk(sitk.ReadImage(str(path)))
+        volume = read_volume(path)
+        np.testing.assert_array_equal(volume.array, other.array)
+        assert volume.same_grid_as(other, tolerance_mm=0)
+
+
+def test_what_is_not_one_number_per_voxel_is_left_to_itk(tmp_path):
+    nibabel.save(nibabel.Nifti1Image(np.zeros((4, 4, 4), np.complex64), np.eye(4)), tmp_path / "c.nii")
+    with pytest.raises(InputError, match="values per voxel"):
+        read_volume(tmp_path / "c.nii")
+
+
+def test_a_sheared_nifti_is_refused(tmp_path):
+    affine = np.eye(4)
+    affine[0, 1] = 0.4
+    image = nibabel.Nifti1Image(np.zeros((4, 4, 4), np.float32), affine)
+    image.set_qform(None, code=0)
+    nibabel.save(image, tmp_path / "s.nii")
+    with pytest.raises(InputError, match="sheared orientation"):
+        read_volume(tmp_path / "s.nii")
+
+
+def test_a_nifti_is_decompressed_once(tmp_path, monkeypatch):
+    write_volume(Volume(np.ones((6, 6, 6))), tmp_path / "v.nii.gz")
+    monkeypatch.setattr(sitk.ImageFileReader, "Execute", None)
+    assert (read_volume(tmp_path / "v.nii.gz").array == 1).all()

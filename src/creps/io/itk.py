@@ -7,13 +7,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, overload
+from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from creps.errors import InputError
 from creps.io.atomic import atomic_file
-from creps.io.nifti import check_nifti
+from creps.io.nifti import read_nifti_voxels
 from creps.volume import GeometryError, Volume
 
 if TYPE_CHECKING:
@@ -23,9 +24,6 @@ __all__ = ["SUFFIXES", "is_volume_file", "read_header", "read_volume", "stem", "
 
 SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".nhdr")
 """File endings that are read and written."""
-
-Sizes = tuple[int, int, int]
-Spacings = tuple[float, float, float]
 
 MAX_VOXELS = 2**31
 """A header that claims more voxels than this is taken to be broken."""
@@ -62,9 +60,31 @@ def read_volume(path: Path | str) -> Volume:
     """
     path = Path(path)
     _check_path(path)
-    if suffix(path) in (".nii", ".nii.gz"):
-        check_nifti(path)
-    return _to_volume(_read_image(path), path)
+    voxels = read_nifti_voxels(path) if suffix(path) in (".nii", ".nii.gz") else None
+    with _reading(path) as reader:
+        if voxels is None:
+            image = reader.Execute()
+            while image.GetDimension() > 3:
+                image = image[(slice(None),) * (image.GetDimension() - 1) + (0,)]
+    try:
+        volume = Volume.from_sitk(image) if voxels is None else _with_geometry(voxels, reader)
+    except GeometryError as error:
+        raise InputError(f"{path} has a broken geometry. {error.what}", "Correct the header.") from error
+    finite = np.isfinite(volume.array)
+    if not finite.all():
+        raise InputError(
+            f"{path} has {int((~finite).sum())} voxels that are NaN or infinite.",
+            "Replace them (0 in MR, -1000 in CT) first.",
+        )
+    return volume
+
+
+def _with_geometry(voxels: npt.NDArray[np.float32], reader: sitk.ImageFileReader) -> Volume:
+    """The voxels of a file with the geometry that ITK has read from its header."""
+    dimension = reader.GetDimension()
+    direction = np.reshape(reader.GetDirection(), (dimension, dimension))[:3, 2::-1]
+    (w, h, d), (sw, sh, sd), (x, y, z) = reader.GetSize()[:3], reader.GetSpacing()[:3], reader.GetOrigin()[:3]
+    return Volume(voxels.reshape(d, h, w), (sd, sh, sw), (x, y, z), direction)
 
 
 def read_header(path: Path | str) -> tuple[tuple[int, int, int], tuple[float, float, float]]:
@@ -75,7 +95,8 @@ def read_header(path: Path | str) -> tuple[tuple[int, int, int], tuple[float, fl
     """
     path = Path(path)
     _check_path(path)
-    (w, h, d), (sw, sh, sd) = _read_image(path, header_only=True)
+    with _reading(path) as reader:
+        (w, h, d), (sw, sh, sd) = reader.GetSize()[:3], reader.GetSpacing()[:3]
     return (d, h, w), (sd, sh, sw)
 
 
@@ -118,7 +139,7 @@ def write_volume(volume: Volume, path: Path | str, *, integer: bool = False) -> 
             with _quiet_itk():
                 sitk.WriteImage(image, str(temporary), useCompression=True)
             if suffix(path) in (".nii", ".nii.gz"):
-                check_nifti(temporary)  # ITK does not notice a full disk here
+                read_nifti_voxels(temporary)  # ITK does not notice a full disk here
     except (RuntimeError, OSError, InputError) as error:
         raise InputError(
             f"{path} cannot be written ({_reason(error)}).", "Check that the folder is writable and not full."
@@ -144,12 +165,9 @@ def _quiet_itk() -> Iterator[None]:
         sitk.ProcessObject.SetGlobalWarningDisplay(before)
 
 
-@overload
-def _read_image(path: Path) -> sitk.Image: ...
-@overload
-def _read_image(path: Path, *, header_only: Literal[True]) -> tuple[Sizes, Spacings]: ...
-def _read_image(path: Path, *, header_only: bool = False) -> sitk.Image | tuple[Sizes, Spacings]:
-    """The image, or its size and spacing in the order (x, y, z)."""
+@contextmanager
+def _reading(path: Path) -> Iterator[sitk.ImageFileReader]:
+    """A reader that has read and checked the header; what ITK raises becomes an InputError."""
     import SimpleITK as sitk
 
     reader = sitk.ImageFileReader()
@@ -158,9 +176,7 @@ def _read_image(path: Path, *, header_only: bool = False) -> sitk.Image | tuple[
         with _quiet_itk():
             reader.ReadImageInformation()
             _check_header(reader, path)
-            if header_only:
-                return reader.GetSize()[:3], reader.GetSpacing()[:3]
-            return reader.Execute()
+            yield reader
     except RuntimeError as error:
         if "orthonormal" in str(error).lower():
             raise InputError(
@@ -203,22 +219,6 @@ def _check_header(reader: sitk.ImageFileReader, path: Path) -> None:
             f"{path} has a voxel spacing of {' x '.join(f'{s:g}' for s in spacing[:3])} mm.",
             "Spacing must be positive: correct the header.",
         )
-
-
-def _to_volume(image: sitk.Image, path: Path) -> Volume:
-    while image.GetDimension() > 3:
-        image = image[(slice(None),) * (image.GetDimension() - 1) + (0,)]
-    try:
-        volume = Volume.from_sitk(image)
-    except GeometryError as error:
-        raise InputError(f"{path} has a broken geometry. {error.what}", "Correct the header.") from error
-    finite = np.isfinite(volume.array)
-    if not finite.all():
-        raise InputError(
-            f"{path} has {int((~finite).sum())} voxels that are NaN or infinite.",
-            "Replace them (0 in MR, -1000 in CT) first.",
-        )
-    return volume
 
 
 def _reason(error: Exception) -> str:
