@@ -3,7 +3,7 @@
 import numpy as np
 import SimpleITK as sitk
 
-from creps import load
+from creps import Model, load
 from creps.volume import AXIAL
 from tests.conftest import ball_head
 from tests.test_dicom import write_series
@@ -37,11 +37,12 @@ def mr_series(folder, seed=0, *, direction=AXIAL, patient="SECRET-42", change=No
     )  # fmt: skip
 
 
-def synthesized(model, source, target, **wishes):
-    """The folder of an sCT."""
+def synthesized(model, source, target, **options):
+    """The folder (or file) of an sCT; `model` is one, or its folder."""
+    model = model if isinstance(model, Model) else load(model)
     saving = ("overwrite", "structures", "stable_uids", "pseudonym")
-    written = {name: wishes.pop(name) for name in saving if name in wishes}
-    return load(model).synthesize(source, **wishes).save(target, **written)
+    written = {name: options.pop(name) for name in saving if name in options}
+    return model.synthesize(source, **options).save(target, **written)
 
 
 def read_by_itk(folder):

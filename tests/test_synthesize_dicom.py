@@ -162,7 +162,7 @@ def test_one_of_several_series_is_chosen(tmp_path, demo_model, capsys):
 
 
 def test_volume_files_can_be_made_from_dicom(tmp_path, demo_model, made):
-    load(demo_model).synthesize_file(made[0], tmp_path / "sct.nii.gz")
+    synthesized(demo_model, made[0], tmp_path / "sct.nii.gz")
     assert read_volume(tmp_path / "sct.nii.gz").same_grid_as(read_image(made[0]), 1e-3)
     text = (tmp_path / "sct.json").read_text()
     assert not [secret for secret in SECRETS if secret in text]
@@ -174,17 +174,17 @@ def test_nothing_of_anybody_is_overwritten(tmp_path, demo_model, made):
     (tmp_path / "documents" / "thesis.txt").write_text("all of it")
     for overwrite in (False, True):
         with pytest.raises(OutputExistsError, match="something else than an sCT"):
-            model.synthesize_file(made[0], tmp_path / "documents", overwrite=overwrite)
+            synthesized(model, made[0], tmp_path / "documents", overwrite=overwrite)
         with pytest.raises(OutputExistsError, match="is an MR that was given"):
-            model.synthesize_file(made[0], made[0], overwrite=overwrite)
+            synthesized(model, made[0], made[0], overwrite=overwrite)
         with pytest.raises(OutputExistsError, match="is an MR that was given"):
-            model.synthesize_file(made[0], made[0] / "sct", overwrite=overwrite)
+            synthesized(model, made[0], made[0] / "sct", overwrite=overwrite)
     assert (tmp_path / "documents" / "thesis.txt").read_text() == "all of it"
-    model.synthesize_file(made[0], tmp_path / "sct")
+    synthesized(model, made[0], tmp_path / "sct")
     with pytest.raises(OutputExistsError, match="Add --overwrite"):
-        model.synthesize_file(made[0], tmp_path / "sct")
+        synthesized(model, made[0], tmp_path / "sct")
     before = dcmread(next((tmp_path / "sct").glob("CT.*"))).SeriesInstanceUID
-    model.synthesize_file(made[0], tmp_path / "sct", overwrite=True, structures=False)
+    synthesized(model, made[0], tmp_path / "sct", overwrite=True, structures=False)
     assert dcmread(next((tmp_path / "sct").glob("CT.*"))).SeriesInstanceUID != before
     assert not (tmp_path / "sct" / "RS.dcm").exists()
 
@@ -202,7 +202,7 @@ def test_nothing_of_anybody_is_overwritten(tmp_path, demo_model, made):
 def test_wishes_that_cannot_be_met(tmp_path, demo_model, made, wishes, error, message):
     target = tmp_path / wishes.pop("target", "out")
     with pytest.raises(error, match=message):
-        load(demo_model).synthesize_file(made[0], target, **wishes)
+        synthesized(demo_model, made[0], target, **wishes)
     assert not list(tmp_path.iterdir())
 
 
@@ -234,7 +234,7 @@ def test_the_real_series_go_the_whole_way(real_series, tmp_path, demo_model):  #
         if series.modality != "mr":
             continue
         target = tmp_path / series.folder.parent.name
-        sct = load(demo_model).synthesize_file(series.folder, target, force=True)
+        sct = synthesized(demo_model, series.folder, target, force=True)
         theirs = [
             NO_DICOMDIR.pattern,
             r"Warning - </PatientName.* - Retired Person Name form$",
@@ -257,7 +257,7 @@ def test_the_sct_lies_where_the_patients_own_ct_lies(real_series, tmp_path, demo
 
     found = {s.modality: s for s in find_series(real_series) if "STS" in str(s.folder)}
     ct = read_series(found["ct"])
-    sct_folder = load(demo_model).synthesize_file(found["mr"].folder, tmp_path / "sct", force=True)
+    sct_folder = synthesized(demo_model, found["mr"].folder, tmp_path / "sct", force=True)
     sct = read_image(sct_folder)
     first, own = dcmread(sorted(sct_folder.glob("CT.*"))[0]), dcmread(found["ct"].files[0])
     assert first.FrameOfReferenceUID == own.FrameOfReferenceUID
@@ -364,14 +364,14 @@ def test_a_stop_from_outside_leaves_nothing(tmp_path, demo_model, made, monkeypa
 @pytest.mark.parametrize(("output", "message"), [("sct.dcm", "is a folder of files"), ("a.nii.gz", "--structures")])
 def test_outputs_that_cannot_hold_it(tmp_path, demo_model, made, output, message):
     with pytest.raises(InputError, match=message):
-        load(demo_model).synthesize_file(made[0], tmp_path / output, structures=False)
+        synthesized(demo_model, made[0], tmp_path / output, structures=False)
     assert not list(tmp_path.iterdir())
 
 
 def test_the_patients_pet_and_contours_fit_the_sct(real_series, tmp_path, demo_model):  # noqa: F811
     """One frame of reference for all; the tumour that was drawn on the MR lies in the body that is drawn on the sCT."""
     (series,) = [s for s in find_series(real_series) if s.modality == "mr" and "STS" in str(s.folder)]
-    sct = read_image(load(demo_model).synthesize_file(series.folder, tmp_path / "sct", force=True))
+    sct = read_image(synthesized(demo_model, series.folder, tmp_path / "sct", force=True))
     frames = set()
     drawn = []
     for path in sorted(series.folder.parents[1].rglob("*.dcm")):

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from creps.errors import InputError, SettingsError
-from creps.io.itk import is_volume_file
 from creps.volume import Volume
 
 __all__ = ["Image", "Progress", "as_path", "as_paths", "as_values", "is_folder_of_cases"]
@@ -62,6 +61,8 @@ def as_values(overrides: object) -> dict[str, Any]:
 
 def is_folder_of_cases(image: object) -> bool:
     """Whether it is a folder with volume files or further folders in it: not the slices of one DICOM series."""
+    from creps.io.itk import is_volume_file
+
     if not isinstance(image, (Path, str)) or not Path(image).is_dir():
         return False
     return any(one.is_dir() or is_volume_file(one) for one in Path(image).iterdir())

@@ -1,4 +1,4 @@
-"""What no trained network is needed for: what every method has to beat."""
+"""Baselines without a trained network, which every method has to beat."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def constant_water(mr: Volume, body: Mask) -> Volume:
 
 
 def histogram_matched(mr: Volume, body: Mask, values_hu: Array) -> Volume:
-    """The MR with the histogram of some bodies' HU inside its own body, air outside."""
+    """The MR with its body matched to a histogram of HU, air outside."""
     sct_hu = np.full(mr.shape, hu.AIR, dtype=np.float32)
     sct_hu[body] = match_histograms(mr.array[body], values_hu)
     return mr.with_array(sct_hu)
 
 
 def unpaired_baselines(cohort: Cohort) -> dict[str, Baseline]:
-    """Baselines from the training images of an unpaired cohort, by what tables call them.
+    """Baselines from the training images of an unpaired cohort, by their names in tables.
 
     Constant water; the MR with the histogram of the CTs' bodies; and the guess by contrast and depth of
     `creps.demo.crude_guess`.

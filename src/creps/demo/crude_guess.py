@@ -1,10 +1,10 @@
 """A crude CT guess from unpaired statistics: a baseline without any network.
 
-Cortical bone gives next to no signal, fat (where it is not suppressed) a strong one, and in CT it is the
-other way round. So the MR's grey values are matched to those of the cohort's CTs in *reversed* order,
-separately for each depth under the skin and each height, where both modalities hold the same tissues. Air
-is dark in both; it is told from bone by its thickness. No pair is used. It once was a tie for the
-generator, see docs/ablation.md.
+Cortical bone gives almost no MR signal and fat (unless it is suppressed) a strong one; in CT it is the other way
+round. So the MR's grey values are matched to those of the cohort's CTs in *reversed* order, separately for each depth
+under the skin and each height, where both modalities show the same tissues. Air is dark in both; its thickness
+distinguishes it from bone. No pair is used. An earlier version used the guess to constrain the generator, see
+docs/ablation.md.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from creps.volume import Array, Mask
 __all__ = ["ContrastPrior", "fit_prior"]
 
 DEPTHS_MM = (0.0, 4.5, 7.5, 10.5, 13.5, 16.5, 19.5, 22.5, 28.5, 40.0, 60.0)
-"""Lower ends of the classes of depth under the skin: fine where the skull is."""
+"""Lower ends of the classes of depth under the skin: fine at the skull."""
 
 HEIGHT_MM = 40.0
 HEIGHTS = 5
-"""Classes of distance from the top of the body, this thick; the last one is open."""
+"""Classes of distance from the top of the body, `HEIGHT_MM` thick; the last one is open."""
 
 AIR_BELOW = -0.25
-"""Network units: a CT voxel below this is air or borders on it, and is left out of the matching."""
+"""Network units: a CT voxel below this is air or borders on it, and is excluded from the matching."""
 
 THICK_MM = 9.0
 """Dark structures thinner than this are not air."""
 
 WATER = 0.0
-"""Network units: the guess where the cohort's CTs say nothing."""
+"""Network units: the guess where the cohort's CTs have no values."""
 
 PER_CASE = 10_000
-"""About so many values of a case stand for it in each class of place."""
+"""About this many values of a case represent it in each class of place."""
 
 QUANTILES = np.linspace(0, 100, 201)
 

@@ -1,4 +1,4 @@
-"""``creps demo``: the main job on the embedded cohort, with known truth and two honest baselines."""
+"""``creps demo``: train and synthesize on the embedded phantom cohort, with known truth and baselines."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Patient:
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What the demo found.
+    """Results of the demo.
 
     Attributes:
         region: Of the phantoms.
@@ -120,7 +120,7 @@ def run_demo(
 
 
 def shipped_model(region: str = "head") -> Path | None:
-    """The small demo model of a region that comes with creps: the benchmark's, twenty minutes of the recipe anatomy."""
+    """The small model of a region that ships with creps: the benchmark's, twenty minutes of the recipe anatomy."""
     path = Path(str(resources.files("creps.demo") / SHIPPED_MODELS.get(region, "no model")))
     return path if path.is_dir() else None
 
@@ -156,7 +156,7 @@ def _synthesize_all(model_folder: Path, patients: list[Patient], folder: Path, m
 
 
 def _baselines(patients: list[Patient], cohort: Cohort) -> dict[str, list[Array]]:
-    """What no network is needed for: water, the MR with the CTs' histogram, and the guess by contrast and depth."""
+    """Baselines without a network: water, the MR with the CTs' histogram, and the guess by contrast and depth."""
     return {
         name: [baseline(patient.mr, patient.body).array for patient in patients]
         for name, baseline in unpaired_baselines(cohort).items()

@@ -18,13 +18,13 @@ KERNEL = 4
 class PatchDiscriminator(nn.Module):
     """CT patch → one logit per position; by default each logit sees 70 voxels per axis.
 
-    With the defaults it has 431,456 parameters. Fewer widths make it shallower and its view narrower:
-    three see 34 voxels, two 16.
+    With the defaults it has 431,456 parameters. Fewer widths make it shallower and its receptive field smaller:
+    34 voxels with three, 16 with two.
 
     Args:
         widths: Output channels of the normalised convolutions; all but the last halve the grid.
         norm: Normalisation after each of them (paper: batch).
-        conditional: Also see the MR as a second channel (the paper's eq. 5 writes D(sCT): it does not).
+        conditional: Take the MR as a second channel (the paper does not: its eq. 5 has D(sCT)).
     """
 
     def __init__(
