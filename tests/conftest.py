@@ -81,7 +81,7 @@ def head_folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def cohort(head_folders: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Cohort:
     """Those seven people, prepared."""
     folder = tmp_path_factory.mktemp("cohort") / "c"
-    prepare(*head_folders, folder, load_settings(overrides=TINY))
+    prepare(head_folders, folder, settings=load_settings(overrides=TINY))
     return load_cohort(folder)
 
 

@@ -39,7 +39,9 @@ def mr_series(folder, seed=0, *, direction=AXIAL, patient="SECRET-42", change=No
 
 def synthesized(model, source, target, **wishes):
     """The folder of an sCT."""
-    return load(model).synthesize_file(source, target, **wishes)
+    saving = ("overwrite", "structures", "stable_uids", "pseudonym")
+    written = {name: wishes.pop(name) for name in saving if name in wishes}
+    return load(model).synthesize(source, **wishes).save(target, **written)
 
 
 def read_by_itk(folder):

@@ -173,17 +173,6 @@ def test_bad_input_to_the_other_verbs(tmp_path, monkeypatch, capsys, arguments, 
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("verb", [["settings"], ["train", "c", "-o", "r"]])
-@pytest.mark.parametrize(("objective", "recipe"), [("creps", "paper"), ("cut", "cut")])
-def test_the_former_option_says_what_it_is_now(capsys, verb, objective, recipe):
-    assert run(*verb, "--objective", objective) == 2
-    assert f"--objective is --recipe now: write --recipe {recipe}." in capsys.readouterr().err
-    assert run(verb[0], "--help") == 0
-    out = capsys.readouterr().out
-    assert "--objective" not in out
-    assert "--recipe" in out
-
-
 def test_an_unknown_option_names_the_nearest(capsys):
     assert run("train", "c", "-o", "r", "--training.batchsize", "3") == 2
     assert "--training.batch_size" in capsys.readouterr().err
@@ -225,7 +214,7 @@ def test_an_internal_error_is_one_line_unless_details_are_asked_for(work, tmp_pa
     def surprise(*arguments, **options):
         raise RuntimeError("a surprise")
 
-    monkeypatch.setattr("creps.synthesis.inputs.read_image", surprise)
+    monkeypatch.setattr("creps.io.image.ImageSource.read", surprise)
     write_volume(ball_head(7)[0], tmp_path / "p.nii.gz")
     assert run("synthesize", work / "run", tmp_path / "p.nii.gz", "-o", tmp_path / "o") == 70
     assert "Internal error: RuntimeError: a surprise" in capsys.readouterr().err

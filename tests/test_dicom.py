@@ -15,7 +15,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MRImageStorage, 
 from creps.errors import InputError
 from creps.io.dicom.read.series import find_series, one_series, series_sha256
 from creps.io.dicom.read.volume import read_series
-from creps.io.image import image_header, read_image
+from creps.io.image import ImageSource, read_image
 
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
@@ -89,9 +89,10 @@ def test_real_series_read_as_the_other_reader_does(real_series):
         volume = read_series(series)
         files = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(series.files[0].parent), series.uid)
         other = sitk.ReadImage(files)
-        assert volume.shape == other.GetSize()[::-1] == series.shape == image_header(series.folder, series).shape
+        header = ImageSource(series.folder, series).header()
+        assert volume.shape == other.GetSize()[::-1] == series.shape == header.shape
         np.testing.assert_allclose(volume.spacing_mm, other.GetSpacing()[::-1], atol=1e-3)
-        np.testing.assert_allclose(image_header(series.folder, series).spacing_mm, volume.spacing_mm, atol=1e-3)
+        np.testing.assert_allclose(header.spacing_mm, volume.spacing_mm, atol=1e-3)
         values = sitk.GetArrayFromImage(other)
         corners = [(0, 0, 0), (-1, -1, -1), (0, -1, 0)]
         for corner in corners:

@@ -11,11 +11,11 @@ from pydicom.uid import generate_uid
 from creps.errors import CrepsError, InputError
 from creps.io.dicom.read.series import one_series
 from creps.io.dicom.write.ct import write_ct
-from creps.io.dicom.write.identity import Origin
+from creps.io.dicom.write.identity import SourceSeries
 from creps.io.dicom.write.structures import write_structures
 from creps.io.dicom.write.uids import IMPLEMENTATION_CLASS_UID, new_uid
 from creps.volume import Volume
-from tests.written_dicom import MAKING, NO_DICOMDIR, PATIENT, complaints, ct_volume, origin_of, write_mr
+from tests.written_dicom import DERIVATION, NO_DICOMDIR, PATIENT, complaints, ct_volume, source_of, write_mr
 
 MASK = np.zeros((4, 8, 8), bool)
 MASK[:, 2:6, 2:6] = True
@@ -23,8 +23,8 @@ MASK[:, 2:6, 2:6] = True
 
 def written_files(folder, origin):
     volume = Volume(np.zeros(MASK.shape, np.float32))
-    written = write_ct(folder, volume, origin, MAKING)
-    write_structures(folder / "RS.dcm", {"BODY": MASK}, volume, written, origin, MAKING)
+    written = write_ct(folder, volume, origin, DERIVATION)
+    write_structures(folder / "RS.dcm", {"BODY": MASK}, volume, written, origin, DERIVATION)
     return [*written.files, folder / "RS.dcm"]
 
 
@@ -46,7 +46,7 @@ def written_files(folder, origin):
 def test_names_in_any_script_keep_their_bytes(tmp_path, charset, name, id_issuer):
     said = {"SpecificCharacterSet": charset, "PatientName": name, "IssuerOfPatientID": id_issuer}
     said |= {"InstitutionName": id_issuer, "ReferringPhysicianName": name, "StudyDescription": id_issuer}
-    origin = origin_of(tmp_path / "mr", **said)
+    origin = source_of(tmp_path / "mr", **said)
     source = pydicom.dcmread(tmp_path / "mr" / "000.dcm")
     for path in written_files(tmp_path / "out", origin):
         data = pydicom.dcmread(path)
@@ -64,7 +64,7 @@ def test_a_misspelt_character_set_becomes_unicode(tmp_path):
         data["PatientName"] = pydicom.DataElement("PatientName", "PN", "Müßig^Jörg".encode("latin-1"))
         data["SpecificCharacterSet"].value = "ISO IR 100"
 
-    origin = origin_of(tmp_path / "mr", change=misspell)
+    origin = source_of(tmp_path / "mr", change=misspell)
     for path in written_files(tmp_path / "out", origin):
         data = pydicom.dcmread(path)
         assert data.SpecificCharacterSet == "ISO_IR 192"
@@ -83,7 +83,7 @@ def raw(attribute, vr, value, charset=None):
 
 def test_letters_without_a_declared_character_set_stay_as_they_are(tmp_path):
     undeclared = "Müßig^Jörg".encode("latin-1")
-    origin = origin_of(tmp_path / "mr", change=raw("PatientName", "PN", undeclared), StudyDescription="Hüfte")
+    origin = source_of(tmp_path / "mr", change=raw("PatientName", "PN", undeclared), StudyDescription="Hüfte")
     assert "StudyDescription" not in origin.kept  # only what says who it is
     for path in written_files(tmp_path / "out", origin):
         assert pydicom.dcmread(path).get_item("PatientName").value == undeclared
@@ -92,22 +92,22 @@ def test_letters_without_a_declared_character_set_stay_as_they_are(tmp_path):
 def test_what_cannot_be_decoded_is_refused_or_left_out(tmp_path):
     bad = "Größe".encode("latin-1")
     with pytest.raises(InputError, match="SpecificCharacterSet does not decode") as caught:
-        origin_of(tmp_path / "id", change=raw("PatientID", "LO", bad, "ISO_IR 192"))
+        source_of(tmp_path / "id", change=raw("PatientID", "LO", bad, "ISO_IR 192"))
     assert "Gr" not in str(caught.value)
     with pytest.raises(InputError, match="SpecificCharacterSet does not decode"):
-        origin_of(tmp_path / "name", change=raw("PatientName", "PN", bad, "ISO_IR 192"))
+        source_of(tmp_path / "name", change=raw("PatientName", "PN", bad, "ISO_IR 192"))
     with pytest.raises(InputError, match="SpecificCharacterSet does not decode"):
-        origin_of(tmp_path / "set", change=raw("PatientName", "PN", bad, "KLINGON"))
+        source_of(tmp_path / "set", change=raw("PatientName", "PN", bad, "KLINGON"))
     with pytest.raises(InputError, match="SpecificCharacterSet does not decode"):
-        origin_of(tmp_path / "control", change=raw("PatientID", "LO", "SECRET\x1542"))
-    origin = origin_of(tmp_path / "text", change=raw("StudyDescription", "LO", bad, "ISO_IR 192"))
+        source_of(tmp_path / "control", change=raw("PatientID", "LO", "SECRET\x1542"))
+    origin = source_of(tmp_path / "text", change=raw("StudyDescription", "LO", bad, "ISO_IR 192"))
     assert "StudyDescription" not in origin.kept
 
     def several(data, i):
         for attribute, vr in (("StudyID", "SH"), ("PositionReferenceIndicator", "LO"), ("Manufacturer", "LO")):
             raw(attribute, vr, bad, "ISO_IR 192")(data, i)
 
-    origin = origin_of(tmp_path / "several", change=several)
+    origin = source_of(tmp_path / "several", change=several)
     assert origin.kept["StudyID"].is_empty
     assert origin.equipment.Manufacturer == "unknown"
     assert complaints(*written_files(tmp_path / "out", origin), allowed=[NO_DICOMDIR.pattern]) == []
@@ -124,7 +124,7 @@ def test_what_breaks_its_rules_is_left_out_and_never_repaired(tmp_path):
     )  # fmt: skip
     for path in (tmp_path / "mr").iterdir():
         path.write_bytes(path.read_bytes().replace(b"1.71", b"tall"))
-    origin = Origin.of(one_series(tmp_path / "mr", "mr"))
+    origin = SourceSeries.of(one_series(tmp_path / "mr", "mr"))
     for attribute in ("PatientSex", "PatientBirthDate", "StudyTime", "StudyID", "PatientPosition", "AccessionNumber"):
         assert origin.kept[attribute].is_empty
     absent = {"PatientAge", "PatientSize", "StudyDescription", "TimezoneOffsetFromUTC", "AcquisitionDate",
@@ -136,15 +136,15 @@ def test_what_breaks_its_rules_is_left_out_and_never_repaired(tmp_path):
 
 def test_an_identity_is_kept_whatever_it_looks_like(tmp_path):
     long_name, odd_id = "Da Silva " * 9 + "^Maria", "A/1\\B 2"
-    origin = origin_of(tmp_path / "mr", PatientName=long_name, PatientID=odd_id)
+    origin = source_of(tmp_path / "mr", PatientName=long_name, PatientID=odd_id)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         data = pydicom.dcmread(written_files(tmp_path / "out", origin)[0])
         assert str(data.PatientName) == long_name
     assert list(data.PatientID) == ["A/1", "B 2"]
-    other_vr = origin_of(tmp_path / "vr", change=raw("PatientID", "SH", "SECRET-42"))
+    other_vr = source_of(tmp_path / "vr", change=raw("PatientID", "SH", "SECRET-42"))
     assert pydicom.dcmread(written_files(tmp_path / "out3", other_vr)[0])["PatientID"].VR == "LO"
-    nobody = origin_of(tmp_path / "nobody", **dict.fromkeys(PATIENT))
+    nobody = source_of(tmp_path / "nobody", **dict.fromkeys(PATIENT))
     files = written_files(tmp_path / "out2", nobody)
     nameless = r"Warning - </(PatientID|StudyID|StudyDate|StudyTime).* - Missing attribute or value that would be"
     assert complaints(*files, allowed=[nameless]) == []
@@ -159,7 +159,7 @@ def test_nested_items_keep_their_valid_parts(tmp_path):
         other.add_new(0x00091001, "LO", "secret")
         data.OtherPatientIDsSequence, data.SpecificCharacterSet = [other], "ISO_IR 100"
 
-    origin = origin_of(tmp_path / "mr", change=change, OtherPatientIDs=None)
+    origin = source_of(tmp_path / "mr", change=change, OtherPatientIDs=None)
     data = pydicom.dcmread(written_files(tmp_path / "out", origin)[0])
     (item,) = data.OtherPatientIDsSequence
     assert set(item.dir()) == {"PatientID", "TypeOfPatientID", "IssuerOfPatientID"}
@@ -169,7 +169,7 @@ def test_nested_items_keep_their_valid_parts(tmp_path):
 
 
 def test_a_multi_frame_mr_is_one_source(tmp_path):
-    origin = origin_of(tmp_path / "mr", multi_frame=True, AcquisitionDateTime="20240228082233.5+0100")
+    origin = source_of(tmp_path / "mr", multi_frame=True, AcquisitionDateTime="20240228082233.5+0100")
     assert len(origin.instances) == 1
     files = written_files(tmp_path / "out", origin)
     data = pydicom.dcmread(files[0])
@@ -196,7 +196,7 @@ def test_two_patients_are_never_mixed(tmp_path, change, message):
                 setattr(data, attribute, value)
 
     with pytest.raises(InputError, match=message) as caught:
-        origin_of(tmp_path / "mr", change=spoil)
+        source_of(tmp_path / "mr", change=spoil)
     assert not re.search("OTHER|Other|SECRET|Doe|1900", str(caught.value))
 
 
@@ -216,7 +216,7 @@ def test_what_nothing_can_be_made_from_is_refused(tmp_path, attribute, message):
             delattr(data, attribute)
 
     with pytest.raises(CrepsError, match=message):  # finding the series may refuse it first
-        origin_of(tmp_path / "mr", change=spoil)
+        source_of(tmp_path / "mr", change=spoil)
 
 
 def secrets(folder):
@@ -236,7 +236,7 @@ def test_a_pseudonym_leaves_nothing_of_the_patient(tmp_path, entropy):
         "SpecificCharacterSet": "ISO_IR 100", "PatientName": "Müßig^Jane", "ClinicalTrialSponsorName": "Sponsor",
         "ClinicalTrialSubjectID": "Subject", "DeidentificationMethod": "by hand", "TimezoneOffsetFromUTC": "+0545",
     }  # fmt: skip
-    origin = origin_of(tmp_path / "mr", **more)
+    origin = source_of(tmp_path / "mr", **more)
     hidden = origin.deidentified("Case 007", entropy)
     files = written_files(tmp_path / "out", hidden)
     told = secrets(tmp_path / "mr")
@@ -265,7 +265,7 @@ def test_a_pseudonym_leaves_nothing_of_the_patient(tmp_path, entropy):
 
 
 def test_a_pseudonym_in_another_script(tmp_path):
-    hidden = origin_of(tmp_path / "mr").deidentified("Fall_Ä1")
+    hidden = source_of(tmp_path / "mr").deidentified("Fall_Ä1")
     files = written_files(tmp_path / "out", hidden)
     data = pydicom.dcmread(files[0])
     assert (data.SpecificCharacterSet, data.PatientID) == ("ISO_IR 192", "Fall_Ä1")
@@ -273,7 +273,7 @@ def test_a_pseudonym_in_another_script(tmp_path):
 
 
 def test_replaced_uids_are_random_or_the_same_again(tmp_path):
-    origin = origin_of(tmp_path / "mr")
+    origin = source_of(tmp_path / "mr")
 
     def uids(hidden):
         return [hidden.study_uid, hidden.frame_uid, hidden.series_uid, *(uid for _, uid in hidden.instances)]
@@ -287,7 +287,7 @@ def test_replaced_uids_are_random_or_the_same_again(tmp_path):
 @pytest.mark.parametrize("name", ["", " ", "x" * 64, "a\\b", "a=b", "a\nb"])
 def test_a_pseudonym_that_cannot_be_written(tmp_path, name):
     with pytest.raises(InputError, match="pseudonym cannot be written"):
-        origin_of(tmp_path / "mr").deidentified(name)
+        source_of(tmp_path / "mr").deidentified(name)
 
 
 @pytest.mark.parametrize("name", ["SECRET-42", "the secret", "jane1", "Case DOE", "dr"])
@@ -295,7 +295,7 @@ def test_a_pseudonym_that_gives_the_patient_away(tmp_path, name):
     with pytest.raises(
         InputError, match="carries the patient's ID, birth date, accession number or a part of the name"
     ):
-        origin_of(tmp_path / "mr").deidentified(name)
+        source_of(tmp_path / "mr").deidentified(name)
 
 
 def test_uids_are_valid():
@@ -314,7 +314,7 @@ def test_uids_with_leading_zeros_stay_as_they_are(tmp_path):
             data[name] = element
         data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID
 
-    origin = origin_of(tmp_path / "mr", change=old_style)
+    origin = source_of(tmp_path / "mr", change=old_style)
     files = written_files(tmp_path / "out", origin)
     assert (origin.study_uid, origin.frame_uid) == ("1.02.16.000", "1.02.19.000")
     with warnings.catch_warnings():
@@ -325,14 +325,14 @@ def test_uids_with_leading_zeros_stay_as_they_are(tmp_path):
 
 
 def test_an_unreadable_header(tmp_path):
-    series = one_series(write_mr(tmp_path / "mr"), "mr")
+    series = one_series(write_mr(tmp_path / "mr"), "mr").without_headers()
     series.files[1].unlink()
-    with pytest.raises(InputError, match="has a header that cannot be read"):
-        Origin.of(series)
+    with pytest.raises(InputError, match="cannot be read as DICOM"):
+        SourceSeries.of(series)
 
 
 def test_nothing_warns(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        origin = origin_of(tmp_path / "mr", PatientName="x" * 80)
-        write_ct(tmp_path / "ct", ct_volume(), origin, MAKING)
+        origin = source_of(tmp_path / "mr", PatientName="x" * 80)
+        write_ct(tmp_path / "ct", ct_volume(), origin, DERIVATION)

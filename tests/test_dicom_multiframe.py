@@ -20,7 +20,7 @@ from creps.errors import InputError
 from creps.io.dicom.read.frames import frame_headers
 from creps.io.dicom.read.series import find_series, one_series
 from creps.io.dicom.read.volume import read_series
-from creps.io.image import image_header, read_image
+from creps.io.image import ImageSource, read_image
 from tests.test_dicom import AXIAL, rotation, stored, write_series
 
 
@@ -113,8 +113,7 @@ def test_multi_frame_and_classic_read_to_one_volume(
     enhanced = write_enhanced(folder / "enhanced" / "x.dcm", array, order=order, shared=shared, **same_for_both)
     same(read_image(enhanced.parent), classic)
     series = one_series(enhanced)  # the file itself
-    header = image_header(enhanced, series)
-    assert series.multi_frame
+    header = ImageSource(enhanced, series).header()
     assert header.shape == classic.shape
     np.testing.assert_allclose(header.spacing_mm, classic.spacing_mm, atol=1e-5)
     assert one_series(enhanced.parent).summary().startswith(f"'head' ({modality}, 4 slices, ")
@@ -175,7 +174,7 @@ def test_several_frames_at_a_position_are_told_apart(tmp_path, groups, message):
     path = write_enhanced(tmp_path / "x.dcm", stored(), modality="MR", positions=positions, marks=groups)
     with pytest.raises(InputError, match=rf"more than one slice at 30\.00, 33\.00, 36\.00 mm .*{message}"):
         read_image(path.parent)
-    assert image_header(path, one_series(path)).spacing_mm[0] == 3
+    assert ImageSource(path, one_series(path)).header().spacing_mm[0] == 3
 
 
 def test_stacks_of_several_orientations_are_named(tmp_path):

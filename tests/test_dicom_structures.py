@@ -17,12 +17,12 @@ from creps.io.dicom.write.contours import outlines
 from creps.io.dicom.write.ct import write_ct
 from creps.io.dicom.write.structures import write_structures
 from creps.volume import Volume
-from tests.written_dicom import MAKING, complaints, origin_of, rotation
+from tests.written_dicom import DERIVATION, complaints, rotation, source_of
 
 
 @pytest.fixture(scope="module")
 def origin(tmp_path_factory):
-    return origin_of(tmp_path_factory.mktemp("mr"))
+    return source_of(tmp_path_factory.mktemp("mr"))
 
 
 def ball(shape, spacing, radius_mm):
@@ -39,9 +39,9 @@ def area(ring):
     return abs(np.sum(x * ny - nx * y)) / 2
 
 
-def write_both(folder, masks, volume, origin, making=MAKING):
-    written = write_ct(folder, volume, origin, making)
-    names = write_structures(folder / "RS.dcm", masks, volume, written, origin, making)
+def write_both(folder, masks, volume, origin, derivation=DERIVATION):
+    written = write_ct(folder, volume, origin, derivation)
+    names = write_structures(folder / "RS.dcm", masks, volume, written, origin, derivation)
     assert complaints(*written.files, folder / "RS.dcm") == []
     return written, names, pydicom.dcmread(folder / "RS.dcm")
 
@@ -90,9 +90,11 @@ def test_a_ball_comes_back_on_any_grid(tmp_path_factory, origin, angles, spacing
 def test_what_the_structure_set_says(tmp_path, origin):
     mask = ball((5, 12, 12), (1, 1, 1), 2)
     volume = Volume(np.zeros(mask.shape, np.float32))
-    making = replace(MAKING, forced=("It looks like a head.",))
+    derivation = replace(DERIVATION, forced=("It looks like a head.",))
     before = copy.deepcopy(origin.kept)
-    written, _, data = write_both(tmp_path / "s", {"BODY": mask, "BONE": mask, "Rectum": mask}, volume, origin, making)
+    written, _, data = write_both(
+        tmp_path / "s", {"BODY": mask, "BONE": mask, "Rectum": mask}, volume, origin, derivation
+    )
     assert origin.kept == before
     np.testing.assert_array_equal(rasterised(data, "Rectum", tmp_path / "s", volume), mask)
     assert data.Modality == "RTSTRUCT"
@@ -123,8 +125,8 @@ def test_stable_uids(tmp_path, origin):
     mask = ball((4, 12, 12), (1, 1, 1), 3)
     volume = Volume(np.zeros(mask.shape, np.float32))
     found = []
-    for i, making in enumerate([MAKING, MAKING, *[replace(MAKING, uid_entropy=("a",))] * 2]):
-        data = write_both(tmp_path / str(i), {"BODY": mask}, volume, origin, making)[2]
+    for i, derivation in enumerate([DERIVATION, DERIVATION, *[replace(DERIVATION, uid_entropy=("a",))] * 2]):
+        data = write_both(tmp_path / str(i), {"BODY": mask}, volume, origin, derivation)[2]
         found.append((data.SOPInstanceUID, data.SeriesInstanceUID))
     assert found[2] == found[3]
     assert len(set(found)) == 3
@@ -138,12 +140,12 @@ def test_an_empty_mask_is_left_out(tmp_path, origin):
     _, names, data = write_both(tmp_path / "a", {"BODY": mask, "BONE": specks, "X": mask & False}, volume, origin)
     assert names == ("BODY",)
     assert len(data.StructureSetROISequence) == len(data.ROIContourSequence) == 1
-    written = write_ct(tmp_path / "b", volume, origin, MAKING)
+    written = write_ct(tmp_path / "b", volume, origin, DERIVATION)
     with pytest.raises(InputError, match="none of the masks has a contour"):
-        write_structures(tmp_path / "b" / "RS.dcm", {"BODY": mask & False}, volume, written, origin, MAKING)
+        write_structures(tmp_path / "b" / "RS.dcm", {"BODY": mask & False}, volume, written, origin, DERIVATION)
     assert not (tmp_path / "b" / "RS.dcm").exists()
     with pytest.raises(ValueError, match="same shape"):
-        write_structures(tmp_path / "b" / "RS.dcm", {"BODY": mask[1:]}, volume, written, origin, MAKING)
+        write_structures(tmp_path / "b" / "RS.dcm", {"BODY": mask[1:]}, volume, written, origin, DERIVATION)
 
 
 def test_a_long_outline_is_written_whole(tmp_path, origin):

@@ -17,15 +17,15 @@ from creps.errors import InputError
 from creps.io.dicom.read.series import find_series, one_series
 from creps.io.dicom.read.volume import read_series
 from creps.io.dicom.write.ct import write_ct
-from creps.io.dicom.write.identity import Origin
+from creps.io.dicom.write.identity import SourceSeries
 from creps.io.dicom.write.values import decimal, plain
 from creps.volume import AXIAL, Volume
-from tests.written_dicom import MAKING, NO_DICOMDIR, check_same_image, complaints, ct_volume, origin_of, rotation
+from tests.written_dicom import DERIVATION, NO_DICOMDIR, check_same_image, complaints, ct_volume, rotation, source_of
 
 
 @pytest.fixture(scope="module")
 def origin(tmp_path_factory):
-    return origin_of(tmp_path_factory.mktemp("mr"))
+    return source_of(tmp_path_factory.mktemp("mr"))
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def test_a_point_keeps_its_place_on_any_grid(
     kept = copy.deepcopy(origin.kept)
     kept.PatientPosition = position
     folder = tmp_path_factory.mktemp("ct")
-    written = write_ct(folder, volume, replace(origin, kept=kept), MAKING)
+    written = write_ct(folder, volume, replace(origin, kept=kept), DERIVATION)
     check_readers(volume, folder)
     assert complaints(*written.files) == []
     uids = [str(pydicom.dcmread(path, stop_before_pixels=True).SOPInstanceUID) for path in written.files]
@@ -95,7 +95,7 @@ def test_a_point_keeps_its_place_on_any_grid(
 def test_a_direction_that_is_not_quite_orthonormal_keeps_its_points(tmp_path, origin):
     bent = AXIAL + np.array([[0, 2e-4, 4e-4], [3e-4, 4e-4, 0], [4e-4, 0, 1e-4]])
     volume = ct_volume((20, 30, 40), spacing_mm=(3, 1, 1), direction=bent)
-    write_ct(tmp_path / "ct", volume, origin, MAKING)
+    write_ct(tmp_path / "ct", volume, origin, DERIVATION)
     slices = [pydicom.dcmread(path) for path in sorted((tmp_path / "ct").iterdir())]
     last, (rows, columns) = slices[-1], map(float, slices[-1].PixelSpacing)
     row, column = np.reshape([float(c) for c in last.ImageOrientationPatient], (2, 3))
@@ -106,29 +106,29 @@ def test_a_direction_that_is_not_quite_orthonormal_keeps_its_points(tmp_path, or
 @pytest.mark.parametrize("shape", [(1, 5, 5), (3, 1, 7)])
 def test_odd_shapes(tmp_path, origin, shape):
     volume = ct_volume(shape)
-    written = write_ct(tmp_path / "ct", volume, origin, MAKING)
+    written = write_ct(tmp_path / "ct", volume, origin, DERIVATION)
     stored = np.stack([pydicom.dcmread(path).pixel_array for path in written.files]).astype(int) - 1024
     np.testing.assert_array_equal(stored, np.rint(volume.array))
     assert complaints(*written.files) == []
 
 
-def test_values_are_rounded_and_clipped_to_twelve_bits(tmp_path, origin):
+def test_values_are_rounded_and_clipped_to_twelve_bits(tmp_path, origin, caplog):
     values = np.array([-1e4, -1024.4, -1023.6, -0.6, -0.4, 0.4, 0.6, 40.4, 3000, 3071.4, 3072, 1e5], np.float32)
-    written = write_ct(tmp_path / "ct", Volume(values.reshape(1, 3, 4)), origin, MAKING)
+    written = write_ct(tmp_path / "ct", Volume(values.reshape(1, 3, 4)), origin, DERIVATION)
     data = pydicom.dcmread(written.files[0])
     hu = (data.pixel_array.astype(int) + int(data.RescaleIntercept)).reshape(-1).tolist()
     assert hu == [-1024, -1024, -1024, -1, 0, 0, 1, 40, 3000, 3071, 3071, 3071]
-    assert written.clipped == 3
+    assert "3 voxels were outside -1024 to 3071 HU" in caplog.text
     assert (data.BitsStored, data.HighBit, data.PixelRepresentation) == (12, 11, 0)
     bad = values.copy()
     bad[3] = np.nan
     with pytest.raises(InputError, match="NaN or infinite"):
-        write_ct(tmp_path / "nan", Volume(bad.reshape(1, 3, 4)), origin, MAKING)
+        write_ct(tmp_path / "nan", Volume(bad.reshape(1, 3, 4)), origin, DERIVATION)
     assert not (tmp_path / "nan").exists()
 
 
 def test_every_attribute(tmp_path, origin):
-    written = write_ct(tmp_path / "ct", ct_volume(spacing_mm=(2.5, 0.75, 1 / 3)), origin, MAKING)
+    written = write_ct(tmp_path / "ct", ct_volume(spacing_mm=(2.5, 0.75, 1 / 3)), origin, DERIVATION)
     assert [path.name for path in written.files] == [f"CT.{i:04d}.dcm" for i in range(1, 5)]
     data = pydicom.dcmread(written.files[1])
     expected = {
@@ -140,7 +140,7 @@ def test_every_attribute(tmp_path, origin):
         "StudyInstanceUID": origin.study_uid, "FrameOfReferenceUID": origin.frame_uid,
         "PositionReferenceIndicator": "XY", "PatientPosition": "HFS", "SeriesInstanceUID": written.series_uid,
         "SeriesNumber": 401, "SeriesDescription": "SYNTHETIC CT from MR (creps 1.2.3)", "SyntheticData": "YES",
-        "Manufacturer": "The creps developers", "SoftwareVersions": ["creps 1.2.3", MAKING.weights_sha256],
+        "Manufacturer": "The creps developers", "SoftwareVersions": ["creps 1.2.3", DERIVATION.weights_sha256],
         "BodyPartExamined": "PELVIS", "KVP": None, "AcquisitionNumber": None, "InstanceNumber": 2,
         "AcquisitionDate": "20240228", "AcquisitionTime": "082233", "ContentDate": "20240229",
         "ContentTime": "131415.123456", "SeriesDate": "20240229", "InstanceCreationDate": "20240229",
@@ -155,7 +155,7 @@ def test_every_attribute(tmp_path, origin):
     assert "InstitutionName" not in data
     assert "Not for diagnosis" in data.ImageComments
     assert "force" not in data.ImageComments + data.DerivationDescription
-    for word in ("creps 1.2.3", "neural network", "anatomy", "pelvis", "grid mr", MAKING.weights_sha256):
+    for word in ("creps 1.2.3", "neural network", "anatomy", "pelvis", "grid mr", DERIVATION.weights_sha256):
         assert word in data.DerivationDescription
     assert data.file_meta.ImplementationVersionName == "CREPS_1.2.3"
     assert data.file_meta.TransferSyntaxUID.is_little_endian
@@ -163,7 +163,7 @@ def test_every_attribute(tmp_path, origin):
 
 
 def test_sources_and_equipment(tmp_path, origin):
-    data = pydicom.dcmread(write_ct(tmp_path / "ct", ct_volume(), origin, MAKING).files[0])
+    data = pydicom.dcmread(write_ct(tmp_path / "ct", ct_volume(), origin, DERIVATION).files[0])
     sources = [(s.ReferencedSOPClassUID, s.ReferencedSOPInstanceUID) for s in data.SourceImageSequence]
     assert sources == list(origin.instances)
     assert len(sources) == 3
@@ -178,13 +178,13 @@ def test_sources_and_equipment(tmp_path, origin):
     assert scanner.SoftwareVersions == ["A1", "B2"]
     assert scanner.ContributionDateTime == "20240228082233"
     assert creps.PurposeOfReferenceCodeSequence[0].CodeMeaning == "Processing Equipment"
-    assert MAKING.weights_sha256 in creps.ContributionDescription
-    assert MAKING.weights_sha256 in creps.SoftwareVersions
+    assert DERIVATION.weights_sha256 in creps.ContributionDescription
+    assert DERIVATION.weights_sha256 in creps.SoftwareVersions
 
 
 def test_what_was_forced_is_written_as_far_as_it_fits(tmp_path, origin):
     reasons = ("The region looks like a head ≥ 3×.", "Bäckslash \\ and\nline.", "x" * 3000, "The end.")
-    written = write_ct(tmp_path / "ct", ct_volume(), origin, replace(MAKING, forced=reasons))
+    written = write_ct(tmp_path / "ct", ct_volume(), origin, replace(DERIVATION, forced=reasons))
     data = pydicom.dcmread(written.files[0])
     assert "WARNING: made by force although: The region looks like a head ? 3x. Back" in data.ImageComments
     assert data.ImageComments.endswith("The end.")
@@ -196,10 +196,10 @@ def test_what_was_forced_is_written_as_far_as_it_fits(tmp_path, origin):
 
 def test_times_are_the_clinics(tmp_path, origin):
     early = datetime(2024, 3, 1, 0, 30, tzinfo=timezone(timedelta(hours=2)))
-    local = pydicom.dcmread(write_ct(tmp_path / "a", ct_volume(), origin, replace(MAKING, created=early)).files[0])
+    local = pydicom.dcmread(write_ct(tmp_path / "a", ct_volume(), origin, replace(DERIVATION, created=early)).files[0])
     assert local.ContentDate + local.ContentTime == early.astimezone().strftime("%Y%m%d%H%M%S.%f")
-    there = origin_of(tmp_path / "mr", TimezoneOffsetFromUTC="-0330")
-    written = write_ct(tmp_path / "b", ct_volume(), there, replace(MAKING, created=early.astimezone(UTC)))
+    there = source_of(tmp_path / "mr", TimezoneOffsetFromUTC="-0330")
+    written = write_ct(tmp_path / "b", ct_volume(), there, replace(DERIVATION, created=early.astimezone(UTC)))
     data = pydicom.dcmread(written.files[0])
     assert (data.ContentDate, data.ContentTime) == ("20240229", "190000.000000")
     assert data.TimezoneOffsetFromUTC == "-0330"
@@ -209,13 +209,13 @@ def test_times_are_the_clinics(tmp_path, origin):
 def test_uids_are_random_or_the_same_again(tmp_path, origin):
     volume = ct_volume()
 
-    def uids(making, number=[0], sct=volume, origin=origin):  # noqa: B006  (counts the folders)
+    def uids(derivation, number=[0], sct=volume, origin=origin):  # noqa: B006  (counts the folders)
         number[0] += 1
-        written = write_ct(tmp_path / str(number[0]), sct, origin, making)
+        written = write_ct(tmp_path / str(number[0]), sct, origin, derivation)
         return {written.series_uid, *written.instance_uids}
 
-    assert not uids(MAKING) & uids(MAKING)
-    stable = replace(MAKING, uid_entropy=("abc", "def"))
+    assert not uids(DERIVATION) & uids(DERIVATION)
+    stable = replace(DERIVATION, uid_entropy=("abc", "def"))
     assert uids(stable) == uids(replace(stable, created=datetime.now(UTC)))
     assert len(uids(stable)) == 5
     assert all(re.fullmatch(r"2\.25\.[1-9]\d{0,38}", uid) for uid in uids(stable))
@@ -231,8 +231,8 @@ def test_uids_are_random_or_the_same_again(tmp_path, origin):
 
 @pytest.mark.parametrize(("region", "part"), [("brain", "BRAIN"), ("Head-Neck", "HEADNECK"), ("left thigh", None)])
 def test_the_region_stands_in_for_a_body_part(tmp_path, region, part):
-    origin = origin_of(tmp_path / "mr", BodyPartExamined="UNTERLEIB")
-    written = write_ct(tmp_path / "ct", ct_volume(), origin, replace(MAKING, region=region))
+    origin = source_of(tmp_path / "mr", BodyPartExamined="UNTERLEIB")
+    written = write_ct(tmp_path / "ct", ct_volume(), origin, replace(DERIVATION, region=region))
     data = pydicom.dcmread(written.files[0])
     assert data.get("BodyPartExamined") == part
     unknown_side = r"Warning - </Laterality\(0020,0060\)> - is only permitted to be empty when actually unknown"
@@ -241,15 +241,15 @@ def test_the_region_stands_in_for_a_body_part(tmp_path, region, part):
 
 def test_a_series_number_stays_a_number(tmp_path):
     for given_number, expected in ((None, 1), (0, 1), (3, 301), (2**31 - 1, 1)):
-        origin = origin_of(tmp_path / f"mr{given_number}", SeriesNumber=given_number)
-        written = write_ct(tmp_path / f"ct{given_number}", ct_volume(), origin, MAKING)
+        origin = source_of(tmp_path / f"mr{given_number}", SeriesNumber=given_number)
+        written = write_ct(tmp_path / f"ct{given_number}", ct_volume(), origin, DERIVATION)
         assert pydicom.dcmread(written.files[0]).SeriesNumber == expected
 
 
 def test_a_folder_that_cannot_be_written(tmp_path, origin):
     (tmp_path / "ct" / "CT.0001.dcm").mkdir(parents=True)
     with pytest.raises(InputError, match=r"CT\.0001\.dcm cannot be written"):
-        write_ct(tmp_path / "ct", ct_volume(), origin, MAKING)
+        write_ct(tmp_path / "ct", ct_volume(), origin, DERIVATION)
 
 
 @given(st.floats(-1e7, 1e7), st.integers(0, 12))
@@ -276,9 +276,9 @@ def test_real_series_through_the_whole_way(real_series, tmp_path):
         mr = read_series(series)
         top = float(mr.array.max())
         sct = mr.with_array(mr.array / top * 4000 - 1000)
-        origin = Origin.of(series)
+        origin = SourceSeries.of(series)
         folder = tmp_path / series.uid
-        written = write_ct(folder, sct, origin, MAKING)
+        written = write_ct(folder, sct, origin, DERIVATION)
         check_readers(Volume(sct.array[::7, ::50, ::50], *thinned(sct)), thin_copy(folder, sct, origin))
         again = read_series(one_series(folder, "ct"))
         assert again.same_grid_as(mr, tolerance_mm=0.01)
@@ -310,5 +310,5 @@ def thinned(volume):
 def thin_copy(folder, sct, origin):
     """Few voxels of a large volume, for the comparison point by point."""
     thin = folder.parent / f"{folder.name}-thin"
-    write_ct(thin, Volume(sct.array[::7, ::50, ::50], *thinned(sct)), origin, MAKING)
+    write_ct(thin, Volume(sct.array[::7, ::50, ::50], *thinned(sct)), origin, DERIVATION)
     return thin

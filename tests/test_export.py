@@ -9,7 +9,8 @@ import torch
 
 import creps
 from creps.errors import ModelError, OutputExistsError, SettingsError
-from creps.model import Plan, build_generator
+from creps.model import Model, Plan
+from creps.networks.build import build_generator
 from creps.synthesis import export as room
 from creps.synthesis.export import export
 from tests.test_cli import run
@@ -17,7 +18,7 @@ from tests.test_cli import run
 DEMO = Path(creps.__file__).parent / "demo" / "model"
 
 
-def plan_and_generator(settings, **changes):
+def model_of(settings, **changes):
     chosen = settings.generator.model_copy(update=changes)
     plan = Plan(
         preparation=settings.preparation,
@@ -33,88 +34,89 @@ def plan_and_generator(settings, **changes):
             buffer.normal_(0, 0.1)
         elif name.endswith("running_var"):
             buffer.uniform_(0.5, 1.5)
-    return plan, generator
+    return Model(plan, generator)
 
 
-@pytest.mark.parametrize(("norm", "padding"), [("batch", "zeros"), ("instance", "reflect"), ("none", "replicate")])
-def test_onnx_runtime_predicts_what_pytorch_does_at_any_size(tiny_settings, tmp_path, norm, padding):
-    plan, generator = plan_and_generator(tiny_settings, norm=norm, padding=padding)
-    exported = export(plan, generator, tmp_path / "model.onnx")
+@pytest.mark.parametrize("norm", ["batch", "instance", "none"])
+def test_onnx_runtime_predicts_what_pytorch_does_at_any_size(tiny_settings, tmp_path, norm):
+    model = model_of(tiny_settings, norm=norm)
+    exported = export(model, tmp_path / "model.onnx")
     assert exported.path == tmp_path / "model.onnx"
     assert exported.difference_hu < 0.1
     session = onnxruntime.InferenceSession(str(exported.path))
     for shape in ((1, 1, 24, 24, 24), (3, 1, 7, 30, 13), (1, 1, 50, 9, 11)):
         mr = torch.rand(shape) * 2
         with torch.inference_mode():
-            ours = generator(mr).numpy()
+            ours = model.generator(mr).numpy()
         (theirs,) = session.run(["sct"], {"mr": mr.numpy()})
         assert np.ptp(ours) > 1e-3
         np.testing.assert_allclose(theirs, ours, atol=1e-4)
 
 
 def test_the_file_says_what_it_is_and_what_to_do_with_it(tiny_settings, tmp_path):
-    plan, generator = plan_and_generator(tiny_settings)
-    export(plan, generator, tmp_path / "model.onnx")
-    model = onnx.load(tmp_path / "model.onnx")
-    onnx.checker.check_model(model, full_check=True)
-    said = {entry.key: entry.value for entry in model.metadata_props}
+    model = model_of(tiny_settings)
+    export(model, tmp_path / "model.onnx")
+    file = onnx.load(tmp_path / "model.onnx")
+    onnx.checker.check_model(file, full_check=True)
+    said = {entry.key: entry.value for entry in file.metadata_props}
     assert "Not for diagnosis" in said["notice"]
     assert said["weights_sha256"] == "of no file"
-    assert int(said["halo_voxels"]) in (generator.halo, generator.halo + 1)
+    assert int(said["halo_voxels"]) in (model.generator.halo, model.generator.halo + 1)
     assert int(said["halo_voxels"]) % 2 == 0
     assert json.loads(said["spacing_mm"]) == [4.0, 4.0, 4.0]
-    assert Plan.model_validate_json(said["plan"]).generator == plan.generator
-    assert (model.producer_name, model.producer_version) == ("creps", creps.__version__)
-    assert str(tmp_path) not in str(model.SerializeToString())
+    assert Plan.model_validate_json(said["plan"]).generator == model.plan.generator
+    assert (file.producer_name, file.producer_version) == ("creps", creps.__version__)
+    assert str(tmp_path) not in str(file.SerializeToString())
     assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
 
 
 def test_exporting_leaves_the_generator_as_it_was(tiny_settings, tmp_path):
-    plan, generator = plan_and_generator(tiny_settings)
-    before = {name: tensor.clone() for name, tensor in generator.state_dict().items()}
-    export(plan, generator.train(), tmp_path / "model.onnx")
-    assert generator.training
-    assert all(torch.equal(before[name], tensor) for name, tensor in generator.state_dict().items())
+    model = model_of(tiny_settings)
+    before = {name: tensor.clone() for name, tensor in model.generator.state_dict().items()}
+    model.generator.train()
+    export(model, tmp_path / "model.onnx")
+    assert model.generator.training
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.generator.state_dict().items())
 
 
 def test_predictions_that_differ_are_refused_and_nothing_is_written(tiny_settings, tmp_path, monkeypatch):
     monkeypatch.setattr(room, "_difference_hu", lambda *_: 0.2)
     with pytest.raises(ModelError, match="nothing was written"):
-        export(*plan_and_generator(tiny_settings), tmp_path / "model.onnx")
+        export(model_of(tiny_settings), tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())
 
 
 def test_a_model_that_returns_nan_is_refused(tiny_settings, tmp_path):
-    plan, generator = plan_and_generator(tiny_settings)
+    model = model_of(tiny_settings)
     with torch.no_grad():
-        generator.head[1].weight.fill_(float("nan"))
+        model.generator.head[1].weight.fill_(float("nan"))
     with pytest.raises(ModelError, match="not finite"):
-        export(plan, generator, tmp_path / "model.onnx")
+        export(model, tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())
 
 
 def test_the_random_state_of_the_caller_stays(tiny_settings, tmp_path):
-    plan, generator = plan_and_generator(tiny_settings)
+    model = model_of(tiny_settings)
     before = torch.random.get_rng_state()
-    export(plan, generator, tmp_path / "model.onnx")
+    export(model, tmp_path / "model.onnx")
     assert torch.equal(before, torch.random.get_rng_state())
 
 
 def test_the_comparison_sees_weights_that_differ(tiny_settings, tmp_path):
-    plan, generator = plan_and_generator(tiny_settings)
-    export(plan, generator, tmp_path / "model.onnx")
+    model = model_of(tiny_settings)
+    export(model, tmp_path / "model.onnx")
     with torch.no_grad():
-        generator.head[1].weight.mul_(1.5)
-    assert room._difference_hu(generator, tmp_path / "model.onnx") > 0.1
+        model.generator.head[1].weight.mul_(1.5)
+    assert room._difference_hu(model.generator, tmp_path / "model.onnx") > 0.1
 
 
 def test_what_is_there_stays_and_other_names_are_refused(tiny_settings, tmp_path):
-    plan, generator = plan_and_generator(tiny_settings)
+    model = model_of(tiny_settings)
     (tmp_path / "model.onnx").write_text("mine")
     with pytest.raises(OutputExistsError, match="--overwrite"):
-        export(plan, generator, tmp_path / "model.onnx")
+        export(model, tmp_path / "model.onnx")
     with pytest.raises(SettingsError, match=r"\.onnx"):
-        export(plan, generator, tmp_path / "model.pt")
+        export(model, tmp_path / "model.pt")
     assert (tmp_path / "model.onnx").read_text() == "mine"
 
 
@@ -122,7 +124,7 @@ def test_a_missing_package_is_named(tiny_settings, tmp_path, monkeypatch):
     there = room.importlib.util.find_spec
     monkeypatch.setattr(room.importlib.util, "find_spec", lambda name: None if name == "onnxscript" else there(name))
     with pytest.raises(SettingsError, match=r"package onnxscript\. .*creps\[export\]"):
-        export(*plan_and_generator(tiny_settings), tmp_path / "model.onnx")
+        export(model_of(tiny_settings), tmp_path / "model.onnx")
 
 
 def test_the_verb_exports_the_demo_model(tmp_path, capsys):

@@ -27,7 +27,9 @@ def cohort(tmp_path):
         np.save(tmp_path / one.modality / f"{one.case}.npy", rng.random(SHAPE, dtype=np.float32))
         np.save(tmp_path / f"{one.modality}_body" / f"{one.case}.npy", rng.random(SHAPE) < 0.5)
     preparation = load_settings("demo").preparation
-    return Cohort(tmp_path, Manifest(preset="demo", preparation=preparation, cases=tuple(cases), provenance={}))
+    return Cohort(
+        tmp_path, Manifest(preset="demo", recipe="anatomy", preparation=preparation, cases=tuple(cases), provenance={})
+    )
 
 
 @pytest.fixture

@@ -13,21 +13,22 @@ from torch import nn
 from creps.errors import ModelError, SettingsError
 from creps.inference.aggregation import slab_bytes
 from creps.inference.executor import Executor, Pending
-from creps.inference.idle import without_idle_patches
 from creps.inference.prediction import lay_out, predict
+from creps.inference.pruning import pruned
 from creps.inference.sliding_window import predict_patches
 from creps.inference.tiles import even, exact_tiles
 from creps.machine import emulated_bf16, resolve_precision
-from creps.model import build_generator
-from creps.networks.folded import FoldedGenerator
+from creps.networks.build import build_generator
+from creps.networks.folded import FoldedResidual
+from creps.networks.generator import Generator
 from creps.patches import PatchLocation, covering_grid
-from creps.settings import GeneratorSettings, InferenceSettings
+from creps.settings import InferenceSettings, ResidualSettings
 
 
 def trained(**changes):
     """A small generator whose norms have statistics and weights of their own."""
     torch.manual_seed(1)
-    generator = build_generator(GeneratorSettings(**{"width": 4, "residual_blocks": 2} | changes))
+    generator = build_generator(ResidualSettings(**{"width": 4, "residual_blocks": 2} | changes))
     for module in generator.modules():
         if isinstance(module, nn.BatchNorm3d):
             module.running_mean.normal_(0, 0.1)
@@ -37,33 +38,30 @@ def trained(**changes):
     return generator.eval()
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [{}, {"padding": "reflect"}, {"padding": "replicate"}, {"norm_in_blocks": False}, {"norm": "none"}],
-    ids=str,
-)
+@pytest.mark.parametrize("changes", [{}, {"norm": "none"}], ids=str)
 @pytest.mark.parametrize("size", [(8, 10, 12), (7, 9, 10), (4, 4, 4)], ids=str)
 def test_the_folded_generator_is_the_generator(changes, size):
     generator, mr = trained(**changes), torch.rand(2, 1, *size)
     before = {name: value.clone() for name, value in generator.state_dict().items()}
     with torch.no_grad():
         expected = generator(mr)
-    torch.testing.assert_close(FoldedGenerator(generator, torch.float32)(mr), expected, atol=1e-5, rtol=1e-5)
-    halved = FoldedGenerator(generator, torch.bfloat16)(mr)
+    torch.testing.assert_close(FoldedResidual(generator, torch.float32)(mr), expected, atol=1e-5, rtol=1e-5)
+    halved = FoldedResidual(generator, torch.bfloat16)(mr)
     assert halved.dtype == torch.float32
     torch.testing.assert_close(halved, expected, atol=0.03, rtol=0.03)
     torch.testing.assert_close(dict(generator.state_dict()), before)  # its own weights are as they were
 
 
 def test_the_folded_generator_gives_more_than_bfloat16_can_say():
-    values = FoldedGenerator(trained(), torch.bfloat16)(torch.rand(1, 1, 8, 8, 8))
+    values = FoldedResidual(trained(), torch.bfloat16)(torch.rand(1, 1, 8, 8, 8))
     assert (values != values.bfloat16().float()).float().mean() > 0.9
 
 
 def test_instance_norm_is_not_folded_and_runs_as_it_is():
     generator = trained(norm="instance")
     with pytest.raises(TypeError, match="InstanceNorm3d cannot be folded"):
-        FoldedGenerator(generator, torch.float32)
+        FoldedResidual(generator, torch.float32)
+    assert generator.folded(torch.float32) is None
     executor, mr = Executor(generator, precision="fp32"), np.random.default_rng(0).random((2, 8, 8, 8), np.float32)
     assert executor.halo is None
     with torch.no_grad():
@@ -116,9 +114,8 @@ def single(**changes):
 
 
 @pytest.mark.parametrize("shape", [(40, 44, 48), (37, 41, 35)], ids=str)
-@pytest.mark.parametrize("padding", ["zeros", "replicate"])
-def test_a_single_pass_in_tiles_is_the_whole_volume_at_once(shape, padding):
-    executor = Executor(trained(residual_blocks=1, padding=padding), precision="fp32")
+def test_a_single_pass_in_tiles_is_the_whole_volume_at_once(shape):
+    executor = Executor(trained(residual_blocks=1), precision="fp32")
     mr = np.random.default_rng(0).random(shape, np.float32)
     body = np.zeros(shape, bool)
     body[5:-4, 6:-3, 2:-6] = True
@@ -138,14 +135,14 @@ def test_a_single_pass_in_tiles_is_the_whole_volume_at_once(shape, padding):
 def test_a_single_pass_needs_a_bounded_view():
     shape = (8, 8, 8)
     executor = Executor(trained(norm="instance"), precision="fp32")
-    with pytest.raises(SettingsError, match="instance norm sees all"):
+    with pytest.raises(SettingsError, match="instance norm a voxel sees all"):
         lay_out(shape, (1, 1, 1), np.ones(shape, bool), shape, executor, single())
 
 
 def test_a_single_pass_runs_a_fraction_of_the_voxels():
     """The paper's pelvis on the grid of its preset: what the network has to do, counted."""
     shape, spacing = (100, 400, 500), (2.5, 1.0, 1.0)
-    executor, body = Executor(build_generator(GeneratorSettings()), precision="bf16"), np.ones(shape, bool)
+    executor, body = Executor(build_generator(ResidualSettings()), precision="bf16"), np.ones(shape, bool)
     voxels = {
         fusion: lay_out(shape, spacing, body, (32, 224, 224), executor, InferenceSettings(fusion=fusion)).record()
         for fusion in ("single", "median")
@@ -164,7 +161,7 @@ def test_patches_are_left_out_only_where_nothing_is_lost(seed, least):
         corner = [int(rng.integers(n)) for n in shape]
         body[tuple(slice(c, c + 6) for c in corner)] = True
     whole = covering_grid(shape, patch, min_coverage=least)
-    grid = without_idle_patches(whole, body, least)
+    grid = pruned(whole, body, least)
     counts = np.zeros(shape, int)
     for place in grid.places:
         counts[place.inside(shape)] += 1
@@ -185,12 +182,12 @@ def test_the_brain_presets_patches():
     body = np.zeros(shape, bool)
     body[8:160, 30:226, 40:216] = True
     assert len(whole.locations) == 63
-    assert len(without_idle_patches(whole, None, 2).locations) == 53
+    assert len(pruned(whole, None, 2).locations) == 53
     box = covering_grid((152, 196, 176), patch)
-    assert len(without_idle_patches(box, body[8:160, 30:226, 40:216], 2).locations) == 24
+    assert len(pruned(box, body[8:160, 30:226, 40:216], 2).locations) == 24
 
 
-class Counting(nn.Module):
+class Counting(Generator):
     """Adds 1 to its input, cannot hold more than `most` patches."""
 
     def __init__(self, most=99, error=None):
@@ -212,7 +209,7 @@ def test_a_batch_that_does_not_fit_is_halved(caplog):
     assert len(predictions) == len(places)
     assert network.batches[:3] == [8, 4, 2]
     assert max(network.batches[3:]) == 2
-    assert "going on with 2" in caplog.text
+    assert "continuing with 2" in caplog.text
     with pytest.raises(ModelError, match="does not fit into the device's memory"):
         list(predict_patches(Executor(Counting(most=0), precision="fp32"), mr, places, batch_size=8))
 
@@ -243,7 +240,7 @@ def test_every_patch_goes_through_the_network_once():
 
 
 def test_memory_grows_with_the_slab_and_not_with_the_patches():
-    executor, chosen = Executor(build_generator(GeneratorSettings(width=8)), precision="bf16"), InferenceSettings()
+    executor, chosen = Executor(build_generator(ResidualSettings(width=8)), precision="bf16"), InferenceSettings()
 
     def laid_out(*shape):
         return lay_out(shape, (1, 1, 1), np.ones(shape, bool), (16, 32, 32), executor, chosen)
@@ -259,7 +256,7 @@ def test_memory_grows_with_the_slab_and_not_with_the_patches():
 
 @pytest.mark.parametrize(("memory_gb", "batch"), [(None, 16), (0.001, 1), (0.003, 4)])
 def test_the_batch_goes_by_memory(memory_gb, batch):
-    executor = Executor(build_generator(GeneratorSettings(width=8)), precision="bf16")
+    executor = Executor(build_generator(ResidualSettings(width=8)), precision="bf16")
     chosen, shape = InferenceSettings(memory_gb=memory_gb), (64, 64, 64)
     assert lay_out(shape, (1, 1, 1), np.ones(shape, bool), (16, 32, 32), executor, chosen).batch_size == batch
 
@@ -289,3 +286,61 @@ def test_values_that_are_not_finite_are_found_wherever_they_are(bad):
 
 def test_large_finite_values_are_finite():
     assert Pending(torch.full((1, 8, 8, 8), 3e38), None).result().max() > 2e38
+
+
+class Ramp(Generator):
+    """Adds a constant that grows with every batch."""
+
+    def __init__(self, step):
+        super().__init__()
+        self.step, self.calls = step, 0
+
+    def forward(self, x):
+        self.calls += 1
+        return x + self.step * (self.calls - 1)
+
+
+@pytest.mark.parametrize("fusion", ["upper_median", "median", "mean", "gaussian"])
+@pytest.mark.parametrize("extent", ["volume", "body"])
+def test_predictions_that_agree_have_no_spread(fusion, extent):
+    mr = np.random.default_rng(0).random((21, 18, 19), np.float32)
+    body = np.zeros(mr.shape, bool)
+    body[4:17, 5:12, 3:15] = True
+    executor, chosen = Executor(Ramp(0.0), precision="fp32"), InferenceSettings(fusion=fusion, extent=extent)
+    layout = lay_out(mr.shape, (1, 1, 1), body, (8, 8, 8), executor, chosen, spread=True)
+    value, spread = predict(executor, mr, layout, chosen, spread=True)
+    np.testing.assert_array_equal(np.isnan(value), np.isnan(spread))
+    np.testing.assert_allclose(value[body], mr[body], atol=1e-6)
+    assert (spread[body] == 0).all()
+
+
+@given(st.tuples(*[st.integers(9, 20)] * 3), st.tuples(*[st.integers(2, 4)] * 3), st.floats(0.1, 9))
+@settings(max_examples=25, deadline=None)
+def test_the_spread_is_half_the_range_of_the_predictions(shape, halves, step):
+    patch = tuple(2 * n for n in halves)
+    executor, chosen = Executor(Ramp(step), precision="fp32"), InferenceSettings(batch_size=1, min_coverage=1)
+    layout = lay_out(shape, (1, 1, 1), np.ones(shape, bool), patch, executor, chosen, spread=True)
+    _, spread = predict(executor, np.zeros(shape, np.float32), layout, chosen, spread=True)
+    first, last = np.full(shape, np.inf), np.full(shape, -np.inf)
+    for number, place in enumerate(layout.grid.places):
+        box = place.inside(shape)
+        first[box], last[box] = np.minimum(first[box], number), np.maximum(last[box], number)
+    np.testing.assert_allclose(spread, (last - first) / 2 * step, rtol=1e-4, atol=1e-4)
+    covered_once = layout.grid.coverage_map == 1
+    assert (spread[covered_once] == 0).all()
+    assert (spread[~covered_once] > 0).all()
+
+
+def test_the_value_does_not_depend_on_the_spread_and_its_memory_is_counted():
+    mr, chosen = np.random.default_rng(0).random((20, 20, 20), np.float32), InferenceSettings(batch_size=1)
+
+    def predicted(**wanted):
+        executor = Executor(Ramp(0.5), precision="fp32")
+        layout = lay_out(mr.shape, (1, 1, 1), mr > 0, (8, 8, 8), executor, chosen, **wanted)
+        return predict(executor, mr, layout, chosen, **wanted), layout.total_bytes
+
+    (alone, less), ((value, _), more) = predicted(), predicted(spread=True)
+    np.testing.assert_array_equal(alone, value)
+    assert more - less == 4 * mr.size
+    with pytest.raises(SettingsError, match="predicts every voxel once"):
+        lay_out(mr.shape, (1, 1, 1), mr > 0, (8, 8, 8), Executor(trained()), single(), spread=True)

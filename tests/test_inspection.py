@@ -39,7 +39,7 @@ def cohort(tmp_path):
     write_volume(ball_head(1)[0], tmp_path / "mr" / "m2.nii.gz")
     write_volume(ball_head(2)[1], tmp_path / "ct" / "c.nii.gz")
     (tmp_path / "ct" / "bad.nii.gz").write_bytes(b"x")
-    return prepare(tmp_path / "mr", tmp_path / "ct", tmp_path / "c", settings())
+    return prepare((tmp_path / "mr", tmp_path / "ct"), tmp_path / "c", settings=settings())
 
 
 def test_a_page_for_every_case_and_one_for_all(cohort):

@@ -20,15 +20,15 @@ def test_the_papers_ranges():
 def test_auto_scale_does_not_depend_on_the_scanners_units(gain):
     rng = np.random.default_rng(0)
     mr, body = rng.uniform(0, 800, (9, 9, 9)) * gain, np.ones((9, 9, 9), bool)
-    scaled = mr_to_network(mr, mr_divisor(mr, body, "auto", 99.5))
+    scaled = mr_to_network(mr, mr_divisor(mr, body, "auto"))
     assert np.percentile(scaled, 99.5) == pytest.approx(2, abs=0.01)
     assert np.median(scaled) == pytest.approx(1, abs=0.1)
 
 
 def test_a_fixed_scale_is_taken_as_it_is():
-    assert mr_divisor(np.ones((2, 2, 2)), np.ones((2, 2, 2), bool), 1000.0, 99.5) == 1000
+    assert mr_divisor(np.ones((2, 2, 2)), np.ones((2, 2, 2), bool), 1000.0) == 1000
 
 
 def test_nothing_positive_has_no_scale():
     with pytest.raises(ValueError, match="positive"):
-        mr_divisor(np.zeros((2, 2, 2)), np.ones((2, 2, 2), bool), "auto", 99.5)
+        mr_divisor(np.zeros((2, 2, 2)), np.ones((2, 2, 2), bool), "auto")

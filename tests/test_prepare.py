@@ -27,7 +27,7 @@ def settings(**changes):
 
 def test_two_folders_become_a_cohort(head_folders, tmp_path):
     mr, ct = head_folders
-    prepare(mr, ct, tmp_path / "c", settings())
+    prepare((mr, ct), tmp_path / "c", settings=settings())
     cohort = load_cohort(tmp_path / "c")
     assert [len(cohort.cases(m, s)) for m in ("mr", "ct") for s in ("train", "validation")] == [2, 1, 3, 1]
     for case in cohort.manifest.cases:
@@ -57,7 +57,7 @@ def test_orientation_and_spacing_are_the_models(tmp_path):
         write_volume(ball_head(1)[1], tmp_path / name / "ct" / "b.nii.gz")
     arrays = []
     for name in ("axial", "sagittal"):
-        cohort = prepare(tmp_path / name / "mr", tmp_path / name / "ct", tmp_path / name / "c", settings())
+        cohort = prepare((tmp_path / name / "mr", tmp_path / name / "ct"), tmp_path / name / "c", settings=settings())
         arrays.append(np.array(cohort.array(cohort.cases("mr", "train")[0])))
     np.testing.assert_allclose(*arrays, atol=1e-4)
 
@@ -69,13 +69,13 @@ def test_synthrad_layout_with_masks(tmp_path):
         mask = np.zeros(mr.shape)
         mask[5:20, 6:22, 7:21] = 1
         write_volume(mr.with_array(mask), tmp_path / "data" / name / "mask.nii.gz", integer=True)
-    cohort = prepare(tmp_path / "data", tmp_path / "data", tmp_path / "c", settings())
+    cohort = prepare(tmp_path / "data", tmp_path / "c", settings=settings())
     assert {c.case for c in cohort.manifest.cases} == {"p1", "p2", "q1", "q2"}
     assert all(c.body == ((5, 20), (6, 22), (7, 21)) for c in cohort.manifest.cases)
 
 
 def test_outside_can_be_removed(tmp_path, head_folders):
-    cohort = prepare(*head_folders, tmp_path / "c", settings(**{"preparation.remove_outside": True}))
+    cohort = prepare(head_folders, tmp_path / "c", settings=settings(**{"preparation.remove_outside": True}))
     for case in cohort.manifest.cases:
         outside = cohort.array(case)[~cohort.body(case)]
         assert (outside == (0 if case.modality == "mr" else -1)).all()
@@ -146,7 +146,7 @@ def test_bad_cases_are_named_and_the_others_go_on(tmp_path, head_folders, kind, 
     volume, modality, message = wrong_volume(kind)
     folders = dict(zip(("mr", "ct"), (shutil.copytree(f, tmp_path / f.name) for f in head_folders), strict=True))
     sitk.WriteImage(as_image(volume), str(folders[modality] / "zz.nii.gz"))
-    cohort = prepare(folders["mr"], folders["ct"], tmp_path / "c", settings())
+    cohort = prepare((folders["mr"], folders["ct"]), tmp_path / "c", settings=settings())
     assert len(cohort.manifest.cases) == 7
     (failure,) = load_cohort(tmp_path / "c").failures()
     assert (failure.modality, failure.case) == (modality, "zz")
@@ -163,7 +163,7 @@ def test_one_dark_voxel_does_not_make_an_mr_a_ct(tmp_path, head_folders):
     array[0, 0, 0] = -1000
     write_volume(mr.with_array(array), tmp_path / "ct" / "a.nii.gz")
     with pytest.raises(CohortError, match=r"None of the 1 CT can be used.*without air"):
-        prepare(head_folders[0], tmp_path / "ct", tmp_path / "c", settings())
+        prepare((head_folders[0], tmp_path / "ct"), tmp_path / "c", settings=settings())
     assert not (tmp_path / "c").exists()
 
 
@@ -191,12 +191,12 @@ def test_folders_that_hold_nothing(tmp_path, head_folders):
     write_volume(Volume(np.ones((3, 3, 3))), tmp_path / "a.mha")
     with pytest.raises(InputError, match="two volumes named 'a'"):
         find_sources(tmp_path, "mr")
-    with pytest.raises(OutputExistsError, match="already there"):
-        prepare(*head_folders, tmp_path, settings())
+    with pytest.raises(OutputExistsError, match="already exists"):
+        prepare(head_folders, tmp_path, settings=settings())
 
 
 def test_a_damaged_cohort_is_refused(head_folders, tmp_path):
-    prepare(*head_folders, tmp_path / "c", settings())
+    prepare(head_folders, tmp_path / "c", settings=settings())
     with pytest.raises(CohortError, match="not a prepared cohort"):
         load_cohort(tmp_path)
     path = tmp_path / "c" / "manifest.json"
@@ -226,20 +226,20 @@ def test_masks_must_lie_on_their_images_grid(tmp_path):
     for wrong in (shifted, cropped):
         write_volume(wrong, path)
         with pytest.raises(CohortError, match=r"mask of .*mr\.nii\.gz lies on another grid"):
-            prepare(tmp_path / "mr", tmp_path / "ct", tmp_path / "c", settings())
+            prepare((tmp_path / "mr", tmp_path / "ct"), tmp_path / "c", settings=settings())
     write_volume(mr.with_array(np.zeros(mr.shape)), path)
     with pytest.raises(CohortError, match="No body was found in the mask of"):
-        prepare(tmp_path / "mr", tmp_path / "ct", tmp_path / "c", settings())
+        prepare((tmp_path / "mr", tmp_path / "ct"), tmp_path / "c", settings=settings())
     tilt = np.deg2rad(0.03)  # what rounding in a header does
     turn = np.array([[1, 0, 0], [0, np.cos(tilt), -np.sin(tilt)], [0, np.sin(tilt), np.cos(tilt)]])
     write_volume(Volume(body, mr.spacing_mm, mr.origin_mm, turn @ mr.direction), path)
-    prepare(tmp_path / "mr", tmp_path / "ct", tmp_path / "c", settings())
+    prepare((tmp_path / "mr", tmp_path / "ct"), tmp_path / "c", settings=settings())
 
 
 def test_training_and_synthesis_prepare_alike(head_folders, tmp_path):
     """What the network sees of an MR does not depend on the verb."""
     chosen = settings(**{"preparation.remove_outside": True})
-    cohort = prepare(*head_folders, tmp_path / "c", chosen)
+    cohort = prepare(head_folders, tmp_path / "c", settings=chosen)
     for case in cohort.cases("mr", "train"):
         volume = read_volume(head_folders[0] / case.source)
         prepared = prepare_mr(volume, chosen.preparation, "x")

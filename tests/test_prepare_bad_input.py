@@ -5,6 +5,7 @@ import pytest
 
 from creps.cohort.prepare import prepare
 from creps.errors import CohortError, InputError
+from creps.io.image import ImageSource
 from creps.io.itk import write_volume
 from creps.preprocessing.plausibility import check_extent
 from creps.volume import Volume
@@ -22,7 +23,7 @@ def folders(tmp_path):
 
 
 def only_failure(folders, tmp_path, **changes):
-    cohort = prepare(*folders, tmp_path / "c", settings(**changes))
+    cohort = prepare(folders, tmp_path / "c", settings=settings(**changes))
     (failure,) = cohort.failures()
     assert len(cohort.manifest.cases) >= 7
     assert (failure.modality, failure.case) not in {(c.modality, c.case) for c in cohort.manifest.cases}
@@ -55,10 +56,8 @@ def test_an_extent_unlike_the_others(folders, tmp_path):
 def test_one_case_a_hundred_times_larger_is_refused_before_it_is_read(folders, tmp_path, monkeypatch):
     write_volume(Volume(np.zeros((140, 160, 130), np.int16), (1, 1, 1)), folders[1] / "huge.nii.gz", integer=True)
     seen = []
-    from creps.cohort import case as preparing
-
-    original = preparing.read_image
-    monkeypatch.setattr(preparing, "read_image", lambda path, *rest: seen.append(path.name) or original(path, *rest))
+    original = ImageSource.read
+    monkeypatch.setattr(ImageSource, "read", lambda source: seen.append(source.path.name) or original(source))
     text = only_failure(folders, tmp_path)
     assert "huge.nii.gz has 2.91 million voxels, 102 times as many as the cohort's median CT" in text
     assert "resample or crop" in text
@@ -69,9 +68,9 @@ def test_one_mr_with_values_a_hundred_times_larger(folders, tmp_path):
     mr = ball_head(20)[0]
     write_volume(mr.with_array(mr.array * 100), folders[0] / "bright.nii.gz")
     text = only_failure(folders, tmp_path, **{"preparation.mr_scale": 1000})
-    assert "bright.nii.gz has other units than the cohort's other MRs" in text
+    assert "bright.nii.gz has other units than the other MRs of the cohort" in text
     assert "preparation.mr_scale auto" in text
-    cohort = prepare(*folders, tmp_path / "auto", settings())
+    cohort = prepare(folders, tmp_path / "auto", settings=settings())
     assert not cohort.failures()
 
 
@@ -80,15 +79,15 @@ def test_mrs_of_two_units_under_a_fixed_scale(folders, tmp_path):
         path = folders[0] / f"m{i}.nii.gz"
         mr = ball_head(i)[0]
         write_volume(mr.with_array(mr.array * 40), path)
-    with pytest.raises(CohortError, match=r"different units.*m[23]\.nii\.gz runs up to 9.*m[01]\.nii\.gz up.*auto"):
-        prepare(*folders, tmp_path / "c", settings(**{"preparation.mr_scale": 1000}))
+    with pytest.raises(CohortError, match=r"different units.*m[23]\.nii\.gz reaches 9.*m[01]\.nii\.gz reaches.*auto"):
+        prepare(folders, tmp_path / "c", settings=settings(**{"preparation.mr_scale": 1000}))
     assert not (tmp_path / "c").exists()
-    assert not prepare(*folders, tmp_path / "c", settings()).failures()
+    assert not prepare(folders, tmp_path / "c", settings=settings()).failures()
 
 
 def test_mr_and_ct_swapped(folders, tmp_path):
     with pytest.raises(CohortError, match=r"MR and CT are swapped: .*Give MR first and CT second"):
-        prepare(folders[1], folders[0], tmp_path / "c", settings())
+        prepare((folders[1], folders[0]), tmp_path / "c", settings=settings())
     assert not (tmp_path / "c").exists()
     assert not (tmp_path / "c.preparing").exists()  # nothing was prepared
 
@@ -140,7 +139,7 @@ def test_a_truncated_file_and_one_without_permission(folders, tmp_path, monkeypa
     write_volume(ball_head(11)[1], path)
     allowed = __import__("os").access
     monkeypatch.setattr("os.access", lambda p, mode: "c1" not in str(p) and allowed(p, mode))
-    cohort = prepare(*folders, tmp_path / "d", settings())
+    cohort = prepare(folders, tmp_path / "d", settings=settings())
     (failure,) = cohort.failures()
     assert str(failure).endswith("c1.nii.gz cannot be opened (Permission denied). Check its access rights.")
 
@@ -166,7 +165,7 @@ def test_masks_that_cannot_be_used(tmp_path, content, message):
         write_volume(Volume(np.ones(mr.shape), mr.spacing_mm, (99, 0, 0)), path)
     else:
         write_volume(mr.with_array(np.full(mr.shape, content)), path)
-    assert message in only_failure((tmp_path / "data", None), tmp_path)
+    assert message in only_failure(tmp_path / "data", tmp_path)
 
 
 def test_all_in_validation(folders, tmp_path, caplog):
@@ -176,8 +175,8 @@ def test_all_in_validation(folders, tmp_path, caplog):
         table.write_text("\n".join(["modality,path,split", *lines]).replace("{}", split))
         if split == "validation":
             with pytest.raises(CohortError, match="All cases are in validation"):
-                prepare(str(table), None, str(tmp_path / "c"), settings())
-    prepare(str(table), None, str(tmp_path / "c"), settings())
+                prepare(str(table), str(tmp_path / "c"), settings=settings())
+    prepare(str(table), str(tmp_path / "c"), settings=settings())
     assert "No MR is in validation" in caplog.text
 
 
@@ -185,7 +184,7 @@ def test_no_ct_at_all(tmp_path):
     (tmp_path / "cases.csv").write_text("modality,path\nmr,a.nii\n")
     write_volume(ball_head(0)[0], tmp_path / "a.nii")
     with pytest.raises(CohortError, match=r"cases\.csv holds no CT\. A cohort needs MR and CT"):
-        prepare(tmp_path / "cases.csv", None, tmp_path / "c", settings())
+        prepare(tmp_path / "cases.csv", tmp_path / "c", settings=settings())
 
 
 def test_a_full_disk_stops_at_once(folders, tmp_path, monkeypatch):
@@ -194,7 +193,7 @@ def test_a_full_disk_stops_at_once(folders, tmp_path, monkeypatch):
 
     monkeypatch.setattr("creps.cohort.case.np.save", full)
     with pytest.raises(OSError, match=r"No space left.*m0\.npy"):
-        prepare(*folders, tmp_path / "c", settings())
+        prepare(folders, tmp_path / "c", settings=settings())
     assert not (tmp_path / "c").exists()
 
 
@@ -207,7 +206,7 @@ def test_dicom_patients_become_a_cohort_without_their_names(tmp_path):
                      patient=f"SECRET-{i}", change=spoil)  # fmt: skip
         write_series(tmp_path / "ct" / f"x{i}", np.rint(ct.array + 1024).clip(0), spacing=ct.spacing_mm,
                      patient=f"SECRET-{i + 1}")  # fmt: skip
-    cohort = prepare(tmp_path / "mr", tmp_path / "ct", tmp_path / "c", settings(), jobs=1)
+    cohort = prepare((tmp_path / "mr", tmp_path / "ct"), tmp_path / "c", settings=settings(), jobs=1)
     (failure,) = cohort.failures()
     assert "misses 1 slice between" in failure.reason
     patients = {case.modality: {c.patient for c in cohort.manifest.cases if c.modality == case.modality}
@@ -218,5 +217,5 @@ def test_dicom_patients_become_a_cohort_without_their_names(tmp_path):
     for secret in ("SECRET", "DOE", "Jane"):
         assert secret not in written
         assert secret not in names
-    again = prepare(tmp_path / "mr", tmp_path / "ct", tmp_path / "c", settings(), resume=True)
+    again = prepare((tmp_path / "mr", tmp_path / "ct"), tmp_path / "c", settings=settings(), resume=True)
     assert again.manifest.cases == cohort.manifest.cases

@@ -9,6 +9,7 @@ from scipy import ndimage
 
 from creps.cohort import case as preparing
 from creps.cohort.prepare import prepare
+from creps.io.image import ImageSource
 from creps.preprocessing import preparation, resample
 from creps.preprocessing.mask import body_mask_ct, body_mask_mr
 from creps.settings import load_settings
@@ -30,8 +31,8 @@ def counted(monkeypatch):
         monkeypatch.setattr(owner, name, counting)
 
     for owner, name in (
-        (preparing, "read_image"),
-        (preparing, "image_sha256"),
+        (ImageSource, "read"),
+        (ImageSource, "sha256"),
         (preparation, "resample"),
         (preparation, "body_mask_mr"),
         (preparation, "body_mask_ct"),
@@ -49,11 +50,11 @@ def counted(monkeypatch):
 def test_each_image_is_read_resampled_and_masked_once(head_folders, tmp_path, counted):
     mr, ct = head_folders
     cohort = prepare(
-        mr, ct, tmp_path / "c", load_settings(overrides=TINY | {"preparation.spacing_mm": [5.0, 4.5, 4.5]})
+        (mr, ct), tmp_path / "c", settings=load_settings(overrides=TINY | {"preparation.spacing_mm": [5.0, 4.5, 4.5]})
     )
     cases = len(cohort.manifest.cases)
     mrs = sum(case.modality == "mr" for case in cohort.manifest.cases)
-    for name in ("read_image", "image_sha256", "resample", "spline_filter"):
+    for name in ("read", "sha256", "resample", "spline_filter"):
         assert counted[name] == cases, name
     assert counted["_along"] == 3 * cases
     assert (counted["body_mask_mr"], counted["body_mask_ct"]) == (mrs, cases - mrs)
@@ -63,10 +64,10 @@ def test_each_image_is_read_resampled_and_masked_once(head_folders, tmp_path, co
 def test_a_second_run_reads_hashes_alone(head_folders, tmp_path, counted):
     mr, ct = head_folders
     settings = load_settings(overrides=TINY)
-    cases = len(prepare(mr, ct, tmp_path / "c", settings).manifest.cases)
+    cases = len(prepare((mr, ct), tmp_path / "c", settings=settings).manifest.cases)
     counted.clear()
-    prepare(mr, ct, tmp_path / "c", settings, resume=True)
-    assert counted == {"image_sha256": cases}
+    prepare((mr, ct), tmp_path / "c", settings=settings, resume=True)
+    assert counted == {"sha256": cases}
 
 
 @pytest.mark.parametrize("find", [body_mask_mr, body_mask_ct])
@@ -89,6 +90,6 @@ def test_what_is_prepared_is_not_kept(head_folders, tmp_path, monkeypatch):
         return prepared
 
     monkeypatch.setattr(preparing, "_prepared", watched)
-    prepare(*head_folders, tmp_path / "c", load_settings(overrides=TINY))
+    prepare(head_folders, tmp_path / "c", settings=load_settings(overrides=TINY))
     assert len(most) == 7
     assert max(most) == 1

@@ -1,6 +1,6 @@
 """Preparing in several processes, going on after an interruption, replacing a cohort."""
 
-import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -16,6 +16,7 @@ from creps import machine as workers
 from creps.cohort.cohort import load_cohort
 from creps.cohort.prepare import prepare, sensible_jobs
 from creps.cohort.screening import Screened
+from creps.cohort.staging import Staging
 from creps.errors import InputError, OutputExistsError, SettingsError
 from creps.io.itk import write_volume
 from creps.machine import cores
@@ -44,6 +45,12 @@ def seven(number):
     return number * 7, os.environ["OMP_NUM_THREADS"]
 
 
+def wait_unless_first(number):
+    if number:
+        time.sleep(600)
+    return "first"
+
+
 def spoil(number):
     raise InputError(f"case {number} is spoilt.", "Mend it.")
 
@@ -62,10 +69,30 @@ def test_an_error_in_a_worker_is_raised_here_as_itself():
         list(run_all(spoil, [1, 2, 3], 2))
 
 
+def test_a_script_without_a_main_guard_is_told_what_to_do(tmp_path):
+    (tmp_path / "script.py").write_text("from creps.parallel import run_all\nlist(run_all(abs, [1, 2], 2))\n")
+    environment = os.environ | {"PYTHONPATH": str(PROJECT / "src")}
+    done = subprocess.run(
+        [sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, env=environment, timeout=120
+    )
+    assert done.returncode == 1
+    assert "CohortError" in done.stderr
+    assert "call this below 'if __name__ ==" in done.stderr
+
+
+def test_the_caller_may_stop_while_the_workers_are_busy():
+    started = time.monotonic()
+    results = run_all(wait_unless_first, [0, 1, 2, 3], 2)
+    assert next(results) == (0, "first")
+    results.close()
+    assert time.monotonic() - started < 60
+    assert not multiprocessing.active_children()
+
+
 def test_two_processes_make_the_same_cohort_as_one(folders, tmp_path):
     told = []
-    one = prepare(*folders, tmp_path / "one", settings(), lambda *now: told.append(now))
-    two = prepare(*folders, tmp_path / "two", settings(), jobs=2)
+    one = prepare(folders, tmp_path / "one", settings=settings(), progress=lambda *now: told.append(now))
+    two = prepare(folders, tmp_path / "two", settings=settings(), jobs=2)
     assert one.manifest.cases == two.manifest.cases
     assert told[0] == (0, 6, "")
     assert [now[0] for now in told] == list(range(7))
@@ -101,17 +128,17 @@ def test_an_interrupted_run_is_taken_over(folders, tmp_path, caplog):
             raise StopError
 
     with pytest.raises(StopError):
-        prepare(*folders, tmp_path / "c", settings(), stop)
+        prepare(folders, tmp_path / "c", settings=settings(), progress=stop)
     assert not (tmp_path / "c").exists()
     assert len(list((tmp_path / "c.preparing" / "cases").iterdir())) == 4
     write_volume(ball_head(7)[0], folders[0] / "m1.nii.gz")  # changed meanwhile
     (tmp_path / "c.preparing" / "mr" / "m2.npy").write_bytes(b"half an array")
     caplog.set_level("INFO", "creps")
-    cohort = prepare(*folders, tmp_path / "c", settings())
-    assert "2 of 6 cases were prepared before" in caplog.text
+    cohort = prepare(folders, tmp_path / "c", settings=settings())
+    assert "2 of 6 cases had been prepared before" in caplog.text
     assert not (tmp_path / "c.preparing").exists()
     assert sorted(p.name for p in (tmp_path / "c").iterdir()) == ["ct", "ct_body", "manifest.json", "mr", "mr_body"]
-    fresh = prepare(*folders, tmp_path / "fresh", settings())
+    fresh = prepare(folders, tmp_path / "fresh", settings=settings())
     assert fresh.manifest.cases == cohort.manifest.cases
 
 
@@ -126,7 +153,7 @@ def test_other_settings_or_masks_are_prepared_anew(tmp_path, caplog):
 
     def start(**changes):
         with pytest.raises(StopError):
-            prepare(tmp_path / "data", None, tmp_path / "c", settings(**changes), stop)
+            prepare(tmp_path / "data", tmp_path / "c", settings=settings(**changes), progress=stop)
 
     start()
     start(**{"preparation.seed": 4})
@@ -148,7 +175,7 @@ def test_other_settings_or_masks_are_prepared_anew(tmp_path, caplog):
     mask = np.zeros(ball_head(1)[0].shape)
     mask[5:20, 6:22, 7:21] = 1
     write_volume(ball_head(1)[0].with_array(mask), tmp_path / "data" / "p" / "mask.nii.gz", integer=True)
-    cohort = prepare(tmp_path / "data", None, tmp_path / "c", settings(**{"preparation.spacing_mm": [5, 5, 5]}))
+    cohort = prepare(tmp_path / "data", tmp_path / "c", settings=settings(**{"preparation.spacing_mm": [5, 5, 5]}))
     assert [case.mask_sha256 is None for case in cohort.manifest.cases] == [False, True]
     assert "1 of 2 cases" in caplog.text
 
@@ -175,16 +202,16 @@ def test_a_mended_file_is_added_to_a_finished_cohort(folders, tmp_path, caplog):
         assert now.st_ino == before[case.case].st_ino  # linked, not prepared again
         assert splits[case.case] == case.split
     assert sorted(p.name for p in tmp_path.iterdir()) == ["c", "ct", "mr"]
-    assert run(*arguments, "--resume", "--preparation.mr_percentile", "90") == 1
+    assert run(*arguments, "--resume", "--preparation.remove_couch", "false") == 1
     with pytest.raises(SettingsError, match=r"was prepared with preparation\.spacing_mm"):
-        prepare(*folders, tmp_path / "c", settings(**{"preparation.spacing_mm": [6, 6, 6]}), resume=True)
+        prepare(folders, tmp_path / "c", settings=settings(**{"preparation.spacing_mm": [6, 6, 6]}), resume=True)
     with pytest.raises(OutputExistsError, match="add --resume"):
-        prepare(*folders, tmp_path / "c", settings())
+        prepare(folders, tmp_path / "c", settings=settings())
 
 
 def test_a_replaced_file_never_reaches_into_the_old_cohort(folders, tmp_path):
     """The staging folder shares files with the finished cohort until it replaces it."""
-    old = prepare(*folders, tmp_path / "c", settings())
+    old = prepare(folders, tmp_path / "c", settings=settings())
     arrays = {case.case: np.array(old.array(case)) for case in old.manifest.cases}
     write_volume(ball_head(8)[0], folders[0] / "m0.nii.gz")
 
@@ -193,10 +220,10 @@ def test_a_replaced_file_never_reaches_into_the_old_cohort(folders, tmp_path):
             raise StopError
 
     with pytest.raises(StopError):
-        prepare(*folders, tmp_path / "c", settings(), stop, resume=True)
+        prepare(folders, tmp_path / "c", settings=settings(), progress=stop, resume=True)
     for case in load_cohort(tmp_path / "c").manifest.cases:
         np.testing.assert_array_equal(old.array(case), arrays[case.case])
-    new = prepare(*folders, tmp_path / "c", settings(), resume=True)
+    new = prepare(folders, tmp_path / "c", settings=settings(), resume=True)
     assert not np.array_equal(new.array(new.manifest.cases[0]), arrays["m0"])
 
 
@@ -211,20 +238,28 @@ def test_when_nothing_can_be_used_there_is_no_cohort_but_the_rest_is_kept(folder
     assert len(list((tmp_path / "c.preparing" / "cases").iterdir())) == 3
 
 
-def test_one_process_at_a_time(folders, tmp_path):
-    import psutil
+HOLD = """
+import sys, time
+from pathlib import Path
+from creps.cohort.staging import Staging
+with Staging(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(600)
+"""
 
-    (tmp_path / "c.preparing").mkdir()
-    own = psutil.Process()
-    lock = tmp_path / "c.preparing" / "lock"
-    lock.write_text(json.dumps({"process": own.pid, "started": own.create_time()}))
-    with pytest.raises(InputError, match="is being prepared by another process"):
-        prepare(*folders, tmp_path / "c", settings())
-    lock.write_text(json.dumps({"process": own.pid, "started": 1.0, "host": "another"}))
-    with pytest.raises(InputError, match="is being prepared by another process"):
-        prepare(*folders, tmp_path / "c", settings())
-    lock.write_text(json.dumps({"process": own.pid, "started": 1.0}))  # that one is gone
-    prepare(*folders, tmp_path / "c", settings())
+
+def test_one_process_at_a_time(folders, tmp_path):
+    with Staging(tmp_path / "c"), pytest.raises(InputError, match="is being prepared by another process"):
+        prepare(folders, tmp_path / "c", settings=settings())
+    command = [sys.executable, "-c", HOLD, str(tmp_path / "c")]
+    environment = os.environ | {"PYTHONPATH": str(PROJECT / "src")}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout.readline() == "held\n"
+        with pytest.raises(InputError, match="is being prepared by another process"):
+            prepare(folders, tmp_path / "c", settings=settings())
+        process.kill()  # it cannot release anything
+    prepare(folders, tmp_path / "c", settings=settings())
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["c", "ct", "mr"]
 
 
 def test_ctrl_c_stops_the_workers_and_keeps_what_is_done(tmp_path):
@@ -251,11 +286,12 @@ def test_ctrl_c_stops_the_workers_and_keeps_what_is_done(tmp_path):
     assert "Interrupted." in err
     assert any(records.glob("*.json"))
     assert not (tmp_path / "c").exists()
-    assert not (tmp_path / "c.preparing" / "lock").exists()
+    assert not (tmp_path / ".c.preparing.lock").exists()
 
 
 def test_the_preparation_of_a_model(folders, tmp_path, capsys):
-    from creps.model import build_generator, save_model
+    from creps.model import save_model
+    from creps.networks.build import build_generator
     from tests.test_synthesize import plan
 
     (tmp_path / "m").mkdir()
@@ -267,8 +303,13 @@ def test_the_preparation_of_a_model(folders, tmp_path, capsys):
     assert manifest.preparation == chosen.preparation
     assert manifest.preset == "demo"
     capsys.readouterr()
-    for extra in (["-p", "brain"], ["--preparation.remove_couch", "false"], ["-s", "x.yaml"]):
+    for name, *extra in (
+        ("preset", "-p", "brain"),
+        ("preparation.remove_couch", "--preparation.remove_couch", "false"),
+        ("settings", "-s", "x.yaml"),
+        ("recipe", "--recipe", "paper"),
+    ):
         assert run("-q", "prepare", *folders, "-o", tmp_path / "d", "--from", tmp_path / "m", *extra) == 1
-        assert f"but {extra[0]} is given as well" in capsys.readouterr().err
+        assert f"but {name} is given as well" in capsys.readouterr().err
     assert run("-q", "prepare", *folders, "-o", tmp_path / "d", "--from", tmp_path / "ct") == 1
     assert "is not a model" in capsys.readouterr().err

@@ -17,7 +17,7 @@ __all__ = ["folders"]
 
 
 def test_resuming_keeps_splits_and_other_files_and_mends_the_cohort(folders, tmp_path):
-    old = prepare(*folders, tmp_path / "c", settings())
+    old = prepare(folders, tmp_path / "c", settings=settings())
     splits = {case.case: case.split for case in old.manifest.cases}
     (tmp_path / "c" / "notes.txt").write_text("mine")
     (tmp_path / "c" / "inspection").mkdir()
@@ -32,7 +32,7 @@ def test_resuming_keeps_splits_and_other_files_and_mends_the_cohort(folders, tmp
         old.array(next(case for case in old.manifest.cases if case.case == "c0"))
     for i in range(8):
         write_volume(ball_head(40 + i)[0], folders[0] / f"a{i}.nii.gz")
-    new = prepare(*folders, tmp_path / "d" / ".." / "c", settings(**{"preparation.seed": 5}), resume=True)
+    new = prepare(folders, tmp_path / "d" / ".." / "c", settings=settings(**{"preparation.seed": 5}), resume=True)
     assert {case.case: case.split for case in new.manifest.cases if case.case in splits} == splits
     assert len(new.cases("mr", "validation")) == max(1, round(11 * settings().preparation.validation_fraction))
     for case in new.manifest.cases:
@@ -44,16 +44,16 @@ def test_resuming_keeps_splits_and_other_files_and_mends_the_cohort(folders, tmp
 
 
 def test_any_way_of_naming_the_cohort_keeps_it(folders, tmp_path, monkeypatch):
-    prepare(*folders, tmp_path / "c", settings())
+    prepare(folders, tmp_path / "c", settings=settings())
     (tmp_path / "link").symlink_to("c")
     for name in ("c/../c", "link", "c/."):
-        prepare(*folders, tmp_path / name, settings(), resume=True)
+        prepare(folders, tmp_path / name, settings=settings(), resume=True)
         assert load_cohort(tmp_path / "c").manifest.cases
     assert (tmp_path / "link").is_symlink()
     monkeypatch.chdir(tmp_path / "c" / "mr")
     for name in (".", ".."):
         with pytest.raises((InputError, CohortError)):
-            prepare(*folders, Path(name), settings(), resume=True)
+            prepare(folders, Path(name), settings=settings(), resume=True)
     assert load_cohort(tmp_path / "c").manifest.cases
 
 
@@ -86,4 +86,4 @@ def test_a_cohort_that_appears_meanwhile_is_not_replaced(folders, tmp_path, monk
     original = module.screen
     monkeypatch.setattr("creps.cohort.prepare.screen", slow)
     with pytest.raises(OutputExistsError):
-        prepare(*folders, tmp_path / "c", settings())
+        prepare(folders, tmp_path / "c", settings=settings())

@@ -8,12 +8,12 @@ import pytest
 from creps.cohort.cohort import load_cohort
 from creps.cohort.prepare import prepare
 from creps.io.itk import read_volume
-from creps.model import load_model
+from creps.model import Model
 from creps.preprocessing.mask import body_mask_ct, body_mask_mr
 from creps.preprocessing.plausibility import check_ct, check_mr
 from creps.preprocessing.resample import resample
 from creps.settings import load_settings
-from creps.synthesis.files import synthesize_file
+from creps.synthesis.files import synthesize_source
 from creps.synthesis.inputs import find_mr
 from creps.training.run.train import train
 
@@ -40,7 +40,7 @@ def test_the_verbs_on_real_scans(shared, region, tmp_path):
         "sampling.patch_size": [24, 32, 32], "generator.width": 4, "creps.slice_step": 8,
     }  # fmt: skip
     data = shared / "data" / region
-    prepare(data / "mr", data / "ct", tmp_path / "c", load_settings("demo", overrides=overrides))
+    prepare((data / "mr", data / "ct"), tmp_path / "c", settings=load_settings("demo", overrides=overrides))
     cohort = load_cohort(tmp_path / "c")
     assert len(cohort.manifest.cases) == len(list(data.glob("[cm][rt]/*.nii.gz")))
     for case in cohort.cases("mr", "train"):  # scanners that run to 215 and to 1658 land in one range
@@ -48,7 +48,7 @@ def test_the_verbs_on_real_scans(shared, region, tmp_path):
         assert 0.15 < np.median(inside) < 1.6, case.case
     model = train(cohort, tmp_path / "run", load_settings(overrides=overrides, prepared=cohort.settings()))
     source = sorted((data / "mr").iterdir())[0]
-    synthesize_file(*load_model(model), find_mr(source), tmp_path / "sct.nii.gz", load_settings("demo").inference)
+    synthesize_source(Model.load(model), find_mr(source), load_settings("demo").inference).save(tmp_path / "sct.nii.gz")
     sct = read_volume(tmp_path / "sct.nii.gz")
     assert sct.same_grid_as(read_volume(source))
     assert -1024 <= sct.array.min() < sct.array.max() <= 3000

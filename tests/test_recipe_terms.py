@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from creps.losses.contrastive import at_places, patch_nce
 from creps.losses.distance import absolute_distance
-from creps.networks.generator import Generator
 from creps.networks.projector import Projector
+from creps.networks.residual import ResidualGenerator
 from creps.settings import load_settings
 from creps.training.build import build_networks
 from creps.training.passes import Part, Passes, Synthetic
@@ -96,7 +96,7 @@ def test_heads_have_unit_length():
 
 
 def test_features_are_those_of_the_forward_pass():
-    generator = Generator(4, 3, norm="instance")
+    generator = ResidualGenerator(4, 3, norm="instance")
     names = ("block2", "input", "down", "stem")
     image = torch.rand(1, 1, 10, 12, 14)
     block2, same, down, stem = generator.features(image, names).values()

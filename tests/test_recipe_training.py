@@ -69,7 +69,7 @@ def pairs(tmp_path_factory) -> Cohort:
         mr, ct = ball_head(i)
         write_volume(mr, folder / "mr" / f"p{i}.nii.gz")
         write_volume(ct, folder / "ct" / f"p{i}.nii.gz", integer=True)
-    prepare(folder / "mr", folder / "ct", folder / "cohort", load_settings(overrides=TINY))
+    prepare((folder / "mr", folder / "ct"), folder / "cohort", settings=load_settings(overrides=TINY))
     return load_cohort(folder / "cohort")
 
 
@@ -213,7 +213,7 @@ def test_a_fine_tuned_model_takes_all_of_its_networks_along(cohort, tmp_path):
     assert (chosen.recipe, chosen.cycle.weight) == ("cyclegan", 10)
     before = load_tensors(tmp_path / "base" / "checkpoints" / "step_00000003" / "training.safetensors")
     changes = {"recipe": "cyclegan", "training.learning_rate": 1e-9, "training.steps": 1}
-    train(cohort, tmp_path / "tuned", settings(**changes), origin=tmp_path / "base")
+    train(cohort, tmp_path / "tuned", settings(**changes), model=tmp_path / "base")
     after = load_tensors(tmp_path / "tuned" / "checkpoints" / "step_00000001" / "training.safetensors")
     for name in (
         "inverse_generator.stem.0.weight",
@@ -221,7 +221,7 @@ def test_a_fine_tuned_model_takes_all_of_its_networks_along(cohort, tmp_path):
         "discriminator.layers.0.weight",
     ):
         torch.testing.assert_close(after[name], before[name], rtol=0, atol=1e-6)
-    train(cohort, tmp_path / "plain", settings(**{"training.steps": 1}), origin=tmp_path / "base")  # to fewer networks
+    train(cohort, tmp_path / "plain", settings(**{"training.steps": 1}), model=tmp_path / "base")  # to fewer networks
     with pytest.raises(SettingsError, match="started with recipe cyclegan"):
         train(cohort, tmp_path / "tuned", settings(**{"training.steps": 2}), resume=True)
 
@@ -257,25 +257,6 @@ def test_the_estimate_knows_what_many_places_take():
 
     for few, many in ((32, 256), (256, 1024)):  # two patches, two terms
         assert further(many) - further(few) == pytest.approx(2 * (kept(many) - kept(few)), rel=0.1)
-
-
-def test_a_run_of_an_earlier_version_is_gone_on_with_and_started_from(pairs, tmp_path):
-    """It says `objective`, in the file of its settings and in its plans."""
-    plain = ["-q", "train", pairs.folder, "-o"]
-    (tmp_path / "s.yaml").write_text(to_yaml(settings(recipe="cut")))
-    assert run(*plain, tmp_path / "old", "-s", tmp_path / "s.yaml") == 0
-    file = tmp_path / "old" / "settings.yaml"
-    file.write_text(file.read_text().replace("\nrecipe: cut\n", "\nobjective: cut\n"))
-    plans = list((tmp_path / "old").rglob("plan.json"))
-    for path in plans:
-        path.write_text(path.read_text().replace('"recipe": "cut"', '"objective": "cut"'))
-        assert json.loads(path.read_text())["training"]["settings"]["objective"] == "cut"
-    assert run(*plain, tmp_path / "old", "--resume", "auto", "--training.steps", 4) == 0
-    sessions = json.loads((tmp_path / "old" / "record.json").read_text())["sessions"]
-    assert [session["to_step"] for session in sessions] == [3, 4]
-    changes = ["--training.steps", 1, "--training.device", "cpu"]
-    assert run(*plain, tmp_path / "new", "--from", plans[0].parent, *changes) == 0
-    assert json.loads((tmp_path / "new" / "record.json").read_text())["settings"]["recipe"] == "cut"
 
 
 def test_heads_of_other_stages_are_not_taken_along(tmp_path, cohort):

@@ -1,32 +1,37 @@
 """Recipes as settings: layers of defaults, what wins over them, terms that go together, networks that they need."""
 
 import pytest
-import yaml
 
 from creps.errors import SettingsError
-from creps.settings import Settings, leaf_fields, load_settings, preset_names, refuse_idle, to_yaml
+from creps.settings import (
+    Settings,
+    leaf_fields,
+    load_settings,
+    preparation_mismatch,
+    preset_names,
+    refuse_without_effect,
+    to_yaml,
+)
 from creps.settings.loading import preset_values
-from creps.settings.recipes import RECIPES, WEIGHTS
+from creps.settings.recipes import RECIPES, TERM_WEIGHTS
 from creps.training.build import build_modules
 from tests.conftest import TINY
 
 PAPER = {
-    "generator": {"width": 32, "residual_blocks": 6, "norm": "batch", "norm_in_blocks": True, "padding": "zeros"},
+    "generator": {"width": 32, "residual_blocks": 6, "norm": "batch", "kind": "residual"},
     "discriminator": {
-        "widths": (16, 32, 64, 64), "norm": "batch", "conditional": False, "pooled_logit": False,
+        "widths": (16, 32, 64, 64), "norm": "batch", "conditional": False,
     },
     "adversarial": {"loss": "bce", "weight": 1, "gradient_penalty": 0},
     "creps": {
         "weight": 20, "backbone": "convnext_tiny", "weights": "imagenet", "weights_sha256": None, "layers": None,
-        "image_size": 224, "slice_step": 1, "reduction": "mean", "gram": "slice", "content_weight": 0,
+        "image_size": 224, "slice_step": 1, "gram": "slice", "content_weight": 0,
         "balance": "auto", "balance_steps": 20, "balance_ratio": 1,
     },
     "cycle": {"weight": 0, "identity_weight": 0},
     "nce": {"weight": 0, "identity_weight": 0},
     "supervised": {"weight": 0},
-    "sampling": {
-        "mr_positions": "grid", "ct_positions": "independent", "balance_centres": False, "steps_per_epoch": None,
-    },
+    "sampling": {"mr_positions": "grid", "ct_positions": "independent"},
     "training": {
         "epochs": 200, "steps": None, "batch_size": 8, "learning_rate": 1e-4, "discriminator_learning_rate": None,
         "beta1": 0.9, "weight_decay": 1e-3, "ema_decay": 0, "model": "last",
@@ -68,14 +73,19 @@ def test_every_recipe_goes_with_every_preset(preset):
         settings = load_settings(preset, overrides={"recipe": recipe})
         values = settings.model_dump(mode="json")
         assert (settings.preset, settings.recipe) == (preset, recipe)
-        for chosen in (layer, size):
-            for section, names in chosen.items():
-                assert {name: values[section][name] for name in names} == names
+        for section, names in size.items():
+            assert {name: values[section][name] for name in names} == names
+        for section, names in layer.items():
+            own = size.get(section, {})
+            assert {name: values[section][name] for name in names if name not in own} == {
+                name: value for name, value in names.items() if name not in own
+            }
         alone = load_settings("brain", overrides={"recipe": recipe})
         assert weights(settings) == weights(alone)
     for section, names in size.items():
-        assert not WEIGHTS.get(section, set()) & names.keys()
-        assert not any(names.keys() & layer.get(section, {}).keys() for layer in RECIPES.values())
+        assert not TERM_WEIGHTS.get(section, set()) & names.keys()
+        if section != "preparation":  # phantoms have units of their own, whatever the recipe
+            assert not any(names.keys() & layer.get(section, {}).keys() for layer in RECIPES.values())
 
 
 def test_anatomy_is_what_is_taken_where_none_is_named():
@@ -84,11 +94,36 @@ def test_anatomy_is_what_is_taken_where_none_is_named():
         assert load_settings(preset).recipe == "anatomy"
 
 
-def test_recipes_set_what_there_is_and_leave_the_preparation_alone():
-    """A cohort is prepared before a recipe is chosen."""
+def test_recipes_set_only_settings_that_exist():
     known = {(section, name) for section, name, _ in leaf_fields()}
     assert {(s, name) for layer in RECIPES.values() for s, names in layer.items() for name in names} <= known
-    assert not any("preparation" in layer for layer in RECIPES.values())
+
+
+@pytest.mark.parametrize("preset", ["brain", "pelvis"])
+def test_every_recipe_but_the_papers_scales_each_mr_and_removes_the_couch(preset):
+    for recipe in RECIPES:
+        preparation = load_settings(preset, recipe=recipe).preparation
+        expected = (1000.0, False) if recipe == "paper" else ("auto", True)
+        assert (preparation.mr_scale, preparation.remove_couch) == expected
+
+
+def test_a_cohort_brings_its_recipe_and_another_one_is_reported():
+    paper = load_settings("pelvis", recipe="paper")
+    assert load_settings(prepared=paper) == paper
+    assert preparation_mismatch(paper, paper) is None
+    anatomy = load_settings(prepared=paper, recipe="anatomy")
+    assert anatomy.preparation == paper.preparation
+    assert preparation_mismatch(anatomy, paper) == (
+        "The cohort was prepared for recipe paper, but the training uses recipe anatomy: preparation.mr_scale is 1000, "
+        "not auto and preparation.remove_couch is false, not true. To prepare it again, run "
+        "'creps prepare SOURCES -o COHORT -p pelvis --recipe anatomy'."
+    )
+    ours = load_settings()
+    assert preparation_mismatch(load_settings(prepared=ours, recipe="cut"), ours) is None  # prepared alike
+    chosen = load_settings(overrides={"preparation.mr_scale": 500})  # the user's own choice for that recipe
+    assert preparation_mismatch(load_settings(prepared=chosen), chosen) is None
+    demo = load_settings("demo")
+    assert preparation_mismatch(load_settings(prepared=demo, recipe="paper"), demo) is None
 
 
 def weights(settings):
@@ -167,45 +202,6 @@ def test_a_written_file_gives_the_same_settings(tmp_path, recipe, preset):
 
 
 @pytest.mark.parametrize(
-    ("objective", "recipe"),
-    [("creps", "paper"), ("cyclegan", "cyclegan"), ("cut", "cut"), ("supervised", "supervised")],
-)
-def test_a_file_or_model_of_an_earlier_version_loads(tmp_path, caplog, objective, recipe):
-    settings = load_settings("demo", overrides={"recipe": recipe, "training.steps": 9})
-    text = to_yaml(settings).replace(f"\nrecipe: {recipe}\n", f"\nobjective: {objective}\n")
-    lines = [*text.replace("\nsimulation:\n", "\nprior:\n  smoothness: 0.0\n").splitlines()]
-    lines = [line for line in lines if line != "  weight: 0.0" or "prior" not in lines]
-    (tmp_path / "s.yaml").write_text("\n".join(lines))
-    with caplog.at_level("INFO", "creps"):
-        assert load_settings(file=tmp_path / "s.yaml") == settings
-    assert [f"objective: {objective}, which is recipe: {recipe} now" in line for line in caplog.messages] == [True]
-    tree = yaml.safe_load("\n".join(lines))
-    model = {key: value for key, value in tree.items() if key not in ("preset", "preparation")}
-    assert weights(load_settings(model=model)) == weights(settings)
-    del model["objective"]  # before there were objectives
-    assert load_settings(model=model).recipe == "paper"
-
-
-def test_objective_and_recipe_together_are_refused(tmp_path):
-    (tmp_path / "s.yaml").write_text("objective: cut\nrecipe: cut\n")
-    with pytest.raises(SettingsError, match=r"Unknown setting 'objective'.*It is 'recipe' now"):
-        load_settings(file=tmp_path / "s.yaml")
-    with pytest.raises(SettingsError, match="It is 'recipe' now"):
-        load_settings(overrides={"objective": "cut"})
-
-
-def test_the_former_preset_of_the_papers_recipe(tmp_path, caplog):
-    paper = load_settings("demo", overrides={"recipe": "paper"})
-    with caplog.at_level("INFO", "creps"):
-        assert load_settings("demo-paper") == paper
-    assert "preset demo-paper is preset demo with recipe paper now" in caplog.text
-    (tmp_path / "s.yaml").write_text("preset: demo-paper\n")
-    assert load_settings(file=tmp_path / "s.yaml") == paper
-    prepared = load_settings("demo").model_copy(update={"preset": "demo-paper"})  # a cohort prepared with it
-    assert load_settings(prepared=prepared) == load_settings("demo")
-
-
-@pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"recipe": "pix2pix"}, "'anatomy', 'paper', 'cyclegan', 'cut' or 'supervised'"),
@@ -232,7 +228,7 @@ def test_the_former_preset_of_the_papers_recipe(tmp_path, caplog):
         ({"recipe": "supervised", "training.discriminator_learning_rate": 1e-3}, "there is no discriminator"),
         (
             {"recipe": "cut", "nce.features": ["down", "block7"]},
-            "names block7; there are input, .* block1 to block6",
+            "names block7; there are input, .* block6",
         ),
         ({"recipe": "cut", "nce.features": []}, "nce.features"),
         ({"recipe": "cut", "nce.features": ["down", "down"]}, "twice"),
@@ -277,15 +273,6 @@ def test_changes_that_are_left_behind_are_named(tmp_path, caplog):
     assert not caplog.text
 
 
-def test_a_former_tie_is_named_and_means_the_recipe_of_its_time(tmp_path, caplog):
-    (tmp_path / "s.yaml").write_text("preset: demo\nprior: {weight: 8, smoothness: 0}\n")
-    with caplog.at_level("WARNING", "creps"):
-        settings = load_settings(file=tmp_path / "s.yaml")
-    assert settings.recipe == "paper"
-    assert "prior.weight left out" in caplog.text
-    assert "smoothness" not in caplog.text
-
-
 @pytest.mark.parametrize(
     ("name", "recipe"),
     [
@@ -297,11 +284,11 @@ def test_a_former_tie_is_named_and_means_the_recipe_of_its_time(tmp_path, caplog
 )
 def test_options_that_would_do_nothing_are_refused(name, recipe):
     settings = load_settings(overrides={"recipe": recipe})
-    with pytest.raises(SettingsError, match=f"--{name} would do nothing"):
-        refuse_idle([name], settings)
+    with pytest.raises(SettingsError, match=f"{name} has no effect"):
+        refuse_without_effect([name], settings)
 
 
 def test_options_that_do_something_are_not():
-    refuse_idle(["creps.weights", "adversarial.loss"], load_settings(overrides={"recipe": "paper"}))
-    refuse_idle(["creps.weight", "adversarial.weight", "training.steps"], load_settings())
-    refuse_idle(["creps.weights", "creps.weight"], load_settings(overrides={"creps.weight": 20.0}))
+    refuse_without_effect(["creps.weights", "adversarial.loss"], load_settings(overrides={"recipe": "paper"}))
+    refuse_without_effect(["creps.weight", "adversarial.weight", "training.steps"], load_settings())
+    refuse_without_effect(["creps.weights", "creps.weight"], load_settings(overrides={"creps.weight": 20.0}))

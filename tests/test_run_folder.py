@@ -23,7 +23,7 @@ from creps.errors import (
 )
 from creps.label_free.validation import PatchValidation
 from creps.losses.creps import CrepsLoss
-from creps.model import load_model, load_plan, load_tensors
+from creps.model import Model, load_plan, load_tensors
 from creps.settings import load_settings, to_yaml
 from creps.training import memory
 from creps.training.loop import TrainingLoop
@@ -195,8 +195,8 @@ def test_fine_tuning_starts_from_the_model(cohort, tmp_path):
         "training.steps": 1,
         "training.ema_decay": 0,
     }
-    tuned = train(cohort, tmp_path / "tuned", settings(**still), origin=tmp_path / "base")
-    base, now = load_model(tmp_path / "base")[1], load_model(tuned)[1]
+    tuned = train(cohort, tmp_path / "tuned", settings(**still), model=tmp_path / "base")
+    base, now = Model.load(tmp_path / "base").generator, Model.load(tuned).generator
     for ours, theirs in zip(base.parameters(), now.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs)
     started = load_plan(tuned).training["started_from"]
@@ -213,28 +213,28 @@ def test_fine_tuning_starts_from_the_model(cohort, tmp_path):
 
 def test_a_fine_tuned_run_resumes_and_keeps_its_origin(cohort, tmp_path):
     train(cohort, tmp_path / "base", settings())
-    train(cohort, tmp_path / "run", settings(**{"training.steps": 1}), origin=tmp_path / "base" / "model")
+    train(cohort, tmp_path / "run", settings(**{"training.steps": 1}), model=tmp_path / "base" / "model")
     train(cohort, tmp_path / "run", settings(**{"training.steps": 2}), resume=True)
     chain = load_plan(tmp_path / "run").training["started_from"]
     assert chain["weights_sha256"] == load_plan(tmp_path / "base").weights_sha256
-    train(cohort, tmp_path / "run", settings(), resume=True, origin=tmp_path / "base" / "model")
+    train(cohort, tmp_path / "run", settings(), resume=True, model=tmp_path / "base" / "model")
     train(cohort, tmp_path / "other", settings(**{"training.seed": 4}))
     with pytest.raises(ModelError, match="not started from that model"):
-        train(cohort, tmp_path / "run", settings(**{"training.steps": 4}), resume=True, origin=tmp_path / "other")
+        train(cohort, tmp_path / "run", settings(**{"training.steps": 4}), resume=True, model=tmp_path / "other")
 
 
 def test_fine_tuning_refuses_what_does_not_fit(cohort, tmp_path):
     train(cohort, tmp_path / "base", settings())
     with pytest.raises(SettingsError, match=r"generator\.width = 4, the settings ask for 2"):
-        train(cohort, tmp_path / "run", settings(**{"generator.width": 2}), origin=tmp_path / "base")
+        train(cohort, tmp_path / "run", settings(**{"generator.width": 2}), model=tmp_path / "base")
     plan_file = tmp_path / "base" / "model" / "plan.json"
     plan = json.loads(plan_file.read_text())
     plan["preparation"]["spacing_mm"] = [1, 1, 1]
     plan_file.write_text(json.dumps(plan))
     with pytest.raises(SettingsError, match=r"spacing_mm = .*creps prepare \.\.\. --from MODEL"):
-        train(cohort, tmp_path / "run", settings(), origin=tmp_path / "base")
+        train(cohort, tmp_path / "run", settings(), model=tmp_path / "base")
     with pytest.raises(ModelError, match="not a model"):
-        train(cohort, tmp_path / "run", settings(), origin=tmp_path)
+        train(cohort, tmp_path / "run", settings(), model=tmp_path)
     assert not (tmp_path / "run").exists()
 
 
@@ -284,7 +284,7 @@ def test_a_run_that_crashed_can_be_started_from(cohort, tmp_path, monkeypatch):
         train(cohort, tmp_path / "base", settings(**{"training.checkpoint_every": 2}))
     monkeypatch.undo()
     assert not (tmp_path / "base" / "model").exists()
-    tuned = train(cohort, tmp_path / "tuned", settings(**{"training.steps": 1}), origin=tmp_path / "base")
+    tuned = train(cohort, tmp_path / "tuned", settings(**{"training.steps": 1}), model=tmp_path / "base")
     assert load_plan(tuned).training["started_from"]["steps"] == 2
 
 
@@ -313,7 +313,7 @@ def test_weights_that_are_not_finite_never_become_the_best(cohort, tmp_path, mon
     with pytest.raises(TrainingError, match=r"At step 2 .*no longer finite"):
         train(cohort, tmp_path / "run", settings(**{"training.validate_every": 1}))
     assert load_plan(tmp_path / "run" / "best").training["steps"] == 1
-    load_model(tmp_path / "run" / "best")
+    Model.load(tmp_path / "run" / "best")
 
 
 def test_a_best_model_of_an_abandoned_branch_is_forgotten(cohort, tmp_path, monkeypatch):

@@ -51,33 +51,6 @@ def test_an_epoch_visits_every_mr_patch_of_the_half_stride_grid_once():
 
 
 @pytest.mark.parametrize("mr_positions", ["grid", "random"])
-@pytest.mark.parametrize("ct_positions", ["independent", "matched"])
-def test_balanced_sampling_draws_from_each_centre_equally_often(mr_positions, ct_positions):
-    """One centre has one MR of six and one CT of eight; a case without a centre stands for itself."""
-    mr = [case(f"m{i}", "mr", (40, 44, 48), centre="A" if i else "B") for i in range(6)]
-    ct = [case(f"c{i}", "ct", (60, 50, 42), centre="P" if i else None) for i in range(8)]
-    settings = {"mr_positions": mr_positions, "ct_positions": ct_positions}
-    shares = {}
-    for balanced in (False, True):
-        s = sampler(mr=mr, ct=ct, balance_centres=balanced, **settings)
-        draws = [s.draw(k // 4, k % 4) for k in range(2400)]
-        shares[balanced] = [np.mean([d.mr.centre == "B" for d in draws]), np.mean([d.ct.centre is None for d in draws])]
-    assert shares[False] == pytest.approx([1 / 6, 1 / 8], abs=0.03)
-    assert shares[True] == pytest.approx([1 / 2, 1 / 2], abs=0.04)
-
-
-def test_balanced_grids_visit_every_patch_of_each_centre_in_turn():
-    mr = [case(f"m{i}", "mr", (40, 44, 48), centre="A" if i else "B") for i in range(3)]
-    s = sampler(mr=mr, balance_centres=True)
-    draws = [s.draw(*divmod(k, 4)) for k in range(2 * s.samples_per_epoch)]
-    for centre in "AB":
-        seen = [(d.mr.case, d.mr_location) for d in draws if d.mr.centre == centre]
-        patches = len(set(seen))
-        assert len(set(seen[:patches])) == patches  # none comes again before all were seen
-    assert [d.mr.centre for d in draws[:4]] in (list("ABAB"), list("BABA"))
-
-
-@pytest.mark.parametrize("mr_positions", ["grid", "random"])
 def test_mr_and_ct_of_a_step_are_independent_in_case_and_position(mr_positions):
     """Contingency tables of what is drawn together show nothing beyond chance."""
     s = sampler(mr_positions=mr_positions)
@@ -156,7 +129,7 @@ def cohort(head_folders, tmp_path_factory):
     from tests.conftest import TINY
 
     folder = tmp_path_factory.mktemp("cohort") / "c"
-    prepare(*head_folders, folder, load_settings(overrides=TINY))
+    prepare(head_folders, folder, settings=load_settings(overrides=TINY))
     return load_cohort(folder)
 
 

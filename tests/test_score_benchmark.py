@@ -8,7 +8,7 @@ import torch
 
 from creps.cohort.cohort import load_cohort
 from creps.cohort.prepare import prepare
-from creps.model import build_generator
+from creps.networks.build import build_generator
 from creps.settings import load_settings
 from tests.conftest import TINY
 
@@ -57,7 +57,7 @@ def test_regret_is_the_error_of_the_choice_over_that_of_the_best(regret):
 
 def test_the_candidates_look_at_held_out_cases(regret, head_folders, tmp_path):
     settings = load_settings(overrides=TINY | {"preparation.validation_fraction": 0})
-    prepare(*head_folders, tmp_path / "c", settings)
+    prepare(head_folders, tmp_path / "c", settings=settings)
     cohort = regret.hold_out(load_cohort(tmp_path / "c"))
     assert len(cohort.cases("mr", "validation")) == len(cohort.cases("ct", "validation")) == 3
     torch.manual_seed(0)

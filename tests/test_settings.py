@@ -55,7 +55,7 @@ def test_layers(tmp_path):
         ("training: [", "cannot be read as YAML"),
         ("preset: liver", "no preset 'liver'.*brain"),
         ("training: 5", "training"),
-        ("training: {steps: 3}\ntraining: {batch_size: 7}", "'training' stands twice"),
+        ("training: {steps: 3}\ntraining: {batch_size: 7}", "'training' occurs twice"),
         ("training: {steps: true}", "whole number"),
     ],
 )
@@ -65,6 +65,27 @@ def test_a_wrong_file_is_one_sentence_with_a_remedy(tmp_path, text, message):
     with pytest.raises(SettingsError, match=message) as caught:
         load_settings(file=file)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"file": 5}, "5 is not a settings file"),
+        ({"preset": 5}, "no preset '5'"),
+        ({"overrides": "training.steps=3"}, "are not settings"),
+        ({"overrides": {3: 4}}, "are not settings"),
+        ({"recipe": 5}, "'anatomy', 'paper'"),
+        ({"file": "no such file.yaml"}, "does not exist"),
+    ],
+)
+def test_wrong_arguments_are_a_settings_error(arguments, message):
+    with pytest.raises(SettingsError, match=message):
+        load_settings(**arguments)
+
+
+def test_a_file_may_be_named_by_text(tmp_path):
+    (tmp_path / "s.yaml").write_text("training: {steps: 7}")
+    assert load_settings(file=str(tmp_path / "s.yaml")).training.steps == 7
 
 
 def test_scientific_notation_is_a_number(tmp_path):

@@ -48,7 +48,7 @@ def synthrad_2025(root):
 )
 def test_synthrad_with_its_centres(tmp_path, layout, region):
     layout(tmp_path)
-    found = find_all_sources(tmp_path / "Task1" / region, None)
+    found = find_all_sources(tmp_path / "Task1" / region)
     assert Counter(source.modality for source in found) == {"mr": len(found) // 2, "ct": len(found) // 2}
     assert {s.centre for s in found} == ({"A", "B", "C"} if layout is synthrad_2023 else {"A", "B"})
     assert all(s.mask is not None and s.mask.name.startswith("mask.") for s in found)
@@ -60,9 +60,9 @@ def test_synthrad_with_its_centres(tmp_path, layout, region):
 def test_several_regions_are_refused_by_name(tmp_path, layout, names):
     layout(tmp_path)
     with pytest.raises(InputError, match=f"folders of cases: {names}.*one model per region"):
-        find_all_sources(tmp_path / "Task1", None)
+        find_all_sources(tmp_path / "Task1")
     with pytest.raises(InputError, match=names):
-        find_all_sources(tmp_path / "Task1", tmp_path / "Task1" / "brain")
+        find_all_sources((tmp_path / "Task1", tmp_path / "Task1" / "brain"))
 
 
 def test_centres_come_from_synthrad_folders_only():
@@ -76,17 +76,17 @@ def test_centres_come_from_synthrad_folders_only():
 
 def test_two_folders_one_folder_and_what_is_missing(tmp_path):
     touch(tmp_path / "mr" / "a.nii.gz", tmp_path / "ct" / "b.mha", tmp_path / "both" / "p" / "mr.nii.gz")
-    assert [(s.modality, s.case) for s in find_all_sources(tmp_path / "mr", tmp_path / "ct")] == [
+    assert [(s.modality, s.case) for s in find_all_sources((tmp_path / "mr", tmp_path / "ct"))] == [
         ("mr", "a"), ("ct", "b"),
     ]  # fmt: skip
     with pytest.raises(CohortError, match="holds no CT"):
-        find_all_sources(tmp_path / "both", None)
+        find_all_sources(tmp_path / "both")
     touch(tmp_path / "both" / "q" / "ct.mha")
-    assert len(find_all_sources(tmp_path / "both", tmp_path / "both")) == len(find_sources(tmp_path / "both")) == 2
+    assert len(find_all_sources(tmp_path / "both")) == len(find_sources(tmp_path / "both")) == 2
     with pytest.raises(InputError, match="loose volume files"):
-        find_all_sources(tmp_path / "mr", None)
+        find_all_sources(tmp_path / "mr")
     with pytest.raises(InputError, match="is not a folder"):
-        find_all_sources(tmp_path / "none", None)
+        find_all_sources(tmp_path / "none")
 
 
 def test_a_folder_without_permission_is_named(tmp_path, monkeypatch):
@@ -168,7 +168,7 @@ def test_tables_that_are_no_text_or_not_alone(tmp_path):
     with pytest.raises(InputError, match="cannot be read"):
         read_table(tmp_path / "none.csv")
     with pytest.raises(InputError, match="Give the CSV file alone"):
-        find_all_sources(path, tmp_path)
+        find_all_sources((path, tmp_path))
 
 
 def test_dicom_folders_of_patients(tmp_path):
@@ -177,7 +177,7 @@ def test_dicom_folders_of_patients(tmp_path):
     write_series(tmp_path / "p1" / "study" / "ct", stored(), patient="A-1")
     write_series(tmp_path / "again" / "ct", stored((5, 5, 4)), patient="A-1")
     write_series(tmp_path / "Jane_DOE" / "x", stored(), patient="B-2")
-    found = find_all_sources(tmp_path, None)
+    found = find_all_sources(tmp_path)
     keys = {source.case: source.patient for source in found}
     assert keys["p1"] == keys["again"]
     (hidden,) = set(keys) - {"p1", "again"}

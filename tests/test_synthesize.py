@@ -3,17 +3,19 @@ import json
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 import creps
 from creps.errors import InputError, ModelError, SettingsError
 from creps.inference.executor import Executor
 from creps.inference.sliding_window import predict_patches
 from creps.machine import resolve_device
-from creps.model import Plan, build_generator, load_model, save_model
+from creps.model import Model, Plan, save_model
+from creps.networks.build import build_generator
+from creps.networks.generator import Generator
 from creps.patches import covering_grid, read_patch
 from creps.preprocessing.resample import resample
-from creps.settings import GeneratorSettings, InferenceSettings, PreparationSettings
+from creps.settings import InferenceSettings, PreparationSettings, ResidualSettings
+from creps.synthesis.options import SynthesisOptions
 from creps.synthesis.synthesize import synthesize
 from creps.volume import Volume
 from tests.conftest import ball_head
@@ -22,13 +24,13 @@ from tests.conftest import ball_head
 def plan(spacing=(4.0, 4.0, 4.0), patch=(8, 8, 8), **preparation):
     return Plan(
         preparation=PreparationSettings(spacing_mm=spacing, **preparation),
-        generator=GeneratorSettings(width=2, residual_blocks=1),
+        generator=ResidualSettings(width=2, residual_blocks=1),
         patch_size=patch,
         inference=InferenceSettings(precision="fp32", device="cpu"),
     )
 
 
-class Identity(nn.Module):
+class Identity(Generator):
     def forward(self, x):
         return x
 
@@ -36,7 +38,7 @@ class Identity(nn.Module):
 @pytest.mark.parametrize("fusion", ["upper_median", "median", "mean", "gaussian"])
 def test_an_identity_network_gives_the_scaled_mr_back_in_hu(fusion):
     mr = ball_head(0)[0]
-    result = synthesize(plan(), Identity(), mr, InferenceSettings(fusion=fusion, precision="fp32"))
+    result = synthesize(Model(plan(), Identity()), mr, InferenceSettings(fusion=fusion, precision="fp32"))
     np.testing.assert_allclose(result.sct.array, np.clip(mr.array, 0, 2000), atol=0.01)  # /1000 in, x1000 out
 
 
@@ -46,24 +48,24 @@ def test_the_sct_lies_on_the_mrs_own_grid_whatever_its_orientation():
     upright = Volume(upright.array, upright.spacing_mm, (3, 4, 5), oblique)
     turned = upright.reoriented(upright.direction[:, [2, 0, 1]] * np.array([1, -1, 1]))
     settings = InferenceSettings(precision="fp32")
-    a = synthesize(plan((3, 5, 4)), Identity(), upright, settings).sct
-    b = synthesize(plan((3, 5, 4)), Identity(), turned, settings).sct
+    a = synthesize(Model(plan((3, 5, 4)), Identity()), upright, settings).sct
+    b = synthesize(Model(plan((3, 5, 4)), Identity()), turned, settings).sct
     assert a.same_grid_as(upright)
     assert b.same_grid_as(turned)
     np.testing.assert_allclose(b.reoriented(upright.direction).array, a.array, atol=1e-3)
 
 
 def test_values_are_clipped_to_the_papers_range():
-    class Extreme(nn.Module):
+    class Extreme(Generator):
         def forward(self, x):
             return torch.where(x > 0.5, 9.0, -9.0)
 
-    result = synthesize(plan(), Extreme(), ball_head(0)[0])
+    result = synthesize(Model(plan(), Extreme()), ball_head(0)[0])
     assert (result.sct.array.min(), result.sct.array.max()) == (-1024, 3000)
 
 
 def test_a_record_says_what_was_done():
-    result = synthesize(plan(), Identity(), ball_head(0)[0])
+    result = synthesize(Model(plan(), Identity()), ball_head(0)[0])
     patches = result.record["patches"]
     assert 2 <= patches["coverage_min"] <= patches["coverage_max"] <= 8
     assert result.record["settings"]["fusion"] == "upper_median"
@@ -74,18 +76,18 @@ def test_a_record_says_what_was_done():
 
 def test_batch_size_changes_nothing():
     torch.manual_seed(0)
-    generator = build_generator(GeneratorSettings(width=4, residual_blocks=2))
+    generator = build_generator(ResidualSettings(width=4, residual_blocks=2))
     generator.train()(torch.rand(2, 1, 8, 8, 8))
-    mr = ball_head(0)[0]
-    one, five = (synthesize(plan(), generator, mr, InferenceSettings(batch_size=n, precision="fp32")) for n in (1, 5))
+    model, mr = Model(plan(), generator), ball_head(0)[0]
+    one, five = (synthesize(model, mr, InferenceSettings(batch_size=n, precision="fp32")) for n in (1, 5))
     np.testing.assert_allclose(one.sct.array, five.sct.array, atol=0.05)
 
 
 def test_bf16_is_close_to_float32():
     torch.manual_seed(0)
-    generator = build_generator(GeneratorSettings(width=4, residual_blocks=2))
+    model = Model(plan(), build_generator(ResidualSettings(width=4, residual_blocks=2)))
     mr = ball_head(0)[0]
-    full, half = (synthesize(plan(), generator, mr, InferenceSettings(precision=p)).sct.array for p in ("fp32", "bf16"))
+    full, half = (synthesize(model, mr, InferenceSettings(precision=p)).sct.array for p in ("fp32", "bf16"))
     assert np.abs(full - half).mean() < 0.05 * np.abs(full).mean() + 5
     assert not np.array_equal(full, half)
 
@@ -93,13 +95,13 @@ def test_bf16_is_close_to_float32():
 def test_zero_padding_is_background_and_is_cropped_away():
     seen = []
 
-    class Watch(nn.Module):
+    class Watch(Generator):
         def forward(self, x):
             seen.append(x.clone())
             return x + 0.7
 
     mr = Volume(np.full((10, 11, 9), 500.0) + np.arange(9), (4, 4, 4))
-    result = synthesize(plan(), Watch(), mr, force=True)  # it fills its volume
+    result = synthesize(Model(plan(), Watch()), mr, options=SynthesisOptions(force=True))  # it fills its volume
     assert result.sct.shape == mr.shape
     assert any((x == 0).any() for x in seen)  # padded with zeros
     np.testing.assert_allclose(result.sct.array, mr.array + 700, atol=5)
@@ -119,14 +121,14 @@ def test_predictions_come_in_order_and_progress_is_told():
 def test_what_is_no_mr_is_refused():
     mr, ct = ball_head(0)
     with pytest.raises(InputError, match="looks like a CT"):
-        synthesize(plan(), Identity(), ct)
+        synthesize(Model(plan(), Identity()), ct)
     with pytest.raises(InputError, match="is empty"):
-        synthesize(plan(), Identity(), mr.with_array(0 * mr.array))
+        synthesize(Model(plan(), Identity()), mr.with_array(0 * mr.array))
 
 
 def test_an_overlap_that_does_not_cover_is_refused():
     with pytest.raises(SettingsError, match="cannot cover"):
-        synthesize(plan(), Identity(), ball_head(0)[0], InferenceSettings(patch_overlap=(0, 0, 0)))
+        synthesize(Model(plan(), Identity()), ball_head(0)[0], InferenceSettings(patch_overlap=(0, 0, 0)))
 
 
 def test_devices():
@@ -169,44 +171,44 @@ def test_auto_scale_makes_synthesis_blind_to_the_scanners_units(model_folder):
 
 
 def test_a_model_folder_needs_nothing_else_and_is_checked(model_folder, tmp_path):
-    loaded, generator = load_model(model_folder)
-    assert loaded.weights_sha256
-    assert not generator.training
+    loaded = Model.load(model_folder)
+    assert loaded.plan.weights_sha256
+    assert not loaded.generator.training
     with pytest.raises(ModelError, match="not a model"):
-        load_model(tmp_path)
+        Model.load(tmp_path)
     with pytest.raises(ModelError, match="not a folder"):
-        load_model(tmp_path / "none")
+        Model.load(tmp_path / "none")
     weights = model_folder / "generator.safetensors"
     original = weights.read_bytes()
     weights.write_bytes(original[:-8])
     with pytest.raises(ModelError, match="SHA-256 differs"):
-        load_model(model_folder)
+        Model.load(model_folder)
     weights.unlink()
     with pytest.raises(ModelError, match=r"no generator\.safetensors"):
-        load_model(model_folder)
+        Model.load(model_folder)
     content = json.loads((model_folder / "plan.json").read_text())
     (model_folder / "plan.json").write_text(json.dumps(content | {"schema_version": 7}))
     with pytest.raises(ModelError, match="schema version 7"):
-        load_model(model_folder)
+        Model.load(model_folder)
     (model_folder / "plan.json").write_text("{")
     with pytest.raises(ModelError, match="damaged"):
-        load_model(model_folder)
+        Model.load(model_folder)
 
 
 def test_resampling_to_the_models_spacing_is_part_of_it():
     mr = ball_head(0)[0]
     grid = covering_grid(resample(mr, (8, 8, 8)).shape, (8, 8, 8))
-    record = synthesize(plan((8, 8, 8)), Identity(), mr).record
+    record = synthesize(Model(plan((8, 8, 8)), Identity()), mr).record
     assert record["patches"]["count"] + record["patches"]["left_out"] == len(grid.locations)
 
 
 def test_values_that_are_not_finite_are_never_fused():
-    class Broken(nn.Module):
+    class Broken(Generator):
         def forward(self, x):
             return torch.where(x > 0.5, torch.nan, x)
 
     with pytest.raises(ModelError, match="not finite"):
-        synthesize(plan(), Broken(), ball_head(0)[0])
+        synthesize(Model(plan(), Broken()), ball_head(0)[0])
 
 
 def test_a_given_mask_is_used(model_folder):
@@ -230,12 +232,13 @@ def test_an_mr_without_a_body_is_refused(model_folder):
 
 def test_what_the_gate_refuses_needs_force_and_says_so():
     filled = Volume(np.full((10, 11, 9), 500.0) + np.arange(9), (4, 4, 4))
+    model, forced = Model(plan(), Identity()), SynthesisOptions(force=True)
     with pytest.raises(InputError, match=r"cut off on two opposite sides.*--force synthesizes all the same"):
-        synthesize(plan(), Identity(), filled)
-    result = synthesize(plan(), Identity(), filled, force=True)
+        synthesize(model, filled)
+    result = synthesize(model, filled, options=forced)
     assert result.record["gate"]["forced"]
     assert result.record["gate"]["findings"][0]["level"] == "refusal"
-    assert not synthesize(plan(), Identity(), ball_head(0)[0], force=True).record["gate"]["forced"]  # nothing to force
+    assert not synthesize(model, ball_head(0)[0], options=forced).record["gate"]["forced"]  # nothing to force
 
 
 def test_a_model_keeps_what_its_training_mrs_were_like(cohort, tmp_path):
@@ -261,5 +264,18 @@ def test_a_model_keeps_what_its_training_mrs_were_like(cohort, tmp_path):
 def test_bf16_without_units_for_it_is_warned_of(monkeypatch, caplog, precision, warned):
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
-    synthesize(plan(), Identity(), ball_head(0)[0], InferenceSettings(precision=precision, device="cpu"))
+    synthesize(Model(plan(), Identity()), ball_head(0)[0], InferenceSettings(precision=precision, device="cpu"))
     assert ("no bfloat16 instructions" in caplog.text) == warned
+
+
+def test_the_spread_lies_on_the_scts_grid_in_hu(model_folder):
+    model, mr = creps.load(model_folder), ball_head(0)[0]
+    plain, both = model.synthesize(mr), model.synthesize(mr, spread=True)
+    assert plain.spread is None
+    np.testing.assert_array_equal(plain.sct.array, both.sct.array)
+    assert both.spread.same_grid_as(both.sct)
+    inside = both.body_mask()
+    assert 0 < both.spread.array[inside].mean() < 2000
+    assert both.spread.array.min() == 0
+    identity = synthesize(Model(plan(), Identity()), mr, options=SynthesisOptions(spread=True))
+    np.testing.assert_allclose(identity.spread.array, 0, atol=1e-3)

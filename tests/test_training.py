@@ -14,7 +14,7 @@ from creps.errors import CrepsError, ModelError, OutputExistsError, SettingsErro
 from creps.losses.adversarial import gradient_penalty, real_or_fake
 from creps.model import load_tensors
 from creps.networks.discriminator import PatchDiscriminator
-from creps.networks.generator import Generator
+from creps.networks.residual import ResidualGenerator
 from creps.settings import leaf_fields, load_settings
 from creps.training.build import build_networks, build_style
 from creps.training.networks import average_into
@@ -50,9 +50,7 @@ RECIPES = {
     },
     "no style": {"creps.weight": 0},
     "content and balance": {"creps.content_weight": 1.0, "creps.balance": "always"},
-    "conditional, pooled": {
-        "discriminator.conditional": True, "discriminator.pooled_logit": True, "sampling.ct_positions": "colocated",
-    },
+    "conditional": {"discriminator.conditional": True, "sampling.ct_positions": "colocated"},
 }  # fmt: skip
 
 
@@ -153,7 +151,7 @@ def test_cpu_bf16_gives_the_discriminator_the_float32_gradient():
 
 
 def test_average_follows_the_generator_and_its_buffers():
-    generator, averaged = Generator(2, 1), Generator(2, 1)
+    generator, averaged = ResidualGenerator(2, 1), ResidualGenerator(2, 1)
     for step in range(1, 2000):
         average_into(averaged, generator, 0.9, step)
     for ours, theirs in zip(averaged.state_dict().values(), generator.state_dict().values(), strict=True):
@@ -275,7 +273,7 @@ def test_the_plan_says_how_the_cohort_was_prepared(cohort, tmp_path):
 
 def test_another_cohort_is_not_resumed_on(cohort, head_folders, tmp_path):
     train(cohort, tmp_path / "run", settings(**{"training.steps": 1}))
-    other = prepare(*head_folders, tmp_path / "c", load_settings(overrides=TINY | {"preparation.seed": 5}))
+    other = prepare(head_folders, tmp_path / "c", settings=load_settings(overrides=TINY | {"preparation.seed": 5}))
     chosen = load_settings(overrides=TINY | {"preparation.seed": 5})
     with pytest.raises(CrepsError, match=r"preparation\.seed|not the cohort"):
         train(other, tmp_path / "run", chosen, resume=True)
@@ -305,11 +303,11 @@ def test_after_a_nan_one_can_go_on_with_a_lower_rate(cohort, tmp_path, monkeypat
 
 TRAINING_CHANGES = {
     "adversarial.loss": "least_squares", "adversarial.weight": 0.5, "adversarial.gradient_penalty": 1.0,
-    "creps.weight": 5.0, "creps.reduction": "sum", "creps.gram": "batch", "creps.content_weight": 1.0,
+    "creps.weight": 5.0, "creps.gram": "batch", "creps.content_weight": 1.0,
     "creps.slice_step": 4, "creps.image_size": 32, "creps.layers": ["features.3.0.block.5"], "creps.balance": "always",
     "creps.backbone": "vgg16",
-    "discriminator.norm": "instance", "discriminator.pooled_logit": True, "discriminator.widths": [4, 4],
-    "generator.norm": "instance", "generator.norm_in_blocks": False, "generator.padding": "reflect",
+    "discriminator.norm": "instance", "discriminator.widths": [4, 4],
+    "generator.norm": "instance",
     "cycle.weight": 1.0, "nce.weight": 1.0,
     "generator.width": 2, "generator.residual_blocks": 2, "simulation.weight": 10.0,
     "sampling.ct_positions": "matched", "sampling.mr_positions": "random",
@@ -325,8 +323,8 @@ ELSEWHERE = {
     "creps.balance_ratio": "needs a balance", "discriminator.conditional": "needs pairs",
     "cycle.identity_weight": "needs a cycle", "nce.identity_weight": "needs PatchNCE", "nce.width": "needs PatchNCE",
     "nce.patches": "needs PatchNCE", "nce.features": "needs PatchNCE", "nce.temperature": "needs PatchNCE",
-    "supervised.weight": "needs pairs", "sampling.balance_centres": "needs centres",
-    "sampling.steps_per_epoch": "counts", "training.epochs": "counts",
+    "supervised.weight": "needs pairs",
+    "training.epochs": "counts",
     "training.steps": "counts", "training.device": "where", "training.devices": "where", "training.nodes": "where",
     "training.checkpoint_activations": "how", "training.workers": "how", "training.log_every": "shows",
     "training.loggers": "shows", "training.validate_every": "shows", "training.validation_cases": "shows",

@@ -13,11 +13,11 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import EnhancedMRImageStorage, ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
 from creps.io.dicom.read.series import one_series
-from creps.io.dicom.write.derivation import Making
-from creps.io.dicom.write.identity import Origin
+from creps.io.dicom.write.derivation import Derivation
+from creps.io.dicom.write.identity import SourceSeries
 from creps.volume import Volume
 
-MAKING = Making(
+DERIVATION = Derivation(
     version="1.2.3",
     weights_sha256="0123456789abcdef" * 4,
     region="pelvis",
@@ -93,8 +93,8 @@ def write_mr(folder, *, slices=3, multi_frame=False, change=None, **attributes):
     return folder
 
 
-def origin_of(folder, **options):
-    return Origin.of(one_series(write_mr(folder, **options), "mr"))
+def source_of(folder, **options):
+    return SourceSeries.of(one_series(write_mr(folder, **options), "mr"))
 
 
 def rotation(a, b, c):

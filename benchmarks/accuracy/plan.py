@@ -63,7 +63,7 @@ class Plan:
         target = self.work / "prepared" / source.name
         if not target.is_dir():
             table = source / "train.csv"
-            prepare(table if table.is_file() else source, None, target, self.settings(arm))
+            prepare(table if table.is_file() else source, target, settings=self.settings(arm))
         cohort = load_cohort(target)
         if cohort.manifest.preparation != self.settings(arm).preparation:
             raise CohortError(

@@ -8,8 +8,9 @@ import numpy as np
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, RLELossless, generate_uid
 
-from creps.model import Plan, build_generator, save_model
-from creps.settings import GeneratorSettings, InferenceSettings, PreparationSettings
+from creps.model import Plan, save_model
+from creps.networks.build import build_generator
+from creps.settings import InferenceSettings, PreparationSettings, ResidualSettings
 
 PATIENT = "SECRET-42"
 SECRETS = ("SECRET", "Doe", "Jane", "19601224", "SOMEBODY", "Somebody")
@@ -21,7 +22,7 @@ def write_model(folder: Path) -> None:
     """A generator with random weights: what it makes is no matter here."""
     plan = Plan(
         preparation=PreparationSettings(spacing_mm=(SPACING_MM,) * 3, region="head", mr_scale="auto"),
-        generator=GeneratorSettings(width=2, residual_blocks=1),
+        generator=ResidualSettings(width=2, residual_blocks=1),
         patch_size=(24, 24, 24),
         inference=InferenceSettings(precision="fp32", device="cpu"),
     )

@@ -26,7 +26,7 @@ from torch import nn
 
 from creps.losses.adversarial import real_or_fake
 from creps.networks.discriminator import PatchDiscriminator
-from creps.networks.generator import Generator
+from creps.networks.residual import ResidualGenerator
 from creps.provenance import provenance
 
 STEPS, ROUNDS, SIZE = 30, 5, 24
@@ -34,7 +34,7 @@ STEPS, ROUNDS, SIZE = 30, 5, 24
 
 def networks():
     torch.manual_seed(0)
-    generator, discriminator = Generator(4, 1), PatchDiscriminator((4, 4, 4, 4))
+    generator, discriminator = ResidualGenerator(4, 1), PatchDiscriminator((4, 4, 4, 4))
     return (
         generator,
         discriminator,

@@ -16,8 +16,8 @@ import time
 from typing import Any
 
 PARTS = {
-    "creps.api": ("load_model",),
-    "creps.synthesis.inputs:MrInput": ("read",),
+    "creps.api": ("load",),
+    "creps.io.image:ImageSource": ("read",),
     "creps.synthesis.synthesize": ("prepare_mr", "examine", "predict", "bring_onto"),
     "creps.synthesis.files": ("write_volume", "synthesis_figure"),
 }

@@ -56,7 +56,7 @@ def prepare_patients(folder: Path, count: int) -> None:
             (some / kind).mkdir()
             for i in range(count):
                 (some / kind / f"{kind}{i}.nii.gz").symlink_to(folder / kind / f"{kind}{i}.nii.gz")
-        prepare(some / "mr", some / "ct", some / "cohort", load_settings("demo"))
+        prepare((some / "mr", some / "ct"), some / "cohort", settings=load_settings("demo"))
 
 
 @cache

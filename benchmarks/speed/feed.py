@@ -71,7 +71,9 @@ def write_cohort(folder: Path) -> Cohort:
                 )
             )  # fmt: skip
     preparation = load_settings("demo").preparation
-    return Cohort(folder, Manifest(preset="demo", preparation=preparation, cases=tuple(cases), provenance={}))
+    return Cohort(
+        folder, Manifest(preset="demo", recipe="anatomy", preparation=preparation, cases=tuple(cases), provenance={})
+    )
 
 
 def ours(cohort: Cohort, recipe: str, workers: int) -> Batches:

@@ -11,7 +11,7 @@ from torch import nn
 from creps import load
 from creps.api import Model
 from creps.model import Plan, save_model
-from creps.networks.generator import Generator
+from creps.networks.residual import ResidualGenerator
 from creps.settings import Settings, load_settings
 
 __all__ = ["generator", "model", "settings"]
@@ -23,10 +23,10 @@ def settings(preset: str, width: int, patch: list[int], **inference: object) -> 
     return load_settings(preset, overrides=own | {f"inference.{name}": value for name, value in inference.items()})
 
 
-def generator(width: int, residual_blocks: int = 6) -> Generator:
+def generator(width: int, residual_blocks: int = 6) -> ResidualGenerator:
     """With random weights, and running statistics that are those of something."""
     torch.manual_seed(0)
-    network = Generator(width, residual_blocks)
+    network = ResidualGenerator(width, residual_blocks)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm3d) and module.running_mean is not None and module.running_var is not None:
             module.running_mean.normal_(0, 0.1)

@@ -30,6 +30,7 @@ from volumes import GRIDS, GROWN_MM, mr_volume
 from creps.cohort import case as preparing
 from creps.cohort.case import Task
 from creps.cohort.sources import find_sources
+from creps.io.image import ImageSource
 from creps.io.itk import write_volume
 from creps.phantom import REGIONS
 from creps.phantom.patient import grow_patient
@@ -41,7 +42,7 @@ from training import Clock
 
 PARTS = {
     "hash of the file": (preparing, "_hashes"),
-    "read": (preparing, "read_image"),
+    "read": (ImageSource, "read"),
     "resample": (preparation, "resample"),
     "body mask": (preparation, "body_mask_mr"),
     "body mask (CT)": (preparation, "body_mask_ct"),

@@ -31,7 +31,7 @@ from timing import medians, save
 
 from creps.inference.executor import Executor
 from creps.machine import resolve_precision
-from creps.model import Plan
+from creps.model import Model, Plan
 from creps.networks.generator import Generator
 from creps.synthesis.export import export
 from creps.volume import Array
@@ -78,7 +78,7 @@ def exported(width: int, patch: list[int], network: Generator, folder: Path) -> 
         preparation=chosen.preparation, generator=chosen.generator, patch_size=chosen.sampling.patch_size,
         inference=chosen.inference,
     )  # fmt: skip
-    return export(plan, network, folder / "model.onnx").path
+    return export(Model(plan, network), folder / "model.onnx").path
 
 
 def makers(network: Generator, file: Path, threads: int, emulated: bool) -> dict[str, Callable[[], Forward]]:

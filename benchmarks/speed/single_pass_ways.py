@@ -19,7 +19,6 @@ from creps.inference.aggregation import fused_slabs
 from creps.inference.executor import Executor
 from creps.inference.prediction import Layout, lay_out, predict
 from creps.inference.sliding_window import predict_patches
-from creps.networks.folded import FoldedGenerator
 from creps.networks.generator import Generator
 from creps.patches import PatchLocation
 from creps.preprocessing.intensity import network_to_hu
@@ -104,7 +103,7 @@ class Predictor:
         patches = self._patches[layout.pieces]
         sct = np.full(self.who.mr.shape, np.nan, dtype=np.float32)
         pairs = zip(layout.grid.locations, patches, strict=True)
-        slabs = [slab for _, slab in fused_slabs(layout.grid, pairs, settings.fusion)]
+        slabs = [slab.values for slab in fused_slabs(layout.grid, pairs, settings.fusion)]
         sct[layout.extent.slices] = np.concatenate(slabs)
         return Prediction(in_hu(sct), layout, patches)
 
@@ -139,7 +138,9 @@ def bf16(generator: Generator) -> Executor:
     def rounded(x: torch.Tensor) -> torch.Tensor:
         return x.to(torch.bfloat16).float()
 
-    network = FoldedGenerator(generator, torch.float32)
+    network = generator.folded(torch.float32)
+    if network is None:
+        raise ValueError("this generator has no folded form to round")
     for name, parameter in network.named_parameters():
         if name != "last":
             parameter.copy_(rounded(parameter))
@@ -147,6 +148,6 @@ def bf16(generator: Generator) -> Executor:
         if name:
             module.register_forward_pre_hook(lambda _, inputs: (rounded(inputs[0]),))
             module.register_forward_hook(lambda *arguments: rounded(arguments[-1]))
-    executor = Executor(network, precision="fp32")
-    executor.halo = generator.halo
+    executor = Executor(generator, precision="fp32")
+    executor.network = network
     return executor

@@ -1,42 +1,41 @@
-"""Models and checkpoints: safetensors and JSON, no pickle, nothing half-written.
+"""A trained model and its folder: safetensors and JSON, no pickle, nothing half-written.
 
 A model is a folder that needs nothing else::
 
     plan.json               schema version, preparation, generator, patch, provenance, hash of the weights
-    generator.safetensors   the generator's parameters and buffers
+    generator.safetensors   the generator's parameters and buffers; a cascade's networks differ by prefix
 
-A checkpoint of a run is such a model with the state of the training beside it, see
-`creps.training.state`.
+A checkpoint of a run is such a model with the training state beside it, see `creps.training.state`.
 """
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from creps.errors import ModelError
+from creps.errors import ModelError, OutputExistsError, SettingsError
 from creps.intake.profile import IntakeProfile
-from creps.io.atomic import write_json
+from creps.io.atomic import atomic_folder, write_json
 from creps.io.versioned import read_versioned
+from creps.networks.build import build_generator
 from creps.networks.generator import Generator
 from creps.provenance import sha256_file
-from creps.settings import GeneratorSettings, InferenceSettings, PreparationSettings
+from creps.settings import AnyGenerator, InferenceSettings, PreparationSettings
 
 __all__ = [
     "PLAN",
     "TRAINING_STATE",
     "WEIGHTS",
+    "Model",
     "Plan",
-    "build_generator",
     "checkpoints",
     "latest_checkpoint",
-    "load_model",
     "load_plan",
     "load_tensors",
     "save_model",
@@ -57,13 +56,13 @@ class Plan(BaseModel):
 
     schema_version: Literal[1] = 1
     preparation: PreparationSettings
-    generator: GeneratorSettings
+    generator: AnyGenerator
     patch_size: tuple[int, int, int]
     """Training patch (D, H, W) in voxels, also that of the inference."""
     inference: InferenceSettings
     """Defaults of the synthesis; each can be overridden when it runs."""
     intake: IntakeProfile | None = None
-    """What the training MRs were like: what is far from all of them is out of the model's distribution."""
+    """Profile of the training MRs: an MR far from all of them is out of the model's distribution."""
     weights_sha256: str = ""
     training: dict[str, Any] = {}
     """How it was trained: steps, cohort, loss, perceptual weights."""
@@ -71,18 +70,138 @@ class Plan(BaseModel):
 
     @property
     def recipe(self) -> str | None:
-        """What the training was made of, if the record says so."""
+        """Recipe of the training, if the record names it."""
         recipe = self.training.get("settings", {}).get("recipe")
         return recipe if isinstance(recipe, str) else None
 
 
-def build_generator(settings: GeneratorSettings) -> Generator:
-    """A generator with freshly initialised weights."""
-    return Generator(**settings.model_dump())
+class Model:
+    """A trained model.
+
+    Args:
+        plan: What the model expects and how it was trained.
+        generator: The network that maps MR to CT.
+
+    Attributes:
+        plan: As given.
+        generator: As given.
+    """
+
+    def __init__(self, plan: Plan, generator: Generator) -> None:
+        self.plan = plan
+        self.generator = generator
+
+    @classmethod
+    def load(cls, folder: Path | str) -> Self:
+        """Load a model folder, a checkpoint, or a run's folder (its model, or its last checkpoint until it has one).
+
+        Args:
+            folder: The folder.
+
+        Returns:
+            The model, its generator in evaluation mode on the CPU.
+
+        Raises:
+            ModelError: not a model, another schema version, or weights that do not fit the plan.
+
+        Examples:
+            >>> creps.Model.load("model").generator.training
+            False
+        """
+        folder = _model_folder(_checked(folder))
+        plan = load_plan(folder)
+        weights = folder / WEIGHTS
+        if not weights.is_file():
+            raise ModelError(f"{folder} has a plan but no {WEIGHTS}.", "Copy the whole model folder.")
+        if sha256_file(weights) != plan.weights_sha256:
+            raise ModelError(
+                f"{weights} is not the file its plan was written with (SHA-256 differs).",
+                "Copy the model folder again.",
+            )
+        generator = build_generator(plan.generator)
+        try:
+            generator.load_state_dict(load_tensors(weights))
+        except RuntimeError as error:
+            raise ModelError(
+                f"{weights} does not fit the generator of its plan.", "Copy the model folder again."
+            ) from error
+        return cls(plan, generator.eval())
+
+    def save(self, folder: Path | str, *, overwrite: bool = False) -> Path:
+        """Write the model as a folder that `load` reads: the whole folder or nothing.
+
+        Args:
+            folder: The folder to write.
+            overwrite: Replace a model that is already there.
+
+        Returns:
+            The folder.
+
+        Raises:
+            OutputExistsError: `folder` is already there, or holds something other than a model.
+            ModelError: `folder` is not a path.
+
+        Examples:
+            >>> folder = creps.load("model").save("another model")
+            >>> creps.load(folder).plan == creps.load("model").plan
+            True
+        """
+        folder = _checked(folder)
+        if folder.exists():
+            if not (folder / PLAN).is_file():
+                raise OutputExistsError(f"{folder} is already there and is not a model.", "Name another folder.")
+            if not overwrite:
+                raise OutputExistsError(f"{folder} is already there.", "Name another folder, or allow to overwrite it.")
+        with atomic_folder(folder) as temporary:
+            self.plan = save_model(temporary, dict(self.generator.state_dict()), self.plan)
+        return folder
+
+    def inference_settings(self, **changes: Any) -> InferenceSettings:
+        """The plan's inference settings with some of them changed.
+
+        Args:
+            **changes: Inference settings by name, as in ``fusion="mean"``.
+
+        Returns:
+            All inference settings.
+
+        Raises:
+            SettingsError: an unknown name or a wrong value.
+
+        Examples:
+            >>> creps.load("model").inference_settings(fusion="mean").fusion
+            'mean'
+        """
+        unknown = next((name for name in changes if name not in InferenceSettings.model_fields), None)
+        if unknown is not None:
+            raise SettingsError(
+                f"Unknown inference setting '{unknown}'.", f"There are: {', '.join(InferenceSettings.model_fields)}."
+            )
+        try:
+            settings = InferenceSettings.model_validate(self.plan.inference.model_dump() | changes)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name, reason = str(first["loc"][0]), first["msg"].removeprefix("Value error, ")
+            raise SettingsError(
+                f"Setting 'inference.{name}' = {changes.get(name)!r}: {reason}.",
+                "See 'creps settings' for every setting.",
+            ) from error
+        overlap = settings.patch_overlap
+        if overlap and any(not 0 <= o < p for o, p in zip(overlap, self.plan.patch_size, strict=True)):
+            raise SettingsError(
+                f"inference.patch_overlap = {overlap} does not fit the model's patches of {self.plan.patch_size}.",
+                "Give at least 0 and less than the patch along each axis.",
+            )
+        return settings
 
 
 def save_model(folder: Path, tensors: dict[str, torch.Tensor], plan: Plan) -> Plan:
     """Write weights and plan into an existing folder (wrap it in `atomic_folder`).
+
+    Args:
+        folder: The folder.
+        tensors: The generator's state.
+        plan: Its plan; the hash of the weights is filled in.
 
     Returns:
         The plan with the weights' hash.
@@ -93,34 +212,6 @@ def save_model(folder: Path, tensors: dict[str, torch.Tensor], plan: Plan) -> Pl
     return plan
 
 
-def load_model(folder: Path | str) -> tuple[Plan, Generator]:
-    """Load a model folder, a checkpoint, or the model of a run's folder: its last checkpoint until it has one.
-
-    Returns:
-        The plan, and the generator in evaluation mode on the CPU.
-
-    Raises:
-        ModelError: not a model, another schema version, or weights that do not fit the plan.
-    """
-    folder = _model_folder(Path(folder))
-    plan = load_plan(folder)
-    weights = folder / WEIGHTS
-    if not weights.is_file():
-        raise ModelError(f"{folder} has a plan but no {WEIGHTS}.", "Copy the whole model folder.")
-    if sha256_file(weights) != plan.weights_sha256:
-        raise ModelError(
-            f"{weights} is not the file its plan was written with (SHA-256 differs).", "Copy the model folder again."
-        )
-    generator = build_generator(plan.generator)
-    try:
-        generator.load_state_dict(load_tensors(weights))
-    except RuntimeError as error:
-        raise ModelError(
-            f"{weights} does not fit the generator of its plan.", "Copy the model folder again."
-        ) from error
-    return plan, generator.eval()
-
-
 def load_plan(folder: Path | str) -> Plan:
     """The plan of a model folder, a checkpoint, or the model of a run's folder.
 
@@ -128,7 +219,7 @@ def load_plan(folder: Path | str) -> Plan:
         ModelError: not a model, or another schema version.
     """
     return read_versioned(
-        _model_folder(Path(folder)) / PLAN,
+        _model_folder(_checked(folder)) / PLAN,
         Plan,
         ModelError,
         other_version="Use the version of creps that wrote it.",
@@ -167,10 +258,16 @@ def latest_checkpoint(run: Path) -> Path | None:
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """The whole checkpoints in a folder, in the order of their steps."""
+    """The complete checkpoints in a folder, in the order of their steps."""
     if not folder.is_dir():
         return []
     return sorted(path for path in folder.iterdir() if _NAME.fullmatch(path.name) and (path / TRAINING_STATE).is_file())
+
+
+def _checked(folder: object) -> Path:
+    if not isinstance(folder, (Path, str)):
+        raise ModelError(f"The model's folder is of the type {type(folder).__name__}.", "Give its path.")
+    return Path(folder)
 
 
 def _model_folder(folder: Path) -> Path:

@@ -1,4 +1,7 @@
-"""Do the same for many cases in several processes; one that dies takes only its own case with it."""
+"""Call a function for many cases in several processes; a process that dies costs only its own case.
+
+A `ProcessPoolExecutor` is broken for good when one of its processes dies, so each process is an executor of its own.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,9 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from creps.errors import CohortError
@@ -26,37 +29,27 @@ THREADS = (
     "VECLIB_MAXIMUM_THREADS",
     "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
 )
-"""Environment variables that say how many threads a library starts."""
-
-READY = "ready"
+"""Environment variables that limit the threads of numerical libraries."""
 
 
 class WorkerDied:
-    """What is returned for a task whose process ended without an answer (usually: killed for memory)."""
-
-
-class _Raised:
-    """An exception on its way from a worker to the parent."""
-
-    def __init__(self, error: BaseException) -> None:
-        self.error = error
+    """The result of a task whose process ended without an answer (usually killed for lack of memory)."""
 
 
 def run_all(
     function: Callable[[Task], Result], tasks: Sequence[Task], jobs: int
 ) -> Iterator[tuple[int, Result | WorkerDied]]:
-    """Call `function` for every task; yield (index of the task, result) as they come.
+    """Call `function` for every task; yield (index of the task, result) as results arrive.
 
-    Workers are fresh processes, each with its share of the cores as threads. When the caller stops (an error, Ctrl-C),
-    they are ended at once.
+    Workers are new processes that share the cores evenly. If the caller stops (an error, Ctrl-C), they end at once.
 
     Args:
-        function: A module's function; it, the tasks and the results travel by pickle.
-        tasks: What it is called with.
-        jobs: Processes; 1 works in this one.
+        function: A function of a module; it, the tasks and the results are pickled.
+        tasks: Its arguments.
+        jobs: Number of processes; with 1, the calls are made in this process.
 
     Raises:
-        CohortError: no worker can be started.
+        CohortError: no process can be started.
         Exception: whatever `function` raises.
     """
     if jobs <= 1 or len(tasks) <= 1:
@@ -64,92 +57,79 @@ def run_all(
             yield index, function(task)
         return
     jobs = min(jobs, len(tasks))
-    waiting = list(enumerate(tasks))[::-1]
-    crew = [_Worker(function, max(1, cores() // jobs)) for _ in range(jobs)]
+    waiting = iter(enumerate(tasks))
+    workers = [_Worker(max(1, cores() // jobs)) for _ in range(jobs)]
+    running: dict[Future[Result], tuple[_Worker, int]] = {}
     try:
-        while waiting or any(worker.index is not None for worker in crew):
-            for worker in crew:
-                if worker.index is None and waiting:
-                    worker.give(*waiting.pop())
-            busy = {worker.connection: worker for worker in crew if worker.index is not None}
-            for connection in wait(list(busy)):
-                worker = busy[connection]  # type: ignore[index]
-                answer = worker.answer()
-                if answer is not None:
-                    yield answer
-                if not worker.alive:
-                    crew[crew.index(worker)] = _Worker(function, max(1, cores() // jobs))
+        for worker, (index, task) in zip(workers, waiting):  # noqa: B905 - the other tasks wait
+            running[worker.submit(function, task)] = worker, index
+        while running:
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                worker, index = running.pop(future)
+                result = worker.result(future)
+                for following, task in waiting:
+                    running[worker.submit(function, task)] = worker, following
+                    break
+                yield index, result
     finally:
-        for worker in crew:
+        for worker in workers:
             worker.end()
 
 
 class _Worker:
-    """A process and what it is at."""
+    """An executor with one process, which is replaced when it dies.
 
-    def __init__(self, function: Callable[[Any], Any], threads: int) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.connection, theirs = context.Pipe()
-        self.process: BaseProcess = context.Process(target=_serve, args=(theirs, function), daemon=True)
-        self.index: int | None = None
-        self.alive, self.started = True, False
-        with _threads(threads):
-            self.process.start()
-        theirs.close()
+    Args:
+        threads: Threads for each numerical library in it.
+    """
 
-    def give(self, index: int, task: Any) -> None:
-        """Send it a task."""
-        self.index = index
-        with suppress(OSError):  # it has died; `answer` will say so
-            self.connection.send((index, task))
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+        self._start()
 
-    def answer(self) -> tuple[int, Any] | None:
-        """(index, result) of its task; None if it has only said that it is there."""
-        index = self.index
+    def _start(self) -> None:
+        self._executor = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _ignore_interrupt)
+        before = set(multiprocessing.active_children())
+        with _thread_limit(self.threads):
+            self._pid = self._executor.submit(os.getpid)  # starts the process
+        self._processes = set(multiprocessing.active_children()) - before
+
+    def submit(self, function: Callable[[Any], Result], task: Any) -> Future[Result]:
+        """Start a task."""
         try:
-            reply = self.connection.recv()
-        except (EOFError, OSError):
-            reply, self.alive = WorkerDied(), False
-            if not self.started:
+            return self._executor.submit(function, task)
+        except BrokenProcessPool:  # it died between two tasks
+            self._start()
+            return self._executor.submit(function, task)
+
+    def result(self, future: Future[Result]) -> Result | WorkerDied:
+        """The result of a finished task; an exception in it is raised."""
+        try:
+            return future.result()
+        except BrokenProcessPool:
+            if self._pid.exception() is not None:
                 raise CohortError(
                     "The processes that prepare cases cannot be started.",
-                    "Use one job; a script needs its calls below 'if __name__ == \"__main__\":'.",
+                    "Use one job; in a script, call this below 'if __name__ == \"__main__\":'.",
                 ) from None
-        if reply == READY:
-            self.started = True
-            return None
-        if isinstance(reply, _Raised):
-            raise reply.error
-        self.index = None
-        return None if index is None else (index, reply)
+            self.end()
+            self._start()
+            return WorkerDied()
 
     def end(self) -> None:
         """Stop the process now."""
-        self.connection.close()
-        self.process.terminate()
-        self.process.join()
-        self.process.close()
+        for process in self._processes:
+            process.terminate()
+        self._executor.shutdown(cancel_futures=True)
 
 
-def _serve(connection: Connection, function: Callable[[Any], Any]) -> None:
-    """The worker's loop: until the parent has gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    try:
-        connection.send(READY)
-        while True:
-            _, task = connection.recv()
-            try:
-                reply = function(task)
-            except Exception as error:  # noqa: BLE001 - it is raised again in the parent
-                reply = _Raised(error)
-            connection.send(reply)
-    except (EOFError, OSError):
-        return
+def _ignore_interrupt() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
 
 
 @contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """Processes started inside get `count` threads per library."""
+def _thread_limit(count: int) -> Iterator[None]:
+    """Limit the threads of processes that are started inside."""
     before = {name: os.environ.get(name) for name in THREADS}
     os.environ.update(dict.fromkeys(THREADS, str(count)))
     try:

@@ -15,14 +15,14 @@ from creps.errors import CrepsError, RunInterruptedError
 __all__ = ["main"]
 
 INTERNAL = 70
-"""Exit code of an error that is not the user's."""
+"""Exit code of an internal error."""
 
 HUGE_PAGES = ("THP_MEM_ALLOC_ENABLE", "1")
 """PyTorch then asks the kernel for large pages: maps of hundreds of megabytes cost a fraction of the page faults."""
 
 
 def main() -> None:
-    """Run the command line; errors a user can cause become one sentence and exit code 1."""
+    """Run the command line; user errors become one line and exit code 1."""
     os.environ.setdefault(*HUGE_PAGES)
     try:
         creps.main(standalone_mode=False, prog_name="creps")

@@ -1,4 +1,4 @@
-"""Options that the verbs share; those for settings are made from the settings tree."""
+"""Options that several verbs share; those for settings are generated from the settings tree."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import click
 import yaml
@@ -35,19 +35,21 @@ __all__ = [
 PATH = click.Path(path_type=Path)
 
 PARTLY = 3
-"""Exit code: something was written, but some of several images could not be used."""
+"""Exit code: results were written, but some of the images could not be used."""
 
 settings_file = click.option(
     "-s", "--settings", "settings_path", type=PATH, help="Settings file (YAML); never rewritten."
 )
-preset = click.option("-p", "--preset", help="Preset that the settings start from: brain, pelvis, demo or demo-pelvis.")
+preset = click.option(
+    "-p", "--preset", help="Preset that the settings start from: brain (default), pelvis, demo or demo-pelvis."
+)
 
 
 class SettingsCommand(click.Command):
-    """A command with an option for every field of some sections of the settings tree.
+    """A command with one option for each field of some sections of the settings tree.
 
-    The options are made when the command is asked for them, so that listing the verbs needs neither
-    pydantic nor the tree. ``--training.batch-size`` and ``--training.batch_size`` are the same.
+    The options are created when they are needed, so that listing the verbs imports neither pydantic nor the tree.
+    ``--training.batch-size`` and ``--training.batch_size`` are the same.
 
     Args:
         sections: Sections of the tree whose fields become options; default: all.
@@ -63,25 +65,25 @@ class SettingsCommand(click.Command):
         self._setting_options: dict[str, list[click.Option]] | None = None
 
     def setting_options(self) -> dict[str, list[click.Option]]:
-        """The options by section, made once."""
+        """The options by section, created once."""
         if self._setting_options is None:
             from creps.settings import leaf_fields, sections
 
-            wanted = [name for name, _ in sections()] if self.sections is None else self.sections
-            made: dict[str, list[click.Option]] = {name: [] for name in wanted if name not in self.without}
+            included = [name for name, _ in sections()] if self.sections is None else self.sections
+            options: dict[str, list[click.Option]] = {name: [] for name in included if name not in self.without}
             for section, name, field in leaf_fields():
-                if section in made:
-                    made[section].append(_option(section, name, field))
-            self._setting_options = made
+                if section in options:
+                    options[section].append(_option(section, name, field))
+            self._setting_options = options
         return self._setting_options
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        """The command's own parameters and those of the settings."""
+        """The parameters of the command, then those of the settings."""
         params: list[click.Parameter] = [*super().get_params(ctx)]
         return params + [option for options in self.setting_options().values() for option in options]
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Help: own options first, then a group for each section."""
+        """Help: options of the command first, then one group per section."""
         own = [p.get_help_record(ctx) for p in super().get_params(ctx)]
         with formatter.section("Options"):
             formatter.write_dl([record for record in own if record is not None])
@@ -92,16 +94,16 @@ class SettingsCommand(click.Command):
 
 
 def _option(section: str, name: str, field: FieldInfo) -> click.Option:
-    from creps.settings.recipes import RECIPES, USUAL_RECIPE
+    from creps.settings.recipes import DEFAULT_RECIPE, RECIPES
 
     paper = _written(field.default)
-    usual = _written(RECIPES[USUAL_RECIPE].get(section, {}).get(name, field.default))
-    shown = f"default: {paper}" if usual == paper else f"recipe {USUAL_RECIPE}: {usual}, paper: {paper}"
+    usual = _written(RECIPES[DEFAULT_RECIPE].get(section, {}).get(name, field.default))
+    default = f"default: {paper}" if usual == paper else f"recipe {DEFAULT_RECIPE}: {usual}, paper: {paper}"
     return click.Option(
         [f"{section}__{name}", f"--{section}.{name}"],
         metavar="VALUE",
         default=None,
-        help=f"{field.description} [{shown}]",
+        help=f"{field.description} [{default}]",
         expose_value=False,
         callback=_remember,
     )
@@ -133,24 +135,13 @@ def _parsed(key: str, value: str) -> Any:
     return parsed
 
 
-def _refuse_objective(_: click.Context, __: click.Parameter, value: str | None) -> None:
-    if value is not None:
-        from creps.settings import of_this_version
-
-        name = of_this_version({"objective": value})["recipe"]
-        raise click.UsageError(f"--objective is --recipe now: write --recipe {name}.")
-
-
-def recipe(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The option for the recipe, and the one that it was before."""
-    command = click.option(
-        "--recipe",
-        metavar="NAME",
-        expose_value=False,
-        callback=_remember,
-        help="What the training is made of: anatomy (default), paper, cyclegan, cut, or supervised (registered pairs).",
-    )(command)
-    return click.option("--objective", hidden=True, expose_value=False, callback=_refuse_objective)(command)
+recipe = click.option(
+    "--recipe",
+    metavar="NAME",
+    expose_value=False,
+    callback=_remember,
+    help="Training method: anatomy (default), paper, cyclegan, cut, or supervised (needs registered pairs).",
+)
 
 
 def chosen_overrides(ctx: click.Context) -> dict[str, Any]:
@@ -160,7 +151,7 @@ def chosen_overrides(ctx: click.Context) -> dict[str, Any]:
 
 
 def set_up_logging(quiet: bool, verbose: bool) -> None:
-    """Messages of creps go to standard error, a line each."""
+    """Send messages of creps to standard error, one line each."""
     handler = logging.StreamHandler()
     handler.setLevel(logging.WARNING if quiet else logging.DEBUG)
     handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", datefmt="%H:%M:%S"))
@@ -172,7 +163,7 @@ def set_up_logging(quiet: bool, verbose: bool) -> None:
 
 @contextmanager
 def terminated_as_interrupted() -> Iterator[None]:
-    """SIGTERM (a container or a queue that stops the job) ends as Ctrl-C does: nothing half-written is left."""
+    """Treat SIGTERM (from a container or a job queue) like Ctrl-C, so that nothing half-written is left."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -184,21 +175,20 @@ def terminated_as_interrupted() -> Iterator[None]:
 
 
 def progress_bar(quiet: bool, label: str) -> Callable[[int, int, str], None] | None:
-    """A progress callback: a bar on a terminal, nothing when quiet or when piped."""
-    stream = sys.stderr
-    return None if quiet or not stream.isatty() else _Bar(stream, label)
+    """A callback that draws (done, total, name) as a bar on a terminal; None if quiet or redirected."""
+    if quiet or not sys.stderr.isatty():
+        return None
+    bars: list[Any] = []
 
+    def draw(done: int, total: int, name: str = "") -> None:
+        if not bars:
+            bars.append(
+                click.progressbar(
+                    length=total, label=label, show_pos=True, file=sys.stderr, item_show_func=lambda item: item
+                )
+            )
+        bars[0].update(done - bars[0].pos, name[:30])
+        if done >= total:
+            bars.pop().render_finish()
 
-class _Bar:
-    """Draws (done, total, name) on a terminal; starts anew after the last of a series."""
-
-    def __init__(self, stream: TextIO, label: str) -> None:
-        self.stream, self.label = stream, label
-
-    def __call__(self, done: int, total: int, name: str = "") -> None:
-        """Redraw the bar."""
-        width = 30
-        filled = width * done // max(1, total)
-        line = f"{self.label} [{'#' * filled}{'-' * (width - filled)}] {done}/{total} {name[:30]:<30}"
-        self.stream.write(f"\r{line}" + ("\n" if done >= total else ""))
-        self.stream.flush()
+    return draw

@@ -1,4 +1,4 @@
-"""Prepare one case: read, prepare, store, and leave a record by which a later run knows that it is done."""
+"""Prepare one case: read it, prepare it, store it, and write a record that lets a later run skip it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from creps.cohort.cohort import Case, Failure, Modality
 from creps.cohort.sources import Source
 from creps.errors import CohortError, CrepsError, InputError
 from creps.io.atomic import write_json
-from creps.io.dicom.read.series import one_series
-from creps.io.image import image_sha256, read_image
+from creps.io.image import ImageSource
 from creps.io.versioned import read_versioned
 from creps.preprocessing.mask import body_box
 from creps.preprocessing.preparation import Prepared, prepare_ct, prepare_mr
@@ -27,16 +26,16 @@ from creps.volume import Volume
 __all__ = ["RECORDS", "Outcome", "Record", "Task", "failure_of", "fingerprint", "prepare_case"]
 
 RECORDS = "cases"
-"""Folder of the records in a staging folder."""
+"""Folder of these records in a staging folder."""
 
 ONLY_SPLITTING = {"validation_fraction", "seed"}
-"""Settings of the preparation that change no array."""
+"""Preparation settings that do not affect the arrays."""
 
-OTHERS = {"mr": {"remove_couch"}, "ct": {"mr_scale", "mr_percentile", "mr_bias_correction"}}
-"""Modality → settings that only change the other one's arrays."""
+OTHERS = {"mr": {"remove_couch"}, "ct": {"mr_scale", "mr_bias_correction"}}
+"""Modality → preparation settings that affect only the arrays of the other modality."""
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-"""Errors of the disk written to, not of the case."""
+"""Errors of the output disk rather than of the case."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ class Task:
     Attributes:
         source: Its image.
         folder: The staging folder.
-        preparation: What to do.
+        preparation: How to prepare it.
     """
 
     source: Source
@@ -56,12 +55,12 @@ class Task:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a case: `case` or `failure`.
+    """The result for one case: either `case` or `failure`.
 
     Attributes:
-        case: It is prepared; its split is not known yet.
-        failure: It could not be.
-        reused: Whether an earlier run had done it.
+        case: The prepared case; its split is not decided yet.
+        failure: Why the image could not be prepared.
+        reused: Whether an earlier run had prepared it.
     """
 
     case: Case | None = None
@@ -80,26 +79,28 @@ class Record(BaseModel):
     case: Case
 
     def save(self, folder: Path) -> None:
-        """Write it into a staging folder; the case's arrays must be there."""
+        """Write the record into a staging folder; the arrays of the case must be there."""
         write_json(record_path(folder, self.case.modality, self.case.case), self.model_dump(mode="json"))
 
 
 def record_path(folder: Path, modality: str, case: str) -> Path:
-    """Where the record of a case lies in a staging folder."""
+    """Path of the record of a case in a staging folder."""
     return folder / RECORDS / f"{modality}_{case}.json"
 
 
 def fingerprint(preparation: PreparationSettings, modality: Modality | None = None) -> dict[str, Any]:
-    """The settings that decide what an array (of a modality) looks like."""
+    """The settings that determine the arrays (of one modality)."""
     without = ONLY_SPLITTING | (OTHERS[modality] if modality else set())
     return preparation.model_dump(mode="json", exclude=without)
 
 
 def prepare_case(task: Task) -> Outcome:
-    """Prepare a case, or take over what an earlier run has left of the same file, mask and settings.
+    """Prepare a case, or reuse the result of an earlier run for the same file, mask and settings.
+
+    Problems of the case itself are returned as a failure.
 
     Raises:
-        OSError: the disk is full or not writable; whatever is wrong with the case becomes a failure.
+        OSError: the output disk is full or not writable.
     """
     source = task.source
     try:
@@ -109,7 +110,7 @@ def prepare_case(task: Task) -> Outcome:
         done = _done(task, hashes)
         if done is not None:
             return Outcome(case=done, reused=True)
-        mask = read_image(source.mask) if source.mask is not None else None
+        mask = ImageSource.find(source.mask).read() if source.mask is not None else None
         case = _store(task, _prepared(task, mask), hashes)
         Record(creps=_version(), preparation=fingerprint(task.preparation, source.modality), case=case).save(
             task.folder
@@ -118,7 +119,9 @@ def prepare_case(task: Task) -> Outcome:
     except CrepsError as error:
         return Outcome(failure=failure_of(source, error))
     except MemoryError:
-        memory = InputError(f"{source.name} needs more memory than there is.", "Use fewer jobs, or a coarser spacing.")
+        memory = InputError(
+            f"{source.name} needs more memory than is available.", "Use fewer jobs, or a coarser spacing."
+        )
         return Outcome(failure=failure_of(source, memory))
     except OSError as error:
         if error.errno in FULL or str(task.folder) in str(error.filename):
@@ -128,7 +131,7 @@ def prepare_case(task: Task) -> Outcome:
 
 
 def failure_of(source: Source, error: CrepsError) -> Failure:
-    """A failure without a path of this machine in it."""
+    """Describe a failure without the absolute paths of this machine."""
     reason = error.what
     for path in (source.mask, source.path):
         if path is not None:
@@ -141,15 +144,11 @@ def _version() -> str:
 
 
 def _hashes(source: Source) -> tuple[str, str | None]:
-    mask = source.mask
-    if mask is None:
-        return image_sha256(source.path, source.series), None
-    series = one_series(mask) if mask.is_dir() else None
-    return image_sha256(source.path, source.series), image_sha256(mask, series)
+    return source.image.sha256(), None if source.mask is None else ImageSource.find(source.mask).sha256()
 
 
 def _done(task: Task, hashes: tuple[str, str | None]) -> Case | None:
-    """The case as an earlier run left it, if file, mask, settings, version and arrays are the same."""
+    """The case from an earlier run, if file, mask, settings, version and arrays are unchanged."""
     source = task.source
     path = record_path(task.folder, source.modality, source.case)
     try:
@@ -173,16 +172,16 @@ def _done(task: Task, hashes: tuple[str, str | None]) -> Case | None:
 def _prepared(task: Task, mask: Volume | None) -> Prepared:
     source = task.source
     step = prepare_mr if source.modality == "mr" else prepare_ct
-    prepared = step(read_image(source.path, source.series, source.name), task.preparation, source.name, mask)
+    prepared = step(source.image.read(), task.preparation, source.name, mask)
     if not np.isfinite(prepared.array).all():
         raise InputError(
-            f"{source.name} gives values that are not finite when it is prepared.", "Check the range of its values."
+            f"{source.name} has values that are not finite after preparation.", "Check the range of its values."
         )
     return prepared
 
 
 def _store(task: Task, prepared: Prepared, hashes: tuple[str, str | None]) -> Case:
-    """Write the arrays; what lies under their names is unlinked first: it may belong to a finished cohort as well."""
+    """Write the arrays. Existing files are unlinked first, since they may be shared with a finished cohort."""
     source, grid = task.source, prepared.grid
     record_path(task.folder, source.modality, source.case).unlink(missing_ok=True)
     for kind, array in ((source.modality, prepared.array), (f"{source.modality}_body", prepared.body)):
@@ -190,7 +189,7 @@ def _store(task: Task, prepared: Prepared, hashes: tuple[str, str | None]) -> Ca
         path.unlink(missing_ok=True)
         try:
             np.save(path, array)
-        except OSError as error:  # a full disk does not say where
+        except OSError as error:  # a full disk does not name the file
             raise OSError(error.errno or errno.ENOSPC, error.strerror or str(error), str(path)) from error
     return Case(
         case=source.case,

@@ -1,15 +1,15 @@
-"""A prepared cohort: arrays in network units on the model's grid, and the manifest that lists them.
+"""A prepared cohort: arrays in network units on the grid of the model, and the manifest that lists them.
 
 A cohort is a folder::
 
-    manifest.json            what is in it, from which files, prepared how
+    manifest.json            what it contains, from which files, and how it was prepared
     mr/<case>.npy            (D, H, W) float32, network units [0, 2]
     ct/<case>.npy            (D, H, W) float32, network units [-1, 3]
     mr_body/<case>.npy       (D, H, W) bool, body mask
     ct_body/<case>.npy       (D, H, W) bool, body mask
     failures.json            images that could not be prepared, and why (only if there are any)
 
-Plain ``.npy`` files are memory-mapped: a patch costs the pages it touches, not the volume.
+Plain ``.npy`` files are memory-mapped, so reading a patch does not read the whole volume.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from creps.errors import CohortError
 from creps.io.atomic import write_json
 from creps.io.versioned import read_versioned
-from creps.settings import PreparationSettings, Settings
+from creps.settings import PreparationSettings, Settings, load_settings
+from creps.settings.choices import RecipeName
 
 __all__ = [
     "FAILURES",
@@ -55,37 +56,39 @@ class Case(BaseModel):
     case: str
     """Name, unique within its modality."""
     patient: str
-    """Patient the volume belongs to; a patient is in one split only."""
+    """Patient that the volume belongs to; a patient is in one split only."""
     centre: str | None = None
-    """Centre (hospital, scanner) it comes from, where that is known."""
+    """Centre (hospital or scanner) that it comes from, if known."""
     modality: Modality
+    """``mr`` or ``ct``."""
     split: Split
+    """``train`` or ``validation``."""
     shape: tuple[int, int, int]
     """(D, H, W) of the prepared array."""
     spacing_mm: tuple[float, float, float]
-    """Along D, H, W."""
+    """Voxel spacing along D, H, W in mm."""
     origin_mm: tuple[float, float, float]
-    """Patient (x, y, z) of voxel (0, 0, 0)."""
+    """Position of voxel (0, 0, 0) in patient coordinates (x, y, z), in mm."""
     direction: tuple[float, ...]
     """The 3x3 direction matrix, row by row; see `Volume`."""
     body: Box
-    """Box around the body, ((first, end), ...) along D, H, W."""
+    """Bounding box of the body in voxels, ((first, end), ...) along D, H, W."""
     mr_divisor: Annotated[float, Field(gt=0)] | None = None
-    """What the MR's values were divided by."""
+    """Divisor of the MR; null for CT."""
     source: str
-    """File it was prepared from, relative to the folder (or table) that was given."""
+    """File that it was prepared from, relative to the given folder or table."""
     source_sha256: str
-    """Hash of that file; of a DICOM series, the hash of its files' sorted hashes."""
+    """SHA-256 of that file; for a DICOM series, SHA-256 of the sorted hashes of its files."""
     mask_sha256: str | None = None
-    """Hash of the body mask that was given with it, if one was."""
+    """SHA-256 of the body mask that was given with it, or null."""
     intensity_p01: float | None = None
-    """1st percentile of the source's own values (MR: scanner units, CT: HU) inside the body."""
+    """1st percentile of the original values (MR: scanner units, CT: HU) inside the body."""
     intensity_p50: float | None = None
-    """Their median."""
+    """Median of these values."""
     intensity_p99: float | None = None
-    """Their 99th percentile."""
+    """99th percentile of these values."""
     prepared_sha256: str
-    """Hash of the prepared array and of its body mask."""
+    """SHA-256 of the prepared array and its body mask."""
 
 
 class Failure(BaseModel):
@@ -94,36 +97,46 @@ class Failure(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     modality: Modality
+    """``mr`` or ``ct``."""
     case: str
+    """Name of the case."""
     source: str
-    """What `Case.source` would have been."""
+    """File, relative to the given folder or table."""
     reason: str
+    """What is wrong with it."""
     remedy: str
+    """What to do about it."""
 
     def __str__(self) -> str:
         return f"{self.modality.upper()} '{self.case}' was left out: {self.reason} {self.remedy}"
 
 
 class Failures(BaseModel):
-    """What a cohort lacks."""
+    """The images that a cohort lacks."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     schema_version: Literal[1] = 1
     failures: tuple[Failure, ...]
+    """The images that could not be prepared."""
 
 
 class Manifest(BaseModel):
-    """What a cohort holds and how it was prepared."""
+    """What a cohort contains and how it was prepared."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     schema_version: Literal[1] = 1
     preset: str
     """Preset that the preparation started from."""
+    recipe: RecipeName
+    """Recipe that the cohort was prepared for; the default of its trainings."""
     preparation: PreparationSettings
+    """How the cases were prepared."""
     cases: tuple[Case, ...]
+    """The prepared volumes."""
     provenance: dict[str, Any]
+    """Versions, date and machine of the preparation."""
 
 
 class Cohort:
@@ -139,18 +152,20 @@ class Cohort:
         self.manifest = manifest
 
     def settings(self) -> Settings:
-        """Default settings with this cohort's preset and preparation."""
-        return Settings(preset=self.manifest.preset, preparation=self.manifest.preparation)
+        """Default settings for this cohort: its preset, its recipe and its preparation."""
+        manifest = self.manifest
+        preparation = manifest.preparation.model_dump()
+        return load_settings(manifest.preset, recipe=manifest.recipe, overrides={"preparation": preparation})
 
     def cases(self, modality: Modality, split: Split) -> tuple[Case, ...]:
-        """The cases of a modality and split, in the manifest's order."""
+        """The cases of a modality and split, in the order of the manifest."""
         return tuple(c for c in self.manifest.cases if c.modality == modality and c.split == split)
 
     def array(self, case: Case) -> npt.NDArray[np.float32]:
         """(D, H, W) in network units, memory-mapped, read-only.
 
         Raises:
-            CohortError: the file is missing, damaged or not what the manifest says.
+            CohortError: the file is missing, damaged or does not match the manifest.
         """
         return self._open(case, case.modality, np.float32)
 
@@ -167,7 +182,7 @@ class Cohort:
         return read_versioned(path, Failures, CohortError, other_version=again, damaged=again).failures
 
     def save_manifest(self) -> None:
-        """Write the manifest; a folder without one is no cohort."""
+        """Write the manifest, which makes a folder a cohort."""
         write_json(self.folder / MANIFEST, self.manifest.model_dump(mode="json"))
 
     def _open(self, case: Case, folder: str, kind: type[np.generic]) -> npt.NDArray[Any]:
@@ -193,13 +208,15 @@ def load_cohort(folder: Path | str) -> Cohort:
     """Open a prepared cohort.
 
     Raises:
-        CohortError: not a cohort, or written by another schema version.
+        CohortError: the folder is not a cohort, or was written by another version of creps.
     """
+    if not isinstance(folder, Path | str):
+        raise CohortError(f"{folder!r} is not a cohort.", "Give the folder of a prepared cohort.")
     folder = Path(folder)
     path = folder / MANIFEST
     if not path.is_file():
         raise CohortError(
-            f"{folder} is not a prepared cohort (it has no {MANIFEST}).", "Make one with 'creps prepare'."
+            f"{folder} is not a prepared cohort (it has no {MANIFEST}).", "Prepare one with 'creps prepare'."
         )
     manifest = read_versioned(
         path,

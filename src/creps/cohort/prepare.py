@@ -1,12 +1,13 @@
-"""``creps prepare``: MR and CT of different patients → a prepared cohort."""
+"""``creps prepare``: from MR and CT of different patients to a prepared cohort."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from creps.cohort.case import Task, failure_of, fingerprint, prepare_case
+from creps.cohort.case import ONLY_SPLITTING, Task, failure_of, fingerprint, prepare_case
 from creps.cohort.cohort import Case, Cohort, Failure, Manifest, Split, load_cohort
 from creps.cohort.screening import Screened, check_usable, drop_outliers, screen
 from creps.cohort.sources import Source, find_sources
@@ -17,105 +18,135 @@ from creps.errors import CohortError, CrepsError, InputError, OutputExistsError,
 from creps.machine import available_bytes, cores
 from creps.parallel import WorkerDied, run_all
 from creps.provenance import provenance
-from creps.settings import PreparationSettings, Settings
+from creps.settings import PreparationSettings, Settings, load_settings
 
 __all__ = ["find_all_sources", "prepare", "sensible_jobs"]
 
 Progress = Callable[[int, int, str], None]
 
+SPLIT = tuple(f"preparation.{name}" for name in sorted(ONLY_SPLITTING))
+"""Settings that may differ from those of a model whose preparation is used."""
+
 log = logging.getLogger(__name__)
 
 SERIAL_VOXELS = 20e6
-"""A cohort with fewer voxels is prepared sooner than further processes are started."""
+"""Starting further processes takes longer than preparing a cohort with fewer voxels."""
 
 BYTES_PER_VOXEL = 24
-"""Memory that preparing takes per voxel of the source's grid and of the model's together (12 to 21 were measured)."""
+"""Memory per voxel of the original and the resampled grid together (12 to 21 were measured)."""
 
 BYTES_PER_PROCESS = 300e6
 
 
 def prepare(
-    source: Path | str,
-    second: Path | str | None,
-    folder: Path | str,
-    settings: Settings,
-    progress: Progress | None = None,
+    sources: str | Path | Sequence[str | Path],
+    output: str | Path,
     *,
-    jobs: int | None = 1,
+    preset: str | None = None,
+    recipe: str | None = None,
+    settings: Settings | str | Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    like: Settings | None = None,
+    jobs: int | None = None,
     resume: bool = False,
     series: str | None = None,
+    progress: Progress | None = None,
 ) -> Cohort:
-    """Prepare a cohort. It appears whole; what an interrupted run has prepared is taken over by the next.
+    """Prepare MR and CT of different patients for training.
+
+    The cohort appears when it is complete. If the run is interrupted, the next one continues with what it finished.
 
     Args:
-        source: A CSV file (see `read_table`), a folder of patients, or a folder of MR (see `find_sources`).
-        second: A folder of CT, of other patients, in any number; None with a CSV file or a folder of patients.
-        folder: The cohort to write.
-        settings: What `settings.preparation` says is done.
-        progress: Called with (cases done, cases in all, case).
-        jobs: Processes; None for as many as cores and memory allow.
-        series: Of a patient's several DICOM series the one whose description holds this text.
-        resume: Go on from a finished cohort in `folder`: prepare what is missing or changed and replace it.
+        sources: A CSV table (see `read_table`), a folder with one folder per patient, or two folders: MR, then CT
+            (see `find_sources`).
+        output: Folder of the cohort; must not exist, unless `resume` is set.
+        preset: Preset that the settings start from: brain (the default), pelvis, demo or demo-pelvis.
+        recipe: Recipe to prepare for; default: anatomy. ``paper`` is the exact preparation of the paper.
+        settings: A YAML file, or complete `Settings`.
+        overrides: Single settings, such as ``{"preparation.spacing_mm": [1, 1, 1]}``.
+        like: Prepare exactly as these settings say, apart from the split: those of a model or of another cohort.
+        jobs: Number of processes; default: as many as cores and memory allow.
+        resume: Continue a finished cohort in `output`: prepare what is missing or has changed.
+        series: Text in the description of the DICOM series to use, for patients with several.
+        progress: Called with (cases done, cases in total, name of the case).
 
     Returns:
-        The cohort; `Cohort.failures` are the images that could not be prepared.
+        The cohort. `Cohort.failures` lists images that could not be prepared.
 
     Raises:
-        InputError: the sources cannot be used, or `folder` is there already.
-        CohortError: no MR or no CT is left.
+        InputError: the sources cannot be used, or `output` already exists.
+        SettingsError: a setting is wrong, or settings contradict each other.
+        CohortError: no MR or no CT can be used.
     """
-    folder = Path(folder).resolve()
-    _check_target(folder, settings, resume)
-    sources = find_all_sources(Path(source), None if second is None else Path(second), series)
-    screened = screen(sources)
+    folder = _output_folder(output)
+    if jobs is not None and (not isinstance(jobs, int) or jobs < 1):
+        raise SettingsError(f"{jobs!r} is not a number of jobs.", "Use 1 or more, or None.")
+    chosen = _settings(preset, recipe, settings, overrides, like)
+    _check_target(folder, chosen, resume)
+    found = find_all_sources(sources, series)
+    screened = screen(found)
     with Staging(folder) as staging:
-        old = _check_target(folder, settings, resume)  # again: it may have appeared while this one was looking
+        old = _check_target(folder, chosen, resume)  # again: it may have appeared in the meantime
         if old is not None:
             staging.take_over(old)
-        tasks = [Task(one, staging.folder, settings.preparation) for one in screened.sources]
-        jobs = sensible_jobs(screened, settings.preparation) if jobs is None else jobs
+        tasks = [Task(source, staging.folder, chosen.preparation) for source in screened.sources]
+        jobs = sensible_jobs(screened, chosen.preparation) if jobs is None else jobs
         prepared, failures = _prepare_all(tasks, jobs, progress)
-        prepared, dropped = drop_outliers(prepared, settings.preparation)
-        failures += [_dropped(case, error) for case, error in dropped]
+        prepared, outliers = drop_outliers(prepared, chosen.preparation)
+        failures += [_outlier_failure(case, error) for case, error in outliers]
         for failure in failures:
             log.warning("%s", failure)
         check_usable(prepared, failures)
-        splits = _splits(sources, prepared, settings.preparation, old)
-        _warn_if_empty(prepared, splits, settings.preparation)
-        cases = tuple(case.model_copy(update={"split": splits[case.patient]}) for case in prepared)
+        splits = _splits(found, prepared, chosen.preparation, old)
+        _check_parts(prepared, splits, chosen.preparation)
         manifest = Manifest(
-            preset=settings.preset, preparation=settings.preparation, cases=cases, provenance=provenance()
+            preset=chosen.preset,
+            recipe=chosen.recipe,
+            preparation=chosen.preparation,
+            cases=tuple(case.model_copy(update={"split": splits[case.patient]}) for case in prepared),
+            provenance=provenance(),
         )
         return staging.publish(manifest, failures)
 
 
-def find_all_sources(source: Path, second: Path | None, series: str | None = None) -> list[Source]:
-    """The MR and CT that one or two arguments name.
+def find_all_sources(sources: str | Path | Sequence[str | Path], series: str | None = None) -> list[Source]:
+    """Find the MR and CT in a table, a folder of patients, or a folder of MR and one of CT.
+
+    Args:
+        sources: One path or two.
+        series: Text in the description of the DICOM series to use, for patients with several.
 
     Raises:
-        InputError: they cannot be used.
-        CohortError: they name no MR, or no CT.
+        InputError: the sources cannot be used.
+        CohortError: they contain no MR, or no CT.
     """
-    if source.suffix.lower() == ".csv":
-        if second is not None:
-            raise InputError(f"{source} lists MR and CT, but {second} is given as well.", "Give the CSV file alone.")
+    paths = [sources] if isinstance(sources, str | Path) else sources
+    if not isinstance(paths, Sequence) or not 1 <= len(paths) <= 2 or not all(isinstance(p, str | Path) for p in paths):
+        raise InputError(
+            f"{sources!r} are not the sources of a cohort.",
+            "Give a CSV table, a folder of patients, or a folder of MR and one of CT.",
+        )
+    first, second = Path(paths[0]), Path(paths[-1])
+    if first.suffix.lower() == ".csv":
+        if len(paths) == 2:
+            raise InputError(f"{first} lists MR and CT, but {second} is given as well.", "Give the CSV file alone.")
         if series is not None:
-            raise InputError(f"{source} lists images, but a series is chosen as well.", "Use its column 'series'.")
-        sources = read_table(source)
-    elif second is None or second.resolve() == source.resolve():
-        sources = find_sources(source, None, series)
+            raise InputError(f"{first} lists images, but a series is chosen as well.", "Use its column 'series'.")
+        found = read_table(first)
+    elif second.resolve() == first.resolve():
+        found = find_sources(first, None, series)
     else:
-        sources = find_sources(source, "mr", series) + find_sources(second, "ct", series)
+        found = find_sources(first, "mr", series) + find_sources(second, "ct", series)
     for modality in ("mr", "ct"):
-        if not any(one.modality == modality for one in sources):
+        if not any(source.modality == modality for source in found):
             raise CohortError(
-                f"{source} holds no {modality.upper()}.", "A cohort needs MR and CT, of different patients."
+                f"{first} holds no {modality.upper()}.", "A cohort needs MR and CT, of different patients."
             )
-    return sources
+    return found
 
 
 def sensible_jobs(screened: Screened, preparation: PreparationSettings) -> int:
-    """As many processes as cores and memory allow; one for a small cohort."""
+    """The number of processes that cores and memory allow; one for a small cohort."""
     if screened.voxels < SERIAL_VOXELS:
         return 1
     d, h, w = preparation.spacing_mm
@@ -124,16 +155,50 @@ def sensible_jobs(screened: Screened, preparation: PreparationSettings) -> int:
     return max(1, min(cores(), int(0.8 * available_bytes() / each)))
 
 
+def _output_folder(output: str | Path) -> Path:
+    if not isinstance(output, str | Path):
+        raise InputError(f"{output!r} is not a folder.", "Give the path of the cohort to write.")
+    return Path(output).resolve()
+
+
+def _settings(
+    preset: str | None,
+    recipe: str | None,
+    settings: Settings | str | Path | None,
+    overrides: Mapping[str, Any] | None,
+    like: Settings | None,
+) -> Settings:
+    """The settings to prepare with, from whatever the caller gave."""
+    given = [name for name, value in (("preset", preset), ("recipe", recipe)) if value is not None]
+    if like is not None:
+        given += ["settings"] if settings is not None else []
+        given += [key for key in overrides or () if key not in SPLIT]
+        if given:
+            raise SettingsError(
+                f"The preparation of a model is used, but {given[0]} is given as well.", "Give one of them."
+            )
+        preparation = {f"preparation.{name}": value for name, value in like.preparation.model_dump().items()}
+        return load_settings(like.preset, recipe=like.recipe, overrides=preparation | dict(overrides or {}))
+    if isinstance(settings, Settings):
+        given += list(overrides or ())
+        if given:
+            raise SettingsError(f"Complete settings are given, but {given[0]} is given as well.", "Give one of them.")
+        return settings
+    return load_settings(preset, settings, overrides, recipe=recipe)
+
+
 def _check_target(folder: Path, settings: Settings, resume: bool) -> Cohort | None:
-    """The cohort to go on from, if there is one."""
+    """Check that the cohort may be written; return the one to continue, if there is one."""
     if not folder.exists():
         return None
     if not resume:
         raise OutputExistsError(
-            f"{folder} is already there.", "Name another folder, delete this one first, or add --resume to a cohort."
+            f"{folder} already exists.", "Name another folder, delete this one, or add --resume to continue a cohort."
         )
     if folder == Path.cwd() or folder in Path.cwd().parents:
-        raise InputError(f"{folder} is the current folder or holds it.", "Go to another folder: it is replaced.")
+        raise InputError(
+            f"{folder} is the current folder or contains it.", "Change to another folder, since this one is replaced."
+        )
     cohort = load_cohort(folder)
     before, now = fingerprint(cohort.manifest.preparation), fingerprint(settings.preparation)
     changed = next((name for name in now if before[name] != now[name]), None)
@@ -147,7 +212,7 @@ def _check_target(folder: Path, settings: Settings, resume: bool) -> Cohort | No
 
 
 def _prepare_all(tasks: Sequence[Task], jobs: int, progress: Progress | None) -> tuple[list[Case], list[Failure]]:
-    """Prepare every case, in any order; the results are in the order of the tasks."""
+    """Prepare every case; return cases and failures in the order of the tasks."""
     cases: dict[int, Case] = {}
     failures: dict[int, Failure] = {}
     reused = 0
@@ -157,8 +222,8 @@ def _prepare_all(tasks: Sequence[Task], jobs: int, progress: Progress | None) ->
         source = tasks[index].source
         if isinstance(outcome, WorkerDied):
             reason = InputError(
-                f"The process that prepared {source.name} was ended, probably for want of memory.",
-                "Run again with fewer jobs.",
+                f"The process that prepared {source.name} was killed, probably for lack of memory.",
+                "Run it again with fewer jobs.",
             )
             failures[index] = failure_of(source, reason)
         elif outcome.case is not None:
@@ -171,37 +236,37 @@ def _prepare_all(tasks: Sequence[Task], jobs: int, progress: Progress | None) ->
         if progress is not None:
             progress(done, len(tasks), f"{source.modality} {source.case}")
     if reused:
-        log.info("%d of %d cases were prepared before and are taken over", reused, len(tasks))
+        log.info("%d of %d cases had been prepared before", reused, len(tasks))
     return [cases[i] for i in sorted(cases)], [failures[i] for i in sorted(failures)]
 
 
 def _splits(
     sources: Sequence[Source], cases: Sequence[Case], preparation: PreparationSettings, old: Cohort | None
 ) -> dict[str, Split]:
-    """Split all patients that were found, so that a repaired file moves nobody; anew if failures emptied a part.
+    """Split all patients that were found, including those whose images failed, so that repairing a file moves nobody.
 
-    Patients of the cohort that is gone on from keep their split.
+    Patients of a continued cohort keep their split. If failures emptied a part, only usable cases are split.
     """
     known = {case.patient: case.split for case in old.manifest.cases} if old is not None else {}
     splits = assign_splits(sources, preparation, known)
     for modality in ("mr", "ct"):
-        wanted = {splits[source.patient] for source in sources if source.modality == modality}
+        intended = {splits[source.patient] for source in sources if source.modality == modality}
         left = {splits[case.patient] for case in cases if case.modality == modality}
-        if wanted != left:
+        if intended != left:
             usable = {(case.modality, case.case) for case in cases}
             return assign_splits([s for s in sources if (s.modality, s.case) in usable], preparation, known)
     return splits
 
 
-def _warn_if_empty(cases: Sequence[Case], splits: dict[str, Split], preparation: PreparationSettings) -> None:
-    """A part without a case is not what was asked for: all in validation is refused, an empty validation is said."""
+def _check_parts(cases: Sequence[Case], splits: dict[str, Split], preparation: PreparationSettings) -> None:
+    """Refuse an empty training part; warn about an empty validation part."""
     if all(splits[case.patient] == "validation" for case in cases):
-        raise CohortError("All cases are in validation; none is left to train on.", "Put some into training.")
+        raise CohortError("All cases are in validation, so none is left for training.", "Put some into training.")
     for modality in ("mr", "ct"):
         parts = {splits[case.patient] for case in cases if case.modality == modality}
         if preparation.validation_fraction > 0 and "validation" not in parts:
-            log.warning("No %s is in validation: there are too few patients, or the table says so.", modality.upper())
+            log.warning("No %s is in validation: too few patients, or the table puts none there.", modality.upper())
 
 
-def _dropped(case: Case, error: CrepsError) -> Failure:
+def _outlier_failure(case: Case, error: CrepsError) -> Failure:
     return Failure(modality=case.modality, case=case.case, source=case.source, reason=error.what, remedy=error.remedy)

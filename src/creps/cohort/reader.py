@@ -1,4 +1,4 @@
-"""Patches from a cohort's files: volumes stay mapped for a while, and a patch reads its own rows only."""
+"""Read patches from the files of a cohort; files stay memory-mapped, and a patch reads only its own rows."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from creps.patches import PatchLocation, read_patch, triple
 __all__ = ["PatchReader"]
 
 KEPT = 64
-"""Volumes that stay open in a process: each takes a file handle, of which some systems allow 256."""
+"""Volumes that stay open in a process; each needs a file handle, of which some systems allow 256."""
 
 Mapped = tuple[npt.NDArray[Any], mmap.mmap, int]
-"""The array, its map, and the array's first byte in it."""
+"""The array, its memory map, and the offset of the array in it."""
 
 
 class PatchReader:
-    """Reads patches of a cohort. What it has open does not travel to other processes.
+    """Reads patches of a cohort. Open files are not pickled with it.
 
-    By itself a system reads far around every page that is touched: for a patch that lies in many slices most of the
-    volume. Here it is told which rows are wanted, all before the first is waited for, and to read nothing else.
+    By default, the operating system reads ahead around every page that is touched, which for a patch across many
+    slices is most of the volume. This reader requests exactly the rows of the patch, all before it waits for the first.
 
     Args:
-        cohort: Where arrays are read from.
+        cohort: The cohort to read from.
     """
 
     def __init__(self, cohort: Cohort) -> None:
@@ -42,7 +42,7 @@ class PatchReader:
         """Copy a patch of a volume, or of its body mask; `fill` where it reaches beyond the edge.
 
         Raises:
-            CohortError: the file is missing, damaged or not what the manifest says.
+            CohortError: the file is missing, damaged or does not match the manifest.
         """
         array, pages, start = self._mapped(case, body)
         _announce(array, pages, start, location)
@@ -63,7 +63,7 @@ class PatchReader:
 
 
 def _announce(array: npt.NDArray[Any], pages: mmap.mmap, start: int, location: PatchLocation) -> None:
-    """Tell the system which rows will be read, where it can be told."""
+    """Tell the operating system which rows will be read, where that is possible."""
     if not hasattr(mmap, "MADV_WILLNEED"):
         return
     d, h, w = location.inside(triple(array.shape))
@@ -73,6 +73,6 @@ def _announce(array: npt.NDArray[Any], pages: mmap.mmap, start: int, location: P
     first = start + h.start * per_row + w.start * per_voxel
     length = (h.stop - h.start - 1) * per_row + (w.stop - w.start) * per_voxel
     for i in range(d.start, d.stop):
-        wanted = first + i * per_slice
-        page = wanted - wanted % mmap.PAGESIZE
-        pages.madvise(mmap.MADV_WILLNEED, page, wanted + length - page)
+        offset = first + i * per_slice
+        page = offset - offset % mmap.PAGESIZE
+        pages.madvise(mmap.MADV_WILLNEED, page, offset + length - page)

@@ -1,4 +1,4 @@
-"""What only the cohort as a whole shows: one case of another size, one patient twice, scanners of other units."""
+"""Checks of the cohort as a whole: outlying sizes, duplicate images, MRs in different units."""
 
 from __future__ import annotations
 
@@ -10,39 +10,38 @@ import numpy as np
 from creps.cohort.cohort import Case, Failure, Modality
 from creps.cohort.sources import Source
 from creps.errors import CohortError, CrepsError, InputError
-from creps.io.image import ImageHeader, image_header
+from creps.io.image import ImageHeader
 from creps.preprocessing.plausibility import LOOKS_LIKE_CT, NO_CT, check_extent
 from creps.settings import PreparationSettings
 
 __all__ = ["Screened", "check_usable", "drop_outliers", "screen"]
 
 VOXEL_FACTOR = 50.0
-"""A case with this many times the voxels of its modality's median is refused before it is read."""
+"""A case with more than this many times the median voxel count of its modality is rejected before it is read."""
 
 EXTENT_FACTOR = 5.0
-"""A case this many times larger or smaller than its modality's median: its spacing has another unit."""
+"""A case this many times larger or smaller than the median of its modality has its spacing in another unit."""
 
 INTENSITY_FACTOR = 10.0
-"""With a fixed MR scale the MRs' bright ends (99th percentile) may differ by this much."""
+"""With a fixed MR scale, the 99th percentiles of the MRs may differ by at most this factor."""
 
 FEWEST = 3
-"""A median is taken of this many cases at least."""
+"""Smallest number of cases to compare with their median."""
 
 REMEDY_SCALE = (
-    "Use preparation.mr_scale auto, which scales each MR by itself, or bring the values of these MRs to the"
-    " others' range."
+    "Use preparation.mr_scale auto, which scales each MR separately, or rescale these MRs to the range of the others."
 )
 
 
 @dataclass(frozen=True)
 class Screened:
-    """The sources after a look at their headers.
+    """The sources after their headers were checked.
 
     Attributes:
-        sources: All of them; those that cannot be used carry their problem.
-        largest_voxels: Voxels of the largest that can be used.
-        voxels: Voxels of all that can be used.
-        largest_mm3: Its volume in mm³.
+        sources: All of them; those that cannot be used have their `problem` set.
+        largest_voxels: Largest number of voxels of a usable image.
+        voxels: Number of voxels of all usable images.
+        largest_mm3: Largest volume of a usable image, in mm³.
     """
 
     sources: tuple[Source, ...]
@@ -52,15 +51,15 @@ class Screened:
 
 
 def screen(sources: Sequence[Source]) -> Screened:
-    """Look at the headers: unreadable, impossible or outlying sizes become the sources' problems."""
+    """Check the headers; an unreadable header or an impossible or outlying size becomes the problem of its source."""
     headers: list[ImageHeader | None] = []
     marked: list[Source] = []
     for source in sources:
         try:
             if source.problem is not None:
                 raise source.problem
-            header = image_header(source.path, source.series)
-            if source.series is None:  # what a series' headers say is checked when it is read
+            header = source.image.header()
+            if source.series is None:  # the headers of a series are checked when it is read
                 check_extent(header.shape, header.extent_mm, source.name)
             headers.append(header)
             marked.append(source)
@@ -87,10 +86,13 @@ def screen(sources: Sequence[Source]) -> Screened:
 def drop_outliers(
     cases: Sequence[Case], preparation: PreparationSettings
 ) -> tuple[list[Case], list[tuple[Case, CrepsError]]]:
-    """Take out images that are there twice and MRs whose units are not the others'.
+    """Remove duplicate images, and MRs in other units than the rest.
+
+    Returns:
+        The cases to keep, and the removed ones with the reason.
 
     Raises:
-        CohortError: with a fixed scale, if no range of values can be called the others'.
+        CohortError: with a fixed scale, if the MRs share no common range of values.
     """
     kept: list[Case] = []
     dropped: list[tuple[Case, CrepsError]] = []
@@ -101,16 +103,16 @@ def drop_outliers(
             kept.append(case)
             continue
         dropped.append((case, _copy(before, case)))
-    strangers = _strangers([c for c in kept if c.modality == "mr"], preparation)
-    dropped += [(case, _other_units(case, kept)) for case in strangers]
-    return [case for case in kept if case not in strangers], dropped
+    outliers = _mrs_in_other_units([c for c in kept if c.modality == "mr"], preparation)
+    dropped += [(case, _other_units(case, kept)) for case in outliers]
+    return [case for case in kept if case not in outliers], dropped
 
 
 def check_usable(cases: Sequence[Case], failures: Sequence[Failure]) -> None:
-    """A cohort needs MR and CT.
+    """Check that a cohort has MR and CT.
 
     Raises:
-        CohortError: one of them is missing; the likeliest reason is named.
+        CohortError: one of them is missing; the message names the most likely reason.
     """
     for modality in ("mr", "ct"):
         if any(case.modality == modality for case in cases):
@@ -125,9 +127,9 @@ def check_usable(cases: Sequence[Case], failures: Sequence[Failure]) -> None:
             worst = reasons[modality][0]
             raise CohortError(
                 f"None of the {len(reasons[modality])} {modality.upper()} can be used. {worst.reason}",
-                f"{worst.remedy} What is prepared is kept for the next run.",
+                f"{worst.remedy} Prepared cases are kept for the next run.",
             )
-        raise CohortError(f"There is no {modality.upper()} at all.", "A cohort needs MR and CT, of different patients.")
+        raise CohortError(f"The cohort has no {modality.upper()}.", "A cohort needs MR and CT, of different patients.")
 
 
 def _all_say(failures: Sequence[Failure], words: str) -> bool:
@@ -137,7 +139,7 @@ def _all_say(failures: Sequence[Failure], words: str) -> bool:
 def _outlying(
     source: Source, header: ImageHeader, sources: Sequence[Source], headers: Sequence[ImageHeader | None]
 ) -> CrepsError | None:
-    """What sets an image apart from the others of its modality."""
+    """The size of an image that differs too much from the others of its modality, or None."""
     others = [h for s, h in zip(sources, headers, strict=True) if h is not None and s.modality == source.modality]
     if len(others) < FEWEST:
         return None
@@ -146,7 +148,7 @@ def _outlying(
         return InputError(
             f"{source.name} has {header.voxels / 1e6:.3g} million voxels, {header.voxels / usual:.0f} times as many as"
             f" the cohort's median {source.modality.upper()} ({usual / 1e6:.3g} million).",
-            "Check that it is one scan of the region; resample or crop it if it is.",
+            "Check that it is a single scan of the region; if so, resample or crop it.",
         )
     extent, typical = max(header.extent_mm), float(np.median([max(h.extent_mm) for h in others]))
     if typical > 0 and min(header.spacing_mm) > 0 and not 1 / EXTENT_FACTOR < extent / typical < EXTENT_FACTOR:
@@ -172,28 +174,28 @@ def _bright(case: Case) -> float:
     return max(case.intensity_p99 or 0.0, 1e-9)
 
 
-def _strangers(mrs: Sequence[Case], preparation: PreparationSettings) -> list[Case]:
-    """With a fixed scale: the MRs far from the median, if they are few; none if all are close enough."""
+def _mrs_in_other_units(mrs: Sequence[Case], preparation: PreparationSettings) -> list[Case]:
+    """With a fixed scale, the MRs far from the median, if they are few; none if all are close enough."""
     bright = np.array([_bright(case) for case in mrs])
     if preparation.mr_scale == "auto" or len(mrs) < 2 or bright.max() / bright.min() <= INTENSITY_FACTOR:
         return []
     away = np.abs(np.log(bright / np.median(bright)))
-    strangers = [case for case, distance in zip(mrs, away, strict=True) if distance > np.log(INTENSITY_FACTOR)]
-    rest = np.array([_bright(case) for case in mrs if case not in strangers])
-    if not strangers or 3 * len(strangers) > len(mrs) or rest.max() / rest.min() > INTENSITY_FACTOR:
+    outliers = [case for case, distance in zip(mrs, away, strict=True) if distance > np.log(INTENSITY_FACTOR)]
+    rest = np.array([_bright(case) for case in mrs if case not in outliers])
+    if not outliers or 3 * len(outliers) > len(mrs) or rest.max() / rest.min() > INTENSITY_FACTOR:
         low, high = mrs[int(bright.argmin())], mrs[int(bright.argmax())]
         raise CohortError(
-            f"The MRs have different units, which a fixed preparation.mr_scale cannot bring together: {low.source} runs"
-            f" up to {_bright(low):.3g}, {high.source} up to {_bright(high):.3g} (99th percentile in the body).",
+            f"The MRs have different units, which a fixed preparation.mr_scale cannot reconcile: {low.source} reaches"
+            f" {_bright(low):.3g}, {high.source} reaches {_bright(high):.3g} (99th percentile in the body).",
             REMEDY_SCALE,
         )
-    return strangers
+    return outliers
 
 
 def _other_units(case: Case, cases: Sequence[Case]) -> CrepsError:
     usual = float(np.median([_bright(c) for c in cases if c.modality == "mr"]))
     return InputError(
-        f"{case.source} has other units than the cohort's other MRs: it runs up to {_bright(case):.3g}, their median to"
+        f"{case.source} has other units than the other MRs of the cohort: it reaches {_bright(case):.3g}, their median"
         f" {usual:.3g} (99th percentile in the body).",
         REMEDY_SCALE,
     )

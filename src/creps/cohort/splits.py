@@ -1,4 +1,4 @@
-"""Who is trained on and who is kept for validation: by patient, spread over the centres."""
+"""Split patients into training and validation, balanced over the centres."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["assign_splits", "split_patients"]
 def assign_splits(
     sources: Sequence[Source], settings: PreparationSettings, known: Mapping[str, Split] | None = None
 ) -> dict[str, Split]:
-    """The split of every patient: the table's where it names one, else what is `known`, else drawn."""
+    """The split of every patient: from the table if it has one, else from `known`, else random."""
     given: dict[str, Split] = {source.patient: source.split for source in sources if source.split is not None}
     if given:
         return given
@@ -32,31 +32,31 @@ def split_patients(
     centres: Mapping[str, str] | None = None,
     known: Mapping[str, Split] | None = None,
 ) -> dict[str, Split]:
-    """Assign every patient to one split, whichever modalities he or she has.
+    """Assign every patient to one split, whether the patient has MR, CT or both.
 
     Args:
-        patients: For each modality its patients.
-        fraction: Share that goes to validation: of each modality's own patients, rounded, at least one
-            where there are two or more; none if 0.
-        seed: Seed of the draw.
-        centres: Patient → centre, where known: validation takes patients of every centre in turn.
-        known: Patients who keep the split they have.
+        patients: The patients of each modality.
+        fraction: Fraction of each modality's patients to use for validation, rounded; at least one of two or more,
+            none if 0.
+        seed: Seed of the random order.
+        centres: Patient → centre, where known. Validation takes patients from each centre in turn.
+        known: Patients who keep their split.
     """
     splits: dict[str, Split] = dict(known or {})
-    # the smaller group first: patients who have both modalities must not use up its validation or its training
+    # the smaller group first, since patients with both modalities must not use up its training or validation part
     for stream, group in sorted(enumerate(patients), key=lambda item: len(set(item[1]))):
         names = sorted(set(group))
         order = np.random.default_rng([seed, stream]).permutation(len(names))
-        wanted = min(max(1, round(fraction * len(names))), len(names) - 1) if fraction > 0 else 0
-        wanted -= sum(splits.get(name) == "validation" for name in names)
+        missing = min(max(1, round(fraction * len(names))), len(names) - 1) if fraction > 0 else 0
+        missing -= sum(splits.get(name) == "validation" for name in names)
         for name in _in_turn([names[i] for i in order if names[i] not in splits], centres or {}):
-            splits[name] = "validation" if wanted > 0 else "train"
-            wanted -= 1
+            splits[name] = "validation" if missing > 0 else "train"
+            missing -= 1
     return splits
 
 
 def _in_turn(names: Sequence[str], centres: Mapping[str, str]) -> list[str]:
-    """The first name of each centre, then the second of each, …; the order of the names where none is known."""
+    """The first name of each centre, then the second of each, …; in the given order if no centre is known."""
     seen: dict[str | None, int] = {}
     turns = []
     for name in names:

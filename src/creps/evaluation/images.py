@@ -11,12 +11,10 @@ from typing import Any
 import numpy as np
 
 from creps.errors import InputError
-from creps.io.dicom.read.series import one_series, series_sha256
-from creps.io.image import read_image
+from creps.io.image import ImageSource
 from creps.phantom import PHANTOM_SCHEMA
 from creps.phantom.painting.tissues import PHANTOM_CLASSES
 from creps.preprocessing.plausibility import LARGEST, check_ct, check_extent
-from creps.provenance import sha256_file
 from creps.volume import Volume
 
 __all__ = ["check_image", "image_of", "label_names_of"]
@@ -44,11 +42,8 @@ def image_of(image: object, role: str) -> tuple[Volume, dict[str, Any]]:
             f"{role} is of the type {type(image).__name__}, which says nothing of where its voxels lie.",
             "Give creps.Volume(array, spacing_mm), or the path of a file.",
         )
-    path = Path(image)
-    if not path.is_dir():
-        return read_image(path), {"file": path.name, "sha256": sha256_file(path)}
-    series = one_series(path, "ct")
-    return read_image(path, series), {"file": "a DICOM series", "sha256": series_sha256(series)}
+    source = ImageSource.find(image, modality="ct")
+    return source.read(), source.record()
 
 
 def check_image(image: Volume, role: str, name: str) -> None:

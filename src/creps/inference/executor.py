@@ -7,11 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import nn
 
 from creps.errors import ModelError
 from creps.machine import resolve_precision
-from creps.networks.folded import FoldedGenerator
 from creps.networks.generator import Generator
 from creps.settings.choices import Precision
 from creps.volume import Array
@@ -21,11 +19,11 @@ __all__ = ["Executor", "Pending"]
 
 @dataclass(frozen=True)
 class Pending:
-    """Predictions under way: a GPU computes and copies them while the caller goes on.
+    """Predictions in progress: a GPU computes and copies them while the caller continues.
 
     Attributes:
         values: (B, D, H, W) on the CPU, not to be read before `result`.
-        copied: When the copy is done; None if it is.
+        copied: Event that marks the end of the copy; None if it has ended.
     """
 
     values: torch.Tensor
@@ -47,55 +45,53 @@ class Pending:
 
 
 def _finite(values: torch.Tensor) -> bool:
-    """Whether all are; their sum tells in one pass, unless it overflows."""
+    """Whether all values are finite. Their sum answers in one pass, unless it overflows."""
     return math.isfinite(values.sum().item()) or bool(torch.isfinite(values).all())
 
 
 LARGEST_IN_HEAP = 32 << 20
-"""Bytes below which glibc takes memory from its heap, where what is freed leaves gaps."""
+"""Bytes below which glibc allocates from its heap, where freed blocks leave gaps."""
 
 
 class Executor:
     """Runs a generator in evaluation mode: a patch's prediction does not depend on what else is in its batch.
 
     Args:
-        generator: Maps (B, 1, D, H, W) to the same shape; creps' own runs as `FoldedGenerator`, from copies of its
-            weights; any other, and one with instance norm, runs as it is under autocast, and is moved and put in
-            evaluation mode.
+        generator: The generator. It runs in its folded form, from copies of its weights, if it has one; otherwise as it
+            is under autocast, after it has been moved to `device` and put into evaluation mode.
         device: Where to run; default: where the generator is.
-        precision: bf16, float32, or what the device computes in.
+        precision: bf16, fp32, or auto for what the device computes in.
 
     Attributes:
         device: Where it runs.
-        precision: The one chosen.
-        network: What runs.
-        halo: How far a voxel of the generator sees, in voxels; None if that is not known or not bounded.
+        precision: The precision chosen, bf16 or fp32.
+        network: The module that runs.
+        halo: The generator's: how far a voxel sees, in voxels; None if unknown or unbounded.
     """
 
-    def __init__(self, generator: nn.Module, device: torch.device | None = None, precision: Precision = "auto") -> None:
+    def __init__(self, generator: Generator, device: torch.device | None = None, precision: Precision = "auto") -> None:
         self.device = device or next((p.device for p in generator.parameters()), torch.device("cpu"))
         self.precision = resolve_precision(precision, self.device)
-        self.halo: int | None = None
-        self._width = generator.width if isinstance(generator, Generator) else 0
-        if isinstance(generator, Generator) and not any(isinstance(m, nn.InstanceNorm3d) for m in generator.modules()):
-            self.halo = generator.halo
-            generator = FoldedGenerator(generator, torch.bfloat16 if self.precision == "bf16" else torch.float32)
-        self.network = generator.to(self.device).to(memory_format=torch.channels_last_3d).eval()
+        self.halo = generator.halo
+        self._generator, self._itemsize = generator, 2 if self.precision == "bf16" else 4
+        self._folded = generator.folded(torch.bfloat16 if self.precision == "bf16" else torch.float32)
+        network = generator if self._folded is None else self._folded
+        self.network = network.to(self.device).to(memory_format=torch.channels_last_3d).eval()
 
     @torch.inference_mode()
     def start(self, patches: Array) -> Pending:
-        """Predict patches (B, D, H, W) in network units.
+        """Start to predict patches (B, D, H, W) in network units.
 
         Raises:
-            torch.OutOfMemoryError: the device's memory does not hold them.
-            RuntimeError: nor does the CPU's.
+            torch.OutOfMemoryError: the GPU runs out of memory.
+            RuntimeError: the CPU does.
         """
         batch = torch.from_numpy(patches)[:, None]
         cuda = self.device.type == "cuda"
         if cuda:
             batch = batch.pin_memory()
         batch = batch.to(self.device, memory_format=torch.channels_last_3d, non_blocking=cuda)
-        bf16 = self.precision == "bf16" and not isinstance(self.network, FoldedGenerator)
+        bf16 = self.precision == "bf16" and self._folded is None
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
             values = self.network(batch)[:, 0].float().contiguous().to("cpu", non_blocking=cuda)
         copied = None
@@ -105,13 +101,13 @@ class Executor:
         return Pending(values, copied)
 
     def bytes_at_peak(self, voxels: int) -> int:
-        """Memory of a forward pass over so many voxels; of a foreign network only its input and output are known."""
-        if isinstance(self.network, FoldedGenerator):
-            return self.network.bytes_at_peak(voxels)
-        return voxels * (4 * self._width * (2 if self.precision == "bf16" else 4) + 8)
+        """Memory in bytes of a forward pass over that many voxels."""
+        if self._folded is not None:
+            return self._folded.bytes_at_peak(voxels)
+        return self._generator.bytes_at_peak(voxels, self._itemsize)
 
     def bytes_in_gaps(self, voxels: int) -> int:
-        """Memory that the C library's heap holds without use beside a pass over so many voxels: as measured, a map."""
+        """Unused memory in bytes that the C library's heap holds after such a pass: one feature map, as measured."""
         if self.device.type != "cpu":
             return 0
-        return min(voxels * self._width * (2 if self.precision == "bf16" else 4), LARGEST_IN_HEAP)
+        return min(voxels * self._generator.width * self._itemsize, LARGEST_IN_HEAP)

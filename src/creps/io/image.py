@@ -1,23 +1,26 @@
-"""One entrance for images: a volume file or the folder of a DICOM series."""
+"""Images on disk: a volume file, or a DICOM series in a folder."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from creps.errors import InputError
-from creps.io.dicom.read.series import Series, one_series, series_sha256
-from creps.io.dicom.read.volume import read_series
-from creps.io.itk import read_header, read_volume
+from creps.io.itk import read_header, read_volume, stem
 from creps.provenance import sha256_file
 from creps.volume import Volume
 
-__all__ = ["ImageHeader", "image_header", "image_sha256", "read_image"]
+if TYPE_CHECKING:
+    from creps.io.dicom.read.acquisition import Acquisition
+    from creps.io.dicom.read.series import Series
+
+__all__ = ["ImageHeader", "ImageSource", "read_image"]
 
 
 @dataclass(frozen=True)
 class ImageHeader:
-    """What an image says of itself before its voxels are read.
+    """Size and spacing of an image, known before its voxels are read.
 
     Attributes:
         shape: (D, H, W).
@@ -39,50 +42,127 @@ class ImageHeader:
         return d * sd, h * sh, w * sw
 
 
+@dataclass(frozen=True)
+class ImageSource:
+    """An image on disk: where it is, how to read it, and what records say about it.
+
+    Attributes:
+        path: A volume file, or the folder (or the multi-frame file) of a DICOM series.
+        series: The series, if the image is one.
+        name: What messages call it; default: the path as given.
+    """
+
+    path: Path
+    series: Series | None = None
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            object.__setattr__(self, "name", str(self.path))
+
+    @classmethod
+    def find(
+        cls,
+        path: Path | str,
+        *,
+        modality: str | None = None,
+        wanted: str | None = None,
+        name: str | None = None,
+        selectable: bool = False,
+    ) -> ImageSource:
+        """The image at a path; of a folder, the one DICOM series in it.
+
+        Args:
+            path: A NIfTI, MetaImage or NRRD file, or a folder of DICOM files.
+            modality: "mr" or "ct": ignore series of the other modality. None: accept both.
+            wanted: Which series of the folder, see `one_series`.
+            name: What messages call the image.
+            selectable: Whether errors should offer `--series`.
+
+        Raises:
+            InputError: the folder has no series, or several and `wanted` selects none of them; `wanted` is given for
+                a file.
+        """
+        path = Path(path)
+        if path.is_dir():
+            from creps.io.dicom.read.series import one_series
+
+            return cls(path, one_series(path, modality, name, wanted, selectable=selectable), name or "")
+        if wanted is not None:
+            raise InputError(
+                f"{path} is not a folder of DICOM series, so there is none to choose.", "Leave out --series."
+            )
+        return cls(path, None, name or "")
+
+    @property
+    def label(self) -> str:
+        """A short name for progress and for output files; never contains the patient's name or ID."""
+        if self.series is None:
+            return stem(self.path)
+        name = self.path.stem if self.path.is_file() else self.path.resolve().name
+        return self.series.modality if self.series.names_patient(name) else name
+
+    def read(self) -> Volume:
+        """Read the voxels.
+
+        Raises:
+            InputError: the image cannot be read as one volume; see `read_volume` and `read_series`.
+        """
+        if self.series is None:
+            return read_volume(self.path)
+        from creps.io.dicom.read.volume import read_series
+
+        return read_series(self.series, self.name)
+
+    def header(self) -> ImageHeader:
+        """Size and spacing; the voxels are not read.
+
+        Raises:
+            InputError: the header cannot be read, or is not that of a 3-D scalar image.
+        """
+        if self.series is not None:
+            return ImageHeader(self.series.shape, self.series.spacing_mm)
+        return ImageHeader(*read_header(self.path))
+
+    def sha256(self) -> str:
+        """SHA-256 of the file's bytes, or over all files of the series."""
+        if self.series is None:
+            return sha256_file(self.path)
+        from creps.io.dicom.read.series import series_sha256
+
+        return series_sha256(self.series)
+
+    def record(self) -> dict[str, Any]:
+        """What a result's record says about the image: a file name or a number of files, and the hash."""
+        if self.series is None:
+            return {"file": self.path.name, "sha256": self.sha256()}
+        return {"dicom_files": len(self.series.files), "sha256": self.sha256()}
+
+    def acquisition(self) -> Acquisition | None:
+        """How the series was acquired according to its headers; None for a volume file.
+
+        Raises:
+            InputError: a file of the series cannot be read.
+        """
+        if self.series is None:
+            return None
+        from creps.io.dicom.read.acquisition import Acquisition
+
+        return Acquisition.of(self.series)
+
+
 def read_image(
-    path: Path | str,
-    series: Series | None = None,
-    name: str | None = None,
-    wanted: str | None = None,
-    *,
-    modality: str | None = None,
-    selectable: bool = False,
+    path: Path | str, *, modality: str | None = None, wanted: str | None = None, name: str | None = None
 ) -> Volume:
-    """Read a volume file, or one DICOM series in a folder.
+    """Read a volume file, or the one DICOM series in a folder.
 
     Args:
         path: A NIfTI, MetaImage or NRRD file, or a folder of DICOM files.
-        series: The series of the folder to read, if it is known already.
-        name: What messages about a series call it.
+        modality: "mr" or "ct": ignore series of the other modality. None: accept both.
         wanted: Which series of the folder, see `one_series`.
-        modality: "mr" or "ct": the only series of the folder that count; None: either.
-        selectable: Whether the caller can be told `wanted`.
+        name: What messages call the image.
 
     Raises:
-        InputError: it cannot be read as one volume; see `read_volume` and `read_series`.
+        InputError: there is no single image, or it cannot be read as one volume.
     """
-    path = Path(path)
-    if series is not None:
-        return read_series(series, name)
-    if path.is_dir():
-        return read_series(one_series(path, modality, name, wanted, selectable=selectable), name)
-    if wanted is not None:
-        raise InputError(f"{path} is not a folder of DICOM series, so there is none to choose.", "Leave out --series.")
-    return read_volume(path)
-
-
-def image_header(path: Path, series: Series | None = None) -> ImageHeader:
-    """Size and spacing without reading the voxels.
-
-    Raises:
-        InputError: the header cannot be read, or is not that of a 3-D scalar image.
-    """
-    if series is not None:
-        return ImageHeader(series.shape, series.spacing_mm)
-    shape, spacing_mm = read_header(path)
-    return ImageHeader(shape, spacing_mm)
-
-
-def image_sha256(path: Path, series: Series | None = None) -> str:
-    """SHA-256 of a file's bytes, or over the files of a series."""
-    return sha256_file(path) if series is None else series_sha256(series)
+    return ImageSource.find(path, modality=modality, wanted=wanted, name=name).read()

@@ -51,8 +51,6 @@ def style_distance(
     sct: Sequence[torch.Tensor],
     ct: Sequence[torch.Tensor],
     *,
-    reduction: Literal["mean", "sum"] = "mean",
-    batch: int = 1,
     gram: Literal["slice", "batch"] = "slice",
 ) -> torch.Tensor:
     """L1 distance of Gram matrices (eq. 3): Σ |G(sCT) − G(CT)| over entries and layers, mean over slices.
@@ -60,8 +58,6 @@ def style_distance(
     Args:
         sct: For each layer (N, C, C) Gram matrices of N sCT slices, the slices of one patch in a row.
         ct: For each layer (N, C, C) Gram matrices of the CT slices that face them.
-        reduction: ``mean`` over all slices; ``sum`` adds up the means of the batch's patches.
-        batch: Patches in the whole batch, by which `sum` multiplies the mean.
         gram: ``slice`` compares slice by slice, ``batch`` compares the averages over all slices.
 
     Returns:
@@ -71,7 +67,7 @@ def style_distance(
     for ours, theirs in zip(sct, ct, strict=True):
         a, b = (ours, theirs) if gram == "slice" else (ours.mean(dim=0, keepdim=True), theirs.mean(dim=0, keepdim=True))
         total = total + (a - b).abs().sum(dim=(1, 2)).mean()
-    return total * batch if reduction == "sum" else total
+    return total
 
 
 class CrepsLoss(nn.Module):
@@ -84,9 +80,7 @@ class CrepsLoss(nn.Module):
     Args:
         backbone: The frozen feature network.
         slice_step: Use every n-th slice.
-        reduction: See `style_distance`.
         gram: See `style_distance`; averages over the batch need all slices in one call.
-        batch_size: Patches in the whole batch of a step, of which `forward` may see a part; default: those it sees.
         content: Whether to compute the content term; otherwise it is 0.
     """
 
@@ -94,17 +88,13 @@ class CrepsLoss(nn.Module):
         self,
         backbone: Backbone,
         slice_step: int = 1,
-        reduction: Literal["mean", "sum"] = "mean",
         gram: Literal["slice", "batch"] = "slice",
-        batch_size: int | None = None,
         *,
         content: bool = True,
     ) -> None:
         super().__init__()
-        self.batch_size = batch_size
         self.backbone = backbone
         self.slice_step = slice_step
-        self.reduction = reduction
         self.gram = gram
         self.content = content
 
@@ -118,11 +108,11 @@ class CrepsLoss(nn.Module):
         Returns:
             Two scalars: style (eq. 3) and content (mean L1 distance of the features, Fig. 1).
         """
-        sct_slices, ct_slices, batch = self._slices(sct), self._slices(ct), self.batch_size or len(sct)
+        sct_slices, ct_slices = self._slices(sct), self._slices(ct)
         if self.gram == "batch":
-            terms = self._compare(sct_slices, ct_slices, batch)
+            terms = self._compare(sct_slices, ct_slices)
         else:
-            terms = self._compare_in_chunks(sct_slices, ct_slices, batch)
+            terms = self._compare_in_chunks(sct_slices, ct_slices)
         return terms[0], terms[1] if self.content else torch.zeros_like(terms[0])
 
     def slices_at_once(self, height: int, width: int, device: torch.device) -> int | None:
@@ -133,7 +123,7 @@ class CrepsLoss(nn.Module):
         pixels = height * width if side is None else side**2
         return max(1, (CPU_PIXELS if device.type == "cpu" else GPU_PIXELS) // pixels)
 
-    def _compare_in_chunks(self, sct: torch.Tensor, ct: torch.Tensor, batch: int) -> list[torch.Tensor]:
+    def _compare_in_chunks(self, sct: torch.Tensor, ct: torch.Tensor) -> list[torch.Tensor]:
         """The terms of all slices (N, 1, H, W), some slices at a time, each term with its gradient."""
         learns = torch.is_grad_enabled() and sct.requires_grad
         count, _, height, width = sct.shape
@@ -142,7 +132,7 @@ class CrepsLoss(nn.Module):
         for sct_chunk, ct_chunk in zip(sct.detach().tensor_split(chunks), ct.tensor_split(chunks), strict=True):
             with torch.set_grad_enabled(learns):
                 image = sct_chunk.detach().requires_grad_(learns)
-                terms = [len(image) / count * term for term in self._compare(image, ct_chunk, batch)]
+                terms = [len(image) / count * term for term in self._compare(image, ct_chunk)]
             found.append([(term.detach(), _gradient(term, image, terms) if learns else image) for term in terms])
         values = [torch.stack([value for value, _ in term]).sum() for term in zip(*found, strict=True)]
         if not learns:
@@ -150,14 +140,14 @@ class CrepsLoss(nn.Module):
         gradients = [torch.cat([gradient for _, gradient in term]) for term in zip(*found, strict=True)]
         return [_WithGradient.apply(sct, *known) for known in zip(values, gradients, strict=True)]
 
-    def _compare(self, sct: torch.Tensor, ct: torch.Tensor, batch: int) -> list[torch.Tensor]:
+    def _compare(self, sct: torch.Tensor, ct: torch.Tensor) -> list[torch.Tensor]:
         """Style and, optionally, content of slices (N, 1, H, W)."""
         with torch.no_grad():
             ct_features = self.backbone(ct)
             ct_grams = [gram_matrix(f) for f in ct_features]
         sct_features = self.backbone(sct)
         sct_grams = [gram_matrix(f) for f in sct_features]
-        terms = [style_distance(sct_grams, ct_grams, reduction=self.reduction, batch=batch, gram=self.gram)]
+        terms = [style_distance(sct_grams, ct_grams, gram=self.gram)]
         if self.content:
             pairs = zip(sct_features, ct_features, strict=True)
             terms.append(torch.stack([(a.float() - b.float()).abs().mean() for a, b in pairs]).sum())

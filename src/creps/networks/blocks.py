@@ -1,4 +1,4 @@
-"""Building blocks that the generator and the discriminator share."""
+"""Building blocks that generators and discriminators share."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from creps.settings.choices import Norm, Padding
+from creps.settings.choices import Norm
 
 __all__ = ["LEAKY_SLOPE", "conv3d", "frozen_statistics", "norm3d"]
 
@@ -25,17 +25,14 @@ def norm3d(kind: Norm, channels: int) -> nn.Module:
     return nn.Identity()
 
 
-def conv3d(
-    inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1, padding_mode: Padding = "zeros"
-) -> nn.Conv3d:
-    """A convolution without bias: the paper uses none anywhere (section 2.2, cGAN)."""
-    padding = 1 if kernel > 1 else 0
-    return nn.Conv3d(inputs, outputs, kernel, stride, padding, bias=False, padding_mode=padding_mode)
+def conv3d(inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1) -> nn.Conv3d:
+    """A zero-padded convolution without bias: the paper uses none anywhere (section 2.2, cGAN)."""
+    return nn.Conv3d(inputs, outputs, kernel, stride, padding=1 if kernel > 1 else 0, bias=False)
 
 
 @contextmanager
 def frozen_statistics(network: nn.Module) -> Iterator[None]:
-    """Keep batch norm's running statistics as they are while the same batch goes through once more."""
+    """Leave batch norm's running statistics unchanged while the same batch passes through a second time."""
     norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:

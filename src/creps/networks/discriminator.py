@@ -25,7 +25,6 @@ class PatchDiscriminator(nn.Module):
         widths: Output channels of the normalised convolutions; all but the last halve the grid.
         norm: Normalisation after each of them (paper: batch).
         conditional: Also see the MR as a second channel (the paper's eq. 5 writes D(sCT): it does not).
-        pooled_logit: Average the logits of a patch into one before the loss.
     """
 
     def __init__(
@@ -33,10 +32,8 @@ class PatchDiscriminator(nn.Module):
         widths: Sequence[int] = (16, 32, 64, 64),
         norm: Norm = "batch",
         conditional: bool = False,
-        pooled_logit: bool = False,
     ) -> None:
         super().__init__()
-        self.pooled_logit = pooled_logit
         layers: list[nn.Module] = []
         channels = 2 if conditional else 1
         for width, stride in zip(widths, strides(len(widths)), strict=False):
@@ -50,9 +47,9 @@ class PatchDiscriminator(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, ct: torch.Tensor, mr: torch.Tensor | None = None) -> torch.Tensor:
-        """(B, 1, D, H, W) → logits (B, 1, d, h, w), or (B, 1, 1, 1, 1) if pooled."""
+        """(B, 1, D, H, W) → logits (B, 1, d, h, w)."""
         logits: torch.Tensor = self.layers(ct if mr is None else torch.cat([ct, mr], dim=1))
-        return logits.mean(dim=(2, 3, 4), keepdim=True) if self.pooled_logit else logits
+        return logits
 
 
 def strides(depth: int) -> tuple[int, ...]:

@@ -1,12 +1,12 @@
-"""A trained generator in the form that runs fastest: the same function, for inference only.
+"""The residual generator in the form that runs fastest: the same function, for inference only.
 
 Batch norm's running statistics are folded into the convolutions, activations and sums happen in place, weights
-are kept in the precision they are used in, and the last convolution turns to float32 piece by piece.
+are kept in the precision they are used in, and the last convolution converts to float32 piece by piece.
 """
 
 from __future__ import annotations
 
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import nn
@@ -14,20 +14,23 @@ from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from creps.networks.blocks import LEAKY_SLOPE
-from creps.networks.generator import Generator
+from creps.networks.generator import InferenceForm
 
-__all__ = ["FoldedGenerator"]
+if TYPE_CHECKING:
+    from creps.networks.residual import ResidualGenerator
+
+__all__ = ["FoldedResidual"]
 
 HEAD_ROWS = 1 << 16
 """Voxels that the last convolution takes to float32 at a time: they stay in the processor's cache."""
 
 
-class FoldedGenerator(nn.Module):
-    """`Generator` in evaluation mode with its norms folded in; its weights are copies.
+class FoldedResidual(InferenceForm):
+    """`ResidualGenerator` in evaluation mode with its norms folded in; its weights are copies.
 
     Args:
-        generator: What is folded; with batch norm or none.
-        dtype: Precision of everything but the last convolution, which is in float32 as the generator's own.
+        generator: The generator to fold, with batch norm or none.
+        dtype: Precision of everything but the last convolution, which runs in float32 as it does in the generator.
 
     Attributes:
         dtype: As given.
@@ -37,7 +40,7 @@ class FoldedGenerator(nn.Module):
         TypeError: instance norm, whose statistics are those of each input.
     """
 
-    def __init__(self, generator: Generator, dtype: torch.dtype) -> None:
+    def __init__(self, generator: ResidualGenerator, dtype: torch.dtype) -> None:
         super().__init__()
         self.dtype, self.width = dtype, generator.width
         whole, last = cast(nn.Sequential, generator.head[0]), generator.head[1]
@@ -52,7 +55,7 @@ class FoldedGenerator(nn.Module):
 
     @torch.inference_mode()
     def forward(self, mr: torch.Tensor) -> torch.Tensor:
-        """(B, 1, D, H, W) MR → (B, 1, D, H, W) sCT in float32, as `Generator.forward` in evaluation mode."""
+        """(B, 1, D, H, W) MR → (B, 1, D, H, W) sCT in float32, as the generator in evaluation mode."""
         size = mr.shape[2:]
         x = self.down(self.stem(mr.to(self.dtype, memory_format=torch.channels_last_3d)))
         for block in self.blocks:
@@ -61,10 +64,10 @@ class FoldedGenerator(nn.Module):
         return self._sct(self.head(x))
 
     def bytes_at_peak(self, voxels: int) -> int:
-        """Memory of a forward pass over so many voxels, input and output included.
+        """Memory in bytes of a forward pass over that many voxels, input and output included.
 
-        Input and output of the last 3 x 3 x 3 convolution are the most that is alive at once: two full-resolution
-        maps of `width` channels; with them the MR in float32 and in `dtype`.
+        It peaks at the last 3 x 3 x 3 convolution, whose input and output are two full-resolution maps of `width`
+        channels; the MR is held beside them in float32 and in `dtype`.
         """
         return voxels * (2 * self.width * self.dtype.itemsize + 4 + self.dtype.itemsize)
 
@@ -111,39 +114,36 @@ class _Convolution(nn.Module):
             raise TypeError(f"{type(norm).__name__} cannot be folded into a convolution")
         weight = weight.detach().clone().to(dtype).contiguous(memory_format=torch.channels_last_3d)
         self.weight, self.bias = nn.Parameter(weight, requires_grad=False), bias
-        self.stride, self.padding_mode = convolution.stride, convolution.padding_mode
+        self.stride = convolution.stride
         self.slope = {nn.ReLU: 0.0, nn.LeakyReLU: LEAKY_SLOPE}.get(type(layers[-1]))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        padding = 1
-        if self.padding_mode != "zeros":
-            x, padding = functional.pad(x, (1,) * 6, mode=self.padding_mode), 0
-        x = _convolved(x, self.weight, self.bias, self.stride, padding)
+        x = _convolved(x, self.weight, self.bias, self.stride)
         if self.slope is None:
             return x
         return functional.leaky_relu_(x, self.slope) if self.slope else x.relu_()
 
 
 def _convolved(
-    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, stride: tuple[int, ...], padding: int
+    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, stride: tuple[int, ...]
 ) -> torch.Tensor:
-    """A 3-D convolution.
+    """A zero-padded 3 x 3 x 3 convolution.
 
-    On a CPU oneDNN is called by its name: left to choose, torch gives a single small float32 patch to a loop that is
-    eight times slower (seen with torch 2.14). Bfloat16 it refuses on a CPU without AVX-512.
+    On a CPU oneDNN is called by name: left to choose, torch runs a single small float32 patch through a loop that is
+    eight times slower (observed with torch 2.14). oneDNN refuses bfloat16 on a CPU without AVX-512.
     """
-    if x.device.type == "cpu" and torch.backends.mkldnn.is_available() and _knows(x.dtype):
-        return torch.mkldnn_convolution(x, weight, bias, (padding,) * 3, stride, (1, 1, 1), 1)
-    return functional.conv3d(x, weight, bias, stride, padding)
+    if x.device.type == "cpu" and torch.backends.mkldnn.is_available() and _supports(x.dtype):
+        return torch.mkldnn_convolution(x, weight, bias, (1, 1, 1), stride, (1, 1, 1), 1)
+    return functional.conv3d(x, weight, bias, stride, 1)
 
 
-def _knows(dtype: torch.dtype) -> bool:
+def _supports(dtype: torch.dtype) -> bool:
     """Whether oneDNN convolves that type on this CPU."""
     return dtype == torch.float32 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def _doubled(x: torch.Tensor, size: torch.Size) -> torch.Tensor:
-    """Trilinear up-sampling to `size`; where that is just double, depth first and planes after it: the same, faster."""
+    """Trilinear up-sampling to `size`; where that is exactly double, depth first and then planes: the same, faster."""
     if tuple(size) != tuple(2 * n for n in x.shape[2:]):
         return functional.interpolate(x, size=tuple(size), mode="trilinear", align_corners=False)
     batch, channels, depth, height, width = x.shape

@@ -1,144 +1,117 @@
-"""The generator: a shallow 3-D residual network (Hémon et al. 2023, section 2.2)."""
+"""What every generator offers: a network that maps MR to CT, and what training and synthesis must know of it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from functools import partial
 
 import torch
 from torch import nn
-from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from creps.networks.blocks import LEAKY_SLOPE, conv3d, frozen_statistics, norm3d
-from creps.settings.choices import Norm, Padding
+from creps.networks.blocks import frozen_statistics
 
-__all__ = ["Generator"]
+__all__ = ["Generator", "InferenceForm", "Stage"]
 
 Stage = Callable[[torch.Tensor], torch.Tensor]
 
 
-class ResidualBlock(nn.Module):
-    """conv - norm - LeakyReLU - conv - norm, added to the input."""
+class InferenceForm(nn.Module):
+    """A generator in the form that runs fastest: the same function, for inference only, in its own precision.
 
-    def __init__(self, channels: int, norm: Norm, padding: Padding) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(
-            conv3d(channels, channels, padding_mode=padding),
-            norm3d(norm, channels),
-            nn.LeakyReLU(LEAKY_SLOPE),
-            conv3d(channels, channels, padding_mode=padding),
-            norm3d(norm, channels),
-        )
+    It is not run under autocast. `forward` maps (B, 1, D, H, W) to the same shape in float32.
+    """
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, C, D, H, W) → the same shape."""
-        return x + self.layers(x)
+    def bytes_at_peak(self, voxels: int) -> int:
+        """Memory in bytes of a forward pass over that many voxels, input and output included."""
+        raise NotImplementedError
 
 
 class Generator(nn.Module):
-    """MR patch → CT patch, both in network units (MR in [0, 2], CT in [-1, 3]); or the way back, in a cycle.
+    """MR patch → CT patch, both in network units (MR in [0, 2], CT in [-1, 3]); or CT → MR, in a cycle.
 
-    Residual blocks between one down-sampling and one up-sampling block; no bias; ReLU outside the
-    residual blocks; neither norm nor activation after the last convolution, so that the whole HU
-    range can be reached. With the defaults it has 1,468,096 parameters.
+    A new kind of generator implements `forward` or `stages`. The other members have defaults that are correct for any
+    network; overriding them adds speed and features:
 
-    Args:
-        width: Channels at full resolution; twice as many at half resolution.
-        residual_blocks: Number of residual blocks (paper: 6).
-        norm: Normalisation after each convolution but the last (paper: batch).
-        norm_in_blocks: Whether the residual blocks normalise too (paper: yes).
-        padding: How convolutions see beyond the patch; zero is background in MR and water in CT.
+    - `stages`: activation checkpointing;
+    - `halo`: the exact single pass (``inference.fusion: single``) and tiling of an exported model;
+    - `features`, `feature_channels`: PatchNCE;
+    - `folded`: a faster form for inference;
+    - `width`: memory estimates.
+
+    Register the class in `creps.networks.build`.
 
     Attributes:
-        checkpoint_activations: Keep only what lies between stages (encoder, each block, decoder) for the
-            backward pass and compute the rest again there: the same gradients, less memory, more time.
+        width: Channels of the widest feature map at full resolution; memory estimates use it. 0: unknown.
+        checkpoint_activations: Keep only the tensors between stages for the backward pass and compute the rest again
+            there: the same gradients, less memory, more time.
     """
 
-    def __init__(
-        self,
-        width: int = 32,
-        residual_blocks: int = 6,
-        norm: Norm = "batch",
-        norm_in_blocks: bool = True,
-        padding: Padding = "zeros",
-    ) -> None:
-        super().__init__()
-        self.checkpoint_activations = False
-        self.width = width
-        inner = norm if norm_in_blocks else "none"
-        self.stem = _convolution(1, width, norm, padding)
-        self.down = _convolution(width, 2 * width, norm, padding, stride=2)
-        self.blocks = nn.Sequential(*(ResidualBlock(2 * width, inner, padding) for _ in range(residual_blocks)))
-        self.up = _convolution(2 * width, width, norm, padding)
-        self.head = nn.Sequential(_convolution(width, width, norm, padding), conv3d(width, 1, kernel=1))
+    width: int = 0
+    checkpoint_activations: bool = False
+
+    @property
+    def halo(self) -> int | None:
+        """How many voxels away from a voxel its prediction still depends on, in evaluation mode.
+
+        None: unknown, or unbounded as with instance norm.
+        """
+        return None
 
     def forward(self, mr: torch.Tensor) -> torch.Tensor:
-        """(B, 1, D, H, W) MR → (B, 1, D, H, W) sCT; any size of at least 2 voxels per axis."""
+        """(B, 1, D, H, W) MR → (B, 1, D, H, W) sCT: one stage after the other."""
+        if type(self).stages is Generator.stages:
+            raise NotImplementedError(f"{type(self).__name__} implements neither forward nor stages")
         x = mr
         for stage in self.stages(mr.shape[2:]):
-            x = self._run(stage, x)
+            x = self.run(stage, x)
         return x
 
+    def stages(self, size: torch.Size) -> list[Stage]:
+        """The functions that a volume of that size (D, H, W) goes through, one after the other; by default one."""
+        del size
+        return [self.forward]
+
     def features(self, image: torch.Tensor, names: Sequence[str]) -> dict[str, torch.Tensor]:
-        """What stages of the encoder make of an image.
+        """Feature maps of an image.
 
         Args:
             image: (B, 1, D, H, W) in network units.
-            names: ``input``, ``stem``, ``down``, ``block1``, ``block2``, …
+            names: Some of the settings' ``feature_names``.
 
         Returns:
-            Stage → (B, C, D, H, W), C as in `feature_channels`; half the size from ``down`` on.
+            Name → (B, C, d, h, w), C as in `feature_channels`.
         """
-        stages: dict[str, Stage] = {"stem": self.stem, "down": self.down}
-        stages |= {f"block{number}": block for number, block in enumerate(self.blocks, 1)}
-        x, found = image, {"input": image}
-        for name, stage in stages.items():
-            if found.keys() >= set(names):
-                break
-            x = found[name] = self._run(stage, x)
-        return {name: found[name] for name in names}
+        raise NotImplementedError(f"{type(self).__name__} has no features")
 
     def feature_channels(self, names: Sequence[str]) -> dict[str, int]:
-        """Channels of each of `features`."""
-        width = self.width
-        return {name: {"input": 1, "stem": width}.get(name, 2 * width) for name in names}
+        """Name → channels of `features`."""
+        raise NotImplementedError(f"{type(self).__name__} has no features")
 
-    @property
-    def halo(self) -> int:
-        """How far a voxel sees, in evaluation mode and with nothing normalised by instance: 31 voxels by default.
+    def folded(self, dtype: torch.dtype) -> InferenceForm | None:
+        """The form for inference, from copies of the weights; None if the generator runs as it is.
 
-        Each block sees 2 x 2 voxels (two convolutions at half resolution) on either side; stem and head 1 each,
-        down- and up-sampling with their convolutions 5 together.
+        Args:
+            dtype: Precision of the weights and of most of the arithmetic.
         """
-        return 4 * len(self.blocks) + 7
+        del dtype
+        return None
 
-    def stages(self, size: torch.Size) -> list[Stage]:
-        """What a volume of that size (D, H, W) goes through, one after the other."""
-        return [self._encoded, *self.blocks, partial(self._decoded, size=size)]
+    def bytes_at_peak(self, voxels: int, itemsize: int) -> int:
+        """Memory in bytes of a forward pass without gradient, input and output included.
 
-    def _encoded(self, mr: torch.Tensor) -> torch.Tensor:
-        encoded: torch.Tensor = self.down(self.stem(mr))
-        return encoded
+        Args:
+            voxels: Of the whole batch.
+            itemsize: Bytes of a value under autocast: 2 in bfloat16, 4 in float32.
+        """
+        return voxels * (4 * self.width * itemsize + 8)
 
-    def _decoded(self, x: torch.Tensor, size: torch.Size) -> torch.Tensor:
-        x = functional.interpolate(self.up(x), size=size, mode="trilinear", align_corners=False)
-        x = self.head[0](x)
-        with torch.autocast(x.device.type, enabled=False):  # bfloat16 would round bone to steps of 8 HU
-            sct: torch.Tensor = self.head[1](x.float())
-        return sct
-
-    def _run(self, stage: Stage, x: torch.Tensor) -> torch.Tensor:
-        return self._checkpointed(stage, x) if self.checkpoint_activations and torch.is_grad_enabled() else stage(x)
-
-    def _checkpointed(self, stage: Stage, x: torch.Tensor) -> torch.Tensor:
+    def run(self, stage: Stage, x: torch.Tensor) -> torch.Tensor:
+        """Run one stage, checkpointed where `checkpoint_activations` asks for it and gradients are wanted."""
+        if not (self.checkpoint_activations and torch.is_grad_enabled()):
+            return stage(x)
         again = frozen_statistics(self)  # the backward pass sees the batch a second time
         result: torch.Tensor = checkpoint(
             stage, x, use_reentrant=False, preserve_rng_state=False, context_fn=lambda: (nullcontext(), again)
         )
         return result
-
-
-def _convolution(inputs: int, outputs: int, norm: Norm, padding: Padding, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(conv3d(inputs, outputs, stride=stride, padding_mode=padding), norm3d(norm, outputs), nn.ReLU())

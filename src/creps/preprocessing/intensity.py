@@ -22,6 +22,9 @@ __all__ = [
 MR_RANGE_NETWORK = (0.0, 2.0)
 """Range of the MR in network units (section 2.2, Pre-processing)."""
 
+BRIGHT_PERCENTILE = 99.5
+"""Percentile of an MR inside the body that an automatic scale maps to the top of the range."""
+
 AIR_NETWORK = hu.AIR / hu.PER_NETWORK_UNIT
 """Air in a CT in network units: what lies beyond a CT's edge."""
 
@@ -36,16 +39,14 @@ def network_to_hu(array: npt.NDArray[np.floating]) -> Array:
     return (np.asarray(array, dtype=np.float32) * np.float32(hu.PER_NETWORK_UNIT)).astype(np.float32)
 
 
-def mr_divisor(
-    mr: npt.NDArray[np.floating], body: npt.NDArray[np.bool_], scale: float | Literal["auto"], percentile: float
-) -> float:
+def mr_divisor(mr: npt.NDArray[np.floating], body: npt.NDArray[np.bool_], scale: float | Literal["auto"]) -> float:
     """The number an MR is divided by.
 
     Args:
         mr: (D, H, W) in scanner units.
         body: (D, H, W) body mask.
-        scale: A fixed divisor (paper: 1000) or ``auto``.
-        percentile: With ``auto``, this percentile inside the body lands at 2, the top of the range.
+        scale: A fixed divisor (paper: 1000), or ``auto``, which maps `BRIGHT_PERCENTILE` inside the body to 2, the top
+            of the range.
 
     Returns:
         The divisor, positive.
@@ -56,7 +57,7 @@ def mr_divisor(
     if scale != "auto":
         return float(scale)
     inside = mr[body] if body.any() else mr
-    top = float(np.percentile(inside, percentile))
+    top = float(np.percentile(inside, BRIGHT_PERCENTILE))
     if top <= 0:
         raise ValueError("no positive value inside the body")
     return top / MR_RANGE_NETWORK[1]

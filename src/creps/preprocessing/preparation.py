@@ -1,4 +1,4 @@
-"""What is done to a volume before a network sees it: the same for training and for synthesis."""
+"""Prepare a volume for a network, in the same way for training and for synthesis."""
 
 from __future__ import annotations
 
@@ -19,23 +19,22 @@ from creps.volume import Array, Mask, Volume
 __all__ = ["Prepared", "prepare_ct", "prepare_mr"]
 
 SMALLEST_BODY = 0.01
-"""Share of the voxels that must belong to the body."""
-
+"""Minimum fraction of the voxels in the body."""
 
 PERCENTILES = (1.0, 50.0, 99.0)
-"""Of the values inside the body, kept to compare scanners."""
+"""Percentiles of the values inside the body that are kept to compare scanners."""
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A volume on the model's grid, upright.
+    """A prepared volume on the grid of the model, in the axial orientation.
 
     Attributes:
-        grid: The resampled (and cropped) volume in its own units.
+        grid: The resampled (and cropped) volume in its original units.
         array: (D, H, W) in network units.
         body: (D, H, W) body mask.
-        intensity: The 1st, 50th and 99th percentile inside the body in the image's own units, before any correction.
-        mr_divisor: What an MR was divided by.
+        intensity: 1st, 50th and 99th percentile inside the body in the original units, before any correction.
+        mr_divisor: Divisor of an MR.
     """
 
     grid: Volume
@@ -46,26 +45,25 @@ class Prepared:
 
 
 def prepare_mr(mr: Volume, settings: PreparationSettings, name: str, mask: Volume | None = None) -> Prepared:
-    """Resample, find the body, even out, scale and crop an MR (Hémon et al. 2023, section 2.2, Pre-processing).
+    """Resample an MR, find the body, correct the bias field, scale and crop (Hémon et al. 2023, section 2.2).
 
-    Receive field and automatic scale always come from the body found in the image, so that they are the same with and
-    without a given mask.
+    Bias field and automatic scale always come from the body found in the image, so they do not depend on a given mask.
 
     Args:
         mr: MR in scanner units, on any grid, in any orientation.
-        settings: Spacing, bias field, scale, background, crop.
-        name: What messages call it.
-        mask: A body mask on the grid of `mr`, to be used instead of the one found.
+        settings: Spacing, bias field, scale, background and crop.
+        name: Name of the image in messages.
+        mask: Body mask on the grid of `mr`, to use instead of the one found.
 
     Raises:
-        InputError: not an MR, no body in it, or a mask on another grid.
+        InputError: the volume is not an MR, contains no body, or the mask is on another grid.
     """
     check_mr(mr, name)
     grid = resample(mr.reoriented(), settings.spacing_mm)
     found = body_mask_mr(grid)
     corrected = correct_bias_field(grid.array, found, grid.spacing_mm) if settings.mr_bias_correction else grid.array
     try:
-        divisor = mr_divisor(corrected, found, settings.mr_scale, settings.mr_percentile)
+        divisor = mr_divisor(corrected, found, settings.mr_scale)
     except ValueError as error:
         raise InputError(f"{name} has {error}.", "Check the volume: it may be empty or cut off.") from error
     body = _checked_body(found, mr, grid, mask, name)
@@ -76,7 +74,7 @@ def prepare_mr(mr: Volume, settings: PreparationSettings, name: str, mask: Volum
 
 
 def prepare_ct(ct: Volume, settings: PreparationSettings, name: str, mask: Volume | None = None) -> Prepared:
-    """Resample, find the body, scale and crop a CT in HU; the CT's counterpart of `prepare_mr`."""
+    """Resample a CT in HU, find the body, scale and crop; the counterpart of `prepare_mr`."""
     check_ct(ct, name)
     grid = resample(ct.reoriented(), settings.spacing_mm)
     found = body_mask_ct(grid) if mask is None else np.zeros(grid.shape, dtype=bool)
@@ -93,7 +91,7 @@ def _percentiles(grid: Volume, body: Mask) -> tuple[float, float, float]:
 
 
 def _cropped(whole: Prepared, settings: PreparationSettings) -> Prepared:
-    """Crop to the body's box if the settings say so."""
+    """Crop to the bounding box of the body if the settings ask for it."""
     if settings.crop_margin_mm is None:
         return whole
     box = crop_box(whole.body, whole.grid.spacing_mm, settings.crop_margin_mm)
@@ -104,10 +102,10 @@ def _cropped(whole: Prepared, settings: PreparationSettings) -> Prepared:
 def _checked_body(found: Mask, image: Volume, grid: Volume, mask: Volume | None, name: str) -> Mask:
     body, source = found, name
     if mask is not None:
-        mask = mask.reoriented(image.direction)  # the same voxels in another order are the same mask
+        mask = mask.reoriented(image.direction)  # a mask with the same voxels in another order is fine
         if not mask.same_grid_as(image, tolerance_mm=0.5 * min(image.spacing_mm)):
             raise InputError(f"The mask of {name} lies on another grid than its image.", "Give it on the image's grid.")
-        aligned = image.with_array(mask.array > 0)  # header rounding must not turn the axes apart
+        aligned = image.with_array(mask.array > 0)  # ignore rounding of the direction in the header
         body, source = resample_onto(aligned.reoriented(), grid).array > 0.5, f"the mask of {name}"
     if not body.any() or body.mean() < SMALLEST_BODY:
         raise InputError(

@@ -1,7 +1,8 @@
-"""One typed settings tree; field docs are the command line's help and a written file's comments."""
+"""One typed settings tree. Its docstrings are the help of the command line and the comments of written files."""
 
+from creps.settings.files import read_settings_file, to_yaml
 from creps.settings.inference import InferenceSettings
-from creps.settings.loading import load_settings, preset_names, read_settings_file, to_yaml
+from creps.settings.loading import load_settings, preparation_mismatch, preset_names, refuse_without_effect
 from creps.settings.losses import (
     AdversarialSettings,
     CrepsSettings,
@@ -10,15 +11,15 @@ from creps.settings.losses import (
     SimulationSettings,
     SupervisedSettings,
 )
-from creps.settings.networks import DiscriminatorSettings, GeneratorSettings
+from creps.settings.networks import AnyGenerator, DiscriminatorSettings, GeneratorSettings, ResidualSettings
 from creps.settings.preparation import PreparationSettings
-from creps.settings.recipes import former_ties, of_this_version, refuse_idle
 from creps.settings.reference import to_markdown
 from creps.settings.training import SamplingSettings, TrainingSettings
 from creps.settings.tree import Settings, leaf_fields, sections
 
 __all__ = [
     "AdversarialSettings",
+    "AnyGenerator",
     "CrepsSettings",
     "CycleSettings",
     "DiscriminatorSettings",
@@ -26,18 +27,18 @@ __all__ = [
     "InferenceSettings",
     "NceSettings",
     "PreparationSettings",
+    "ResidualSettings",
     "SamplingSettings",
     "Settings",
     "SimulationSettings",
     "SupervisedSettings",
     "TrainingSettings",
-    "former_ties",
     "leaf_fields",
     "load_settings",
-    "of_this_version",
+    "preparation_mismatch",
     "preset_names",
     "read_settings_file",
-    "refuse_idle",
+    "refuse_without_effect",
     "sections",
     "to_markdown",
     "to_yaml",

@@ -11,14 +11,12 @@ __all__ = [
     "Extent",
     "Fusion",
     "Norm",
-    "Padding",
     "Precision",
     "RecipeName",
     "Tracker",
 ]
 
 Norm = Literal["batch", "instance", "none"]
-Padding = Literal["zeros", "reflect", "replicate"]
 BackboneName = Literal["convnext_tiny", "vgg16"]
 RecipeName = Literal["anatomy", "paper", "cyclegan", "cut", "supervised"]
 AdversarialLoss = Literal["bce", "least_squares"]

@@ -1,4 +1,4 @@
-"""Kinds of values that settings have."""
+"""Types of the values of settings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NotNegative = Annotated[float, Field(ge=0)]
 def _whole(value: object) -> object:
     """``1e3`` is a whole number, `True` is not."""
     if isinstance(value, bool):
-        raise ValueError("a whole number is wanted, not true or false")
+        raise ValueError("a whole number is needed, not true or false")
     try:
         number = float(value) if isinstance(value, str) else None
     except ValueError:
@@ -25,7 +25,7 @@ def _whole(value: object) -> object:
 
 
 def _listed(value: object) -> object:
-    """A word by itself is a list of one."""
+    """A single word becomes a list of one."""
     return (value,) if isinstance(value, str) else value
 
 
@@ -38,6 +38,6 @@ PatchSize = tuple[Count, Count, Count]
 
 
 class Section(BaseModel):
-    """One section of the tree: unknown keys are refused, values never change."""
+    """One section of the tree: unknown keys are rejected, values cannot be changed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)

@@ -1,10 +1,23 @@
-"""From presets, files and the command line to one validated `Settings`, and back to commented YAML."""
+"""Combine recipe, preset, files and single values into one validated `Settings`.
+
+`load_settings` merges these layers; each takes precedence over those before it:
+
+1. the defaults, which are the paper's (`creps.settings.tree`);
+2. the recipe: the training method (`creps.settings.recipes`);
+3. the preset: what belongs to a size (`creps/presets/*.yaml`);
+4. the cohort: how it was prepared;
+5. the model to start from: its method and the shape of its generator;
+6. the settings file;
+7. single values, such as the options of the command line.
+
+Settings that a model or a file has only because of another recipe are left out (`without_other_recipe`).
+"""
 
 from __future__ import annotations
 
 import difflib
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -13,16 +26,24 @@ import yaml
 from pydantic import ValidationError
 
 from creps.errors import SettingsError
-from creps.settings.recipes import RECIPES, USUAL_RECIPE, of_this_version, without_what_another_decides
-from creps.settings.tree import Settings, leaf_fields, sections
+from creps.settings.files import read_settings_file
+from creps.settings.recipes import DEFAULT_RECIPE, RECIPES, TERM_WEIGHTS, without_other_recipe
+from creps.settings.tree import Settings, leaf_fields
 
-__all__ = ["load_settings", "preset_names", "preset_values", "read_settings_file", "to_yaml"]
-
+__all__ = [
+    "load_settings",
+    "preparation_mismatch",
+    "preset_names",
+    "preset_values",
+    "refuse_without_effect",
+]
 
 log = logging.getLogger(__name__)
 
-FORMER_PRESETS = {"demo-paper": "demo"}
-"""Presets that cohorts, runs and files of earlier versions name → those that have their sizes now."""
+DEFAULT_PRESET = "brain"
+
+Layer = Mapping[str, Any]
+"""``{"recipe": ..., section: {name: value}}``"""
 
 
 def preset_names() -> list[str]:
@@ -32,7 +53,7 @@ def preset_names() -> list[str]:
 
 
 def preset_values(name: str) -> dict[str, Any]:
-    """Sections of a preset: what belongs to a size, and no weights.
+    """Sections of a preset.
 
     Raises:
         SettingsError: there is no such preset.
@@ -46,110 +67,178 @@ def preset_values(name: str) -> dict[str, Any]:
 
 def load_settings(
     preset: str | None = None,
-    file: Path | None = None,
+    file: Path | str | None = None,
     overrides: Mapping[str, Any] | None = None,
     prepared: Settings | None = None,
     model: Mapping[str, Any] | None = None,
+    *,
+    recipe: str | None = None,
 ) -> Settings:
-    """Layer defaults, a recipe, a preset, the settings of a model, a settings file and single values.
+    """Combine the layers that the module names into one validated tree.
+
+    >>> load_settings("pelvis", recipe="paper", overrides={"training.steps": 100}).training.steps
+    100
 
     Args:
-        preset: Name of a shipped preset; wins over the file's own ``preset:`` line.
-        file: YAML file; never rewritten.
+        preset: Name of a shipped preset; takes precedence over the file's ``preset:`` line. Default: the cohort's,
+            or brain.
+        file: YAML file; it is never changed.
         overrides: ``{"training.steps": 100, "recipe": "cut"}``.
-        prepared: Settings that a cohort was prepared with: its preset is the default one and its
-            preparation stands; asking for another is an error.
-        model: Sections of a model to start from; beside a named preset only its generator counts.
+        prepared: Settings that a cohort was prepared with, from `Cohort.settings`. Its preset and recipe are the
+            defaults, and its preparation is fixed.
+        model: Sections of a model to start from. If a preset is named, only its generator counts.
+        recipe: Name of a recipe; the same as ``recipe`` in `overrides`. Default: that of the file, the model or the
+            cohort, or anatomy.
 
     Raises:
-        SettingsError: unknown key (the nearest is named), wrong value, unreadable file, or another
-            preparation than that of the cohort.
+        SettingsError: an unknown key (the nearest one is named), a wrong value or type, an unreadable file, or
+            another preparation than the cohort's.
     """
-    tree = of_this_version(read_settings_file(file), str(file)) if file else {}
-    own_preset = tree.pop("preset", None)
-    named = str(preset or own_preset or "")
-    if named in FORMER_PRESETS:
-        log.info("preset %s is preset %s with recipe paper now", named, FORMER_PRESETS[named])
-        tree = {"recipe": "paper", **tree}
-    chosen = named or (prepared.preset if prepared else "brain")
-    chosen = FORMER_PRESETS.get(chosen, chosen)
-    start = preset_values(chosen)
+    single = _by_section(overrides)
+    if recipe is not None:
+        single["recipe"] = recipe
+    written = read_settings_file(file) if file is not None else {}
+    own_preset = written.pop("preset", None)
+    named = preset or own_preset
+    started_from = _of_model(model or {}, preset_named=bool(named))
+    chosen_preset = str(named or (prepared.preset if prepared else DEFAULT_PRESET))
+    cohort = {"recipe": prepared.recipe} if prepared else {}
+    sources: list[Layer] = [single, written, started_from, cohort, {"recipe": DEFAULT_RECIPE}]
+    chosen_recipe = str(next(layer["recipe"] for layer in sources if "recipe" in layer))
+    size = preset_values(chosen_preset)
     if prepared is not None:
-        _refuse_other_preset(chosen, start, prepared)
-        start["preparation"] = prepared.preparation.model_dump()
-    layers = _layered(start, {} if named else model or {}, _always_of(model or {}), tree, _sections(overrides or {}))
-    source = ", ".join([*([str(file)] if file else []), *(["the command line"] if overrides else [])])
-    settings = _validated({**layers, "preset": chosen}, source or f"preset {chosen}")
+        _refuse_other_preset(chosen_preset, size, prepared)
+    _warn_of_other_recipe(written, chosen_recipe)
+    tree = _merged(
+        RECIPES.get(chosen_recipe, {}),
+        size,
+        {"preparation": prepared.preparation.model_dump()} if prepared else {},
+        without_other_recipe(started_from, chosen_recipe),
+        {"generator": model["generator"]} if model and "generator" in model else {},  # its shape, whatever the recipe
+        without_other_recipe(written, chosen_recipe),
+        single,
+        {"preset": chosen_preset, "recipe": chosen_recipe},
+    )
+    settings = _validated(tree, _described(file, single, chosen_preset))
     if prepared is not None and settings.preparation != prepared.preparation:
         _refuse_other_preparation(settings, prepared)
     return settings
 
 
-def to_yaml(settings: Settings, header: str = "") -> str:
-    """The whole tree as YAML, each value under a comment that explains it."""
-    lines = [f"# {line}" for line in header.splitlines()]
-    for name in ("preset", "recipe"):
-        lines += [f"# {Settings.model_fields[name].description}", f"{name}: {getattr(settings, name)}"]
-    for section, kind in sections():
-        lines += ["", f"# {(kind.__doc__ or '').splitlines()[0]}", f"{section}:"]
-        values = getattr(settings, section).model_dump(mode="json")
-        for name, field in kind.model_fields.items():
-            value = yaml.safe_dump(values[name], default_flow_style=True, width=10_000).removesuffix("...\n").strip()
-            lines += [f"  # {field.description}", f"  {name}: {value}"]
-    return "\n".join(lines) + "\n"
+def preparation_mismatch(settings: Settings, prepared: Settings) -> str | None:
+    """One warning sentence if a cohort was prepared for another recipe than it is used for.
 
+    Args:
+        settings: Settings of a training.
+        prepared: Settings that its cohort was prepared with.
 
-def _layered(
-    preset: dict[str, Any],
-    model: Mapping[str, Any],
-    always: dict[str, Any],
-    file: dict[str, Any],
-    single: dict[str, Any],
-) -> dict[str, Any]:
-    """One tree of them all, above the recipe that the last of them names."""
-    of_model = {"recipe": "paper", **of_this_version(model)} if model else {}  # the only one before there was a choice
-    recipe = next((str(part["recipe"]) for part in (single, file, of_model) if "recipe" in part), USUAL_RECIPE)
-    inherited, written = (without_what_another_decides(part, recipe) for part in (of_model, file))
-    _say_what_is_left_behind(file, written, recipe)
-    layers: dict[str, Any] = {}
-    for part in (RECIPES.get(recipe, {}), preset, inherited, always, written, single, {"recipe": recipe}):
-        _merge(layers, part)
-    return layers
-
-
-def _always_of(model: Mapping[str, Any]) -> dict[str, Any]:
-    """What a model brings along whatever preset and recipe: its shape."""
-    return {"generator": model["generator"]} if "generator" in model else {}
-
-
-def _say_what_is_left_behind(file: dict[str, Any], written: dict[str, Any], recipe: str) -> None:
-    """Name what was changed in a file for another recipe and does not count."""
-    if written == file:
-        return
-    own = str(file["recipe"])
-    usual = _validated({**RECIPES.get(own, {}), "recipe": own}, "the file").model_dump(mode="json")
-    left = [
-        f"{section}.{name}"
-        for section, values in file.items()
-        if isinstance(values, dict)
-        for name in values.keys() - written[section].keys()
-        if values[name] != usual.get(section, {}).get(name)
+    Returns:
+        The settings that differ and the command to prepare the cohort again; None if it fits.
+    """
+    if settings.recipe == prepared.recipe:
+        return None
+    usual = load_settings(settings.preset, recipe=settings.recipe).preparation
+    decided = {name for recipe in (settings.recipe, prepared.recipe) for name in RECIPES[recipe].get("preparation", {})}
+    differences = [
+        f"preparation.{name} is {_written(has)}, not {_written(wanted)}"
+        for name in sorted(decided)
+        if (has := getattr(prepared.preparation, name)) != (wanted := getattr(usual, name))
     ]
-    if left:
-        said = "the file is written for recipe %s, so these settings of it do not count for %s: %s"
-        log.warning(said, own, recipe, ", ".join(sorted(left)))
+    if not differences:
+        return None
+    return (
+        f"The cohort was prepared for recipe {prepared.recipe}, but the training uses recipe {settings.recipe}: "
+        f"{' and '.join(differences)}. To prepare it again, run 'creps prepare SOURCES -o COHORT -p {settings.preset} "
+        f"--recipe {settings.recipe}'."
+    )
 
 
-def _sections(values: Mapping[str, Any]) -> dict[str, Any]:
-    """``{"training.steps": 100}`` → ``{"training": {"steps": 100}}``."""
+def refuse_without_effect(names: Iterable[str], settings: Settings) -> None:
+    """Refuse settings that would do nothing, since their loss term or network is not used.
+
+    Args:
+        names: Settings that the user gave by name, such as ``creps.weights``.
+        settings: The settings that they led to.
+
+    Raises:
+        SettingsError: names the first one, and what to do.
+    """
+    adversarial, style = settings.adversarial.weight > 0, settings.creps.weight + settings.creps.content_weight > 0
+    used = {"adversarial": adversarial, "discriminator": adversarial, "creps": style, "nce": settings.nce.weight > 0}
+    for name in names:
+        section, _, key = name.partition(".")
+        if used.get(section, True) or key in TERM_WEIGHTS.get(section, ()):
+            continue
+        term = "adversarial" if section == "discriminator" else section
+        recipe = "cut" if term == "nce" else "paper"
+        raise SettingsError(
+            f"{name} has no effect: with recipe {settings.recipe}, {term}.weight is 0.",
+            f"Set {term}.weight as well, use recipe {recipe}, or leave {name} out.",
+        )
+
+
+def _of_model(model: Layer, preset_named: bool) -> dict[str, Any]:
+    """A model's recipe and sections; a named preset replaces all but its generator, which is a layer of its own."""
+    return {} if preset_named else {key: value for key, value in model.items() if key != "generator"}
+
+
+def _merged(*layers: Layer) -> dict[str, Any]:
+    """One tree; later layers win, value by value."""
     tree: dict[str, Any] = {}
-    for key, value in values.items():
-        section, _, name = key.partition(".")
-        _merge(tree, {section: {name: value} if name else value})
+    for layer in layers:
+        for key, value in layer.items():
+            below = tree.get(key)
+            if isinstance(value, Mapping) and isinstance(below, dict) and not _other_kind(below, value):
+                tree[key] = {**below, **value}
+            else:
+                tree[key] = value
     return tree
 
 
-def _refuse_other_preset(name: str, preset: dict[str, Any], prepared: Settings) -> None:
+def _other_kind(below: Layer, above: Layer) -> bool:
+    """Whether two layers describe generators of different kinds, whose settings must not be mixed."""
+    return "kind" in above and bool(above["kind"] != below.get("kind", "residual"))
+
+
+def _by_section(overrides: Mapping[str, Any] | None) -> dict[str, Any]:
+    """``{"training.steps": 100}`` → ``{"training": {"steps": 100}}``."""
+    if overrides is None:
+        return {}
+    if not isinstance(overrides, Mapping) or not all(isinstance(key, str) for key in overrides):
+        raise SettingsError(f"{overrides!r} are not settings.", 'Write overrides as {"training.steps": 100}.')
+    layers = []
+    for key, value in overrides.items():
+        section, _, name = key.partition(".")
+        layers.append({section: {name: value} if name else value})
+    return _merged(*layers)
+
+
+def _described(file: Path | str | None, single: Layer, preset: str) -> str:
+    """Where wrong values may come from, for error messages."""
+    places = [*([str(file)] if file is not None else []), *(["the given values"] if single else [])]
+    return " and ".join(places) or f"preset {preset}"
+
+
+def _warn_of_other_recipe(file: Layer, recipe: str) -> None:
+    """Name the values that a file changed for another recipe, since they do not count."""
+    kept = without_other_recipe(file, recipe)
+    if kept == file:
+        return
+    own = str(file["recipe"])
+    usual = _validated({**RECIPES.get(own, {}), "recipe": own}, "the file").model_dump(mode="json")
+    dropped = [
+        f"{section}.{name}"
+        for section, values in file.items()
+        if isinstance(values, Mapping)
+        for name in values.keys() - kept[section].keys()
+        if values[name] != usual.get(section, {}).get(name)
+    ]
+    if dropped:
+        sentence = "The settings file was written for recipe %s, so these of its settings do not count for %s: %s."
+        log.warning(sentence, own, recipe, ", ".join(sorted(dropped)))
+
+
+def _refuse_other_preset(name: str, preset: Layer, prepared: Settings) -> None:
     """A preset for another region or spacing has patches of another size."""
     preparation = Settings.model_validate({"preparation": preset.get("preparation", {})}).preparation
     for field in ("region", "spacing_mm"):
@@ -165,52 +254,20 @@ def _refuse_other_preparation(settings: Settings, prepared: Settings) -> None:
     ours, theirs = settings.preparation.model_dump(), prepared.preparation.model_dump()
     name = next(name for name in ours if ours[name] != theirs[name])
     raise SettingsError(
-        f"The cohort was prepared with preparation.{name} = {theirs[name]}, the settings ask for {ours[name]}.",
+        f"The cohort was prepared with preparation.{name} = {_written(theirs[name])}, the settings ask for "
+        f"{_written(ours[name])}.",
         "Prepare the cohort again with these settings, or leave the preparation out of them.",
     )
 
 
-class _NoDuplicates(yaml.SafeLoader):
-    """Refuses a key that stands twice in one block: the first one would be lost without a word."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """As `yaml.SafeLoader`, each key once."""
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        twice = next((key for key in keys if keys.count(key) > 1), None)
-        if twice is not None:
-            raise yaml.constructor.ConstructorError(None, None, f"'{twice}' stands twice", node.start_mark)
-        return super().construct_mapping(node, deep)
+def _written(value: Any) -> str:
+    """A value as YAML writes it."""
+    if isinstance(value, tuple | list):
+        return ", ".join(map(_written, value))
+    return f"{value:g}" if isinstance(value, float) else "null" if value is None else str(value).lower()
 
 
-def read_settings_file(file: Path) -> dict[str, Any]:
-    """Sections of a settings file, as they stand there.
-
-    Raises:
-        SettingsError: it is not there, or holds no settings.
-    """
-    try:
-        content = yaml.load(file.read_text(encoding="utf-8"), _NoDuplicates)
-    except FileNotFoundError as error:
-        raise SettingsError(f"{file} does not exist.", "Check the path of the settings file.") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise SettingsError(f"{file} cannot be read as YAML ({reason}).", "Correct the file.") from error
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise SettingsError(f"{file} does not hold settings.", "Write 'section:' and, indented, 'name: value'.")
-    return content
-
-
-def _merge(into: dict[str, Any], update: Mapping[str, Any]) -> None:
-    for key, value in update.items():
-        if isinstance(value, Mapping) and isinstance(into.get(key), dict):
-            into[key].update(value)
-        else:
-            into[key] = dict(value) if isinstance(value, Mapping) else value
-
-
-def _validated(tree: dict[str, Any], source: str) -> Settings:
+def _validated(tree: Layer, source: str) -> Settings:
     try:
         return Settings.model_validate(tree)
     except ValidationError as error:
@@ -226,8 +283,7 @@ def _validated(tree: dict[str, Any], source: str) -> Settings:
 
 
 def _nearest(key: str) -> str:
-    if key == "objective":
-        return "It is 'recipe' now."
+    """The setting that a wrong key probably means, as a sentence."""
     known = [f"{section}.{name}" for section, name, _ in leaf_fields()]
     by_name = {name.rpartition(".")[2]: name for name in known}
     last = key.rpartition(".")[2]

@@ -2,29 +2,77 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, ModelWrapValidatorHandler, SerializeAsAny, model_validator
+from pydantic.fields import FieldInfo
 
-from creps.settings.choices import Norm, Padding
+from creps.settings.choices import Norm
 from creps.settings.fields import Count, Section
 
-__all__ = ["DiscriminatorSettings", "GeneratorSettings"]
+__all__ = ["AnyGenerator", "DiscriminatorSettings", "GeneratorSettings", "ResidualSettings"]
 
 
 class GeneratorSettings(Section):
+    """Settings of a generator, of whatever kind: a mapping is read as the kind that its ``kind`` names.
+
+    Each kind is a subclass with a literal `kind`; defining it makes it known. Its network belongs into
+    `creps.networks.build`. Where a mapping names no kind, it is ``residual``.
+    """
+
+    KINDS: ClassVar[dict[str, type[GeneratorSettings]]] = {}
+    """Kind → settings class."""
+
+    kind: str
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """Make a new kind known."""
+        super().__pydantic_init_subclass__(**kwargs)
+        GeneratorSettings.KINDS[cls.model_fields["kind"].default] = cls
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _of_its_kind(cls, value: Any, handler: ModelWrapValidatorHandler[GeneratorSettings]) -> GeneratorSettings:
+        if cls is not GeneratorSettings or not isinstance(value, dict):
+            return handler(value)
+        kind = value.get("kind", "residual")
+        if kind not in cls.KINDS:
+            raise ValueError(f"there is no generator of kind '{kind}'; the kinds are {', '.join(cls.KINDS)}")
+        return cls.KINDS[kind].model_validate(value)
+
+    @classmethod
+    def known_fields(cls) -> dict[str, FieldInfo]:
+        """Every field of this class, or of the base class of every kind, by name."""
+        kinds = list(cls.KINDS.values()) if cls is GeneratorSettings else [cls]
+        return {name: field for kind in reversed(kinds) for name, field in kind.model_fields.items()}
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Names of the feature maps that PatchNCE can compare; none by default."""
+        return ()
+
+
+AnyGenerator = SerializeAsAny[GeneratorSettings]
+"""A generator's settings as a field: written with all the fields of their kind."""
+
+
+class ResidualSettings(GeneratorSettings):
     """The 3-D residual generator (paper, section 2.2, cGAN)."""
 
+    kind: Literal["residual"] = "residual"
+    """Architecture of the generator; there is only `residual`, the paper's."""
     width: Count = 32
     """Channels at full resolution; twice as many at half resolution."""
     residual_blocks: Count = 6
     """Residual blocks between down- and up-sampling (paper: 6)."""
     norm: Norm = "batch"
     """Normalisation after each convolution but the last (paper: batch)."""
-    norm_in_blocks: bool = True
-    """Whether the residual blocks normalise too (paper: yes)."""
-    padding: Padding = "zeros"
-    """Padding of the convolutions."""
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """``input``, ``stem``, ``down`` and each block."""
+        return ("input", "stem", "down", *(f"block{number}" for number in range(1, self.residual_blocks + 1)))
 
 
 class DiscriminatorSettings(Section):
@@ -36,5 +84,3 @@ class DiscriminatorSettings(Section):
     """Normalisation after each convolution but the last (paper: batch)."""
     conditional: bool = False
     """Show the MR to the discriminator as well (paper, eq. 5: D(sCT), so no); needs co-located sampling, since otherwise MR and CT never match, and no cycle."""
-    pooled_logit: bool = False
-    """Average a patch's logits into one before the loss."""

@@ -15,7 +15,7 @@ import torch
 from creps import hu
 from creps.errors import ModelError, OutputExistsError, SettingsError
 from creps.io.atomic import atomic_file
-from creps.model import Plan
+from creps.model import Model
 from creps.networks.generator import Generator
 from creps.provenance import provenance
 
@@ -36,30 +36,29 @@ class Exported:
 
     Attributes:
         path: The ONNX file.
-        difference_hu: The largest between PyTorch and ONNX Runtime that was seen on random MRs.
+        difference_hu: The largest difference between PyTorch and ONNX Runtime on random MRs.
     """
 
     path: Path
     difference_hu: float
 
 
-def export(plan: Plan, generator: Generator, target: Path | str, *, overwrite: bool = False) -> Exported:
-    """Write a model as ONNX and compare what ONNX Runtime makes of it with what PyTorch does.
+def export(model: Model, target: Path | str, *, overwrite: bool = False) -> Exported:
+    """Write a model as ONNX and compare ONNX Runtime's predictions with PyTorch's.
 
     The file maps ``mr`` (batch, 1, depth, rows, columns) in network units to ``sct`` of the same shape, in float32, for
     any size of at least 2 voxels per axis; synthesis pads odd sizes to even ones, where half resolution falls on the
-    same voxels. What is around the network (resampling, scaling, patches, fusion) is not in it; its metadata has the
-    plan that says how.
+    same voxels. The steps around the network (resampling, scaling, patches, fusion) are not in the file; its metadata
+    hold the plan, which describes them.
 
     Args:
-        plan: Of the model.
-        generator: The network; it is not changed.
+        model: The model; its generator is not changed.
         target: The file to write, ``.onnx``.
         overwrite: Replace what is there.
 
     Raises:
         OutputExistsError: `target` is there already, or is a folder.
-        SettingsError: `target` is no ``.onnx`` file, or the packages of the extra ``export`` are not installed.
+        SettingsError: `target` is not called ``.onnx``, or the packages of the extra ``export`` are not installed.
         ModelError: ONNX Runtime's predictions differ by more than `LARGEST_DIFFERENCE_HU`; nothing is written.
     """
     target = Path(target)
@@ -75,9 +74,9 @@ def export(plan: Plan, generator: Generator, target: Path | str, *, overwrite: b
             f"Exporting needs the package{'s' * (len(missing) > 1)} {', '.join(missing)}.",
             "Install what is missing: pip install 'creps[export]'.",
         )
-    generator = copy.deepcopy(generator).cpu().eval()
+    generator = copy.deepcopy(model.generator).cpu().eval()
     with atomic_file(target) as temporary:
-        _write(generator, _metadata(plan, generator), temporary)
+        _write(generator, _metadata(model, generator), temporary)
         difference = _difference_hu(generator, temporary)
         if np.isnan(difference):
             raise ModelError("The model returns values that are not finite.", "Train it again, or use a checkpoint.")
@@ -89,9 +88,9 @@ def export(plan: Plan, generator: Generator, target: Path | str, *, overwrite: b
     return Exported(target, difference)
 
 
-def _metadata(plan: Plan, generator: Generator) -> dict[str, str]:
-    """What a program needs beside the network, as strings: ONNX knows no others."""
-    made = provenance()
+def _metadata(model: Model, generator: Generator) -> dict[str, str]:
+    """What a program needs besides the network; ONNX takes text only."""
+    plan, halo, made = model.plan, generator.halo, provenance()
     return {
         "notice": made["notice"],
         "created": made["created"],
@@ -100,7 +99,7 @@ def _metadata(plan: Plan, generator: Generator) -> dict[str, str]:
         "weights_sha256": plan.weights_sha256,
         "spacing_mm": json.dumps(plan.preparation.spacing_mm),
         "patch_size": json.dumps(plan.patch_size),
-        "halo_voxels": "unbounded" if plan.generator.norm == "instance" else str(generator.halo + generator.halo % 2),
+        "halo_voxels": "unbounded" if halo is None else str(halo + halo % 2),
         "hu_per_unit": str(hu.PER_NETWORK_UNIT),
         "sct_range_hu": json.dumps(hu.SCT_RANGE),
         "plan": plan.model_dump_json(exclude={"training", "provenance"}),
@@ -110,7 +109,7 @@ def _metadata(plan: Plan, generator: Generator) -> dict[str, str]:
 def _write(generator: Generator, metadata: dict[str, str], path: Path) -> None:
     sizes = {axis: torch.export.Dim(name, min=1 if name == "batch" else 2) for axis, name in AXES.items()}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the exporter about itself: nothing that a user could act on
+        warnings.simplefilter("ignore")  # the exporter's warnings about itself: a user cannot act on them
         program = torch.onnx.export(
             generator, (torch.ones(TRACED),), input_names=[INPUT], output_names=[OUTPUT],
             dynamic_shapes=(sizes,), dynamo=True, verbose=False,

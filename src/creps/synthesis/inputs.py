@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from creps.errors import InputError, OutputExistsError
-from creps.io.dicom.read.acquisition import Acquisition
-from creps.io.dicom.read.header import ENDINGS, DamagedFileError, first_look
+from creps.io.dicom.read.headers import ENDINGS, DamagedFileError, is_dicom
 from creps.io.dicom.read.series import Series, find_series, one_series
-from creps.io.image import image_sha256, read_image
+from creps.io.image import ImageSource
 from creps.io.itk import SUFFIXES, is_volume_file, stem, suffix
-from creps.volume import Volume
 
-__all__ = ["SERIES_FILES", "MrInput", "beside", "find_mr", "target_paths"]
+__all__ = ["SERIES_FILES", "beside", "check_free", "find_mr", "target_paths"]
 
 SERIES_FILES = ("record.json", "picture.png", "RS.dcm")
 """What lies in the folder of a written series beside its slices."""
@@ -24,52 +20,7 @@ SERIES_FILES = ("record.json", "picture.png", "RS.dcm")
 SLICES = "CT.*.dcm"
 
 
-@dataclass(frozen=True)
-class MrInput:
-    """An MR to synthesize from.
-
-    Attributes:
-        path: A volume file, or the folder (or the multi-frame file) of a DICOM series.
-        series: The series, if it is one.
-    """
-
-    path: Path
-    series: Series | None = None
-
-    @property
-    def label(self) -> str:
-        """What progress and the names of results call it; never what the patient is called."""
-        if self.series is None:
-            return stem(self.path)
-        name = self.path.stem if self.path.is_file() else self.path.resolve().name
-        return "mr" if self.series.names_patient(name) else name
-
-    @property
-    def name(self) -> str:
-        """What messages call it: the path as it was given."""
-        return str(self.path)
-
-    def read(self) -> Volume:
-        """The MR.
-
-        Raises:
-            InputError: it cannot be read as one volume.
-        """
-        return read_image(self.path, self.series, self.name)
-
-    def acquisition(self) -> Acquisition | None:
-        """What DICOM headers say of it; None for a volume file."""
-        return None if self.series is None else Acquisition.of(self.series)
-
-    def record(self) -> dict[str, Any]:
-        """For the record of the sCT: what it was made from, and nothing of the patient."""
-        sha256 = image_sha256(self.path, self.series)
-        if self.series is None:
-            return {"file": self.path.name, "sha256": sha256}
-        return {"dicom_files": len(self.series.files), "sha256": sha256}
-
-
-def find_mr(path: Path, wanted: str | None = None) -> MrInput:
+def find_mr(path: Path, wanted: str | None = None) -> ImageSource:
     """The MR that an argument names.
 
     Args:
@@ -82,16 +33,16 @@ def find_mr(path: Path, wanted: str | None = None) -> MrInput:
     if path.is_dir():
         if any(is_volume_file(one) for one in path.iterdir()):
             raise InputError(f"{path} is a folder of volume files.", "Give the files, or a folder of DICOM alone.")
-        return MrInput(path, _series(path, wanted))
+        return ImageSource(path, _series(path, wanted))
     if not path.is_file():
         raise InputError(f"{path} does not exist.", "Give MR volume files, or folders of DICOM series.")
     if suffix(path):
         if wanted is not None:
             raise InputError(f"{path} is no DICOM series, but a series was chosen.", "Leave --series out.")
-        return MrInput(path)
-    if first_look(path) is None:
+        return ImageSource(path)
+    if not is_dicom(path):
         raise InputError(f"{path} has no known ending.", f"creps reads {', '.join(SUFFIXES)}, and folders of DICOM.")
-    return MrInput(path, _series(path, wanted))
+    return ImageSource(path, _series(path, wanted))
 
 
 def _series(path: Path, wanted: str | None) -> Series:
@@ -107,7 +58,7 @@ def _series(path: Path, wanted: str | None) -> Series:
         raise InputError(f"{shown} in {path} {error.fault}.", error.remedy) from error
 
 
-def target_paths(inputs: Sequence[MrInput], output: Path, overwrite: bool) -> list[Path]:
+def target_paths(inputs: Sequence[ImageSource], output: Path, overwrite: bool) -> list[Path]:
     """Where the sCT of each input goes: files for files, a folder of DICOM for a DICOM series.
 
     Args:
@@ -136,7 +87,7 @@ def target_paths(inputs: Sequence[MrInput], output: Path, overwrite: bool) -> li
     if twice is not None:
         raise InputError(f"Two inputs would both be written to {twice}.", "Synthesize them into different folders.")
     for path in written:
-        _check_free(path, inputs, overwrite)
+        check_free(path, inputs, overwrite)
     return targets
 
 
@@ -148,7 +99,7 @@ def beside(target: Path) -> list[Path]:
     return [target, *(target.with_name(f"{stem(target)}{ending}") for ending in endings)]
 
 
-def _in_folder(inputs: Sequence[MrInput], output: Path) -> list[Path]:
+def _in_folder(inputs: Sequence[ImageSource], output: Path) -> list[Path]:
     """A place for each input; folders that are named after patients are numbered instead."""
     if len(inputs) == 1 and inputs[0].series is not None:
         return [output.resolve()]  # of a link to a folder the folder is filled, not the link replaced
@@ -163,7 +114,8 @@ def _in_folder(inputs: Sequence[MrInput], output: Path) -> list[Path]:
     return targets
 
 
-def _check_free(path: Path, inputs: Sequence[MrInput], overwrite: bool) -> None:
+def check_free(path: Path, inputs: Sequence[ImageSource], overwrite: bool) -> None:
+    """Refuse a place that cannot be written, is one of the inputs, or holds something that may not be replaced."""
     real = path.resolve()
     place = next(one for one in (real, *real.parents) if one.exists())
     if not os.access(place if place.is_dir() else place.parent, os.W_OK):

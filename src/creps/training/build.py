@@ -10,8 +10,8 @@ from torch import nn
 from creps.errors import SettingsError
 from creps.losses.balance import MagnitudeBalance
 from creps.losses.creps import CrepsLoss
-from creps.model import build_generator
 from creps.networks.backbone import Backbone
+from creps.networks.build import build_generator
 from creps.networks.discriminator import PatchDiscriminator, smallest_input
 from creps.networks.projector import Projector
 from creps.settings import Settings
@@ -119,7 +119,7 @@ def build_style(settings: Settings) -> CrepsLoss | None:
             "Set creps.image_size (paper: 224), use larger patches, or earlier layers.",
         ) from error
     content = creps.content_weight > 0
-    return CrepsLoss(backbone, creps.slice_step, creps.reduction, creps.gram, training.batch_size, content=content)
+    return CrepsLoss(backbone, creps.slice_step, creps.gram, content=content)
 
 
 def total_steps(settings: Settings, samples_per_epoch: int) -> int:

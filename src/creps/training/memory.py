@@ -19,7 +19,7 @@ import torch
 from creps.losses.contrastive import patch_nce
 from creps.losses.creps import CrepsLoss
 from creps.machine import resolve_device, resolve_precision
-from creps.model import build_generator
+from creps.networks.build import build_generator
 from creps.networks.discriminator import PatchDiscriminator, smallest_input
 from creps.networks.generator import Generator
 from creps.networks.projector import Projector

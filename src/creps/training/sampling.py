@@ -64,23 +64,16 @@ class PatchSampler:
         if settings.ct_positions == "matched":
             _check_other_patients(self.mr_cases, self.ct_cases)
         self._facing = _facing_cases(self.mr_cases, self.ct_cases) if settings.ct_positions == "colocated" else {}
-        self._mr_centres, self._ct_centres = _by_centre(self.mr_cases), _by_centre(self.ct_cases)
         self._grid = [
             (case, PatchLocation(_minus(where.index, grid.pad_before), where.size))
             for case in self.mr_cases
             for grid in [covering_grid(case.shape, settings.patch_size, min_coverage=1)]
             for where in grid.locations
         ]
-        centre_of = [case.centre if settings.balance_centres else None for case, _ in self._grid]
-        self._grid_groups = [
-            [place for place, centre in enumerate(centre_of) if centre == name] for name in dict.fromkeys(centre_of)
-        ]
 
     @property
     def samples_per_epoch(self) -> int:
         """MR patches in an epoch."""
-        if self.settings.mr_positions == "random" and self.settings.steps_per_epoch is not None:
-            return self.settings.steps_per_epoch * self.batch_size
         return len(self._grid)
 
     def draw(self, step: int, index: int) -> Draw:
@@ -90,9 +83,9 @@ class PatchSampler:
         if self.settings.ct_positions == "colocated":
             return Draw(mr, mr_location, self._facing[mr.case], mr_location)
         if self.settings.ct_positions == "matched":
-            ct = self._any(self._ct_centres, rng, without=mr.patient)
+            ct = _any([case for case in self.ct_cases if case.patient != mr.patient], rng)
             return Draw(mr, mr_location, ct, _matched(mr, mr_location, ct, self.settings.patch_size))
-        ct = self._any(self._ct_centres, rng)
+        ct = _any(self.ct_cases, rng)
         return Draw(mr, mr_location, ct, _anywhere(ct.shape, self.settings.patch_size, rng))
 
     def _draw_mr(self, step: int, index: int) -> tuple[Case, PatchLocation]:
@@ -100,30 +93,13 @@ class PatchSampler:
         if self.settings.mr_positions == "grid":
             return self._grid[self._visit(sample)]
         rng = self.rng(MR_STREAM, step, index)
-        case = self._any(self._mr_centres, rng)
+        case = _any(self.mr_cases, rng)
         return case, _inside_body(case, self.settings.patch_size, rng)
 
     def _visit(self, sample: int) -> int:
-        """Which patch of the grid sample number `sample` visits.
-
-        The patches of each centre are visited in a random order of their own, shuffled anew each epoch. Balanced
-        sampling takes the centres in turn; otherwise all patches form one group.
-        """
-        groups = self._grid_groups
-        turn, centre = divmod(sample, len(groups))
-        group = groups[centre]
-        epoch, place = divmod(turn, len(group))
-        return int(group[_order(self.seed, epoch, len(group), centre)[place]])
-
-    def _any(self, centres: list[list[Case]], rng: np.random.Generator, without: str | None = None) -> Case:
-        """A random case of a patient other than `without`; with balanced sampling, a random centre is drawn first."""
-        allowed = [[case for case in centre if case.patient != without] for centre in centres]
-        allowed = [centre for centre in allowed if centre]
-        if self.settings.balance_centres:
-            cases = allowed[int(rng.integers(len(allowed)))]
-        else:
-            cases = [case for centre in allowed for case in centre]
-        return cases[int(rng.integers(len(cases)))]
+        """Which patch of the grid sample number `sample` visits; every epoch visits all patches in a new order."""
+        epoch, place = divmod(sample, len(self._grid))
+        return int(_order(self.seed, epoch, len(self._grid))[place])
 
     def rng(self, stream: int, step: int, index: int) -> np.random.Generator:
         """The random numbers of one sample; different streams are independent."""
@@ -174,14 +150,13 @@ class PatchPairs(Dataset[dict[str, torch.Tensor] | CrepsError]):
 
 
 @lru_cache(maxsize=16)
-def _order(seed: int, epoch: int, count: int, centre: int = 0) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    stream = [seed, ORDER_STREAM, epoch, *([centre] if centre else [])]
-    return np.random.default_rng(np.random.SeedSequence(stream)).permutation(count)
+def _order(seed: int, epoch: int, count: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    return np.random.default_rng(np.random.SeedSequence([seed, ORDER_STREAM, epoch])).permutation(count)
 
 
-def _by_centre(cases: Sequence[Case]) -> list[list[Case]]:
-    """The cases of each centre; cases without one count as one centre."""
-    return [[case for case in cases if case.centre == name] for name in dict.fromkeys(case.centre for case in cases)]
+def _any(cases: Sequence[Case], rng: np.random.Generator) -> Case:
+    """A random case."""
+    return cases[int(rng.integers(len(cases)))]
 
 
 def _anywhere(shape: Triple, size: Triple, rng: np.random.Generator) -> PatchLocation:

@@ -11,7 +11,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -35,8 +34,6 @@ __all__ = [
     "refuse_broken",
     "save_checkpoint",
 ]
-
-log = logging.getLogger(__name__)
 
 TENSORS = "training.safetensors"
 SCHEMA_VERSION = 2
@@ -97,8 +94,7 @@ def save_checkpoint(
         save_tensors(temporary / TENSORS, _all_tensors(networks))
         digest = sha256_file(temporary / TENSORS)
         state = {"schema_version": SCHEMA_VERSION, "step": step, "sha256": digest}
-        kept = {**asdict(best), "score_name": SCORE} if best else None
-        write_json(temporary / TRAINING_STATE, {**state, "best": kept})
+        write_json(temporary / TRAINING_STATE, {**state, "best": asdict(best) if best else None})
     for old in checkpoints(folder)[:-keep]:
         shutil.rmtree(old, ignore_errors=True)
     return path
@@ -142,7 +138,7 @@ def load_companions(path: Path, networks: Networks) -> list[str]:
     """
     if not (path / TRAINING_STATE).is_file():
         return []
-    _, tensors = _read(path, (1, SCHEMA_VERSION))  # networks had the same names before
+    _, tensors = _read(path)
     loaded = []
     for name, module in networks.named().items():
         ours, theirs = module.state_dict(), _below(tensors, name)
@@ -152,7 +148,7 @@ def load_companions(path: Path, networks: Networks) -> list[str]:
     return loaded
 
 
-def _read(path: Path, versions: tuple[int, ...] = (SCHEMA_VERSION,)) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     """A checkpoint's state and its tensors, which must have the hash that the state says."""
     try:
         state = json.loads((path / TRAINING_STATE).read_text(encoding="utf-8"))
@@ -161,7 +157,7 @@ def _read(path: Path, versions: tuple[int, ...] = (SCHEMA_VERSION,)) -> tuple[di
         raise ModelError(
             f"{path / TRAINING_STATE} is missing or damaged.", "Delete this checkpoint and resume again."
         ) from error
-    if state["schema_version"] not in versions:
+    if state["schema_version"] != SCHEMA_VERSION:
         raise ModelError(
             f"{path} has schema version {state['schema_version']}.", "Resume with the version of creps that wrote it."
         )
@@ -224,8 +220,5 @@ def _below(tensors: dict[str, torch.Tensor], name: str) -> dict[str, torch.Tenso
 
 
 def _best(kept: dict[str, Any] | None) -> Best | None:
-    """The best validation of a checkpoint; none if it was found by the score of an earlier version."""
-    if kept and kept.get("score_name") != SCORE:
-        log.warning("the best model so far was chosen by another score than %s: it is chosen anew", SCORE)
-        return None
+    """The best validation of a checkpoint."""
     return Best(kept["step"], kept["score"]) if kept else None

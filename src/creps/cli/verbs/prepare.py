@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from creps.cli.options import PARTLY, PATH, SettingsCommand, chosen_overrides, preset, progress_bar, settings_file
-from creps.errors import SettingsError
-
-if TYPE_CHECKING:
-    from creps.settings import Settings
+from creps.cli.options import (
+    PARTLY,
+    PATH,
+    SettingsCommand,
+    chosen_overrides,
+    preset,
+    progress_bar,
+    recipe,
+    settings_file,
+)
 
 __all__ = ["prepare"]
 
@@ -20,11 +25,12 @@ __all__ = ["prepare"]
 @click.command(cls=SettingsCommand, sections=["preparation"])
 @click.argument("sources", type=PATH, nargs=-1)
 @click.option("-o", "--output", type=PATH, required=True, help="Cohort folder to write; must not exist.")
-@click.option("--jobs", type=click.IntRange(min=1), help="Processes.  [default: what cores and memory allow]")
-@click.option("--resume", is_flag=True, help="Go on from the cohort in OUTPUT: prepare what is missing or changed.")
-@click.option("--from", "model", type=PATH, help="Prepare as this model (or run) was: for more training or tests.")
-@click.option("--inspect", is_flag=True, help="Draw every case; without SOURCES: those of the cohort in OUTPUT.")
-@click.option("--series", help="Of a patient's several DICOM series the one whose description holds this text.")
+@click.option("--jobs", type=click.IntRange(min=1), help="Processes.  [default: as cores and memory allow]")
+@click.option("--resume", is_flag=True, help="Continue the cohort in OUTPUT: prepare what is missing or has changed.")
+@click.option("--from", "model", type=PATH, help="Prepare as for this model (or run), to fine-tune or test it.")
+@click.option("--inspect", is_flag=True, help="Draw every case; without SOURCES, those of the cohort in OUTPUT.")
+@click.option("--series", help="Text in the description of the DICOM series to use, for patients with several.")
+@recipe
 @preset
 @settings_file
 @click.pass_context
@@ -42,73 +48,57 @@ def prepare(
 ) -> None:
     """Prepare the MR and CT (of different patients) in SOURCES for training.
 
-    SOURCES is a CSV file (case, modality, path, mask, centre, split, patient, series), or a folder per patient,
-    or two folders: MR, then CT. A folder holds volume files (NIfTI, MHA/MHD, NRRD), or per patient mr.* or ct.* and, if
-    there is one, a body mask.*, or a DICOM series.
+    SOURCES is a CSV file (case, modality, path, mask, centre, split, patient, series), a folder with one folder per
+    patient, or two folders: MR, then CT. A folder contains volume files (NIfTI, MHA/MHD, NRRD), or one folder per
+    patient with mr.* or ct.* and optionally a body mask.*, or with a DICOM series.
+
+    The default suits training with the default recipe. --recipe paper is the exact preparation of the paper.
     """
     if len(sources) > 2 or (not sources and not inspect):
         raise click.UsageError("Give a CSV file, a folder of patients, or a folder of MR and one of CT.")
+    quiet, overrides, failed = ctx.obj["quiet"], chosen_overrides(ctx), 0
     if not sources:
-        _refuse_settings(ctx, resume, preset, settings_path, model, series)
-    bar = ctx.obj["quiet"]
-    failed = 0
-    if sources:
-        settings = _settings(preset, settings_path, chosen_overrides(ctx), model)
-        options = {"jobs": jobs, "resume": resume, "series": series}
-        failed = _prepare(sources, output, settings, progress_bar(bar, "preparing"), **options)
+        _refuse_options({"--resume": resume, "-p": preset, "-s": settings_path, "--from": model, "--series": series})
+        _refuse_options({f"--{key}": True for key in overrides})
+    else:
+        from creps.cohort.prepare import prepare as run
+
+        cohort = run(
+            sources,
+            output,
+            preset=preset,
+            settings=settings_path,
+            overrides=overrides,
+            like=_preparation_of(model),
+            jobs=jobs,
+            resume=resume,
+            series=series,
+            progress=progress_bar(quiet, "preparing"),
+        )
+        counts = [len(cohort.cases(m, s)) for m in ("mr", "ct") for s in ("train", "validation")]
+        click.echo(f"{output}: MR {counts[0]} training + {counts[1]} validation, CT {counts[2]} + {counts[3]}")
+        failed = len(cohort.failures())
+    if failed:
+        click.echo(f"{failed} left out (failures.json). Correct them and run the same with --resume.", err=True)
     if inspect:
-        _inspect(output, progress_bar(bar, "drawing"), jobs)
+        _inspect(output, progress_bar(quiet, "drawing"), jobs)
     if failed:
         sys.exit(PARTLY)
 
 
-def _refuse_settings(
-    ctx: click.Context, resume: bool, preset: str | None, file: Path | None, model: Path | None, series: str | None
-) -> None:
+def _refuse_options(options: dict[str, Any]) -> None:
     """Drawing a finished cohort prepares nothing."""
-    given = [*(["--resume"] if resume else []), *(["-p"] if preset else []), *(["-s"] if file else [])]
-    given += [
-        *(["--from"] if model else []),
-        *(["--series"] if series else []),
-        *(f"--{key}" for key in chosen_overrides(ctx)),
-    ]
-    if given:
-        raise click.UsageError(f"{given[0]} needs SOURCES: without them --inspect only draws the cohort in OUTPUT.")
+    for name, value in options.items():
+        if value:
+            raise click.UsageError(f"{name} needs SOURCES: without them, --inspect only draws the cohort in OUTPUT.")
 
 
-def _prepare(sources: tuple[Path, ...], output: Path, settings: Settings, progress: Any, **options: Any) -> int:
-    """Prepare and report; return how many images failed."""
-    from creps.cohort.prepare import prepare as run
-
-    second = sources[1] if len(sources) == 2 else None
-    cohort = run(sources[0], second, output, settings, progress, **options)
-    counts = [len(cohort.cases(m, s)) for m in ("mr", "ct") for s in ("train", "validation")]
-    click.echo(f"{output}: MR {counts[0]} training + {counts[1]} validation, CT {counts[2]} + {counts[3]}")
-    failures = cohort.failures()
-    if failures:
-        click.echo(f"{len(failures)} left out (failures.json). Correct them and run the same with --resume.", err=True)
-    return len(failures)
-
-
-def _settings(preset: str | None, file: Path | None, overrides: dict[str, Any], model: Path | None) -> Settings:
-    """From the options, or those that a model was prepared with."""
-    from creps.settings import load_settings
-
+def _preparation_of(model: Path | None) -> Any:
     if model is None:
-        return load_settings(preset, file, overrides)
-    from creps.cohort.case import fingerprint
-    from creps.model import load_plan
+        return None
+    from creps.training.run.starting_point import preparation_settings_of
 
-    plan = load_plan(model)
-    given = [*(["-p"] if preset else []), *(["-s"] if file else [])]
-    given += [f"--{key}" for key in overrides if key.partition(".")[2] in fingerprint(plan.preparation)]
-    if given:
-        raise SettingsError(
-            f"--from takes the preparation from {model}, but {given[0]} is given as well.", "Give one of them."
-        )
-    prepared = {f"preparation.{name}": value for name, value in plan.preparation.model_dump().items()}
-    recorded = plan.training.get("settings", {}).get("preset", "brain")
-    return load_settings(recorded, None, prepared | overrides)
+    return preparation_settings_of(model)
 
 
 def _inspect(output: Path, progress: Any, jobs: int | None) -> None:

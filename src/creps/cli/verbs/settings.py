@@ -13,8 +13,8 @@ __all__ = ["settings"]
 
 
 @click.command(cls=SettingsCommand)
-@click.option("-o", "--output", type=PATH, help="File to write instead of standard output; must not exist.")
-@click.option("--markdown", is_flag=True, help="The reference page of all settings instead of one preset's values.")
+@click.option("-o", "--output", type=PATH, help="Write to this file instead of standard output; must not exist.")
+@click.option("--markdown", is_flag=True, help="Print the reference page of all settings instead.")
 @recipe
 @preset
 @settings_file
@@ -22,7 +22,7 @@ __all__ = ["settings"]
 def settings(
     ctx: click.Context, output: Path | None, markdown: bool, preset: str | None, settings_path: Path | None
 ) -> None:
-    """Print every setting with its value, its meaning and its source, as YAML."""
+    """Print every setting with its value, meaning and source, as YAML."""
     from creps.errors import OutputExistsError
     from creps.io.atomic import atomic_file
     from creps.settings import load_settings, to_markdown, to_yaml
@@ -33,6 +33,6 @@ def settings(
         click.echo(text, nl=False)
         return
     if output.exists():
-        raise OutputExistsError(f"{output} is already there.", "A settings file is never rewritten: name another.")
+        raise OutputExistsError(f"{output} already exists.", "Settings files are never overwritten; name another file.")
     with atomic_file(output) as temporary:
         temporary.write_text(text, encoding="utf-8")

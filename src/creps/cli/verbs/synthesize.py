@@ -9,7 +9,6 @@ from typing import Any
 import click
 
 from creps.cli.options import PARTLY, PATH, SettingsCommand, chosen_overrides, progress_bar, terminated_as_interrupted
-from creps.errors import InputError
 
 __all__ = ["synthesize"]
 
@@ -28,24 +27,24 @@ def _spacing(_: click.Context, __: click.Parameter, value: str | None) -> tuple[
 @click.command(cls=SettingsCommand, sections=["inference"])
 @click.argument("model", type=PATH)
 @click.argument("inputs", type=PATH, nargs=-1, required=True)
-@click.option("-o", "--output", type=PATH, required=True, help="File (one input) or folder (any number).")
-@click.option("--series", help="Which DICOM series, if there are several: number, UID or part of its description.")
+@click.option("-o", "--output", type=PATH, required=True, help="File (one input) or folder (any number of inputs).")
+@click.option("--series", help="Which DICOM series of a folder: its number, UID or part of its description.")
 @click.option(
     "--grid",
     type=click.Choice(["planning", "mr", "model"]),
-    help="Where the sCT lies: axial and not oblique (default for DICOM), as the MR (for files), as the network.",
+    help="Grid of the sCT: axial and not oblique (default for DICOM), the MR's (default for files), the network's.",
 )
 @click.option(
     "--spacing", metavar="D,H,W", callback=_spacing, help="Spacing in mm of --grid planning; default: the MR's."
 )
-@click.option("--force", is_flag=True, help="Synthesize although the checks of the MR refuse; the result says so.")
+@click.option("--force", is_flag=True, help="Synthesize even if the checks refuse the MR; the record says so.")
 @click.option(
-    "--structures/--no-structures", default=None, help="Body and bone as an RTSTRUCT beside DICOM (default: yes)."
+    "--structures/--no-structures", default=None, help="Write body and bone as an RTSTRUCT beside DICOM (default: yes)."
 )
-@click.option("--stable-uids", is_flag=True, help="The same input, model and settings give the same DICOM UIDs.")
+@click.option("--stable-uids", is_flag=True, help="Derive the DICOM UIDs from input, model and settings.")
 @click.option("--deidentify", metavar="NAME", help="Write DICOM without the patient's identity, under this name.")
-@click.option("--device", help="The same as --inference.device.")
-@click.option("--mask", type=PATH, help="Body mask on the MR's grid, instead of the one found in it (one input only).")
+@click.option("--device", help="Short for --inference.device.")
+@click.option("--mask", type=PATH, help="Body mask on the MR's grid, instead of the one found (one input only).")
 @click.option("--overwrite", is_flag=True, help="Replace what is there.")
 @click.pass_context
 def synthesize(
@@ -58,39 +57,38 @@ def synthesize(
     device: str | None,
     mask: Path | None,
     overwrite: bool,
-    **wishes: Any,
+    **options: Any,
 ) -> None:
     """Make synthetic CTs of the MRs INPUTS with MODEL.
 
-    INPUTS are volume files or folders of DICOM series. A file's sCT has its format and grid, with a JSON record and
-    a picture beside it; a DICOM series becomes a folder with a CT series, an RTSTRUCT, a record and a picture.
+    INPUTS are volume files or folders of DICOM series. The sCT of a file has its format and grid, and gets a JSON
+    record and a picture beside it. The sCT of a DICOM series is a folder with a CT series, an RTSTRUCT, a record and
+    a picture.
     """
     from creps.api import load
-    from creps.synthesis.files import Wanted, resolved, synthesize_file
-    from creps.synthesis.inputs import find_mr, target_paths
+    from creps.synthesis.batch import plan_cases, synthesize_cases
+    from creps.synthesis.inputs import find_mr
+    from creps.synthesis.options import SynthesisOptions
 
-    for given, name in ((mask, "--mask"), (series, "--series"), (wishes["deidentify"], "--deidentify")):
+    for given, name in ((mask, "--mask"), (series, "--series"), (options["deidentify"], "--deidentify")):
         if given is not None and len(inputs) != 1:
             raise click.UsageError(f"{name} goes with one input.")
-    wanted = Wanted(spacing_mm=wishes.pop("spacing"), pseudonym=wishes.pop("deidentify"), **wishes)
-    mrs = [find_mr(path, series) for path in inputs]
-    targets = target_paths(mrs, output, overwrite)
-    wishes_of = [resolved(wanted, mr, target) for mr, target in zip(mrs, targets, strict=True)]
+    chosen = SynthesisOptions(
+        series=series, mask=mask, spacing_mm=options.pop("spacing"), pseudonym=options.pop("deidentify"), **options
+    )
+    cases = plan_cases([find_mr(path, series) for path in inputs], output, chosen, overwrite=overwrite)
     loaded = load(model)
     changes = {key.partition(".")[2]: value for key, value in chosen_overrides(ctx).items()}
     settings = loaded.inference_settings(**changes | ({"device": device} if device else {}))
     failed = 0
     with terminated_as_interrupted():
-        for mr, target, wish in zip(mrs, targets, wishes_of, strict=True):
-            bar = progress_bar(ctx.obj["quiet"], mr.label)
-            try:
-                synthesize_file(loaded.plan, loaded.generator, mr, target, settings, wish, mask=mask, progress=bar)
-            except InputError as error:
-                if len(mrs) == 1:
-                    raise
-                click.echo(f"Error: {error}", err=True)
-                failed += 1
+        for outcome in synthesize_cases(loaded, cases, settings, progress_bar(ctx.obj["quiet"], "synthesizing")):
+            if outcome.error is None:
+                click.echo(outcome.case.target)
+            elif len(cases) == 1:
+                raise outcome.error
             else:
-                click.echo(target)
+                click.echo(f"Error: {outcome.error}", err=True)
+                failed += 1
     if failed:
         sys.exit(PARTLY)

@@ -1,11 +1,11 @@
-"""A run's folder: what is in it, whether a run may go on there, and the record that tells its story.
+"""The folder of a run: what it contains, whether a run may continue there, and what is written at its end.
 
 ::
 
     settings.yaml                    every setting
     record.json                      versions, hashes, cohort, sessions (from step, to step, how each ended)
     log.txt  curves.csv  curves.png  pictures/  tensorboard/
-    checkpoints/step_00000500/       for going on
+    checkpoints/step_00000500/       to continue from
     last/  ema/  best/               models: last weights, their moving average, lowest validation score
     model/                           the one to use: a copy of one of these
 """
@@ -29,14 +29,14 @@ from creps.cohort.cohort import Cohort
 from creps.errors import CohortError, CrepsError, ModelError, OutputExistsError, RunInterruptedError, SettingsError
 from creps.intake.profile import IntakeProfile, profile_of
 from creps.io.atomic import atomic_file, atomic_folder
+from creps.io.lock import FolderLock
 from creps.losses.balance import MagnitudeBalance
 from creps.losses.creps import CrepsLoss
-from creps.model import PLAN, Plan, latest_checkpoint, load_model, load_plan, save_model
+from creps.model import PLAN, Model, Plan, latest_checkpoint, load_plan, save_model
 from creps.provenance import NOTICE, provenance
-from creps.settings import Settings, former_ties, load_settings, read_settings_file, to_yaml
+from creps.settings import Settings, load_settings, to_yaml
 from creps.training.loop import BEST, Outcome
 from creps.training.networks import Networks
-from creps.training.run.lock import RunLock
 from creps.training.run.record import RunRecord, log_to, read_record
 from creps.training.state import Best, Progress, inference_weights
 
@@ -53,32 +53,33 @@ FREE_TO_CHANGE = (
     *("checkpoint_activations", "workers", "log_every", "loggers", "validate_every", "model"),
     *("patience", "checkpoint_every", "keep_checkpoints"),
 )
-"""Training settings that may change when a run goes on."""
+"""Training settings that may change when a run is resumed."""
 
 
 class RunFolder:
     """The folder of one run.
 
     Args:
-        path: Where; missing or empty for a new run.
-        cohort: What is trained on.
-        settings: The whole tree.
+        path: The folder; missing or empty for a new run.
+        cohort: The cohort to train on.
+        settings: All settings.
         style: The CREPs loss, or None.
-        origin: What the run starts from instead of random weights, for the record.
+        origin: Record of the model that the run starts from, or None for random weights.
     """
 
     def __init__(
         self, path: Path, cohort: Cohort, settings: Settings, style: CrepsLoss | None, origin: dict[str, Any] | None
     ) -> None:
         self.path, self.cohort, self.settings, self.style, self.origin = path, cohort, settings, style, origin
-        self.lock, self.record = RunLock(path), RunRecord(path / RECORD_FILE)
+        busy = OutputExistsError(f"Another process is training in {path}.", "Wait for it, or name another folder.")
+        self.lock, self.record = FolderLock(path, busy), RunRecord(path / RECORD_FILE)
 
     def checkpoint_to_resume(self, resume: bool) -> Path | None:
-        """The checkpoint to go on from, if there is one.
+        """The checkpoint to continue from, if there is one.
 
         Raises:
-            OutputExistsError: the folder holds something else, or a run that was not to be resumed.
-            SettingsError, CohortError, ModelError: it holds another run than this one.
+            OutputExistsError: the folder contains something else, or a run and `resume` is not set.
+            SettingsError, CohortError, ModelError: it contains a different run.
         """
         path, settings = self.path, self.path / SETTINGS_FILE
         held = [item for item in path.iterdir() if not item.name.startswith(".writing-")] if path.exists() else []
@@ -90,36 +91,31 @@ class RunFolder:
         if not resume and (checkpoint is not None or (path / BEST).exists()):
             raise OutputExistsError(f"{path} is already there.", "Go on with --resume auto, or name another folder.")
         if checkpoint is None:
-            return None  # a run that never got to a checkpoint: nothing can be gone on with
-        _refuse_former_ties(settings)
+            return None  # the run never reached a checkpoint, so it starts anew
         _refuse_other_settings(load_settings(file=settings), self.settings, settings)
         self._refuse_other_origin(checkpoint / PLAN)
         return checkpoint
 
     def kept_best(self, best: Best | None) -> Best | None:
-        """The best validation that a checkpoint knows, if ``best/`` still holds that model.
+        """The best validation recorded in a checkpoint, if ``best/`` still contains that model.
 
-        A run that crashed after its last checkpoint may have written a later one there: it is removed, as
-        what came after the checkpoint is done again.
+        A run that crashed after its last checkpoint may have written a later model there. It is removed, since the
+        steps after the checkpoint are repeated.
         """
         place = self.path / BEST
         if best is not None and place.is_dir() and load_plan(place).training.get("steps") == best.step:
             return best
         if best is not None:
-            log.warning("%s no longer holds the model of step %d: the best one is chosen anew", place, best.step)
+            log.warning("%s no longer contains the model of step %d: selecting the best one anew", place, best.step)
         shutil.rmtree(place, ignore_errors=True)
         return None
 
-    def open(self, start: int) -> str:
-        """Write what the run is before its first step.
-
-        Returns:
-            The run's id: the same for a run and its continuation.
-        """
-        log.info("looking at the training MRs, for the gate of the model: %d", len(self.intake.cases))
+    def open(self, start: int) -> None:
+        """Write settings and record before the first step."""
+        log.info("profiling %d training MRs for the intake gate of the model", len(self.intake.cases))
         with atomic_file(self.path / SETTINGS_FILE) as path:
             path.write_text(to_yaml(self.settings, f"{NOTICE}\nThe settings of this run."), encoding="utf-8")
-        return self.record.open(start, self.training_record(start))
+        self.record.open(start, self.training_record(start))
 
     @contextmanager
     def recorded(self, progress: Progress) -> Iterator[None]:
@@ -142,7 +138,7 @@ class RunFolder:
                 raise
 
     def finish(self, networks: Networks, outcome: Outcome) -> None:
-        """Write the models of a run that came to its end or was interrupted, and its record."""
+        """Write models and record of a run that finished or was interrupted."""
         record = self.training_record(outcome.step, networks.balance)
         last = self.plan(record)
         tensors = {"last": networks.generator.state_dict()}
@@ -151,9 +147,8 @@ class RunFolder:
         for name, state in tensors.items():
             self._save_model(name, dict(state), last)
         if self.settings.training.model == "best" and outcome.best is not None:
-            plan, generator = load_model(self.path / BEST)
-            known = plan.model_copy(update={"intake": self.intake})  # an earlier version's may not have had it
-            self._save_model("model", dict(generator.state_dict()), known)
+            best = Model.load(self.path / BEST)
+            self._save_model("model", dict(best.generator.state_dict()), best.plan)
             log.info("model: the weights of step %d, with the lowest validation score", outcome.best.step)
         else:
             self._save_model("model", inference_weights(networks), last)
@@ -162,7 +157,7 @@ class RunFolder:
         self.record.close("finished", None, outcome.step, {**record, "health": list(outcome.health)})
 
     def interruption(self, outcome: Outcome, steps: int) -> RunInterruptedError:
-        """The error that says that a signal ended the run early."""
+        """The error to raise after a signal ended the run early."""
         number = outcome.signal or signal.SIGINT
         reason = f"Stopped by {number.name} after step {outcome.step} of {steps}"
         return RunInterruptedError(
@@ -175,11 +170,11 @@ class RunFolder:
 
     @cached_property
     def intake(self) -> IntakeProfile:
-        """What the cohort's MRs are like; looked at once."""
+        """Profile of the training MRs, computed once."""
         return profile_of(self.cohort)
 
     def plan(self, record: dict[str, Any]) -> Plan:
-        """The plan of a model with that training record."""
+        """The plan of a model with this training record."""
         return Plan(
             preparation=self.cohort.manifest.preparation,
             generator=self.settings.generator,
@@ -195,7 +190,7 @@ class RunFolder:
         return self.plan(self.training_record(steps, networks.balance))
 
     def training_record(self, steps: int, balance: MagnitudeBalance | None = None) -> dict[str, Any]:
-        """How a model came about; file names only, no paths of this machine."""
+        """How a model was trained, with file names but no paths of this machine."""
         chosen = self.settings.model_dump(mode="json")
         chosen["creps"]["weights"] = Path(self.settings.creps.weights).name
         style = self.style
@@ -213,7 +208,7 @@ class RunFolder:
         }
 
     def _refuse_other_origin(self, plan: Path) -> None:
-        """Another cohort, other perceptual weights or another starting model are another run."""
+        """Refuse to resume with another cohort, other perceptual weights or another starting model."""
         try:
             before = json.loads(plan.read_text(encoding="utf-8"))["training"]
             cases, weights = before["cohort"]["cases_sha256"], before["perceptual_weights"]
@@ -232,17 +227,6 @@ class RunFolder:
         self.origin = started_from
 
 
-def _refuse_former_ties(path: Path) -> None:
-    """A run that was tied to a crude guess would go on as another training."""
-    ties = former_ties(read_settings_file(path))
-    if ties:
-        raise SettingsError(
-            f"The run in {path.parent} was started by an earlier version with {', '.join(ties)}, which creps no longer "
-            "has.",
-            "Finish it with that version, or start a new run from its model with --from.",
-        )
-
-
 def _refuse_other_settings(before: Settings, now: Settings, path: Path) -> None:
     old, new = before.model_dump(exclude={"inference", "preset"}), now.model_dump(exclude={"inference", "preset"})
     if old.pop("recipe") != new.pop("recipe"):
@@ -253,14 +237,15 @@ def _refuse_other_settings(before: Settings, now: Settings, path: Path) -> None:
     for section, values in old.items():
         for name, value in values.items():
             free = (section == "training" and name in FREE_TO_CHANGE) or (section, name) == ("creps", "weights")
-            if new[section][name] != value and not free:  # weights: their hash is compared instead
+            changed = new[section].get(name)
+            if changed != value and not free:  # weights: their hash is compared instead
                 raise SettingsError(
-                    f"The run was started with {section}.{name} = {value} ({path}), now it is {new[section][name]}.",
+                    f"The run was started with {section}.{name} = {value} ({path}), now it is {changed}.",
                     "Resume without changing it, or start a new run.",
                 )
 
 
 def _cases_sha256(cohort: Cohort) -> str:
-    """One hash over what the cohort was made of: cases, splits and the prepared arrays' hashes."""
+    """One hash over the cases of a cohort: names, splits and hashes of the prepared arrays."""
     cases = sorted((c.modality, c.case, c.split, c.prepared_sha256) for c in cohort.manifest.cases)
     return hashlib.sha256(json.dumps(cases).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Fine-tuning: a run that starts from a model instead of random weights."""
+"""Start a run from a model instead of random weights (fine-tuning), and prepare a cohort as for that model."""
 
 from __future__ import annotations
 
@@ -10,24 +10,23 @@ from typing import Any
 import torch
 
 from creps.errors import SettingsError
-from creps.model import TRAINING_STATE, Plan, latest_checkpoint, load_model, load_plan
-from creps.settings import Settings, leaf_fields, of_this_version
+from creps.model import TRAINING_STATE, Model, Plan, latest_checkpoint, load_plan
+from creps.settings import Settings, leaf_fields, load_settings
 from creps.training.networks import Networks
 from creps.training.state import load_companions
 
-__all__ = ["StartingPoint", "load_starting_point", "settings_of"]
+__all__ = ["StartingPoint", "load_starting_point", "preparation_settings_of", "settings_of"]
 
 log = logging.getLogger(__name__)
 
-OWN = ("validation_fraction", "seed")
-"""Preparation settings that say nothing about what a network sees."""
+SPLIT = ("validation_fraction", "seed")
+"""Preparation settings that do not affect what a network sees."""
 
-
-RECIPE = (
+METHOD = (
     *("batch_size", "learning_rate", "discriminator_learning_rate", "beta1", "weight_decay", "ema_decay"),
     "precision",
 )
-"""Training settings that make a recipe."""
+"""Training settings that belong to the method; the others belong to the machine and the user."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +35,8 @@ class StartingPoint:
 
     Attributes:
         plan: Its plan.
-        weights: Its generator's state.
-        checkpoint: A checkpoint beside it, whose discriminator and other networks are taken along.
+        weights: State of its generator.
+        checkpoint: A checkpoint of the same run, which provides the discriminator and other networks.
     """
 
     plan: Plan
@@ -45,7 +44,7 @@ class StartingPoint:
     checkpoint: Path | None
 
     def record(self) -> dict[str, Any]:
-        """As plain JSON values, with what the model itself started from."""
+        """The model as plain JSON values, including what it was itself started from."""
         return {
             "weights_sha256": self.plan.weights_sha256,
             "steps": self.plan.training.get("steps"),
@@ -54,36 +53,36 @@ class StartingPoint:
         }
 
     def warm_start(self, networks: Networks) -> None:
-        """Take the other networks along where there are some of the same shape."""
-        found = load_companions(self.checkpoint, networks) if self.checkpoint is not None else []
-        anew = [name for name in networks.named() if name not in ("generator", *found)]
+        """Load the other networks from the checkpoint where their shapes match."""
+        loaded = load_companions(self.checkpoint, networks) if self.checkpoint is not None else []
+        new = [name for name in networks.named() if name not in ("generator", *loaded)]
         log.info(
             "starting from a model of %s steps (SHA-256 %s)%s%s",
             self.plan.training.get("steps", "?"),
             self.plan.weights_sha256[:12],
-            f", {' and '.join(found)} as well" if found else "",
-            f", {' and '.join(anew)} anew" if anew else "",
+            f", including its {' and '.join(loaded)}" if loaded else "",
+            f", with a new {' and '.join(new)}" if new else "",
         )
 
 
-def settings_of(folder: Path) -> dict[str, Any]:
-    """The recipe that a model was trained with, as far as this version knows it.
+def settings_of(folder: Path | str) -> dict[str, Any]:
+    """The method that a model was trained with, as sections of settings.
 
-    The recipe only: where and how long it was trained, what it was shown with, and the path of perceptual
-    weights belong to the machine and the people it comes from.
+    Settings of the machine and the user (devices, trackers, length of the run, path of perceptual weights) and
+    settings that this version does not know are left out.
 
     Args:
         folder: A model, a run or a checkpoint.
 
     Raises:
-        ModelError: it is none of these.
+        ModelError: the folder is none of these.
     """
     plan = load_plan(folder)
-    recorded = of_this_version(plan.training.get("settings", {}))
-    chosen: dict[str, Any] = {"recipe": recorded.get("recipe", "paper")}  # as before there were recipes
+    recorded = plan.training.get("settings", {})
+    chosen: dict[str, Any] = {"recipe": recorded.get("recipe", "paper")}
     for section, name, _ in leaf_fields():
-        recipe = section != "preparation" and (section != "training" or name in RECIPE)
-        if recipe and name in recorded.get(section, {}):
+        of_method = section != "preparation" and (section != "training" or name in METHOD)
+        if of_method and name in recorded.get(section, {}):
             chosen.setdefault(section, {})[name] = recorded[section][name]
     if chosen.get("creps", {}).get("weights") not in ("imagenet", "random"):
         chosen.get("creps", {}).pop("weights", None)
@@ -91,31 +90,49 @@ def settings_of(folder: Path) -> dict[str, Any]:
     return chosen | {"generator": plan.generator.model_dump(), "inference": inference}
 
 
-def load_starting_point(folder: Path, settings: Settings) -> StartingPoint:
-    """Load what a run is to start from.
+def preparation_settings_of(folder: Path | str) -> Settings:
+    """Settings that prepare a cohort as that of a model, for `creps.cohort.prepare.prepare` (``like``).
 
     Args:
         folder: A model, a run or a checkpoint.
-        settings: Those of the new run.
 
     Raises:
-        ModelError: it is none of these, or damaged.
-        SettingsError: the cohort was prepared otherwise, or the generator has another shape.
+        ModelError: the folder is none of these.
     """
-    plan, generator = load_model(folder)
+    plan = load_plan(folder)
+    recorded = plan.training.get("settings", {})
+    preparation = {"preparation": plan.preparation.model_dump()}
+    return load_settings(recorded.get("preset"), recipe=recorded.get("recipe", "paper"), overrides=preparation)
+
+
+def load_starting_point(folder: Path | str, settings: Settings) -> StartingPoint:
+    """Load the model to start from.
+
+    Args:
+        folder: A model, a run or a checkpoint.
+        settings: Settings of the new run.
+
+    Raises:
+        ModelError: the folder is none of these, or damaged.
+        SettingsError: the cohort was prepared differently, or the generator has another shape.
+    """
+    folder = Path(folder)
+    model = Model.load(folder)
+    plan = model.plan
     ours, theirs = settings.preparation.model_dump(), plan.preparation.model_dump()
-    other = next((name for name in ours if name not in OWN and ours[name] != theirs[name]), None)
+    other = next((name for name in ours if name not in SPLIT and ours[name] != theirs[name]), None)
     if other is not None:
         raise SettingsError(
             f"{folder} was trained with preparation.{other} = {theirs[other]}, the cohort has {ours[other]}.",
             "Prepare the cohort for it: creps prepare ... --from MODEL.",
         )
-    shape, wanted = plan.generator.model_dump(), settings.generator.model_dump()
-    other = next((name for name in wanted if wanted[name] != shape[name]), None)
+    ours, theirs = settings.generator.model_dump(), plan.generator.model_dump()
+    other = next((name for name in ours if ours[name] != theirs.get(name)), None)
     if other is not None:
         raise SettingsError(
-            f"The generator of {folder} has generator.{other} = {shape[other]}, the settings ask for {wanted[other]}.",
-            "Leave the generator out of the settings: it comes with the model.",
+            f"The generator of {folder} has generator.{other} = {theirs.get(other)}, the settings ask for "
+            f"{ours[other]}.",
+            "Leave the generator out of the settings, since it comes with the model.",
         )
     checkpoint = folder if (folder / TRAINING_STATE).is_file() else latest_checkpoint(folder)
-    return StartingPoint(plan, dict(generator.state_dict()), checkpoint)
+    return StartingPoint(plan, dict(model.generator.state_dict()), checkpoint)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
-from creps.cohort.cohort import Cohort
-from creps.errors import SettingsError, TrainingError
+from creps.cohort.cohort import Cohort, load_cohort
+from creps.errors import InputError, TrainingError
 from creps.figures import curves_figure
 from creps.label_free.validation import PatchValidation
 from creps.losses.creps import CrepsLoss
@@ -27,6 +27,7 @@ from creps.training.networks import Networks
 from creps.training.processes import Processes, start_processes
 from creps.training.run.folder import SETTINGS_FILE, RunFolder
 from creps.training.run.monitor import Monitor
+from creps.training.run.settings import run_settings, warn_of_other_preparation
 from creps.training.run.starting_point import StartingPoint, load_starting_point
 from creps.training.run.tensorboard import check_loggers, open_loggers
 from creps.training.sampling import PatchPairs, PatchSampler
@@ -46,26 +47,44 @@ PROCESS_ENDED = ("connection closed by peer", "connection reset by peer", "nccl"
 
 
 def train(
-    cohort: Cohort, folder: Path, settings: Settings, *, resume: bool = False, origin: Path | None = None
+    cohort: Cohort | str | Path,
+    output: str | Path,
+    settings: Settings | str | Path | None = None,
+    *,
+    recipe: str | None = None,
+    preset: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    model: str | Path | None = None,
+    resume: bool = False,
 ) -> Path:
-    """Train a model, without pairs unless its recipe asks for them.
+    """Train a model on a prepared cohort; pairs are needed only by recipes that say so.
 
     Args:
-        cohort: What to train on.
-        folder: The run's folder.
-        settings: The whole tree.
-        resume: Continue from the run's last checkpoint, if there is one.
-        origin: A model, run or checkpoint to start from (fine-tuning).
+        cohort: A prepared cohort or its folder.
+        output: Folder of the run.
+        settings: A YAML file, or complete `Settings`.
+        recipe: Recipe of the training; default: the one that the cohort was prepared for.
+        preset: Preset that the settings start from; default: the cohort's.
+        overrides: Single settings, such as ``{"training.steps": 100}``.
+        model: A model, run or checkpoint to start from (fine-tuning), whose method is the default.
+        resume: Continue from the last checkpoint in `output`, if there is one.
 
     Returns:
-        The model's folder, ``folder/model``.
+        The folder of the model, ``output/model``.
 
     Raises:
         RunInterruptedError: a signal ended the run early; it can be resumed.
         CrepsError: the folder is in use, the settings do not fit, weights are missing, …
     """
-    _check(cohort, settings)
-    source = load_starting_point(origin, settings) if origin is not None else None
+    cohort = cohort if isinstance(cohort, Cohort) else load_cohort(cohort)
+    if not isinstance(output, str | Path):
+        raise InputError(f"{output!r} is not a folder.", "Give the path of the run's folder.")
+    folder = Path(output)
+    settings = run_settings(
+        cohort, folder, settings, recipe=recipe, preset=preset, overrides=overrides, model=model, resume=resume
+    )
+    check_loggers(settings.training.loggers)
+    source = load_starting_point(model, settings) if model is not None else None
     style = build_style(settings)
     processes = start_processes(settings.training)
     memory = Memory.of(settings, style, processes)  # while the perceptual network is on the CPU, as its probe is
@@ -84,6 +103,8 @@ def train(
             validate=PatchValidation(cohort, settings, processes.device),
         )
         with _recorded(processes, run, progress):
+            if source is None:
+                processes.first_only(partial(warn_of_other_preparation, cohort, settings))
             _log_what_runs(processes, run, memory, progress.steps, patches.steps)
             with _monitored(processes, run, progress.steps, patches.steps) as monitor:
                 with _failures_explained(processes, progress, memory):
@@ -117,19 +138,10 @@ class Memory(NamedTuple):
         return cls(estimate, free, settings_that_fit(settings, style, target, processes.count))
 
 
-def _check(cohort: Cohort, settings: Settings) -> None:
-    """Refuse what can be known to fail before anything is written."""
-    if settings.preparation != cohort.manifest.preparation:
-        raise SettingsError(
-            "The settings' preparation is not that of the cohort.", "Pass prepared=cohort.settings() to load_settings."
-        )
-    check_loggers(settings.training.loggers)
-
-
 @contextmanager
 def _locked(processes: Processes, run: RunFolder) -> Iterator[None]:
     """Keep other runs out of the folder."""
-    processes.on_first(run.lock.hold)
+    processes.on_first(run.lock.acquire)
     try:
         yield
     finally:

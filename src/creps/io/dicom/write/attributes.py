@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from creps.errors import InputError
-from creps.io.dicom.write.derivation import MANUFACTURER, MODEL_NAME, Making
-from creps.io.dicom.write.identity import Origin
+from creps.io.dicom.write.derivation import MANUFACTURER, MODEL_NAME, Derivation
+from creps.io.dicom.write.identity import SourceSeries
 from creps.io.dicom.write.uids import IMPLEMENTATION_CLASS_UID
 from creps.io.dicom.write.values import code, put_uid
 
@@ -22,7 +22,7 @@ SERIES_NUMBERS = 100
 LARGEST_NUMBER = 2**31 - 1
 
 
-def new_object(origin: Origin, making: Making, *, sop_class: str, modality: str) -> Dataset:
+def new_object(source: SourceSeries, derivation: Derivation, *, sop_class: str, modality: str) -> Dataset:
     """A data set with its patient, study, equipment and dates; still without series, instance and content.
 
     With a pseudonym, dates are left out.
@@ -30,18 +30,18 @@ def new_object(origin: Origin, making: Making, *, sop_class: str, modality: str)
     from pydicom import DataElement, Dataset
 
     dataset = Dataset()
-    for element in origin.kept:  # as they are: a copy would be checked, and what was kept may break rules
+    for element in source.kept:  # as they are: a copy would be checked, and what was kept may break rules
         dataset[element.tag] = DataElement(element.tag, element.VR, element.value, already_converted=True)
     dataset.SOPClassUID, dataset.Modality = sop_class, modality
     dataset.SyntheticData = "YES"
     dataset.Manufacturer, dataset.ManufacturerModelName = MANUFACTURER, MODEL_NAME
-    dataset.SoftwareVersions = making.software_versions
-    equipment = [] if origin.equipment is None else [origin.equipment]
-    equipment.append(_own_equipment(making, "109102", "Processing Equipment", making.derivation))
-    if origin.pseudonym is not None:
-        equipment.append(_own_equipment(making, "109104", "De-identifying Equipment", "Pseudonym"))
+    dataset.SoftwareVersions = derivation.software_versions
+    equipment = [] if source.equipment is None else [source.equipment]
+    equipment.append(_own_equipment(derivation, "109102", "Processing Equipment", derivation.description))
+    if source.pseudonym is not None:
+        equipment.append(_own_equipment(derivation, "109104", "De-identifying Equipment", "Pseudonym"))
     else:
-        created = making.created_in(dataset.get("TimezoneOffsetFromUTC"))
+        created = derivation.created_in(dataset.get("TimezoneOffsetFromUTC"))
         day, time = created.strftime("%Y%m%d"), created.strftime("%H%M%S.%f")
         for name in ("InstanceCreation", "Series", "Content"):
             setattr(dataset, f"{name}Date", day)
@@ -51,20 +51,20 @@ def new_object(origin: Origin, making: Making, *, sop_class: str, modality: str)
     return dataset
 
 
-def _own_equipment(making: Making, value: str, purpose: str, description: str) -> Dataset:
+def _own_equipment(derivation: Derivation, value: str, purpose: str, description: str) -> Dataset:
     from pydicom import Dataset
 
     item = Dataset()
     item.PurposeOfReferenceCodeSequence = [code(value, purpose)]
     item.Manufacturer, item.ManufacturerModelName = MANUFACTURER, MODEL_NAME
-    item.SoftwareVersions = making.software_versions
+    item.SoftwareVersions = derivation.software_versions
     item.ContributionDescription = description
     return item
 
 
-def series_number(origin: Origin, place: int) -> int:
+def series_number(source: SourceSeries, place: int) -> int:
     """SeriesNumber of the made series at a place (1, 2, ...)."""
-    number = SERIES_NUMBERS * (origin.series_number or 0) + place
+    number = SERIES_NUMBERS * (source.series_number or 0) + place
     return number if 0 < number <= LARGEST_NUMBER else place
 
 
@@ -78,7 +78,7 @@ def reference(sop_class: str, sop_instance: str) -> Dataset:
     return item
 
 
-def save(dataset: Dataset, path: Path, making: Making, transfer_syntax: str) -> None:
+def save(dataset: Dataset, path: Path, derivation: Derivation, transfer_syntax: str) -> None:
     """Write a data set as a file.
 
     Raises:
@@ -91,7 +91,7 @@ def save(dataset: Dataset, path: Path, making: Making, transfer_syntax: str) -> 
     meta.TransferSyntaxUID = UID(transfer_syntax)
     meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = dataset.SOPClassUID, dataset.SOPInstanceUID
     meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
-    meta.ImplementationVersionName = making.implementation_version
+    meta.ImplementationVersionName = derivation.implementation_version
     dataset.file_meta = meta
     try:
         dataset.save_as(path, enforce_file_format=True)

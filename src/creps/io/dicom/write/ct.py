@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,8 +14,8 @@ from creps import hu
 from creps.errors import InputError
 from creps.io.dicom.write.attributes import new_object, reference, save, series_number
 from creps.io.dicom.write.body_parts import ensure_body_part
-from creps.io.dicom.write.derivation import Making
-from creps.io.dicom.write.identity import Origin
+from creps.io.dicom.write.derivation import Derivation
+from creps.io.dicom.write.identity import SourceSeries
 from creps.io.dicom.write.uids import new_uid
 from creps.io.dicom.write.values import code, decimal, decimals, plain, put_uid
 from creps.volume import Volume
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 __all__ = ["CT_IMAGE_STORAGE", "WrittenSeries", "write_ct"]
+
+log = logging.getLogger(__name__)
 
 CT_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
 EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
@@ -45,17 +48,17 @@ class WrittenSeries:
         series_uid: Its SeriesInstanceUID.
         instance_uids: SOPInstanceUID of each slice, in the order of the volume's array.
         files: Its files in the order of InstanceNumber.
-        clipped: Voxels that lay outside `hu.STORED_RANGE` and were clipped.
     """
 
     series_uid: str
     instance_uids: tuple[str, ...]
     files: tuple[Path, ...]
-    clipped: int
 
 
-def write_ct(folder: Path, sct: Volume, origin: Origin, making: Making) -> WrittenSeries:
+def write_ct(folder: Path, sct: Volume, source: SourceSeries, derivation: Derivation) -> WrittenSeries:
     """Write ``CT.0001.dcm``, ``CT.0002.dcm``, ... into a folder.
+
+    Values outside `hu.STORED_RANGE` are clipped, with a warning.
 
     Slices are numbered along row direction x column direction, whichever way the array runs: a left-handed volume is
     written from its last slice to its first, and no voxel moves in the patient.
@@ -63,8 +66,8 @@ def write_ct(folder: Path, sct: Volume, origin: Origin, making: Making) -> Writt
     Args:
         folder: Where; it is made if it is not there. Give a fresh one.
         sct: In HU, on any grid with orthogonal axes; values are rounded.
-        origin: The MR it was made from.
-        making: How.
+        source: The MR it was made from.
+        derivation: How.
 
     Raises:
         InputError: a value is not finite, a plane is too large for DICOM, or a file cannot be written.
@@ -77,9 +80,9 @@ def write_ct(folder: Path, sct: Volume, origin: Origin, making: Making) -> Writt
         raise InputError(
             f"A synthetic CT of {' x '.join(map(str, sct.shape))} voxels does not fit DICOM.", "Choose a coarser grid."
         )
-    entropy = _entropy(sct, origin, making)
+    entropy = _entropy(sct, source, derivation)
     series_uid = new_uid(entropy, "ct series")
-    dataset = _template(sct, origin, making)
+    dataset = _template(sct, source, derivation)
     dataset.SeriesInstanceUID = series_uid
     normal = np.cross(sct.direction[:, 2], sct.direction[:, 1])
     ascending = float(normal @ sct.direction[:, 0]) > 0
@@ -95,17 +98,20 @@ def write_ct(folder: Path, sct: Volume, origin: Origin, making: Making) -> Writt
         dataset.PixelData, outside = _stored(sct.array[index])
         clipped += outside
         files.append(folder / f"CT.{number:04d}.dcm")
-        save(dataset, files[-1], making, EXPLICIT_LITTLE_ENDIAN)
-    return WrittenSeries(series_uid, tuple(uids), tuple(files), clipped)
+        save(dataset, files[-1], derivation, EXPLICIT_LITTLE_ENDIAN)
+    if clipped:
+        low, high = hu.STORED_RANGE
+        log.warning("%d voxels were outside %d to %d HU and are written as the nearest of both.", clipped, low, high)
+    return WrittenSeries(series_uid, tuple(uids), tuple(files))
 
 
-def _entropy(sct: Volume, origin: Origin, making: Making) -> list[str] | None:
+def _entropy(sct: Volume, source: SourceSeries, derivation: Derivation) -> list[str] | None:
     """What the UIDs come from, if not from chance: never the same for another MR, model or grid."""
-    if making.uid_entropy is None:
+    if derivation.uid_entropy is None:
         return None
     grid = [sct.shape, sct.spacing_mm, sct.origin_mm, sct.direction.tolist()]
-    made = [making.version, making.weights_sha256, making.region, making.recipe, making.grid]
-    return [*making.uid_entropy, origin.series_uid, *made, *map(str, grid)]
+    made = [derivation.version, derivation.weights_sha256, derivation.region, derivation.recipe, derivation.grid]
+    return [*derivation.uid_entropy, source.series_uid, *made, *map(str, grid)]
 
 
 def _stored(plane_hu: npt.NDArray[np.float32]) -> tuple[bytes, int]:
@@ -117,42 +123,42 @@ def _stored(plane_hu: npt.NDArray[np.float32]) -> tuple[bytes, int]:
     return stored + b"\0" * (len(stored) % 2), outside
 
 
-def _template(sct: Volume, origin: Origin, making: Making) -> Dataset:
+def _template(sct: Volume, source: SourceSeries, derivation: Derivation) -> Dataset:
     """All that the slices have in common."""
-    dataset = new_object(origin, making, sop_class=CT_IMAGE_STORAGE, modality="CT")
+    dataset = new_object(source, derivation, sop_class=CT_IMAGE_STORAGE, modality="CT")
     dataset.ImageType = ["DERIVED", "SECONDARY", "AXIAL"]
-    dataset.SeriesDescription = plain(f"SYNTHETIC CT from MR (creps {making.version})", 64)
-    dataset.SeriesNumber = series_number(origin, 1)
+    dataset.SeriesDescription = plain(f"SYNTHETIC CT from MR (creps {derivation.version})", 64)
+    dataset.SeriesNumber = series_number(source, 1)
     dataset.AcquisitionNumber = None
     dataset.KVP = None
-    ensure_body_part(dataset, making.region)
-    dataset.ImageComments = making.comments
-    dataset.BurnedInAnnotation, dataset.LossyImageCompression = "NO", "01" if origin.lossy else "00"
-    _derivation(dataset, origin, making)
+    ensure_body_part(dataset, derivation.region)
+    dataset.ImageComments = derivation.comments
+    dataset.BurnedInAnnotation, dataset.LossyImageCompression = "NO", "01" if source.lossy else "00"
+    _put_derivation(dataset, source, derivation)
     _plane(dataset, sct)
     _pixels(dataset, sct)
     return dataset
 
 
-def _derivation(dataset: Dataset, origin: Origin, making: Making) -> None:
+def _put_derivation(dataset: Dataset, source: SourceSeries, derivation: Derivation) -> None:
     """From which instances, and how.
 
     The network looks at the whole volume, so every slice has every instance of the MR as a source.
     """
     from pydicom import Dataset
 
-    dataset.DerivationDescription = making.derivation
+    dataset.DerivationDescription = derivation.description
     dataset.DerivationCodeSequence = [
         code("123110", "Artificial Intelligence"),
         code("113085", "Spatial resampling"),
     ]
-    sources = [reference(*instance) for instance in origin.instances]
-    for source in sources:
-        source.PurposeOfReferenceCodeSequence = [code("121322", "Source image for image processing operation")]
-    dataset.SourceImageSequence = sources
+    images = [reference(*instance) for instance in source.instances]
+    for image in images:
+        image.PurposeOfReferenceCodeSequence = [code("121322", "Source image for image processing operation")]
+    dataset.SourceImageSequence = images
     series = Dataset()
-    put_uid(series, "SeriesInstanceUID", origin.series_uid)
-    series.ReferencedInstanceSequence = [reference(*instance) for instance in origin.instances]
+    put_uid(series, "SeriesInstanceUID", source.series_uid)
+    series.ReferencedInstanceSequence = [reference(*instance) for instance in source.instances]
     dataset.ReferencedSeriesSequence = [series]
 
 

@@ -1,4 +1,4 @@
-"""`Making`: how a synthetic CT came about, and how its DICOM files say so."""
+"""`Derivation`: how a synthetic CT came about, and how its DICOM files say so."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from creps.io.dicom.write.values import plain
 from creps.provenance import NOTICE
 
-__all__ = ["MANUFACTURER", "MODEL_NAME", "Making"]
+__all__ = ["MANUFACTURER", "MODEL_NAME", "Derivation"]
 
 MANUFACTURER = "The creps developers"
 MODEL_NAME = "creps (research software)"
@@ -18,7 +18,7 @@ DESCRIPTION_LENGTH, COMMENTS_LENGTH = 1024, 10240
 
 
 @dataclass(frozen=True)
-class Making:
+class Derivation:
     """How a synthetic CT was made. Nothing in here may name the patient: all of it is written.
 
     Attributes:
@@ -54,7 +54,7 @@ class Making:
         return plain(f"CREPS_{self.version}", 64)[:16].upper()
 
     @property
-    def derivation(self) -> str:
+    def description(self) -> str:
         """For DerivationDescription."""
         made = (
             f"Synthetic CT: Hounsfield units predicted from MR by a neural network, no X-ray was used. creps"

@@ -1,17 +1,19 @@
-"""`Origin`: what of an MR series goes on into what is made from it."""
+"""`SourceSeries`: what of an MR series goes on into what is made from it."""
 
 from __future__ import annotations
 
+import copy
 import re
+import struct
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from creps.errors import InputError
+from creps.io.dicom.read.agreement import check_one_patient
+from creps.io.dicom.read.elements import value, whole
 from creps.io.dicom.read.frames import loss_of, patient_of
-from creps.io.dicom.read.header import MALFORMED, open_dicom, value, whole
 from creps.io.dicom.read.series import Series
 from creps.io.dicom.write.body_parts import copy_body_part
 from creps.io.dicom.write.charsets import keep_texts
@@ -21,7 +23,7 @@ from creps.io.dicom.write.values import code, is_valid, single
 if TYPE_CHECKING:
     from pydicom import DataElement, Dataset
 
-__all__ = ["Origin"]
+__all__ = ["SourceSeries"]
 
 EXACT = ("PatientName", "PatientID", "StudyInstanceUID", "FrameOfReferenceUID")
 """Kept as they are, whatever they look like: changed, they would be another patient's."""
@@ -52,16 +54,17 @@ EQUIPMENT = (
 )  # fmt: skip
 """Of the scanner."""
 
-OTHERS = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "SeriesNumber", "AcquisitionDateTime",
-          "BodyPartExamined", "Laterality", "ImageLaterality", "LossyImageCompression")  # fmt: skip
-
+MALFORMED = (
+    ValueError, TypeError, LookupError, ArithmeticError, EOFError, NotImplementedError, RecursionError, struct.error,
+)  # fmt: skip
+"""What pydicom raises for values that it cannot convert."""
 
 UID = re.compile(r"(?=.{1,64}$)[0-9]+(\.[0-9]+)*")
 """Leading zeros, which the standard forbids, are common."""
 
 
 @dataclass(frozen=True, eq=False)
-class Origin:
+class SourceSeries:
     """The patient, the study, the frame of reference and the instances that something was made from.
 
     Attributes:
@@ -83,7 +86,7 @@ class Origin:
     lossy: bool = False
 
     @classmethod
-    def of(cls, series: Series) -> Origin:
+    def of(cls, series: Series) -> SourceSeries:
         """Read it from the headers of a series.
 
         Args:
@@ -96,21 +99,21 @@ class Origin:
         from pydicom.errors import BytesLengthException
 
         label = f"DICOM series '{series.title}'"
+        headers = [header.dataset for header in series.read_headers(label)]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # values that break rules are dealt with here
             try:
-                headers = [_header(path) for path in series.files]
                 _check_alike(headers, label)
                 return cls._of_headers(headers, label)
-            except (*MALFORMED, BytesLengthException, OSError) as error:
+            except (*MALFORMED, BytesLengthException) as error:
                 raise InputError(
                     f"A file of {label} has a header that cannot be read ({type(error).__name__}).",
                     "Copy or export it again.",
                 ) from error
 
     @classmethod
-    def _of_headers(cls, headers: Sequence[Dataset], label: str) -> Origin:
-        first = headers[0]
+    def _of_headers(cls, headers: Sequence[Dataset], label: str) -> SourceSeries:
+        first = copy.deepcopy(headers[0])  # its values go on and are changed there
         kept = _kept(first)
         equipment = _equipment(first)
         keep_texts(first, [kept, equipment], label)
@@ -133,7 +136,7 @@ class Origin:
         """FrameOfReferenceUID."""
         return single(self.kept.FrameOfReferenceUID)
 
-    def deidentified(self, name: str, entropy: Sequence[str] | None = None) -> Origin:
+    def deidentified(self, name: str, entropy: Sequence[str] | None = None) -> SourceSeries:
         """The same without the patient: PS3.15, annex E, Basic Application Level Confidentiality Profile.
 
         Everything of the patient, the study and the scanner goes; every UID is replaced, the same by the same. The
@@ -160,15 +163,9 @@ class Origin:
         )
 
 
-def _header(path: Path) -> Dataset:
-    wanted = ["SpecificCharacterSet", *EXACT, *EMPTY_IF_INVALID, *ABSENT_IF_INVALID, RETIRED_IDS, *EQUIPMENT, *OTHERS]
-    return open_dicom(path, pixels=False, tags=wanted)
-
-
 def _check_alike(headers: Sequence[Dataset], label: str) -> None:
     """Refuse slices of several patients or studies, and those that do not say where they belong."""
-    if len({patient_of(header) for header in headers}) > 1:
-        raise InputError(f"{label} mixes images of more than one patient.", "Export the series again, by itself.")
+    check_one_patient([patient_of(header) for header in headers], label)
     for name in (*EXACT[2:], "SeriesInstanceUID"):
         if len({single(value(header, name)) for header in headers}) > 1:
             raise InputError(f"{label} has slices that differ in {name}.", "Export the series again, by itself.")

@@ -13,8 +13,8 @@ from creps.errors import InputError
 from creps.io.dicom.write.attributes import new_object, reference, save, series_number
 from creps.io.dicom.write.contours import outlines
 from creps.io.dicom.write.ct import CT_IMAGE_STORAGE, WrittenSeries
-from creps.io.dicom.write.derivation import Making
-from creps.io.dicom.write.identity import Origin
+from creps.io.dicom.write.derivation import Derivation
+from creps.io.dicom.write.identity import SourceSeries
 from creps.io.dicom.write.uids import new_uid
 from creps.io.dicom.write.values import decimal, plain, put_uid
 from creps.volume import Mask, Volume
@@ -68,7 +68,12 @@ OTHER_KIND = _Kind("ORGAN", (0, 160, 255), with_holes=True, smallest_mm2=0.0)
 
 
 def write_structures(
-    path: Path, masks: Mapping[str, Mask], grid: Volume, written: WrittenSeries, origin: Origin, making: Making
+    path: Path,
+    masks: Mapping[str, Mask],
+    grid: Volume,
+    written: WrittenSeries,
+    source: SourceSeries,
+    derivation: Derivation,
 ) -> tuple[str, ...]:
     """Write one file of RT Structure Set Storage: closed planar contours in the planes of the synthetic CT's slices.
 
@@ -79,8 +84,8 @@ def write_structures(
         masks: By name (``BODY`` and ``BONE`` are known, others are drawn with their holes), each (D, H, W).
         grid: The volume that was written, for its grid.
         written: What `write_ct` said of it.
-        origin: The same as was given to `write_ct`.
-        making: The same as was given to `write_ct`.
+        source: The same as was given to `write_ct`.
+        derivation: The same as was given to `write_ct`.
 
     Returns:
         The names of the structures that are in the file.
@@ -94,24 +99,24 @@ def write_structures(
     rois = {name: contours for name, mask in masks.items() if (contours := _contours(name, mask, grid, written))}
     if not rois:
         raise InputError("No structure set can be written: none of the masks has a contour.", "Check the images.")
-    dataset = new_object(origin, making, sop_class=RT_STRUCTURE_SET_STORAGE, modality="RTSTRUCT")
-    entropy = None if making.uid_entropy is None else [*making.uid_entropy, written.series_uid, *rois]
+    dataset = new_object(source, derivation, sop_class=RT_STRUCTURE_SET_STORAGE, modality="RTSTRUCT")
+    entropy = None if derivation.uid_entropy is None else [*derivation.uid_entropy, written.series_uid, *rois]
     dataset.SOPInstanceUID = new_uid(entropy, "structures instance")
     dataset.SeriesInstanceUID = new_uid(entropy, "structures series")
-    dataset.SeriesNumber, dataset.InstanceNumber = series_number(origin, 2), 1
-    dataset.SeriesDescription = plain(f"Contours of a SYNTHETIC CT (creps {making.version})", 64)
+    dataset.SeriesNumber, dataset.InstanceNumber = series_number(source, 2), 1
+    dataset.SeriesDescription = plain(f"Contours of a SYNTHETIC CT (creps {derivation.version})", 64)
     dataset.StructureSetDate, dataset.StructureSetTime = dataset.get("SeriesDate"), dataset.get("SeriesTime")
     for name in OF_IMAGES:
         dataset.pop(name, None)
     dataset.OperatorsName = None
     dataset.ApprovalStatus = "UNAPPROVED"
-    _structure_set(dataset, list(rois), origin.frame_uid, making)
-    dataset.ReferencedFrameOfReferenceSequence = [_frame(origin, written)]
+    _structure_set(dataset, list(rois), source.frame_uid, derivation)
+    dataset.ReferencedFrameOfReferenceSequence = [_frame(source, written)]
     dataset.ROIContourSequence = [
         _roi_contour(number, name, contours) for number, (name, contours) in enumerate(rois.items(), start=1)
     ]
     dataset.RTROIObservationsSequence = [_observation(number, name) for number, name in enumerate(rois, start=1)]
-    save(dataset, path, making, IMPLICIT_LITTLE_ENDIAN)
+    save(dataset, path, derivation, IMPLICIT_LITTLE_ENDIAN)
     return tuple(rois)
 
 
@@ -136,14 +141,15 @@ def _contours(name: str, mask: Mask, grid: Volume, written: WrittenSeries) -> li
     return items
 
 
-def _structure_set(dataset: Dataset, names: Sequence[str], frame_uid: str, making: Making) -> None:
+def _structure_set(dataset: Dataset, names: Sequence[str], frame_uid: str, derivation: Derivation) -> None:
     from pydicom import Dataset
 
     dataset.StructureSetLabel = "creps sCT"
     dataset.StructureSetName = "Contours of a SYNTHETIC CT, not for diagnosis"
     dataset.StructureSetDescription = plain(
-        f"{making.comments} Drawn by program and not approved. BODY: holes filled. Others: holes cut out by channels"
-        f" without width (keyholes). BONE: islands and holes below {KINDS['BONE'].smallest_mm2:g} mm2 left out.",
+        f"{derivation.comments} Drawn by program and not approved. BODY: holes filled. Others: holes cut out by"
+        " channels without width (keyholes). BONE: islands and holes below"
+        f" {KINDS['BONE'].smallest_mm2:g} mm2 left out.",
         1024,
         single_value=False,
     )
@@ -157,17 +163,17 @@ def _structure_set(dataset: Dataset, names: Sequence[str], frame_uid: str, makin
     dataset.StructureSetROISequence = items
 
 
-def _frame(origin: Origin, written: WrittenSeries) -> Dataset:
+def _frame(source: SourceSeries, written: WrittenSeries) -> Dataset:
     """Frame of reference, study and series that the contours lie in."""
     from pydicom import Dataset
 
     series = Dataset()
     series.SeriesInstanceUID = written.series_uid
     series.ContourImageSequence = [reference(CT_IMAGE_STORAGE, uid) for uid in written.instance_uids]
-    study = reference(STUDY_CLASS, origin.study_uid)
+    study = reference(STUDY_CLASS, source.study_uid)
     study.RTReferencedSeriesSequence = [series]
     frame = Dataset()
-    put_uid(frame, "FrameOfReferenceUID", origin.frame_uid)
+    put_uid(frame, "FrameOfReferenceUID", source.frame_uid)
     frame.RTReferencedStudySequence = [study]
     return frame
 

@@ -1,0 +1,195 @@
+"""`Model`: a trained model that synthesizes, exports and saves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import creps.model
+from creps.api.arguments import Image, Progress, as_path, as_paths
+from creps.errors import InputError
+from creps.preprocessing.target_grid import TargetGrid
+from creps.volume import Volume
+
+if TYPE_CHECKING:
+    from creps.synthesis.batch import BatchResult
+    from creps.synthesis.export import Exported
+    from creps.synthesis.result import Synthesis
+
+__all__ = ["Model", "load"]
+
+
+class Model(creps.model.Model):
+    """A trained model: synthesizes, exports and saves.
+
+    Attributes:
+        plan: What the model expects and how it was trained.
+        generator: The network, in evaluation mode.
+
+    Examples:
+        >>> model = creps.load("model")
+        >>> model.plan.preparation.spacing_mm
+        (4.0, 4.0, 4.0)
+        >>> model.save("copy of the model").name
+        'copy of the model'
+    """
+
+    def synthesize(
+        self,
+        mr: Image,
+        *,
+        series: str | None = None,
+        mask: Image | None = None,
+        grid: TargetGrid | None = None,
+        spacing_mm: tuple[float, float, float] | None = None,
+        force: bool = False,
+        spread: bool = False,
+        progress: Callable[[int, int], None] | None = None,
+        **inference: Any,
+    ) -> Synthesis:
+        """Make the synthetic CT of an MR.
+
+        Args:
+            mr: MR in scanner units, on any grid, in any orientation: a volume, a volume file, or a DICOM folder.
+            series: DICOM series of a folder that holds several: its number in the list, its UID, or part of its
+                description.
+            mask: Body mask on the grid of `mr`, to be used instead of the one found in it.
+            grid: Grid of the sCT: ``mr``, ``model``, or ``planning`` (axial, not oblique). Default: ``planning`` for
+                DICOM, ``mr`` for anything else.
+            spacing_mm: Spacing of the planning grid along D (superior), H, W in mm; default: the MR's.
+            force: Continue although the checks of the MR refuse it; the record says so.
+            spread: Also return how far the overlapping predictions of each voxel differ, see `Synthesis.spread`.
+            progress: Called with (patches done, patches in all).
+            **inference: Inference settings to change: ``fusion="mean"``, ``device="cuda"``, …
+
+        Returns:
+            The sCT in HU, clipped to [-1024, 3000], with its record and the findings of the checks.
+
+        Raises:
+            InputError: the MR or the mask cannot be used, or the checks refuse the MR.
+            SettingsError: an unknown or wrong setting, grid or device.
+            ModelError: the network returns values that are not finite, or does not fit into memory.
+
+        Examples:
+            >>> synthesis = creps.load("model").synthesize("mr.nii.gz", fusion="mean")
+            >>> synthesis.sct.same_grid_as(creps.read_volume("mr.nii.gz"))
+            True
+        """
+        from creps.synthesis.files import synthesize_source
+        from creps.synthesis.inputs import find_mr
+        from creps.synthesis.options import SynthesisOptions
+        from creps.synthesis.synthesize import synthesize
+
+        settings = self.inference_settings(**inference)
+        options = SynthesisOptions(
+            series=series, mask=mask, grid=grid, spacing_mm=spacing_mm, force=force, spread=spread
+        )
+        if isinstance(mr, Volume):
+            if series is not None:
+                raise InputError("A series was chosen, but the MR is a volume.", "Leave the series out.")
+            return synthesize(self, mr, settings, options, progress=progress)
+        return synthesize_source(self, find_mr(as_path(mr, "the MR"), series), settings, options, progress)
+
+    def synthesize_folder(
+        self,
+        mrs: Path | str | Iterable[Path | str],
+        output: Path | str,
+        *,
+        series: str | None = None,
+        mask: Image | None = None,
+        grid: TargetGrid | None = None,
+        spacing_mm: tuple[float, float, float] | None = None,
+        force: bool = False,
+        structures: bool | None = None,
+        stable_uids: bool = False,
+        pseudonym: str | None = None,
+        overwrite: bool = False,
+        progress: Progress | None = None,
+        **inference: Any,
+    ) -> BatchResult:
+        """Make the synthetic CTs of many MRs; one that fails does not stop the others.
+
+        Args:
+            mrs: A folder, of which every volume file and every subfolder (a DICOM series) is an MR; or a list of
+                volume files and DICOM folders.
+            output: Folder to write into: ``NAME_sct`` for each MR, in the format of the MR.
+            series: As in `synthesize`; for one MR only, as are `mask` and `pseudonym`.
+            mask: As in `synthesize`.
+            grid: As in `synthesize`.
+            spacing_mm: As in `synthesize`.
+            force: As in `synthesize`.
+            structures: Write body and bone as an RTSTRUCT beside DICOM; None: yes.
+            stable_uids: The same input, model and settings give the same DICOM UIDs.
+            pseudonym: Write DICOM without the patient's identity, under this name.
+            overwrite: Replace what creps wrote there before.
+            progress: Called with (patches done, patches of this MR, its name).
+            **inference: Inference settings to change.
+
+        Returns:
+            What was written (``done``), and why an MR has no sCT (``failed``).
+
+        Raises:
+            InputError: there is no MR, two would be written to one place, or an option belongs to one MR only.
+            OutputExistsError: a target is there already.
+            SettingsError: an unknown or wrong setting, grid or device.
+
+        Examples:
+            >>> result = creps.load("model").synthesize_folder(["mr.nii.gz", "no such file.nii.gz"], "scts")
+            >>> [path.name for path in result.done], [path.name for path in result.failed]
+            (['mr_sct.nii.gz'], ['no such file.nii.gz'])
+        """
+        from creps.synthesis.batch import synthesize_batch
+        from creps.synthesis.options import SynthesisOptions
+
+        options = SynthesisOptions(
+            series=series, mask=mask, grid=grid, spacing_mm=spacing_mm, force=force,
+            structures=structures, stable_uids=stable_uids, pseudonym=pseudonym,
+        )  # fmt: skip
+        return synthesize_batch(
+            self, as_paths(mrs, "An MR"), as_path(output, "The output"), self.inference_settings(**inference), options,
+            overwrite=overwrite, progress=progress,
+        )  # fmt: skip
+
+    def export(self, target: Path | str, *, overwrite: bool = False) -> Exported:
+        """Write the network as ONNX, for programs without PyTorch: see `creps.synthesis.export.export`.
+
+        Args:
+            target: The file to write, ``.onnx``.
+            overwrite: Replace what is there.
+
+        Returns:
+            The file, and the largest difference in HU between ONNX Runtime and PyTorch.
+
+        Raises:
+            OutputExistsError: the target is there already.
+            SettingsError: the target is not called ``.onnx``, or a package of ``pip install 'creps[export]'`` is
+                missing.
+            ModelError: ONNX Runtime's predictions differ.
+
+        Examples:
+            >>> creps.load("model").export("model.onnx").difference_hu < 0.1
+            True
+        """
+        from creps.synthesis.export import export
+
+        return export(self, as_path(target, "The target"), overwrite=overwrite)
+
+
+def load(folder: Path | str) -> Model:
+    """Load a model folder (or a run's folder, or a checkpoint).
+
+    Args:
+        folder: The folder.
+
+    Returns:
+        The model, its generator in evaluation mode on the CPU.
+
+    Raises:
+        ModelError: it is not a model, or it is damaged.
+
+    Examples:
+        >>> creps.load("model").plan.patch_size
+        (16, 16, 16)
+    """
+    return Model.load(as_path(folder, "The model"))

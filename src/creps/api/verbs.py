@@ -1,0 +1,185 @@
+"""Prepare, train, evaluate: the verbs of the command line as functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from creps.api.arguments import Image, Progress, as_path, is_folder_of_cases
+from creps.api.model import Model, load
+from creps.cohort.cohort import Cohort
+from creps.errors import InputError
+from creps.settings import Settings
+
+if TYPE_CHECKING:
+    from creps.evaluation.alignment import Register
+    from creps.evaluation.batch import CohortEvaluation
+    from creps.evaluation.evaluate import Evaluation
+
+__all__ = ["evaluate", "prepare", "train"]
+
+
+def prepare(
+    sources: Path | str | Sequence[Path | str],
+    output: Path | str,
+    *,
+    preset: str | None = None,
+    recipe: str | None = None,
+    settings: Settings | Path | str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    model: Path | str | None = None,
+    jobs: int | None = None,
+    resume: bool = False,
+    series: str | None = None,
+    progress: Progress | None = None,
+) -> Cohort:
+    """Prepare MR and CT of different patients for training.
+
+    Args:
+        sources: A CSV table, a folder with a folder per patient, or (folder of MRs, folder of CTs).
+        output: Cohort folder to write.
+        preset: Preset that the settings start from, such as ``brain`` or ``pelvis``.
+        recipe: Recipe to prepare for; default: ``anatomy``. ``paper`` is the exact preparation of the paper.
+        settings: All settings, or a YAML file with some.
+        overrides: Single settings: ``{"preparation.spacing_mm": [2, 2, 2]}``.
+        model: Prepare as this model was; excludes other sources of preparation settings.
+        jobs: Processes; None: as many as cores and memory allow.
+        resume: Continue from the cohort in `output`: prepare what is missing or changed.
+        series: Where a patient has several DICOM series, the one whose description holds this text.
+        progress: Called with (images done, images in all, name of the image).
+
+    Returns:
+        The cohort; `Cohort.failures` lists the images that could not be prepared.
+
+    Raises:
+        InputError: the sources cannot be used, or `output` is there already.
+        SettingsError: an unknown or wrong setting.
+        CohortError: no MR or no CT is left.
+
+    Examples:
+        >>> spacing = {"preparation.spacing_mm": [6, 6, 6]}
+        >>> cohort = creps.prepare(("heads/mr", "heads/ct"), "another cohort", overrides=spacing)
+        >>> len(cohort.manifest.cases), len(cohort.failures())
+        (4, 0)
+    """
+    from creps.cohort.prepare import prepare as run
+
+    like = None if model is None else _preparation_of(model)
+    return run(
+        sources,
+        output,
+        preset=preset,
+        recipe=recipe,
+        settings=settings,
+        overrides=overrides,
+        like=like,
+        jobs=jobs,
+        resume=resume,
+        series=series,
+        progress=progress,
+    )
+
+
+def train(
+    cohort: Cohort | Path | str,
+    output: Path | str,
+    *,
+    recipe: str | None = None,
+    preset: str | None = None,
+    settings: Settings | Path | str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    model: Path | str | None = None,
+    resume: bool = False,
+) -> Model:
+    """Train a model on a prepared cohort.
+
+    Args:
+        cohort: The cohort or its folder.
+        output: Run folder to write: model, checkpoints, curves, pictures.
+        recipe: Training method: ``anatomy``, ``paper``, ``cyclegan``, ``cut`` or ``supervised``; default: the one that
+            the cohort was prepared for.
+        preset: Preset that the settings start from; default: the cohort's.
+        settings: All settings, or a YAML file with some.
+        overrides: Single settings: ``{"training.steps": 100}``.
+        model: Model, run or checkpoint to start from (fine-tuning), with its settings.
+        resume: Continue from the last checkpoint in `output`, if there is one.
+
+    Returns:
+        The trained model.
+
+    Raises:
+        SettingsError: an unknown or wrong setting, or settings that do not fit the cohort.
+        CohortError: the cohort is missing or damaged.
+        RunInterruptedError: a signal ended the run early; it can be resumed.
+        TrainingError: memory runs out, or the weights are no longer finite.
+
+    Examples:
+        >>> small = {"generator.width": 4, "generator.residual_blocks": 1, "sampling.patch_size": [16, 16, 16]}
+        >>> model = creps.train("cohort", "run", overrides={**small, "training.steps": 1, "training.batch_size": 2})
+        >>> model.plan.recipe, model.plan.training["steps"]
+        ('anatomy', 1)
+    """
+    from creps.training.run.train import train as run
+
+    folder = run(
+        cohort, output, settings, recipe=recipe, preset=preset, overrides=overrides, model=model, resume=resume
+    )
+    return load(folder)
+
+
+def evaluate(
+    sct: Image,
+    ct: Image,
+    *,
+    mask: Image | None = None,
+    labels: Image | None = None,
+    label_names: Mapping[int, str] | Path | str | None = None,
+    truth: str = "ct",
+    resample: bool = False,
+    register: Register | None = None,
+    progress: Progress | None = None,
+) -> Evaluation | CohortEvaluation:
+    """Score a synthetic CT, or a folder of them, against the true CT.
+
+    Args:
+        sct: Synthetic CT in HU: a volume, a file or a DICOM folder; or a folder with the sCTs of many cases.
+        ct: True CT in HU of the same kind.
+        mask: Region to score, on the grid of either (one case); default: the body found in the true CT.
+        labels: Class number of every voxel (one case), or the name of the label volumes in a folder of cases.
+        label_names: Name of every class number, or the JSON file with them; needed with `labels`.
+        truth: In a folder of cases: name of the true CTs.
+        resample: Bring the CT onto the sCT's grid.
+        register: ``rigid`` or ``rigid-centres``: register the CT to the sCT first, which hides position errors.
+        progress: Called with (cases done, cases in all, case), for folders.
+
+    Returns:
+        An `Evaluation` of one case, or a `CohortEvaluation` of a folder of them.
+
+    Raises:
+        InputError: an image cannot be read or is not in HU, grids differ, or no case could be scored.
+        SettingsError: an unknown value of `register`.
+
+    Examples:
+        >>> evaluation = creps.evaluate("sct.nii.gz", "ct.nii.gz")
+        >>> evaluation.values["mae_hu"] > 0
+        True
+    """
+    from creps.evaluation.batch import evaluate_cases
+    from creps.evaluation.evaluate import evaluate as run
+    from creps.evaluation.matching import match
+
+    if not (is_folder_of_cases(sct) and is_folder_of_cases(ct)):
+        return run(sct, ct, mask, labels=labels, label_names=label_names, resample=resample, register=register)
+    if mask is not None:
+        raise InputError("A mask belongs to one case, but a folder is given.", "Put CASE/mask.* beside the CTs.")
+    if labels is not None and not isinstance(labels, str):
+        raise InputError("In a folder of cases, labels are the name of a file.", "Give it as text, such as labels.")
+    matches = match(Path(str(sct)), Path(str(ct)), truth=truth, labels=labels)
+    return evaluate_cases(matches, label_names=label_names, resample=resample, register=register, progress=progress)
+
+
+def _preparation_of(model: Path | str) -> Settings:
+    from creps.training.run.starting_point import preparation_settings_of
+
+    return preparation_settings_of(as_path(model, "The model"))

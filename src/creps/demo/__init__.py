@@ -1,0 +1,1 @@
+"""The demonstration: phantoms, baselines without a network, and the shipped model."""
