@@ -20,6 +20,7 @@ pytestmark = [pytest.mark.process, pytest.mark.slow]
 RECIPE = {
     "training.batch_size": 4, "training.steps": 3, "adversarial.gradient_penalty": 0.5, "training.ema_decay": 0.5,
     "creps.balance_steps": 2, "training.validate_every": 2, "generator.width": 4,
+    "creps.weight": 20.0,
 }  # fmt: skip
 """The paper's batch norm in both networks, and all that is hard to share: a penalty, a balance, an average."""
 
@@ -91,7 +92,7 @@ def test_two_processes_train_the_networks_of_one(both):
 
 def test_two_processes_are_one_with_further_networks(cohort, tmp_path):
     """A cycle and PatchNCE: every network that a recipe can have."""
-    further = {"recipe": "cyclegan", "nce.weight": 1, "nce.identity_weight": 1}
+    further = {"recipe": "cyclegan", "nce.weight": 1, "nce.identity_weight": 1, "creps.weight": 0}
     both = in_one_and_two(cohort, tmp_path, **further, **WITHOUT_BATCH_NORM)
     assert_same_losses(both)
     assert_same_networks(both)

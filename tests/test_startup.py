@@ -63,15 +63,17 @@ def test_the_default_recipe_trains_without_torchvision_and_tensorboard(cohort, t
     """Both are extras; a recipe that needs one of them says so."""
     script = f"""
 import sys
+from pathlib import Path
 sys.modules["torchvision"] = sys.modules["tensorboard"] = None
 from creps.cohort.cohort import load_cohort
 from creps.settings import load_settings
 from creps.training.run.train import train
 from tests.conftest import TINY
-for recipe in ("anatomy", "paper"):
-    train(load_cohort("{cohort.folder}"), __import__("pathlib").Path("{tmp_path}") / recipe,
-          load_settings(overrides=TINY | {{"recipe": recipe, "training.steps": 1}}))
+for weight in (0, 20):
+    changes = {{"recipe": "anatomy", "creps.weight": weight, "training.steps": 1}}
+    settings = load_settings(overrides=TINY | changes)
+    train(load_cohort(Path("{cohort.folder}")), Path("{tmp_path}") / str(weight), settings)
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert "needs torchvision, which is not installed. Install it with pip install 'creps[paper]'" in done.stderr
-    assert (tmp_path / "anatomy" / "model" / "plan.json").is_file()
+    assert (tmp_path / "0" / "model" / "plan.json").is_file()

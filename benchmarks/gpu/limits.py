@@ -17,7 +17,7 @@ from benchmarks.gpu.peak import wall_seconds
 from benchmarks.gpu.settings import paper_settings
 from creps.settings import Settings
 from creps.training.build import build_networks, build_style
-from creps.training.distribution import start_processes
+from creps.training.processes import start_processes
 from creps.training.step import TrainingStep
 
 __all__ = ["Stepper", "measure_limits"]
@@ -47,10 +47,10 @@ class Stepper:
     def __init__(self, settings: Settings) -> None:
         once = settings.creps.model_copy(update={"balance": "never"})  # else the style is measured twice at first
         settings = settings.model_copy(update={"creps": once})
-        fabric, style = start_processes(settings.training), build_style(settings)
-        networks = build_networks(fabric, settings, style)
-        self.device = fabric.device
-        self.step = TrainingStep(fabric, networks, style.to(fabric.device) if style else None, settings)
+        processes, style = start_processes(settings.training), build_style(settings)
+        networks = build_networks(processes, settings, style)
+        self.device = processes.device
+        self.step = TrainingStep(processes, networks, style.to(processes.device) if style else None, settings)
         shape, torch_rng = settings.sampling.patch_size, torch.Generator().manual_seed(settings.training.seed)
         batch = [torch.rand(settings.training.batch_size, 1, *shape, generator=torch_rng) for _ in range(2)]
         mr, ct = (one.to(self.device, memory_format=torch.channels_last_3d) for one in batch)
