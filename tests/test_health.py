@@ -7,7 +7,7 @@ import pytest
 
 from creps.figures.curves import PANELS
 from creps.training.health import RECENT, decision, diagnose
-from creps.training.report import TERMS
+from creps.training.report import TERM_NAMES
 
 
 def validations(scores, every=100, **values):
@@ -106,4 +106,4 @@ def test_what_was_not_measured_says_nothing():
 
 
 def test_every_loss_term_is_drawn():
-    assert set(TERMS) <= {column for columns in PANELS.values() for column in columns}
+    assert set(TERM_NAMES) <= {column for columns in PANELS.values() for column in columns}

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from creps.preprocessing.bias import even_field
+from creps.preprocessing.bias import correct_bias_field
 from creps.preprocessing.crop import beyond, crop_box, cropped
 from creps.preprocessing.mask import body_box, body_mask_mr
 from creps.preprocessing.preparation import prepare_ct, prepare_mr
@@ -30,15 +30,15 @@ def fewer_iterations(monkeypatch):
     monkeypatch.setattr("creps.preprocessing.bias.ITERATIONS", (30, 30, 20))
 
 
-def test_a_smooth_field_is_evened_out(fewer_iterations):
+def test_a_smooth_field_is_corrected_out(fewer_iterations):
     mr = ball_head(0)[0]
     shaded = mr.array * field(mr.shape)
     body = body_mask_mr(mr)
     brain = (mr.array > 595) & (mr.array < 625) & body
-    evened = even_field(shaded, body, mr.spacing_mm)
+    corrected = correct_bias_field(shaded, body, mr.spacing_mm)
     assert variation(mr.array[brain]) < 0.05 < 0.12 < variation(shaded[brain])
-    assert variation(evened[brain]) < 0.4 * variation(shaded[brain])
-    ratio = np.log(shaded[brain] / evened[brain])
+    assert variation(corrected[brain]) < 0.4 * variation(shaded[brain])
+    ratio = np.log(shaded[brain] / corrected[brain])
     assert abs(ratio.mean()) < 0.15  # 1 on average: a fixed divisor keeps its meaning
 
 
@@ -57,7 +57,7 @@ def test_the_field_is_corrected_in_training_and_synthesis_alike(fewer_iterations
 
 def test_too_little_to_estimate_a_field_from_changes_nothing():
     array = np.ones((6, 6, 6), np.float32)
-    assert even_field(array, np.ones((6, 6, 6), bool), (4, 4, 4)) is array
+    assert correct_bias_field(array, np.ones((6, 6, 6), bool), (4, 4, 4)) is array
 
 
 def test_the_couch_becomes_air_in_ct_only():

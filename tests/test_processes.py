@@ -1,14 +1,18 @@
 """Several processes are one: two gloo processes on the CPU against one with the same global batch."""
 
 import csv
+import logging
 import os
 import subprocess
 import sys
 
 import pytest
 
+from creps.errors import SettingsError
 from creps.model import load_tensors
 from creps.settings import load_settings, to_yaml
+from creps.training.processes import first_host, process_number, start_processes
+from creps.training.run.train import train
 from tests.conftest import TINY
 
 RECIPE = {
@@ -24,8 +28,12 @@ TOLERANCE = 1e-4
 """Relative, of every loss term: float32 sums in another order, carried through three updates of both networks."""
 
 
-def run_training(cohort, folder, tmp_path, *options, **changes):
-    (tmp_path / "s.yaml").write_text(to_yaml(load_settings(overrides=TINY | RECIPE | changes)))
+def settings(**changes):
+    return load_settings(overrides=TINY | RECIPE | changes)
+
+
+def train_with_two(cohort, folder, tmp_path, *options, **changes):
+    (tmp_path / "s.yaml").write_text(to_yaml(settings(**changes, **{"training.devices": 2})))
     command = [sys.executable, "-m", "creps", "train", str(cohort.folder), "-o", str(folder)]
     return subprocess.run(
         [*command, "-s", str(tmp_path / "s.yaml"), *options],
@@ -39,11 +47,11 @@ def both(cohort, tmp_path_factory):
 
 
 def in_one_and_two(cohort, folder, **changes):
-    for name, devices in (("one", 1), ("two", 2)):
-        done = run_training(cohort, folder / name, folder, **changes, **{"training.devices": devices})
-        assert done.returncode == 0, done.stderr
-        assert done.stderr.count("step 3/3  d_real") == 1  # one process speaks
-        assert done.stdout.count("model:") == 1
+    train(cohort, folder / "one", settings(**changes))
+    done = train_with_two(cohort, folder / "two", folder, **changes)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("step 3/3  d_real") == 1  # the first process alone reports
+    assert done.stdout.count("model:") == 1
     return folder / "one", folder / "two"
 
 
@@ -79,24 +87,24 @@ def test_two_processes_train_the_networks_of_one(both):
     assert_same_networks(both)
 
 
-@pytest.mark.parametrize("recipe", ["cyclegan", "cut"])
-def test_two_processes_are_one_with_further_networks(cohort, tmp_path, recipe):
-    both = in_one_and_two(cohort, tmp_path, recipe=recipe, **WITHOUT_BATCH_NORM)
+def test_two_processes_are_one_with_further_networks(cohort, tmp_path):
+    """A cycle and PatchNCE: every network that a recipe can have."""
+    further = {"recipe": "cyclegan", "nce.weight": 1, "nce.identity_weight": 1}
+    both = in_one_and_two(cohort, tmp_path, **further, **WITHOUT_BATCH_NORM)
     assert_same_losses(both)
     assert_same_networks(both)
 
 
 def test_a_users_error_ends_every_process_with_one_sentence(cohort, both, tmp_path):
-    done = run_training(cohort, both[0], tmp_path, **{"training.devices": 2})
+    done = train_with_two(cohort, both[0], tmp_path)
     assert done.returncode == 1
     assert done.stderr.count("is already there") == 1
     assert "Traceback" not in done.stderr
 
 
 def test_a_run_of_two_processes_resumes_as_one(cohort, both, tmp_path):
-    done = run_training(cohort, both[1], tmp_path, "--resume", "auto", **{"training.devices": 1, "training.steps": 4})
-    assert done.returncode == 0, done.stderr
-    assert "step 4/4" in done.stderr
+    train(cohort, both[1], settings(**{"training.steps": 4}), resume=True)
+    assert (both[1] / "checkpoints" / "step_00000004").is_dir()
 
 
 def test_what_ends_one_process_is_said_and_ends_the_others(cohort, tmp_path):
@@ -114,8 +122,7 @@ def test_what_ends_one_process_is_said_and_ends_the_others(cohort, tmp_path):
         "from creps.cli import main\n"
         "main()\n"
     )
-    chosen = load_settings(overrides=TINY | RECIPE | {"training.devices": 2})
-    (tmp_path / "s.yaml").write_text(to_yaml(chosen))
+    (tmp_path / "s.yaml").write_text(to_yaml(settings(**{"training.devices": 2})))
     done = subprocess.run(
         [sys.executable, script, "train", cohort.folder, "-o", tmp_path / "run", "-s", tmp_path / "s.yaml"],
         capture_output=True, text=True, timeout=120, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -123,3 +130,49 @@ def test_what_ends_one_process_is_said_and_ends_the_others(cohort, tmp_path):
     assert done.returncode != 0
     assert "Process 1: Error: Out of memory on cpu at step 1" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+SRUN = {
+    "SLURM_JOB_ID": "70042", "SLURM_STEP_NUM_TASKS": "4", "SLURM_PROCID": "3", "SLURM_LOCALID": "1",
+    "SLURM_STEP_NODELIST": "gpu[07-08]",
+}  # fmt: skip
+TORCHRUN = {"RANK": "3", "LOCAL_RANK": "1", "WORLD_SIZE": "4", "MASTER_ADDR": "gpu07", "MASTER_PORT": "10042"}
+
+
+@pytest.mark.parametrize("environment", [SRUN, TORCHRUN], ids=["srun", "torchrun"])
+def test_a_process_finds_its_place_in_what_a_cluster_started(monkeypatch, environment):
+    assert process_number() == 0
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert process_number() == 3
+    joined = []
+    monkeypatch.setattr("torch.distributed.init_process_group", lambda *a, **k: joined.append((a, k)))
+    monkeypatch.setenv("MASTER_PORT", "10042")
+    log, level = logging.getLogger("creps"), logging.getLogger("creps").level
+    processes = start_processes(settings(**{"training.devices": 2, "training.nodes": 2}).training)
+    assert log.level == logging.ERROR  # the first process alone reports
+    log.setLevel(level)
+    assert (processes.rank, processes.count, processes.is_first) == (3, 4, False)
+    assert joined == [(("gloo",), {"init_method": "tcp://gpu07:10042", "rank": 3, "world_size": 4})]
+
+
+@pytest.mark.parametrize("environment", [SRUN, TORCHRUN], ids=["srun", "torchrun"])
+def test_a_cluster_that_started_another_number_of_processes_is_refused(monkeypatch, environment):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    for devices in (1, 2):  # on one node
+        with pytest.raises(SettingsError, match=rf"run started 4 tasks, the settings ask for {devices}"):
+            start_processes(settings(**{"training.devices": devices}).training)
+
+
+def test_several_nodes_need_a_launcher():
+    with pytest.raises(SettingsError, match="nothing started this process on the other nodes"):
+        start_processes(settings(**{"training.nodes": 2}).training)
+
+
+@pytest.mark.parametrize(
+    ("hosts", "first"),
+    [("node3", "node3"), ("a,b", "a"), ("gpu[07-09,12],login", "gpu07"), ("n[5]-ib,m", "n5-ib"), ("r1n[2,4]", "r1n2")],
+)
+def test_the_first_of_slurms_hosts(hosts, first):
+    assert first_host(hosts) == first

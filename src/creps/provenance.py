@@ -1,4 +1,4 @@
-"""What made a result: versions, hashes, machine, time."""
+"""Provenance of a result: versions, hashes, machine, time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PACKAGES = ("creps", "torch", "torchvision", "numpy", "scipy", "scikit-image", "
 
 
 def provenance() -> dict[str, Any]:
-    """Versions, machine and time as plain JSON values; nothing about the patient or the user."""
+    """Versions, machine and time as plain JSON values, without anything about the patient or the user."""
     versions = {name: installed_version(name) or "not installed" for name in PACKAGES}
     return {
         "notice": NOTICE,
@@ -27,13 +27,13 @@ def provenance() -> dict[str, Any]:
 
 
 def sha256_file(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal digits."""
+    """SHA-256 of a file in hexadecimal digits."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def installed_version(package: str) -> str | None:
-    """Of a package, None if it is not installed."""
+    """Version of a package; None if it is not installed."""
     from importlib.metadata import PackageNotFoundError, version  # takes longer than all else of `import creps`
 
     try:

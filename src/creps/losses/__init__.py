@@ -1,1 +1,1 @@
-"""Loss terms: the CREPs style loss, adversarial, contrastive and others; plain functions on tensors."""
+"""Loss functions on tensors: the CREPs style loss, adversarial, contrastive and L1; nothing about training."""

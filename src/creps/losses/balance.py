@@ -1,4 +1,4 @@
-"""Bring the style term to the size of the adversarial one (section 2.2: "magnitudes … are adjusted")."""
+"""Balance the style term against the adversarial one (Hémon et al. 2023, section 2.2: "magnitudes … are adjusted")."""
 
 from __future__ import annotations
 
@@ -13,14 +13,19 @@ __all__ = ["MagnitudeBalance"]
 class MagnitudeBalance(nn.Module):
     """The weight of the style term, either given or measured over the first steps and then frozen.
 
-    While it is measured, the weight is the ratio of the mean magnitudes so far. The state is in
-    buffers, so that it is saved and resumed with the networks; they stay on the CPU, so that a frozen
-    weight costs no synchronisation with a device.
+    While it is measured, weight = ratio · Σ|adversarial| / Σ|style| over the steps so far. The state is in buffers, so
+    that it is saved and resumed with the networks; they stay on the CPU, so that a frozen weight costs no
+    synchronisation with a device.
+
+    >>> balance = MagnitudeBalance(weight=20, steps=2)
+    >>> balance.update(torch.tensor(0.125), torch.tensor(0.5))
+    >>> balance.record()
+    {'weight': 4.0, 'measured_over_steps': 1, 'frozen': False}
 
     Args:
-        weight: The weight if nothing is to be measured.
+        weight: The weight if it is not measured.
         steps: Steps to measure over; 0 keeps `weight`.
-        ratio: Weighted style over adversarial magnitude that is aimed at.
+        ratio: Magnitude of the weighted style term over the adversarial one.
     """
 
     weight: torch.Tensor
@@ -39,16 +44,21 @@ class MagnitudeBalance(nn.Module):
 
     @property
     def frozen(self) -> bool:
-        """Whether the weight will not change any more."""
+        """Whether the weight is final."""
         return int(self.seen) >= self.steps
 
     def record(self) -> dict[str, Any]:
-        """As plain JSON values."""
+        """The state as plain JSON values."""
         return {"weight": float(self.weight), "measured_over_steps": int(self.seen), "frozen": self.frozen}
 
     @torch.no_grad()
     def update(self, term: torch.Tensor, reference: torch.Tensor) -> None:
-        """Take one step's magnitudes into account, unless the weight is frozen."""
+        """Add the magnitudes of one step, unless the weight is frozen.
+
+        Args:
+            term: The style term, a scalar.
+            reference: The adversarial term, a scalar.
+        """
         if self.frozen:
             return
         self.seen += 1

@@ -1,4 +1,4 @@
-"""Even out an MR's receive field: N4 (Tustison et al. 2010) on a coarse grid, applied at full resolution."""
+"""Bias field of an MR: N4 (Tustison et al. 2010) on a coarse grid, corrected at full resolution."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from skimage.filters import threshold_otsu
 
 from creps.volume import Array, Mask
 
-__all__ = ["even_field"]
+__all__ = ["correct_bias_field"]
 
 COARSE_MM = 4.0
 """Voxels of the grid on which the field is estimated: it is smooth."""
@@ -21,16 +21,16 @@ ITERATIONS = (50, 50, 50, 50)
 CONVERGENCE = 1e-3
 
 
-def even_field(mr: Array, body: Mask, spacing_mm: Sequence[float]) -> Array:
-    """Divide an MR by its estimated receive field.
+def correct_bias_field(mr: Array, body: Mask, spacing_mm: Sequence[float]) -> Array:
+    """Divide an MR by its estimated bias field.
 
-    The field is 1 on (geometric) average in the body, so that a fixed divisor keeps its meaning; outside the body it
-    stays within the range it has inside. Computed by one thread, so that it is the same everywhere.
+    The geometric mean of the field in the body is 1, so that a fixed divisor keeps its meaning; outside the body it
+    stays within the range it has inside. Computed with one thread, so that it does not depend on the machine.
 
     Args:
         mr: (D, H, W) in scanner units.
         body: (D, H, W) body mask.
-        spacing_mm: Along D, H, W.
+        spacing_mm: Voxel spacing along D, H, W.
 
     Returns:
         (D, H, W) in scanner units; `mr` itself if the body is too small to estimate anything.
@@ -54,7 +54,7 @@ def even_field(mr: Array, body: Mask, spacing_mm: Sequence[float]) -> Array:
 
 
 def _tissue(mr: Array, body: Mask) -> Mask:
-    """What of the body gives signal: N4 takes logarithms, air and cortical bone would lead it astray."""
+    """Voxels of the body that give signal: N4 takes logarithms, and air and cortical bone would distort the fit."""
     inside = mr[body & (mr > 0)]
     if inside.size == 0 or inside.min() == inside.max():
         return np.zeros_like(body)

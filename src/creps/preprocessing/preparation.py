@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from creps.errors import InputError
-from creps.preprocessing.bias import even_field
+from creps.preprocessing.bias import correct_bias_field
 from creps.preprocessing.crop import crop_box, cropped
 from creps.preprocessing.intensity import AIR_NETWORK, hu_to_network, mr_divisor, mr_to_network
 from creps.preprocessing.mask import body_mask_ct, body_mask_mr
@@ -61,7 +61,7 @@ def prepare_mr(mr: Volume, settings: PreparationSettings, name: str, mask: Volum
     check_mr(mr, name)
     grid = resample(mr.reoriented(), settings.spacing_mm)
     found = body_mask_mr(grid)
-    corrected = even_field(grid.array, found, grid.spacing_mm) if settings.mr_bias_correction else grid.array
+    corrected = correct_bias_field(grid.array, found, grid.spacing_mm) if settings.mr_bias_correction else grid.array
     try:
         divisor = mr_divisor(corrected, found, settings.mr_scale)
     except ValueError as error:

@@ -1,1 +1,1 @@
-"""Unpaired sampling, the two update steps, and the loop that runs them."""
+"""Patch sampling, the training step, and the loop that runs it."""

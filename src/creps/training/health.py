@@ -1,7 +1,7 @@
-"""Training health in words: what the curves of a run say has gone wrong, and which setting to try.
+"""Training health: problems that the curves of a run show, each as a sentence with a setting to try.
 
-Rules look at the last validations and at the last rows of losses; each is a function of that history alone. Bounds were
-set on runs of the accuracy benchmark, see docs/concepts/label-free-score.md. They are quiet when in doubt.
+The rules use the last validations and the last rows of losses; each is a function of that history alone. Their bounds
+were set on runs of the accuracy benchmark, see docs/concepts/label-free-score.md. In doubt they report nothing.
 """
 
 from __future__ import annotations
@@ -20,43 +20,45 @@ Row = Mapping[str, float]
 HEALTHY = "training looks healthy"
 
 RECENT = 8
-"""Rows that a verdict on losses takes."""
+"""Rows of losses that a rule needs."""
 
 COLLAPSE_VALIDATIONS = 2
-"""Validations in a row that must say so."""
+"""Consecutive validations that must show a collapse."""
 
 LITTLE_SPREAD, MUCH_SPREAD, LITTLE_BONE, MUCH_BONE = 0.3, 2.0, 0.1, 3.0
-"""Ratios of sCT to CT: standard deviation of HU, share of bone."""
+"""Bounds of ratios of sCT to CT: standard deviation of HU, share of bone."""
 
 WRONG_HU = 250.0
-"""Distance to the CTs' HU at their place of something that is no CT: water everywhere has about 300."""
+"""Distance in HU to the CTs at the same position above which an image is no CT: water everywhere has about 300."""
 
 DRIFT_VALIDATIONS, DRIFT = 4, 1.25
-"""A score that has stood this many validations above the best one by this factor drifts."""
+"""A score drifts if it has been above the best one by this factor for this many validations."""
 
 AGAIN = (
-    "Start again with a lower training.learning_rate or another training.seed; without simulation.weight, "
-    "that is the tie of the sCT to the MR to add."
+    "Start again with a lower training.learning_rate or another training.seed; where simulation.weight is 0, raise it: "
+    "it ties the sCT to the MR."
 )
 
 SHARPER = (
-    "It may need more training.steps; if it stays so, look whether bone is dark in these MRs and whether "
-    "their fat has a signal."
+    "It may need more training.steps; if this remains, check that bone is dark in these MRs and that fat has a signal."
 )
 
 MODES_HU = 500.0
-"""Difference of training and evaluation mode that is no longer common; with two patches a step 200 to 350 is."""
+"""Difference in HU of training and evaluation mode that is unusual; with two patches a step, 200 to 350 are common."""
 
 CHANCE, SURE, STILL = 0.03, 0.95, 0.01
-"""Of the discriminator's decision (0 = chance, 1 = certain), and the spread of a loss that no longer moves."""
+"""Bounds of the discriminator's decision (0 = chance, 1 = certain), and the spread of a loss that is constant."""
 
 
 def diagnose(history: Sequence[Row], loss: AdversarialLoss) -> dict[str, str]:
-    """What is wrong: kind of trouble → a sentence with a setting to try; empty if nothing is.
+    """The problems of a run.
 
     Args:
-        history: The run so far, oldest row first.
-        loss: The adversarial loss that it trains with.
+        history: The rows of the curves so far, oldest first.
+        loss: The adversarial loss of the run.
+
+    Returns:
+        Kind of problem → a sentence with a setting to try; empty if there is none.
     """
     validations = [row for row in history if _finite(row, "validation_score")]
     found = {"collapse": _collapse(validations), "drift": _drift(validations), "modes": _modes(validations)}
@@ -65,7 +67,7 @@ def diagnose(history: Sequence[Row], loss: AdversarialLoss) -> dict[str, str]:
 
 
 def _collapse(validations: Sequence[Row]) -> str | None:
-    """A constant image, hardly any bone, bone everywhere, or HU that no CT has; hardly begun looks the same."""
+    """A constant image, hardly any bone, bone everywhere, or HU that no CT has; the start of a run looks the same."""
     last = validations[-COLLAPSE_VALIDATIONS:]
     if len(last) < COLLAPSE_VALIDATIONS:
         return None
@@ -89,7 +91,7 @@ def _collapse(validations: Sequence[Row]) -> str | None:
 
 
 def _drift(validations: Sequence[Row]) -> str | None:
-    """A score that has long been worse than it was."""
+    """A score that has been worse than the best one for long."""
     if len(validations) <= DRIFT_VALIDATIONS:
         return None
     best = min(validations, key=lambda row: row["validation_score"])
@@ -105,18 +107,18 @@ def _drift(validations: Sequence[Row]) -> str | None:
 
 
 def _modes(validations: Sequence[Row]) -> str | None:
-    """Batch norm whose running statistics do not describe what was trained."""
+    """Batch norm whose running statistics do not fit the validation cases."""
     difference = validations[-1].get("train_eval_difference_hu", 0.0) if validations else 0.0
     if not difference > MODES_HU:
         return None
     return (
-        f"In evaluation mode the generator differs by {difference:.0f} HU from training mode: batch norm has not seen "
-        "enough like the validation cases. Try a larger training.batch_size or another generator.norm."
+        f"In evaluation mode the generator differs by {difference:.0f} HU from training mode: the statistics of "
+        "batch norm do not fit the validation cases. Try a larger training.batch_size or another generator.norm."
     )
 
 
 def _discriminator(history: Sequence[Row], loss: AdversarialLoss, suffix: str) -> str | None:
-    """A discriminator that teaches nothing: stuck at chance, or certain."""
+    """A discriminator that teaches the generator nothing: stuck at chance, or certain."""
     real, fake = f"d_real{suffix}", f"d_fake{suffix}"
     last = [row for row in history if _finite(row, real) and _finite(row, fake)][-RECENT:]
     if len(last) < RECENT:
@@ -126,7 +128,7 @@ def _discriminator(history: Sequence[Row], loss: AdversarialLoss, suffix: str) -
     still = all(pstdev([row[name] for row in last]) < STILL for name in (real, fake))
     if still and abs(decided) < CHANCE:
         return (
-            f"The {which} has told nothing for {RECENT} rows up to step {step} and no longer moves: it is dead. "
+            f"The {which} has been at chance for {RECENT} rows up to step {step} and no longer changes: it is dead. "
             "Raise training.discriminator_learning_rate, or lower adversarial.gradient_penalty."
         )
     if decided > SURE:
@@ -138,10 +140,15 @@ def _discriminator(history: Sequence[Row], loss: AdversarialLoss, suffix: str) -
 
 
 def decision(real: float, fake: float, loss: AdversarialLoss) -> float:
-    """How well a discriminator tells CT from sCT, from its two losses: 0 for any constant output, 1 for certainty.
+    """How well a discriminator separates CT from sCT, from its two losses: 0 for any constant output, 1 for certainty.
 
-    With a constant output p (a probability, or least squares' own value) the losses are -ln p and -ln (1 - p), or
-    (1 - p)² and p²; either way what it gets right of both halves adds up to one. Below 0 it is fooled.
+    With a constant output p (a probability, or the value of least squares) the losses are -ln p and -ln (1 - p), or
+    (1 - p)² and p²; either way the correct shares of both halves add up to one. Below 0 it is mostly wrong.
+
+    >>> decision(real=0.0, fake=0.0, loss="bce")
+    1.0
+    >>> decision(real=0.25, fake=0.25, loss="least_squares")
+    0.0
     """
     if loss == "bce":
         return math.exp(-real) + math.exp(-fake) - 1

@@ -297,7 +297,7 @@ def _end_others() -> None:
 def _end_with_the_first_failure(done: threading.Event) -> None:
     while not done.wait(1.0):
         if any(process.poll() for process in _started):
-            if done.wait(GRACE_SECONDS):  # it was told through a collective, and ends by itself
+            if done.wait(GRACE_SECONDS):  # a collective failed here too: this process ends by itself
                 return
             for process in _started:
                 process.kill()

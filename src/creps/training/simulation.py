@@ -1,10 +1,10 @@
 """MR simulated from CT: pairs to learn from where there are none (not in the paper).
 
-A CT says where air, fat, soft tissue and bone lie, and physics which of them give a signal. So an MR can be
-painted over any CT, and for it that CT is the truth. Cortical bone and air stay dark, as in every clinical
-sequence; all other contrast is drawn anew for every patch, wider than scanners differ, and soft tissue gets
-compartments and sheets that CT does not show. What is left to learn is anatomy. (The idea of learning from
-images of random contrast: Billot et al. 2023, Medical Image Analysis 86:102789, for segmentation of MR.)
+A CT shows where air, fat, soft tissue and bone are, and physics tells which of them give a signal. So an MR can be
+simulated from any CT, and that CT is its ground truth. Cortical bone and air stay dark, as in every clinical sequence;
+all other contrast is drawn at random for every patch, over a wider range than that of real scanners, and soft tissue
+gets compartments and sheets that CT does not show. What remains to be learned is anatomy. (Learning from images of
+random contrast: Billot et al. 2023, Medical Image Analysis 86:102789, for the segmentation of MR.)
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ __all__ = ["Contrast", "simulate_mr", "simulator"]
 COMPARTMENTS_MM = (6.0, 12.0, 24.0, 36.0)
 """Sizes of compartments and distances between sheets in soft tissue."""
 
-RECEIVE_FIELD_MM = 72.0
+BIAS_FIELD_MM = 72.0
+"""Length over which the simulated bias field varies."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,12 @@ class Contrast:
     """Signal of each tissue in network units of MR, [0, 2].
 
     Attributes:
-        fat: The brightest or nearly.
-        soft: Water, muscle, brain: its middle.
-        marrow: In spongy bone.
-        cortical: Compact bone: next to none.
-        cortical_hu: From where on bone is compact, in network units of CT.
-        partial: Of the border between air and fat, as a share of fat.
+        fat: Signal of fat, the brightest tissue or nearly.
+        soft: Mean signal of soft tissue: water, muscle, brain.
+        marrow: Signal of spongy bone.
+        cortical: Signal of compact bone, close to 0.
+        cortical_hu: Where compact bone begins, in network units of CT.
+        partial: Signal of the border between air and fat, as a share of `fat`.
     """
 
     fat: float
@@ -49,7 +50,7 @@ class Contrast:
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Contrast:
-        """A contrast by lot."""
+        """A random contrast."""
         brightest = rng.uniform(0.7, 1.6)
         fat = rng.uniform(0.45, 1.0) * brightest
         return cls(
@@ -62,7 +63,7 @@ class Contrast:
         )
 
     def signal(self, ct: Array) -> Array:
-        """Signal of a CT in network units, piecewise linear; flat within fat and within soft tissue."""
+        """Signal of a CT (D, H, W) in network units: piecewise linear, constant within fat and within soft tissue."""
         between = (self.soft + self.marrow) / 2
         hu = [-1.0, -0.55, -0.2, -0.06, 0.0, 0.08, 0.2, 0.35, self.cortical_hu, 1.1]
         levels = [0.0, self.partial * self.fat, self.fat, self.fat, self.soft, self.soft, between, self.marrow]
@@ -72,26 +73,26 @@ class Contrast:
 def simulate_mr(
     ct: Array, body: Mask, spacing_mm: tuple[float, float, float], rng: np.random.Generator, *, outside: bool
 ) -> Array:
-    """Paint an MR over a CT patch.
+    """Simulate an MR of a CT patch.
 
     Args:
-        ct: (D, H, W) in network units.
-        body: (D, H, W) body mask: nothing else gives a signal, a couch neither.
-        spacing_mm: Of the patch (D, H, W).
-        rng: Source of contrast, compartments, receive field and noise.
-        outside: Whether there is noise outside the body, as in MRs that are not cut out.
+        ct: (D, H, W) CT in network units.
+        body: (D, H, W) body mask; everything else, such as a couch, gives no signal.
+        spacing_mm: Voxel spacing (D, H, W).
+        rng: Source of contrast, compartments, bias field and noise.
+        outside: Whether to add noise outside the body, as in MRs whose background is not removed.
 
     Returns:
         (D, H, W) float32 in network units of MR, [0, 2].
     """
     contrast = Contrast.draw(rng)
-    smooth = ndimage.gaussian_filter(ct, rng.uniform(0.3, 0.7))  # so that the CT's noise is not to be seen in it
+    smooth = ndimage.gaussian_filter(ct, rng.uniform(0.3, 0.7))  # hides the CT's noise
     soft = np.clip((0.09 - np.abs(smooth - 0.03)) / 0.03, 0, 1)
     tissue = np.clip((smooth + 0.3) / 0.2, 0, 1)
     image = contrast.signal(smooth) * np.exp(soft * _compartments(ct.shape, spacing_mm, rng))
     voxels = (1.0, 1.0, 1.0)
     image *= np.exp(tissue * rng.uniform(0, 0.12) * _field(ct.shape, voxels, 1.0, rng))
-    image *= np.exp(rng.uniform(0, 0.25) * _field(ct.shape, spacing_mm, RECEIVE_FIELD_MM, rng))
+    image *= np.exp(rng.uniform(0, 0.25) * _field(ct.shape, spacing_mm, BIAS_FIELD_MM, rng))
     image[~body] = 0
     real, imaginary = rng.standard_normal((2, *ct.shape), dtype=np.float32) * np.float32(
         rng.uniform(0.01, 0.07) * contrast.fat
@@ -101,7 +102,7 @@ def simulate_mr(
 
 
 def simulator(settings: Settings) -> Simulator | None:
-    """What paints MRs for a training with these settings; None if none of its terms uses them."""
+    """The function that simulates MRs for a run with these settings; None if no term uses them."""
     if settings.simulation.weight == 0:
         return None
     preparation = settings.preparation
@@ -109,7 +110,7 @@ def simulator(settings: Settings) -> Simulator | None:
 
 
 def _compartments(shape: tuple[int, ...], spacing_mm: tuple[float, float, float], rng: np.random.Generator) -> Array:
-    """Log of the relative signal within soft tissue: compartments and sheets (fissures, fasciae, vessels)."""
+    """Logarithm of the relative signal within soft tissue: compartments and sheets (fissures, fasciae, vessels)."""
     total = np.zeros(shape, dtype=np.float32)
     for length in COMPARTMENTS_MM:
         field = _field(shape, spacing_mm, length, rng)
@@ -124,7 +125,7 @@ def _compartments(shape: tuple[int, ...], spacing_mm: tuple[float, float, float]
 def _field(
     shape: tuple[int, ...], spacing_mm: tuple[float, float, float], length_mm: float, rng: np.random.Generator
 ) -> Array:
-    """Smooth noise of unit variance: values on a coarse grid of `length_mm`, linear between."""
+    """Smooth noise of unit variance: random values on a grid of `length_mm`, linearly interpolated."""
     coarse = [max(2, round(n * s / length_mm) + 2) for n, s in zip(shape, spacing_mm, strict=True)]
     field = rng.standard_normal(coarse, dtype=np.float32)
     for axis, (n, c) in enumerate(zip(shape, coarse, strict=True)):
@@ -132,7 +133,7 @@ def _field(
         below = np.minimum(place.astype(np.intp), c - 2)
         share = np.expand_dims(place - below.astype(np.float32), [a for a in range(len(shape)) if a != axis])
         low, high = field.take(below, axis), field.take(below + 1, axis)
-        high -= low  # not as a product of matrices: its threads get into the way of other workers'
+        high -= low  # no matrix product: its threads would compete with those of other workers
         high *= share
         field = low + high
     return np.asarray(field / (field.std() + 1e-6))

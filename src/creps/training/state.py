@@ -4,7 +4,7 @@
 
     checkpoints/step_00000500/
         plan.json, generator.safetensors     the model, ready for synthesis (the average, if there is one)
-        training.safetensors                 all networks, both optimizers, average, balance
+        training.safetensors                 all networks, both optimizers, moving average, balance
         training.json                        step, best validation so far, hash of the tensors
 """
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from creps.io.atomic import atomic_file
-from creps.training.report import TERMS
+from creps.training.report import TERM_NAMES
 from creps.training.run.tensorboard import TensorBoard
 
 if TYPE_CHECKING:
@@ -57,7 +57,13 @@ class Monitor:
         draw_curves: Callable[[Path, Path], None] | None = None,
     ) -> None:
         self.folder, self.steps = folder, steps
-        self.columns = ["step", "seconds_per_step", *TERMS, *(f"{name}_weight" for name in TERMS), *VALIDATION]
+        self.columns = [
+            "step",
+            "seconds_per_step",
+            *TERM_NAMES,
+            *(f"{name}_weight" for name in TERM_NAMES),
+            *VALIDATION,
+        ]
         self.history, self.curves = _open_curves(folder / CURVES, self.columns, start)
         self.loggers, self.draw_curves = loggers, draw_curves
         self.first_step = self.last_step = start
