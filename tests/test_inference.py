@@ -13,8 +13,8 @@ from torch import nn
 from creps.errors import ModelError, SettingsError
 from creps.inference.aggregation import slab_bytes
 from creps.inference.executor import Executor, Pending
-from creps.inference.idle import without_idle_patches
 from creps.inference.prediction import lay_out, predict
+from creps.inference.pruning import pruned
 from creps.inference.sliding_window import predict_patches
 from creps.inference.tiles import even, exact_tiles
 from creps.machine import emulated_bf16, resolve_precision
@@ -135,7 +135,7 @@ def test_a_single_pass_in_tiles_is_the_whole_volume_at_once(shape):
 def test_a_single_pass_needs_a_bounded_view():
     shape = (8, 8, 8)
     executor = Executor(trained(norm="instance"), precision="fp32")
-    with pytest.raises(SettingsError, match="instance norm sees all"):
+    with pytest.raises(SettingsError, match="instance norm a voxel sees all"):
         lay_out(shape, (1, 1, 1), np.ones(shape, bool), shape, executor, single())
 
 
@@ -161,7 +161,7 @@ def test_patches_are_left_out_only_where_nothing_is_lost(seed, least):
         corner = [int(rng.integers(n)) for n in shape]
         body[tuple(slice(c, c + 6) for c in corner)] = True
     whole = covering_grid(shape, patch, min_coverage=least)
-    grid = without_idle_patches(whole, body, least)
+    grid = pruned(whole, body, least)
     counts = np.zeros(shape, int)
     for place in grid.places:
         counts[place.inside(shape)] += 1
@@ -182,9 +182,9 @@ def test_the_brain_presets_patches():
     body = np.zeros(shape, bool)
     body[8:160, 30:226, 40:216] = True
     assert len(whole.locations) == 63
-    assert len(without_idle_patches(whole, None, 2).locations) == 53
+    assert len(pruned(whole, None, 2).locations) == 53
     box = covering_grid((152, 196, 176), patch)
-    assert len(without_idle_patches(box, body[8:160, 30:226, 40:216], 2).locations) == 24
+    assert len(pruned(box, body[8:160, 30:226, 40:216], 2).locations) == 24
 
 
 class Counting(Generator):
@@ -209,7 +209,7 @@ def test_a_batch_that_does_not_fit_is_halved(caplog):
     assert len(predictions) == len(places)
     assert network.batches[:3] == [8, 4, 2]
     assert max(network.batches[3:]) == 2
-    assert "going on with 2" in caplog.text
+    assert "continuing with 2" in caplog.text
     with pytest.raises(ModelError, match="does not fit into the device's memory"):
         list(predict_patches(Executor(Counting(most=0), precision="fp32"), mr, places, batch_size=8))
 
@@ -286,3 +286,61 @@ def test_values_that_are_not_finite_are_found_wherever_they_are(bad):
 
 def test_large_finite_values_are_finite():
     assert Pending(torch.full((1, 8, 8, 8), 3e38), None).result().max() > 2e38
+
+
+class Ramp(Generator):
+    """Adds a constant that grows with every batch."""
+
+    def __init__(self, step):
+        super().__init__()
+        self.step, self.calls = step, 0
+
+    def forward(self, x):
+        self.calls += 1
+        return x + self.step * (self.calls - 1)
+
+
+@pytest.mark.parametrize("fusion", ["upper_median", "median", "mean", "gaussian"])
+@pytest.mark.parametrize("extent", ["volume", "body"])
+def test_predictions_that_agree_have_no_spread(fusion, extent):
+    mr = np.random.default_rng(0).random((21, 18, 19), np.float32)
+    body = np.zeros(mr.shape, bool)
+    body[4:17, 5:12, 3:15] = True
+    executor, chosen = Executor(Ramp(0.0), precision="fp32"), InferenceSettings(fusion=fusion, extent=extent)
+    layout = lay_out(mr.shape, (1, 1, 1), body, (8, 8, 8), executor, chosen, spread=True)
+    value, spread = predict(executor, mr, layout, chosen, spread=True)
+    np.testing.assert_array_equal(np.isnan(value), np.isnan(spread))
+    np.testing.assert_allclose(value[body], mr[body], atol=1e-6)
+    assert (spread[body] == 0).all()
+
+
+@given(st.tuples(*[st.integers(9, 20)] * 3), st.tuples(*[st.integers(2, 4)] * 3), st.floats(0.1, 9))
+@settings(max_examples=25, deadline=None)
+def test_the_spread_is_half_the_range_of_the_predictions(shape, halves, step):
+    patch = tuple(2 * n for n in halves)
+    executor, chosen = Executor(Ramp(step), precision="fp32"), InferenceSettings(batch_size=1, min_coverage=1)
+    layout = lay_out(shape, (1, 1, 1), np.ones(shape, bool), patch, executor, chosen, spread=True)
+    _, spread = predict(executor, np.zeros(shape, np.float32), layout, chosen, spread=True)
+    first, last = np.full(shape, np.inf), np.full(shape, -np.inf)
+    for number, place in enumerate(layout.grid.places):
+        box = place.inside(shape)
+        first[box], last[box] = np.minimum(first[box], number), np.maximum(last[box], number)
+    np.testing.assert_allclose(spread, (last - first) / 2 * step, rtol=1e-4, atol=1e-4)
+    covered_once = layout.grid.coverage_map == 1
+    assert (spread[covered_once] == 0).all()
+    assert (spread[~covered_once] > 0).all()
+
+
+def test_the_value_does_not_depend_on_the_spread_and_its_memory_is_counted():
+    mr, chosen = np.random.default_rng(0).random((20, 20, 20), np.float32), InferenceSettings(batch_size=1)
+
+    def predicted(**wanted):
+        executor = Executor(Ramp(0.5), precision="fp32")
+        layout = lay_out(mr.shape, (1, 1, 1), mr > 0, (8, 8, 8), executor, chosen, **wanted)
+        return predict(executor, mr, layout, chosen, **wanted), layout.total_bytes
+
+    (alone, less), ((value, _), more) = predicted(), predicted(spread=True)
+    np.testing.assert_array_equal(alone, value)
+    assert more - less == 4 * mr.size
+    with pytest.raises(SettingsError, match="predicts every voxel once"):
+        lay_out(mr.shape, (1, 1, 1), mr > 0, (8, 8, 8), Executor(trained()), single(), spread=True)

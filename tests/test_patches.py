@@ -68,10 +68,10 @@ def test_an_identity_network_returns_its_input(grid, fusion, seed):
     array = np.random.default_rng(seed).normal(size=grid.shape).astype(np.float32)
     predictions = [read_patch(array, place, fill=7.0) for place in grid.places]
     slabs = list(fused_slabs(grid, zip(grid.locations, predictions, strict=True), fusion))
-    fused = np.concatenate([slab for _, slab in slabs])
+    fused = np.concatenate([slab.values for slab in slabs])
     np.testing.assert_allclose(fused, array, rtol=1e-5, atol=1e-6)
-    starts = np.cumsum([0, *[len(slab) for _, slab in slabs]])[:-1]
-    assert [first for first, _ in slabs] == list(starts)  # consecutive
+    starts = np.cumsum([0, *[len(slab.values) for slab in slabs]])[:-1]
+    assert [slab.first for slab in slabs] == list(starts)  # consecutive
 
 
 @given(grids(), st.integers(0, 9))
@@ -79,7 +79,7 @@ def test_an_identity_network_returns_its_input(grid, fusion, seed):
 def test_slabs_equal_a_brute_force_upper_median(grid, seed):
     rng = np.random.default_rng(seed)
     predictions = [(where, rng.normal(size=where.size).astype(np.float32)) for where in grid.locations]
-    fused = np.concatenate([slab for _, slab in fused_slabs(grid, predictions, "upper_median")])
+    fused = np.concatenate([slab.values for slab in fused_slabs(grid, predictions, "upper_median")])
     series = [[] for _ in range(int(np.prod(grid.padded_shape)))]
     index = np.arange(len(series)).reshape(grid.padded_shape)
     for where, values in predictions:
@@ -120,7 +120,7 @@ def test_each_voxel_is_fused_from_the_predictions_that_it_has(count, seed, fusio
 def test_gaussian_weights_favour_the_middle_of_a_patch():
     grid = covering_grid((12, 4, 4), (8, 4, 4), (4, 0, 0), 1)
     predictions = [(where, np.full(where.size, float(i), np.float32)) for i, where in enumerate(grid.locations)]
-    fused = np.concatenate([slab for _, slab in fused_slabs(grid, predictions, "gaussian")])[:, 0, 0]
+    fused = np.concatenate([slab.values for slab in fused_slabs(grid, predictions, "gaussian")])[:, 0, 0]
     assert (fused[:4] == 0).all()
     assert (fused[8:] == 1).all()
     assert (np.diff(fused[4:8]) > 0).all()

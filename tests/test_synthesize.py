@@ -266,3 +266,16 @@ def test_bf16_without_units_for_it_is_warned_of(monkeypatch, caplog, precision, 
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
     synthesize(Model(plan(), Identity()), ball_head(0)[0], InferenceSettings(precision=precision, device="cpu"))
     assert ("no bfloat16 instructions" in caplog.text) == warned
+
+
+def test_the_spread_lies_on_the_scts_grid_in_hu(model_folder):
+    model, mr = creps.load(model_folder), ball_head(0)[0]
+    plain, both = model.synthesize(mr), model.synthesize(mr, spread=True)
+    assert plain.spread is None
+    np.testing.assert_array_equal(plain.sct.array, both.sct.array)
+    assert both.spread.same_grid_as(both.sct)
+    inside = both.body_mask()
+    assert 0 < both.spread.array[inside].mean() < 2000
+    assert both.spread.array.min() == 0
+    identity = synthesize(Model(plan(), Identity()), mr, options=SynthesisOptions(spread=True))
+    np.testing.assert_allclose(identity.spread.array, 0, atol=1e-3)

@@ -78,7 +78,7 @@ def fused_case(run: Path, case: Path) -> dict[str, dict[str, Any]]:
             fused = predict(executor, prepared.array, *laid_out(fusion))
         else:
             pairs = zip(layout.grid.locations, predictions, strict=True)
-            fused = np.concatenate([slab for _, slab in fused_slabs(layout.grid, pairs, fusion)])
+            fused = np.concatenate([slab.values for slab in fused_slabs(layout.grid, pairs, fusion)])
         sct = np.clip(network_to_hu(fused), *hu.SCT_RANGE)
         figures[fusion] = measure(Volume(sct), clean, prepared.body, layout.grid.coverage_map)
     return figures

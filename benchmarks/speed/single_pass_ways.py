@@ -103,7 +103,7 @@ class Predictor:
         patches = self._patches[layout.pieces]
         sct = np.full(self.who.mr.shape, np.nan, dtype=np.float32)
         pairs = zip(layout.grid.locations, patches, strict=True)
-        slabs = [slab for _, slab in fused_slabs(layout.grid, pairs, settings.fusion)]
+        slabs = [slab.values for slab in fused_slabs(layout.grid, pairs, settings.fusion)]
         sct[layout.extent.slices] = np.concatenate(slabs)
         return Prediction(in_hu(sct), layout, patches)
 

@@ -103,8 +103,12 @@ class Model:
 
         Raises:
             ModelError: not a model, another schema version, or weights that do not fit the plan.
+
+        Examples:
+            >>> creps.Model.load("model").generator.training
+            False
         """
-        folder = _model_folder(Path(folder))
+        folder = _model_folder(_checked(folder))
         plan = load_plan(folder)
         weights = folder / WEIGHTS
         if not weights.is_file():
@@ -135,8 +139,14 @@ class Model:
 
         Raises:
             OutputExistsError: `folder` is already there, or holds something other than a model.
+            ModelError: `folder` is not a path.
+
+        Examples:
+            >>> folder = creps.load("model").save("another model")
+            >>> creps.load(folder).plan == creps.load("model").plan
+            True
         """
-        folder = Path(folder)
+        folder = _checked(folder)
         if folder.exists():
             if not (folder / PLAN).is_file():
                 raise OutputExistsError(f"{folder} is already there and is not a model.", "Name another folder.")
@@ -152,8 +162,15 @@ class Model:
         Args:
             **changes: Inference settings by name, as in ``fusion="mean"``.
 
+        Returns:
+            All inference settings.
+
         Raises:
             SettingsError: an unknown name or a wrong value.
+
+        Examples:
+            >>> creps.load("model").inference_settings(fusion="mean").fusion
+            'mean'
         """
         unknown = next((name for name in changes if name not in InferenceSettings.model_fields), None)
         if unknown is not None:
@@ -202,7 +219,7 @@ def load_plan(folder: Path | str) -> Plan:
         ModelError: not a model, or another schema version.
     """
     return read_versioned(
-        _model_folder(Path(folder)) / PLAN,
+        _model_folder(_checked(folder)) / PLAN,
         Plan,
         ModelError,
         other_version="Use the version of creps that wrote it.",
@@ -245,6 +262,12 @@ def checkpoints(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     return sorted(path for path in folder.iterdir() if _NAME.fullmatch(path.name) and (path / TRAINING_STATE).is_file())
+
+
+def _checked(folder: object) -> Path:
+    if not isinstance(folder, (Path, str)):
+        raise ModelError(f"The model's folder is of the type {type(folder).__name__}.", "Give its path.")
+    return Path(folder)
 
 
 def _model_folder(folder: Path) -> Path:

@@ -60,8 +60,8 @@ def prepare(
     Examples:
         >>> spacing = {"preparation.spacing_mm": [6, 6, 6]}
         >>> cohort = creps.prepare(("heads/mr", "heads/ct"), "another cohort", overrides=spacing)
-        >>> len(cohort.cases("mr", "train")), len(cohort.failures())
-        (2, 0)
+        >>> len(cohort.manifest.cases), len(cohort.failures())
+        (4, 0)
     """
     from creps.cohort.prepare import prepare as run
 
@@ -115,7 +115,8 @@ def train(
         TrainingError: memory runs out, or the weights are no longer finite.
 
     Examples:
-        >>> model = creps.train("cohort", "another run", overrides={**TINY, "training.steps": 1})
+        >>> small = {"generator.width": 4, "generator.residual_blocks": 1, "sampling.patch_size": [16, 16, 16]}
+        >>> model = creps.train("cohort", "run", overrides={**small, "training.steps": 1, "training.batch_size": 2})
         >>> model.plan.recipe, model.plan.training["steps"]
         ('anatomy', 1)
     """

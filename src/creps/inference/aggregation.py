@@ -3,13 +3,17 @@
 Patches of a regular grid fall into a few *slots* (every second patch along an axis, for half overlap):
 patches of one slot never overlap, so a slot holds one prediction per voxel. Slots are kept for one
 patch depth only, as a ring of slices; a slice that no later patch can reach is fused while it is in the
-processor's cache, and its place in the ring is free again.
+processor's cache, and its place in the ring becomes free.
+
+On request each voxel gets its *spread* beside its value: half the range of its predictions. It is 0 where a
+voxel has only one prediction, which then says nothing about its certainty.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,54 +22,73 @@ from creps.patches import CoveringGrid, PatchLocation
 from creps.settings.choices import Fusion
 from creps.volume import Array
 
-__all__ = ["NO_PREDICTION", "fuse", "fused_slabs", "slab_bytes"]
+__all__ = ["NO_PREDICTION", "Slab", "fuse", "fused_slabs", "half_range", "slab_bytes"]
 
 NO_PREDICTION = np.float32(np.inf)
-"""What a slot holds where no patch has been: it sorts last."""
+"""Value of a slot where no patch has been: it sorts last."""
+
+
+class Slab(NamedTuple):
+    """Consecutive fused slices of a volume.
+
+    Attributes:
+        first: The first slice.
+        values: (d, H, W) fused; NaN where nothing was predicted.
+        spread: (d, H, W) half the range of the predictions, NaN where there is none; None unless asked for.
+    """
+
+    first: int
+    values: Array
+    spread: Array | None
 
 
 def fused_slabs(
-    grid: CoveringGrid, predictions: Iterable[tuple[PatchLocation, Array]], fusion: Fusion
-) -> Iterator[tuple[int, Array]]:
+    grid: CoveringGrid,
+    predictions: Iterable[tuple[PatchLocation, Array]],
+    fusion: Fusion,
+    *,
+    spread: bool = False,
+) -> Iterator[Slab]:
     """Fuse predictions as they come.
 
     Args:
         grid: The patches' grid.
         predictions: Every location of `grid` in order, with its prediction (D, H, W).
         fusion: How a voxel's predictions become one, see `fuse`.
+        spread: Also compute the spread.
 
     Yields:
-        (first slice, slab): consecutive slabs (d, H, W) that make up the original volume; NaN where only patches that
-        the grid leaves out would have been.
+        Consecutive slabs that make up the original volume; NaN where only patches that the grid leaves out would
+        have been.
 
     Raises:
         ValueError: a prediction is missing, out of order, or leaves a voxel uncovered although no patch is left out.
     """
     slots = _slots(grid)
     ring = np.full((grid.patch_size[0], int(np.prod(slots)), *grid.shape[1:]), NO_PREDICTION, dtype=np.float32)
-    bells = _bells(grid, slots) if fusion == "gaussian" else None
+    weights = _gaussian_weights(grid, slots) if fusion == "gaussian" else None
     expected, fused = iter(grid.locations), 0
     for location, prediction in predictions:
         if location != next(expected, None):
             raise ValueError(f"prediction at {location.index} is out of order")
-        complete = min(location.index[0] - grid.pad_before[0], grid.shape[0])  # all that reaches these slices is in
+        complete = min(location.index[0] - grid.pad_before[0], grid.shape[0])  # no later patch reaches these slices
         if complete > fused:
-            yield fused, _flushed(ring, grid, range(fused, complete), fusion, bells)
+            yield _flushed(ring, grid, range(fused, complete), fusion, weights, spread=spread)
             fused = complete
         _store(ring, grid, slots, location, prediction)
     if (missing := sum(1 for _ in expected)) > 0:
         raise ValueError(f"{missing} predictions are missing")
-    yield fused, _flushed(ring, grid, range(fused, grid.shape[0]), fusion, bells)
+    yield _flushed(ring, grid, range(fused, grid.shape[0]), fusion, weights, spread=spread)
 
 
 def fuse(values: Array, fusion: Fusion, weights: Array | None = None, *, partial: bool = False) -> Array:
-    """Fuse the predictions of each voxel along the first axis; `NO_PREDICTION` marks that there is none.
+    """Fuse the predictions of each voxel along the first axis; `NO_PREDICTION` marks a missing one.
 
-    The *upper* median is the paper's: a series of even length gets 3000 appended, so that of the two
-    middle values the higher one is taken.
+    The *upper* median is the paper's: it appends 3000 to a series of even length, which takes the higher of the two
+    middle values.
 
     Args:
-        values: (predictions, ...); their order is lost.
+        values: (predictions, ...); reordered in place.
         fusion: Upper median, median, mean, or mean weighted by `weights`.
         weights: The same shape, for ``gaussian``.
         partial: Give NaN where there is no prediction, instead of raising.
@@ -90,8 +113,22 @@ def fuse(values: Array, fusion: Fusion, weights: Array | None = None, *, partial
     return fused
 
 
+def half_range(values: Array) -> Array:
+    """Half the range of each voxel's predictions along the first axis: 0 for one prediction, NaN for none.
+
+    Args:
+        values: (predictions, ...); `NO_PREDICTION` marks a missing one.
+
+    Returns:
+        (...) in float32.
+    """
+    lowest = values.min(axis=0)
+    highest = np.where(values < NO_PREDICTION, values, -NO_PREDICTION).max(axis=0)
+    return np.where(lowest < NO_PREDICTION, (highest - lowest) / 2, np.float32(np.nan))
+
+
 def slab_bytes(grid: CoveringGrid) -> int:
-    """Memory in bytes that the slots of `fused_slabs` take."""
+    """Memory in bytes of the slots of `fused_slabs`."""
     return 4 * int(np.prod(_slots(grid))) * grid.patch_size[0] * grid.shape[1] * grid.shape[2]
 
 
@@ -107,7 +144,7 @@ def _store(
     location: PatchLocation,
     prediction: Array,
 ) -> None:
-    """Put what a prediction says of the original volume into its slot."""
+    """Put the part of a prediction that lies in the original volume into its slot."""
     d, h, w = ((i // s) % n for i, s, n in zip(location.index, grid.stride, slots, strict=True))
     slot = (d * slots[1] + h) * slots[2] + w
     place = location.moved([-n for n in grid.pad_before])
@@ -120,16 +157,25 @@ def _store(
 
 
 def _flushed(
-    ring: npt.NDArray[np.float32], grid: CoveringGrid, slices: range, fusion: Fusion, bells: _Bells | None
-) -> Array:
-    """The fused slices (d, H, W); their places in the ring are empty again."""
-    slab = np.empty((len(slices), *grid.shape[1:]), dtype=np.float32)
+    ring: npt.NDArray[np.float32],
+    grid: CoveringGrid,
+    slices: range,
+    fusion: Fusion,
+    weights: _Weights | None,
+    *,
+    spread: bool,
+) -> Slab:
+    """The fused slices; their places in the ring are emptied."""
+    fused = np.empty((len(slices), *grid.shape[1:]), dtype=np.float32)
+    ranges = np.empty_like(fused) if spread else None
     for place, z in enumerate(slices):
         held = ring[z % len(ring)]
-        weights = None if bells is None else _weights(grid, z, *bells)
-        slab[place] = fuse(held, fusion, weights, partial=bool(grid.left_out))
+        if ranges is not None:
+            ranges[place] = half_range(held)
+        of_slice = None if weights is None else _weights_at(grid, z, *weights)
+        fused[place] = fuse(held, fusion, of_slice, partial=bool(grid.left_out))
         held[...] = NO_PREDICTION
-    return slab
+    return Slab(slices.start, fused, ranges)
 
 
 def _mean(values: Array, present: npt.NDArray[np.bool_], weights: Array | None) -> Array:
@@ -140,7 +186,7 @@ def _mean(values: Array, present: npt.NDArray[np.bool_], weights: Array | None) 
 
 
 def _median(values: Array, count: npt.NDArray[np.int16], *, upper: bool) -> Array:
-    """By a sorting network of minima and maxima over whole planes, several times faster than sorting each voxel's."""
+    """The median by a sorting network over whole planes, several times faster than sorting voxel by voxel."""
     planes, spare = list(values), np.empty_like(values[0])
     for i, j in _sorting_network(len(planes)):
         low, high = planes[i], planes[j]
@@ -171,10 +217,10 @@ def _sorting_network(n: int) -> tuple[tuple[int, int], ...]:
     return tuple(pairs)
 
 
-_Bells = tuple[Array, Array]
+_Weights = tuple[Array, Array]
 
 
-def _bells(grid: CoveringGrid, slots: tuple[int, int, int]) -> _Bells:
+def _gaussian_weights(grid: CoveringGrid, slots: tuple[int, int, int]) -> _Weights:
     """Gaussian weights of the slots: along the padded depth (slots, padded D), and in the plane (slots, H, W)."""
     along = [np.stack([_slot_weights(grid, a, slot, slots[a]) for slot in range(slots[a])]) for a in range(3)]
     _, rows, columns = grid.original.slices
@@ -182,7 +228,7 @@ def _bells(grid: CoveringGrid, slots: tuple[int, int, int]) -> _Bells:
     return along[0], plane.reshape(-1, *plane.shape[2:])
 
 
-def _weights(grid: CoveringGrid, z: int, along_depth: Array, plane: Array) -> Array:
+def _weights_at(grid: CoveringGrid, z: int, along_depth: Array, plane: Array) -> Array:
     """(slots, H, W) at slice z of the original volume."""
     depth = along_depth[:, z + grid.pad_before[0]]
     return (depth[:, None, None, None] * plane).reshape(-1, *plane.shape[1:])
@@ -193,11 +239,11 @@ def _slot_weights(grid: CoveringGrid, axis: int, slot: int, slots: int) -> Array
     along = np.zeros(grid.padded_shape[axis], dtype=np.float32)
     size, stride = grid.patch_size[axis], grid.stride[axis]
     for place in range(slot, grid.counts[axis], slots):
-        along[place * stride : place * stride + size] = _bell(size)
+        along[place * stride : place * stride + size] = _gaussian(size)
     return along
 
 
-def _bell(size: int) -> Array:
+def _gaussian(size: int) -> Array:
     """A Gaussian over a patch axis, standard deviation an eighth of it (as nnU-Net and MONAI use)."""
     x = (np.arange(size) - (size - 1) / 2) / (size / 8)
     return np.maximum(np.exp(-0.5 * x**2), 1e-4).astype(np.float32)

@@ -1,18 +1,18 @@
-"""What of a volume is predicted, in which pieces, and how these become one volume again."""
+"""Which part of a volume is predicted, in which pieces, and how the pieces become one volume again."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 
 from creps.errors import SettingsError
 from creps.inference.aggregation import fused_slabs, slab_bytes
 from creps.inference.executor import Executor
-from creps.inference.idle import without_idle_patches
+from creps.inference.pruning import pruned
 from creps.inference.sliding_window import predict_patches
 from creps.inference.tiles import Tile, exact_tiles
 from creps.machine import free_bytes
@@ -24,33 +24,33 @@ from creps.volume import Array, Mask
 __all__ = ["Layout", "lay_out", "predict"]
 
 MARGIN_MM = 10.0
-"""Around the body, where what lies outside it is predicted too: skin and whatever the mask misses of it."""
+"""Margin around the body that is predicted too, if the background is kept: skin, and whatever the mask misses."""
 
 BATCH_VOXELS = 1 << 18
 """Voxels in a batch from which a larger one is no faster on a CPU (benchmarks/speed)."""
 
 MOST_PATCHES = 8
-"""In a batch on a GPU: the paper's batch."""
+"""Patches in a batch on a GPU: the paper's batch."""
 
 MOST_GB = 4.0
-"""That a forward pass takes unless the settings say otherwise; less where less than twice that is free."""
+"""Memory of a forward pass unless the settings say otherwise; half of what is free if that is less."""
 
 MOST_VOXELS = 1 << 25
-"""In a tile: with 32 channels their number still fits into 32 bits, which GPU kernels count in."""
+"""Voxels in a tile: times 32 channels they still fit into 32 bits, with which GPU kernels count."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What is predicted, in which pieces.
+    """The pieces in which a volume is predicted.
 
     Attributes:
         extent: The part of the volume that is predicted.
         grid: Overlapping patches over it; None for a single pass.
-        tiles: Tiles over it for a single pass; else none.
+        tiles: Tiles over it for a single pass; empty otherwise.
         batch_size: Patches per forward pass.
         pass_bytes: Memory of a forward pass, and of the gaps it leaves in the heap.
         slab_bytes: Memory of the predictions that wait to be fused.
-        volume_bytes: Memory of the fused volume and of the predictions on their way to it.
+        volume_bytes: Memory of the fused volume (and its spread) and of the predictions on their way to it.
     """
 
     extent: PatchLocation
@@ -63,12 +63,12 @@ class Layout:
 
     @property
     def total_bytes(self) -> int:
-        """Memory of the prediction above what is there before it."""
+        """Memory in bytes that the prediction takes in addition to what is already in use."""
         return self.pass_bytes + self.slab_bytes + self.volume_bytes
 
     @property
     def pieces(self) -> tuple[PatchLocation, ...]:
-        """What goes through the network, in voxels of the volume."""
+        """The boxes that go through the network, in voxels of the volume."""
         if self.grid is None:
             return tuple(tile.view for tile in self.tiles)
         return tuple(place.moved(self.extent.index) for place in self.grid.places)
@@ -110,6 +110,7 @@ def lay_out(
     settings: InferenceSettings,
     *,
     margin_mm: float = MARGIN_MM,
+    spread: bool = False,
 ) -> Layout:
     """Choose patches or tiles, and how many at once.
 
@@ -121,20 +122,27 @@ def lay_out(
         executor: The network.
         settings: Extent, overlap, coverage, fusion, batch size, memory.
         margin_mm: Around the body, for ``extent: body``.
+        spread: Whether the spread is wanted too; it counts as memory.
 
     Raises:
-        SettingsError: an overlap that cannot cover every voxel, or a single pass of a network without a halo.
+        SettingsError: an overlap that cannot cover every voxel, a single pass of a network without a halo, or the
+            spread of a single pass.
     """
     extent = PatchLocation((0, 0, 0), shape)
     if settings.extent == "body":
         box = crop_box(body, spacing_mm, margin_mm)
         extent = PatchLocation(triple(s.start for s in box), triple(s.stop - s.start for s in box))
     budget = _budget(settings, executor)
-    volume_bytes = 4 * math.prod(shape)
+    volume_bytes = 4 * math.prod(shape) * (2 if spread else 1)
     if settings.fusion == "single":
         if executor.halo is None:
             raise SettingsError(
-                "fusion single needs a generator whose voxels see a bounded surrounding; instance norm sees all.",
+                "fusion single needs a generator with a bounded field of view; with instance norm a voxel sees all.",
+                "Use another inference.fusion.",
+            )
+        if spread:
+            raise SettingsError(
+                "fusion single predicts every voxel once, so predictions have no spread.",
                 "Use another inference.fusion.",
             )
         most = min(budget / executor.bytes_at_peak(1), MOST_VOXELS)
@@ -146,13 +154,27 @@ def lay_out(
     except ValueError as error:
         raise SettingsError(f"{str(error).capitalize()}.", "Change inference.patch_overlap or min_coverage.") from error
     wanted = body[extent.slices] if settings.extent == "body" else None
-    grid = without_idle_patches(grid, wanted, settings.min_coverage)
+    grid = pruned(grid, wanted, settings.min_coverage)
     voxels = math.prod(patch_size)
     batch = min(_batch_size(settings, executor, voxels, budget), len(grid.locations))
-    waiting = 4 * voxels * batch * 3  # patches cut out, a batch under way, the one before it
+    waiting = 4 * voxels * batch * 3  # the patches cut out, the batch in progress, the one before it
     return Layout(
         extent, grid, (), batch, _pass_bytes(executor, batch * voxels), slab_bytes(grid), volume_bytes + waiting
     )
+
+
+@overload
+def predict(
+    executor: Executor, mr: Array, layout: Layout, settings: InferenceSettings,
+    progress: Callable[[int, int], None] | None = ..., *, spread: Literal[False] = ...,
+) -> Array: ...  # fmt: skip
+
+
+@overload
+def predict(
+    executor: Executor, mr: Array, layout: Layout, settings: InferenceSettings,
+    progress: Callable[[int, int], None] | None = ..., *, spread: Literal[True],
+) -> tuple[Array, Array]: ...  # fmt: skip
 
 
 def predict(
@@ -161,7 +183,9 @@ def predict(
     layout: Layout,
     settings: InferenceSettings,
     progress: Callable[[int, int], None] | None = None,
-) -> Array:
+    *,
+    spread: bool = False,
+) -> Array | tuple[Array, Array]:
     """Predict a volume (Hémon et al. 2023, section 2.2, Inference).
 
     Args:
@@ -170,26 +194,30 @@ def predict(
         layout: Of `lay_out` for this volume.
         settings: How predictions are fused.
         progress: Called with (pieces done, pieces in all).
+        spread: Also return the spread; not for a single pass.
 
     Returns:
-        (D, H, W) in network units; NaN where nothing was predicted.
+        (D, H, W) in network units; NaN where nothing was predicted. With `spread` also (D, H, W) half the range of the
+        overlapping predictions in network units: 0 where there is one, NaN where there is none.
 
     Raises:
         ModelError: the network returns values that are not finite, or does not fit into memory.
     """
     sct = np.full(mr.shape, np.nan, dtype=np.float32)
-    inside = sct[layout.extent.slices]
+    ranges = np.full_like(sct, np.nan) if spread else None
     predictions = predict_patches(executor, mr, layout.pieces, batch_size=layout.batch_size, progress=progress)
     if layout.grid is not None:
-        for first, slab in fused_slabs(
-            layout.grid, zip(layout.grid.locations, predictions, strict=True), settings.fusion
-        ):
-            inside[first : first + len(slab)] = slab
-        return sct
+        pairs = zip(layout.grid.locations, predictions, strict=True)
+        for slab in fused_slabs(layout.grid, pairs, settings.fusion, spread=spread):
+            there = slice(slab.first, slab.first + len(slab.values))
+            sct[layout.extent.slices][there] = slab.values
+            if ranges is not None and slab.spread is not None:
+                ranges[layout.extent.slices][there] = slab.spread
+        return sct if ranges is None else (sct, ranges)
     for tile, prediction in zip(layout.tiles, predictions, strict=True):
         box = tile.core.inside(triple(mr.shape))
         sct[box] = prediction[tile.of_view][tuple(slice(0, s.stop - s.start) for s in box)]
-    return sct
+    return sct if ranges is None else (sct, ranges)
 
 
 def _pass_bytes(executor: Executor, voxels: int) -> int:

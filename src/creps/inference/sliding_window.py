@@ -18,7 +18,7 @@ __all__ = ["predict_patches"]
 log = logging.getLogger(__name__)
 
 OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
-"""Words of errors that are no `torch.OutOfMemoryError`: of the CPU, of MPS, of cuDNN."""
+"""Phrases of errors other than `torch.OutOfMemoryError`: of the CPU, of MPS, of cuDNN."""
 
 
 def predict_patches(
@@ -31,13 +31,13 @@ def predict_patches(
 ) -> Iterator[Array]:
     """Predict the patches at the given places.
 
-    One batch is always under way while the caller uses the one before. Where a batch does not fit into memory,
-    it is halved, for it and for all that follow.
+    One batch is always in progress while the caller uses the one before. A batch that does not fit into memory is
+    halved, and so are all that follow.
 
     Args:
-        executor: The generator, ready.
-        mr: (D, H, W) in network units; beyond its edge lie zeros, the background of an MR.
-        places: In voxels of `mr`; those in one batch are of one size.
+        executor: The generator, ready to run.
+        mr: (D, H, W) in network units; beyond its edge are zeros, the background of an MR.
+        places: In voxels of `mr`; those of one batch have one size.
         batch_size: Patches per forward pass.
         progress: Called with (patches done, patches in all).
 
@@ -47,9 +47,9 @@ def predict_patches(
     Yields:
         The prediction (D, H, W) of each place in network units, in their order.
     """
-    under_way: Pending | None = None
+    in_progress: Pending | None = None
     started = done = 0
-    while started < len(places) or under_way is not None:
+    while started < len(places) or in_progress is not None:
         following: Pending | None = None
         if started < len(places):
             batch = places[started : started + batch_size]
@@ -59,13 +59,13 @@ def predict_patches(
                 batch_size = _halved(len(batch), error)
                 continue
             started += len(batch)
-        if under_way is not None:
-            for prediction in under_way.result():
+        if in_progress is not None:
+            for prediction in in_progress.result():
                 yield prediction
                 done += 1
                 if progress is not None:
                     progress(done, len(places))
-        under_way = following
+        in_progress = following
 
 
 def _cut_out(mr: Array, places: Sequence[PatchLocation]) -> Array:
@@ -76,7 +76,7 @@ def _cut_out(mr: Array, places: Sequence[PatchLocation]) -> Array:
 
 
 def _halved(batch_size: int, error: RuntimeError | MemoryError) -> int:
-    """Half the batch, if memory was what it failed for."""
+    """Half the batch, if it failed for lack of memory; any other error is raised again."""
     full = isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(sign in str(error) for sign in OUT_OF_MEMORY)
     if not full:
         raise error
@@ -85,7 +85,7 @@ def _halved(batch_size: int, error: RuntimeError | MemoryError) -> int:
             "A single forward pass of the generator does not fit into the device's memory.",
             "Lower inference.memory_gb (fusion single), close other programs, or use inference.device: cpu.",
         ) from error
-    log.warning("%d patches at once do not fit into memory: going on with %d.", batch_size, batch_size // 2)
+    log.warning("%d patches at once do not fit into memory: continuing with %d.", batch_size, batch_size // 2)
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     return batch_size // 2

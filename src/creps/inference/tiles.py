@@ -15,7 +15,7 @@ from creps.patches import PatchLocation, Triple, triple
 __all__ = ["Tile", "even", "exact_tiles"]
 
 SMALLEST_TILE = 16
-"""Voxels along an axis below which a tile is not cut further."""
+"""Voxels along an axis; tiles are not cut smaller."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class Tile:
     """A part of a volume.
 
     Attributes:
-        core: What the tile is for.
-        view: What the network sees for it: the core and its halo.
+        core: The voxels whose prediction is kept.
+        view: The voxels that the network sees: the core and its halo.
     """
 
     core: PatchLocation
@@ -36,54 +36,70 @@ class Tile:
         return self.core.moved([-n for n in self.view.index]).slices
 
 
+@dataclass(frozen=True)
+class _Cuts:
+    """One way to cut an axis into tiles.
+
+    Attributes:
+        cores: (first voxel, voxels) of each tile's core.
+        views: The same of its view.
+    """
+
+    cores: tuple[tuple[int, int], ...]
+    views: tuple[tuple[int, int], ...]
+
+    @property
+    def longest(self) -> int:
+        """Voxels of the longest view."""
+        return max(size for _, size in self.views)
+
+    @property
+    def total(self) -> int:
+        """Voxels of all views together."""
+        return sum(size for _, size in self.views)
+
+
 def even(shape: Triple) -> Triple:
     """The volume padded to even sizes, so that half resolution falls on the same voxels in every tile."""
     return triple(n + n % 2 for n in shape)
 
 
 def exact_tiles(shape: Triple, extent: PatchLocation, halo: int, most_voxels: float) -> tuple[Tile, ...]:
-    """The tiles over a part of a volume with the fewest voxels to predict.
+    """The tiles over a part of a volume that predict the fewest voxels.
 
     Args:
         shape: The volume (D, H, W); tiles may reach a voxel beyond it, where it is `even`.
-        extent: The part that is wanted, within the volume.
+        extent: The part to predict, within the volume.
         halo: How far a voxel of the network sees.
-        most_voxels: Of a view. If halo and smallest tile are more, tiles are as small as they get.
+        most_voxels: Largest view. If no tiling keeps to it, the one with the smallest views is taken.
 
     Returns:
         Tiles, depth slowest, whose cores cover the extent once.
     """
-    axes = [
-        _cuts(length, first, size, halo + halo % 2)
-        for length, first, size in zip(even(shape), extent.index, extent.size, strict=True)
-    ]
-    choices = [
-        (math.prod(max(view for _, view in cut) for cut in choice), math.prod(sum(v for _, v in cut) for cut in choice))
-        for choice in product(*([[(core[1], view[1]) for core, view in cut] for cut in axis] for axis in axes))
-    ]
-    chosen = list(product(*axes))
-    best = min(range(len(choices)), key=lambda i: (max(choices[i][0], most_voxels), choices[i][1]))
-    return tuple(
-        Tile(
-            *(PatchLocation(triple(p[0] for p in part), triple(p[1] for p in part)) for part in zip(*tile, strict=True))
-        )
-        for tile in product(*chosen[best])
-    )
+    axes = zip(even(shape), extent.index, extent.size, strict=True)
+    tilings = product(*(_ways_to_cut(*axis, halo + halo % 2) for axis in axes))
+
+    def cost(tiling: tuple[_Cuts, ...]) -> tuple[float, int]:
+        largest = math.prod(cuts.longest for cuts in tiling)
+        return max(largest, most_voxels), math.prod(cuts.total for cuts in tiling)
+
+    best = min(tilings, key=cost)
+    cores, views = product(*(cuts.cores for cuts in best)), product(*(cuts.views for cuts in best))
+    return tuple(Tile(_box(core), _box(view)) for core, view in zip(cores, views, strict=True))
 
 
-_Span = tuple[int, int]
-
-
-def _cuts(length: int, first: int, size: int, halo: int) -> list[list[tuple[_Span, _Span]]]:
-    """Every way to cut one axis into equal tiles: for each tile (first, size) of its core and of its view."""
+def _ways_to_cut(length: int, first: int, size: int, halo: int) -> list[_Cuts]:
+    """Every way to cut one axis into equal tiles that begin and end on even voxels."""
     start, end = first - first % 2, first + size + (first + size) % 2
     ways = []
     for count in range(1, max(1, (end - start) // SMALLEST_TILE) + 1):
         step = 2 * math.ceil((end - start) / (2 * count))
-        way = []
-        for begin in range(start, end, step):
-            stop = min(begin + step, end)
-            seen = max(0, begin - halo), min(length, stop + halo)
-            way.append(((begin, stop - begin), (seen[0], seen[1] - seen[0])))
-        ways.append(way)
+        spans = [(begin, min(begin + step, end)) for begin in range(start, end, step)]
+        seen = [(max(0, begin - halo), min(length, stop + halo)) for begin, stop in spans]
+        ways.append(_Cuts(*(tuple((begin, stop - begin) for begin, stop in part) for part in (spans, seen))))
     return ways
+
+
+def _box(spans: tuple[tuple[int, int], ...]) -> PatchLocation:
+    """From (first voxel, voxels) along D, H, W."""
+    return PatchLocation(triple(first for first, _ in spans), triple(size for _, size in spans))

@@ -1,4 +1,4 @@
-"""The patches that every validation of a run looks at, and where in the body each of their voxels lies."""
+"""Fixed patches to score, and where in the body each of their voxels lies."""
 
 from __future__ import annotations
 
@@ -12,26 +12,28 @@ from scipy import ndimage
 from creps.cohort.cohort import Case, Cohort, Modality
 from creps.patches import PatchLocation, centred_location, read_patch, triple
 from creps.preprocessing.intensity import AIR_NETWORK
-from creps.volume import Array
+from creps.volume import Array, Mask
 
-__all__ = ["HEIGHTS", "PLACES", "FixedPatch", "fixed_patches"]
+__all__ = ["HEIGHTS", "PLACES", "FixedPatch", "fixed_patches", "patches_of"]
+
+Box = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 
 HEIGHTS = (0.5, 0.25, 0.75)
-"""Where along the body's box the patches of a case lie; the first one is pictured."""
+"""Heights of a case's patches along the body's box; the first one is pictured."""
 
 DEPTHS_MM = (6.0, 15.0, 30.0, 60.0)
-"""Bounds of the shells under the skin that voxels are sorted into."""
+"""Bounds of the shells under the skin."""
 
 PLACES = len(HEIGHTS) * (len(DEPTHS_MM) + 1)
 """Places in the body: a height and a shell."""
 
 COARSE_MM = 3.0
-"""Depths are measured on about this grid: fine enough for the shells, quick on large volumes."""
+"""Depths are measured at about this spacing: fine enough for the shells, fast on large volumes."""
 
 
 @dataclass(frozen=True)
 class FixedPatch:
-    """A patch that every validation looks at.
+    """A patch that every validation uses.
 
     Attributes:
         array: (D, H, W) in network units.
@@ -52,7 +54,7 @@ class FixedPatch:
 
     @property
     def common(self) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
-        """What both patches show: as slices of this one, and of the shifted one."""
+        """The voxels that both patches share: as slices of this one, and of the shifted one."""
         pairs = list(zip(self.shift, self.array.shape, strict=True))
         here = tuple(slice(max(0, s), n + min(0, s)) for s, n in pairs)
         return here, tuple(slice(max(0, -s), n + min(0, -s)) for s, n in pairs)
@@ -76,29 +78,45 @@ def fixed_patches(cohort: Cohort, modality: Modality, count: int, size: tuple[in
 
 
 def _of_case(cohort: Cohort, case: Case, size: tuple[int, int, int]) -> list[FixedPatch]:
-    array, shell = cohort.array(case), _shells(np.asarray(cohort.body(case)), case.spacing_mm)
-    (first, end), *in_plane = case.body
-    patches = []
+    fill = AIR_NETWORK if case.modality == "ct" else 0.0
+    return patches_of(cohort.array(case), np.asarray(cohort.body(case)), case.body, case.spacing_mm, size, fill)
+
+
+def patches_of(
+    array: Array, body: Mask, box: Box, spacing_mm: tuple[float, float, float], size: tuple[int, int, int], fill: float
+) -> list[FixedPatch]:
+    """One patch of an image at each height.
+
+    Args:
+        array: (D, H, W) in network units, upright.
+        body: (D, H, W) body mask.
+        box: Around the body: (first, end) along D, H, W.
+        spacing_mm: Along D, H, W.
+        size: Of the patches, (D, H, W).
+        fill: Value beyond the image's edge, in network units.
+    """
+    shell = _shells(body, spacing_mm)
+    (first, end), *in_plane = box
+    patches, shape = [], triple(array.shape)
     for number, height in enumerate(HEIGHTS):
         centre = (first + height * (end - first), *((a + b) / 2 for a, b in in_plane))
-        where = centred_location(centre, case.shape, size)
+        where = centred_location(centre, shape, size)
         within = read_patch(shell, where, -1.0)
         place = np.where(within >= 0, within + number * (len(DEPTHS_MM) + 1), -1).astype(np.int8)
-        fill = AIR_NETWORK if case.modality == "ct" else 0.0
-        beside = _beside(centre, case.shape, size)
+        beside = _beside(centre, shape, size)
         shift = triple(b - a for a, b in zip(where.index, beside.index, strict=True))
         patches.append(FixedPatch(read_patch(array, where, fill), place, read_patch(array, beside, fill), shift))
     return patches
 
 
 def _beside(centre: Sequence[float], shape: tuple[int, int, int], size: tuple[int, int, int]) -> PatchLocation:
-    """The patch a quarter of its sides nearer to the volume's middle."""
+    """The patch moved by a quarter of its sides towards the volume's middle."""
     moved = [c + (p // 4 if c <= n / 2 else -(p // 4)) for c, n, p in zip(centre, shape, size, strict=True)]
     return centred_location(moved, shape, size)
 
 
 def _shells(body: npt.NDArray[np.bool_], spacing_mm: tuple[float, float, float]) -> Array:
-    """(D, H, W) shell under the skin, -1 outside the body; where the field of view cuts the body there is no skin."""
+    """(D, H, W) shell under the skin, -1 outside the body. Where the field of view cuts the body there is no skin."""
     steps = [max(1, round(COARSE_MM / spacing)) for spacing in spacing_mm]
     coarse = body[tuple(slice(None, None, step) for step in steps)]
     depth_mm = ndimage.distance_transform_edt(coarse, sampling=[s * n for s, n in zip(spacing_mm, steps, strict=True)])

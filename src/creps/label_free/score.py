@@ -1,4 +1,4 @@
-"""What can be compared without pairs: HU by place in the body, and what overlapping patches say of one voxel."""
+"""Comparisons that need no pairs: HU by place in the body, and the agreement of overlapping patches."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from creps.label_free.patches import PLACES, FixedPatch
 from creps.preprocessing.intensity import network_to_hu
 from creps.volume import Array
 
-__all__ = ["ByPlace", "Score", "combined", "hu"]
+__all__ = ["ByPlace", "Score", "combined", "in_hu"]
 
 LEVELS = np.linspace(0.0025, 0.9975, 200)
-"""Quantiles that stand for a distribution in the 1-D Wasserstein distance."""
+"""Quantiles that represent a distribution in the 1-D Wasserstein distance."""
 
 FEWEST = 50
-"""A place with fewer voxels than this, on either side, is left out."""
+"""A place with fewer voxels than this, in sCTs or CTs, is left out."""
 
 BLANK, BLANK_HU = 0.3, 1000.0
-"""An sCT whose HU vary less than this share of the CTs' is as good as none, and counts as so much worse."""
+"""An sCT whose HU vary less than this share of the CTs' is useless: its score gets this penalty in HU."""
 
 
 class ByPlace:
@@ -37,11 +37,11 @@ class ByPlace:
         self.references, self.counts = self._quantiles([ct.array for ct in cts], cts)
 
     def __call__(self, scts: Sequence[Array], mrs: Sequence[FixedPatch]) -> float:
-        """Mean over the body's voxels of the 1-D Wasserstein distance in their place; NaN if no place is known.
+        """Mean over the body's voxels of the 1-D Wasserstein distance in their place; NaN if no place can be compared.
 
         Args:
             scts: sCT patches (D, H, W) in network units.
-            mrs: The MR patches that they were made of.
+            mrs: The MR patches they were made from.
         """
         quantiles, counts = self._quantiles(scts, mrs)
         known = np.flatnonzero((counts >= FEWEST) & (self.counts >= FEWEST))
@@ -68,8 +68,8 @@ class Score:
     """The label-free score of sCTs of fixed patches, with its parts.
 
     Args:
-        mrs: What the sCTs are made of.
-        cts: Of other patients.
+        mrs: Patches of the MRs that the sCTs are made from.
+        cts: Patches of the CTs of other patients.
     """
 
     def __init__(self, mrs: Sequence[FixedPatch], cts: Sequence[FixedPatch]) -> None:
@@ -78,7 +78,7 @@ class Score:
         self.ct_bone, self.ct_spread = _bone_share(inside), float(inside.std()) if inside.size else 0.0
 
     def __call__(self, scts: Sequence[Array], shifted: Sequence[Array]) -> dict[str, float]:
-        """Score and parts, in HU or as a ratio to the CTs; NaN for what cannot be known.
+        """Score and parts, in HU or as a ratio to the CTs; NaN for a part that cannot be computed.
 
         Args:
             scts: sCTs of the MRs' patches, (D, H, W) in network units.
@@ -96,7 +96,7 @@ class Score:
         }
 
     def _disagreement(self, scts: Sequence[Array], shifted: Sequence[Array]) -> float:
-        """Mean absolute difference, in the body, of what two overlapping patches say of one voxel."""
+        """Mean absolute difference, in the body, of two overlapping predictions of one voxel."""
         parts = []
         for sct, other, mr in zip(scts, shifted, self.mrs, strict=True):
             here, there = mr.common
@@ -107,7 +107,7 @@ class Score:
 
 
 def combined(distance: float, disagreement: float, spread_ratio: float) -> float:
-    """The score of its parts, in HU; a part that cannot be known (patches as large as the volume) adds nothing."""
+    """The score in HU from its parts; a missing disagreement (patches as large as the volume) adds nothing."""
     score = distance + (0.0 if math.isnan(disagreement) else disagreement)
     return score + BLANK_HU if spread_ratio < BLANK else score
 

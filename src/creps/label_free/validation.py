@@ -1,7 +1,10 @@
-"""A look at the networks of a run: fixed patches of the validation cases, scored without pairs.
+"""Validation of a run's networks during training: fixed patches of the validation cases, scored without pairs.
 
-The score is a number in HU, lower is better, see docs/concepts/label-free-score.md. It chose well among the
-checkpoints of the benchmark's runs; it is no measure of a model's error: look at the pictures.
+The score is in HU, lower is better, see docs/concepts/label-free-score.md. It chose well among the checkpoints of the
+benchmark's runs, but it does not measure a model's error: look at the pictures.
+
+The forward pass is the training's own, not that of `creps.inference`: the folded network differs in the last digits,
+and one batch also runs in training mode.
 """
 
 from __future__ import annotations
@@ -43,11 +46,11 @@ class PatchValidation:
 
     @torch.no_grad()
     def __call__(self, generator: nn.Module, final: nn.Module) -> tuple[dict[str, float], npt.NDArray[np.uint8]]:
-        """Look at the networks.
+        """Score the networks and draw their patches.
 
         Args:
-            generator: The one in training; it stays as it is.
-            final: The one to synthesize with.
+            generator: The network in training; it is not changed.
+            final: The network to synthesize with.
 
         Returns:
             Values for the curves, and a picture with a row (MR, sCT, CT) for each case.
@@ -68,7 +71,7 @@ class PatchValidation:
         return float(np.mean([network_to_hu(np.abs(a - b)).mean() for a, b in pairs]))
 
     def _copy(self, generator: nn.Module) -> nn.Module:
-        """A plain network with the same state: nothing that one of several processes could wait in."""
+        """A plain network with the same state, without the communication between processes."""
         network = build_generator(self.settings.generator)
         network.load_state_dict(generator.state_dict())
         return network.to(self.device).to(memory_format=torch.channels_last_3d)

@@ -41,7 +41,13 @@ class Synthesis:
     spread: Volume | None = None
 
     def body_mask(self) -> Mask:
-        """(D, H, W) of `sct`: the patient as found in the MR."""
+        """(D, H, W) of `sct`: the patient as found in the MR.
+
+        Examples:
+            >>> synthesis = creps.load("model").synthesize("mr.nii.gz")
+            >>> synthesis.body_mask().shape == synthesis.sct.shape
+            True
+        """
         return np.asarray(bring_onto(self.body, self.sct, 0.0).array > 0.5)
 
     def save(

@@ -75,8 +75,9 @@ def synthesize(
     executor = Executor(model.generator, resolve_device(settings.device), settings.precision)
     if slow := emulated_bf16(settings.precision, executor.device):
         log.warning("%s (--inference.precision)", slow)
-    layout = _layout(model, executor, prepared, settings)
-    sct_hu = _in_hu(model, prepared, predict(executor, prepared.array, layout, settings, progress))
+    layout = _layout(model, executor, prepared, settings, spread=options.spread)
+    predicted, spread = _predicted(executor, prepared, layout, settings, progress, spread=options.spread)
+    sct_hu = _in_hu(model, prepared, predicted)
     sct = bring_onto(prepared.grid.with_array(sct_hu), target, hu.AIR)  # outside a crop: air, not its edge extended
     record = {
         **_record(model, settings, mr, executor, layout, prepared, sct.array),
@@ -85,7 +86,8 @@ def synthesize(
         "acquisition": None if acquisition is None else acquisition.record(),
         "seconds": round(time.perf_counter() - started, 3),
     }
-    return Synthesis(sct, record, gate, prepared.grid.with_array(prepared.body), mr)
+    body = prepared.grid.with_array(prepared.body)
+    return Synthesis(sct, record, gate, body, mr, spread=_spread_on(target, model, prepared, spread))
 
 
 def _mask(options: SynthesisOptions) -> Volume | None:
@@ -109,7 +111,9 @@ def _warn(name: str, gate: Gate, mr: Volume, grid: TargetGrid | None) -> None:
         )
 
 
-def _layout(model: Model, executor: Executor, prepared: Prepared, settings: InferenceSettings) -> Layout:
+def _layout(
+    model: Model, executor: Executor, prepared: Prepared, settings: InferenceSettings, *, spread: bool
+) -> Layout:
     margin_mm = 0.0 if model.plan.preparation.remove_outside else MARGIN_MM
     layout = lay_out(
         prepared.grid.shape,
@@ -119,6 +123,7 @@ def _layout(model: Model, executor: Executor, prepared: Prepared, settings: Infe
         executor,
         settings,
         margin_mm=margin_mm,
+        spread=spread,
     )
     log.info(
         "%d pieces, %d at once, in %s on %s: about %.2g GB of memory.",
@@ -129,6 +134,31 @@ def _layout(model: Model, executor: Executor, prepared: Prepared, settings: Infe
         layout.total_bytes / 1e9,
     )
     return layout
+
+
+def _predicted(
+    executor: Executor,
+    prepared: Prepared,
+    layout: Layout,
+    settings: InferenceSettings,
+    progress: Callable[[int, int], None] | None,
+    *,
+    spread: bool,
+) -> tuple[Array, Array | None]:
+    """Value and, if it is wanted, spread of every voxel, in network units."""
+    if spread:
+        return predict(executor, prepared.array, layout, settings, progress, spread=True)
+    return predict(executor, prepared.array, layout, settings, progress), None
+
+
+def _spread_on(target: Volume, model: Model, prepared: Prepared, spread: Array | None) -> Volume | None:
+    """The spread in HU on the grid of the sCT; 0 where nothing was predicted, and where the sCT is air by rule."""
+    if spread is None:
+        return None
+    shown = ~np.isnan(spread) & (prepared.body | (not model.plan.preparation.remove_outside))
+    spread_hu = np.where(shown, spread, np.float32(0)) * np.float32(hu.PER_NETWORK_UNIT)
+    on_target = bring_onto(prepared.grid.with_array(spread_hu), target, 0.0)
+    return on_target.with_array(np.maximum(on_target.array, 0))  # cubic B-splines undershoot
 
 
 def _in_hu(model: Model, prepared: Prepared, sct: Array) -> Array:

@@ -1,4 +1,4 @@
-"""Which patches of a grid need not be predicted."""
+"""Patches of a grid that need not be predicted."""
 
 from __future__ import annotations
 
@@ -9,20 +9,23 @@ import numpy as np
 from creps.patches import CoveringGrid, PatchLocation, Triple, covering_grid
 from creps.volume import Mask
 
-__all__ = ["without_idle_patches"]
+__all__ = ["pruned"]
 
 
-def without_idle_patches(grid: CoveringGrid, body: Mask | None, min_coverage: int) -> CoveringGrid:
-    """The grid without patches that hold nothing of the body, and without those of its rim that bring nothing.
+def pruned(grid: CoveringGrid, body: Mask | None, min_coverage: int) -> CoveringGrid:
+    """The grid without patches outside the body, and without outer patches that no voxel needs.
 
-    For the sake of the volume's corners a grid with a least coverage above 1 is larger than one that sees every
-    voxel once (by a row at either end of an axis). Of these outer rows only the patches stay without which a voxel
-    would be covered too rarely.
+    To cover the corners of the volume more than once, a grid has one more row of patches at either end of an axis than
+    a grid that covers every voxel once. Of these outer rows, a patch stays only if a voxel would otherwise be covered
+    fewer than `min_coverage` times.
 
     Args:
-        grid: Of `covering_grid`, with nothing left out.
-        body: (D, H, W) of the grid's original volume: what has to be covered; None: all of it.
+        grid: From `covering_grid`, complete.
+        body: (D, H, W) of the grid's original volume: the voxels to cover; None: all.
         min_coverage: Fewest patches over each of these voxels.
+
+    Returns:
+        The grid with the unneeded patches in `left_out`.
     """
     wanted = np.ones(grid.shape, dtype=bool) if body is None else body
     held = {place.index: int(np.count_nonzero(wanted[_inside(grid, place)])) for place in grid.locations}
@@ -43,7 +46,7 @@ def _inside(grid: CoveringGrid, place: PatchLocation) -> tuple[slice, slice, sli
 
 
 def _on_rim(grid: CoveringGrid, place: PatchLocation) -> bool:
-    """Whether a patch is first or last along an axis that has more patches than one sight of each voxel takes."""
+    """Whether a patch is first or last along an axis with more patches than it takes to cover each voxel once."""
     enough = _counts_for_one(grid)
     last = [(count - 1) * stride for count, stride in zip(grid.counts, grid.stride, strict=True)]
     return any(
