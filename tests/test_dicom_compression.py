@@ -18,7 +18,7 @@ from pydicom.filewriter import write_file_meta_info
 from pydicom.uid import UID
 
 from creps.errors import InputError
-from creps.io.dicom.read import header
+from creps.io.dicom.read import headers
 from creps.io.dicom.read.codestream import Codestream, fault_of
 from creps.io.image import read_image
 from tests.test_dicom import stored, write_series
@@ -111,12 +111,13 @@ def jpeg_2000():
 def test_loss_is_warned_of_once_for_a_series(tmp_path, make, caplog):
     array = smooth((4, 64, 64))
     plain = write_series(tmp_path / "secret_doe", array)
-    other = transcode(plain, tmp_path / "jane", *make())
+    (tmp_path / "given").mkdir()
+    transcode(plain, tmp_path / "given" / "jane", *make())
     with caplog.at_level(logging.WARNING):
-        volume = read_image(other)
+        volume = read_image(tmp_path / "given")
     assert 0 < np.abs(volume.array - (array - 1024)).max() <= 12
     (record,) = [record for record in caplog.records if record.name.startswith("creps")]
-    assert "'head' was compressed with loss (as JPEG" in record.message
+    assert f"'head' of {tmp_path / 'given'} was compressed with loss (as JPEG" in record.message
     assert "jane" not in record.message
 
 
@@ -236,7 +237,7 @@ def test_an_unknown_compression_is_named(tmp_path, uid, message):
 def test_a_damaged_or_huge_deflated_file(tmp_path, monkeypatch):
     plain = write_series(tmp_path / "plain", stored((4, 12, 10)))
     other = transcode(plain, tmp_path / "other", LOSSLESS["deflated"])
-    monkeypatch.setattr(header, "LARGEST_INFLATED", 500)
+    monkeypatch.setattr(headers, "LARGEST_INFLATED", 500)
     with pytest.raises(InputError, match="cannot be read as DICOM"):
         read_image(other)
     monkeypatch.undo()

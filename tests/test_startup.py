@@ -31,6 +31,7 @@ def test_start_up_imports_few_modules(code, most):
         ("import creps.evaluation.evaluate", {"torch", "torchvision"}),
         ("import creps.cohort.prepare", {"torch", "torchvision", "matplotlib"}),
         ("import creps.settings", HEAVY - {"pydantic"}),
+        ("import creps.training.run.train, creps.synthesis.synthesize, creps.phantom.cohort", {"SimpleITK", "pydicom"}),
     ],
 )
 def test_a_verb_imports_what_it_needs_and_no_more(code, without):

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["AXIAL", "Array", "Mask", "Volume"]
+from creps.errors import InputError
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
+
+__all__ = ["AXIAL", "Array", "GeometryError", "Mask", "Volume"]
 
 Array = npt.NDArray[np.float32]
 """A scalar image: (D, H, W)."""
@@ -18,6 +24,12 @@ Mask = npt.NDArray[np.bool_]
 
 AXIAL: npt.NDArray[np.float64] = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
 """Direction of an axial stack: depth runs to superior, rows to posterior, columns to left."""
+
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
+
+
+class GeometryError(InputError, ValueError):
+    """An array and a geometry that make no volume."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +46,18 @@ class Volume:
         spacing_mm: distance of voxel centres along D, H, W.
         origin_mm: patient (x, y, z) of the centre of voxel (0, 0, 0).
         direction: (3, 3); column k is the patient direction in which array axis k grows.
+
+    Raises:
+        GeometryError: the array is not 3-D, or spacing, origin or direction make no orthogonal grid.
+
+    Example:
+        >>> import numpy as np
+        >>> from creps.volume import Volume
+        >>> volume = Volume(np.zeros((40, 256, 256)), spacing_mm=(3.0, 0.9, 0.9))
+        >>> volume.extent_mm
+        (120.0, 230.4, 230.4)
+        >>> Volume.from_sitk(volume.to_sitk()).same_grid_as(volume)
+        True
     """
 
     array: Array
@@ -42,20 +66,89 @@ class Volume:
     direction: npt.NDArray[np.float64] = field(default_factory=lambda: AXIAL.copy())
 
     def __post_init__(self) -> None:
-        array = np.asarray(self.array, dtype=np.float32)
-        direction = np.asarray(self.direction, dtype=np.float64)
+        try:
+            array = np.asarray(self.array, dtype=np.float32)
+            direction = np.asarray(self.direction, dtype=np.float64)
+            spacing_mm, origin_mm = _triple(self.spacing_mm), _triple(self.origin_mm)
+        except (TypeError, ValueError) as error:
+            raise GeometryError(
+                f"The array or its geometry is not numeric ({error}).",
+                "Give a 3-D array, three spacings, three coordinates and a 3x3 direction.",
+            ) from error
         if array.ndim != 3:
-            raise ValueError(f"a Volume has three axes (D, H, W), not {array.ndim}")
+            raise GeometryError(f"A Volume has three axes (D, H, W), not {array.ndim}.", "Give a 3-D array.")
         if direction.shape != (3, 3) or not np.allclose(direction.T @ direction, np.eye(3), atol=1e-3):
-            raise ValueError("direction must be a 3x3 matrix with orthonormal columns")
-        if not all(np.isfinite(s) and s > 0 for s in self.spacing_mm):
-            raise ValueError(f"spacing must be finite and positive, not {self.spacing_mm}")
-        if not np.isfinite(np.asarray(self.origin_mm)).all():
-            raise ValueError(f"origin must be finite, not {self.origin_mm}")
+            raise GeometryError("The direction is not a 3x3 matrix with orthonormal columns.", "Correct it.")
+        if not all(np.isfinite(s) and s > 0 for s in spacing_mm):
+            raise GeometryError(f"The spacing is not finite and positive: {spacing_mm}.", "Give it in mm.")
+        if not np.isfinite(np.asarray(origin_mm)).all():
+            raise GeometryError(f"The origin is not finite: {origin_mm}.", "Give it in mm.")
         object.__setattr__(self, "array", array)
         object.__setattr__(self, "direction", direction)
-        object.__setattr__(self, "spacing_mm", _triple(self.spacing_mm))
-        object.__setattr__(self, "origin_mm", _triple(self.origin_mm))
+        object.__setattr__(self, "spacing_mm", spacing_mm)
+        object.__setattr__(self, "origin_mm", origin_mm)
+
+    @classmethod
+    def from_sitk(cls, image: sitk.Image) -> Self:
+        """The volume of a SimpleITK image; voxel values become float32.
+
+        Args:
+            image: 3-D, one value per voxel.
+
+        Raises:
+            GeometryError: it is something else.
+        """
+        import SimpleITK as sitk
+
+        if not isinstance(image, sitk.Image) or image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
+            raise GeometryError("This is not a 3-D SimpleITK image of one value per voxel.", "Split or convert it.")
+        direction = np.asarray(image.GetDirection(), dtype=np.float64).reshape(3, 3)[:, ::-1]
+        spacing, origin = _triple(image.GetSpacing()[::-1]), _triple(image.GetOrigin())
+        return cls(sitk.GetArrayFromImage(image).astype(np.float32), spacing, origin, direction)
+
+    def to_sitk(self) -> sitk.Image:
+        """A SimpleITK image with the same voxels (a copy, float32) at the same places."""
+        import SimpleITK as sitk
+
+        image = sitk.GetImageFromArray(self.array)
+        image.SetSpacing(self.spacing_mm[::-1])
+        image.SetOrigin(self.origin_mm)
+        image.SetDirection(self.direction[:, ::-1].flatten().tolist())
+        return image
+
+    @classmethod
+    def from_nibabel(cls, image: Any) -> Self:
+        """The volume of a nibabel image; its array (i, j, k) is transposed to (D, H, W) = (k, j, i).
+
+        Args:
+            image: A `nibabel.spatialimages.SpatialImage` with a 3-D array.
+
+        Raises:
+            GeometryError: it is something else, or its affine is sheared.
+        """
+        try:
+            array, affine = np.asarray(image.dataobj, dtype=np.float32), np.asarray(image.affine, dtype=np.float64)
+        except (AttributeError, TypeError, ValueError) as error:
+            raise GeometryError("This is not a nibabel image with voxels and an affine.", "Load it first.") from error
+        if affine.shape != (4, 4) or not np.isfinite(affine).all():
+            raise GeometryError("The image has no affine of 4x4 finite numbers.", "Set its affine first.")
+        columns = LPS_TO_RAS @ affine[:3, 2::-1]  # LPS and RAS differ in two signs, both ways
+        spacing = np.linalg.norm(columns, axis=0)
+        if not spacing.all():
+            raise GeometryError("The image's affine has a column of zeros.", "Set its affine first.")
+        return cls(array.T, _triple(spacing), _triple(LPS_TO_RAS @ affine[:3, 3]), columns / spacing)
+
+    @property
+    def affine(self) -> npt.NDArray[np.float64]:
+        """(4, 4): maps an index (d, h, w, 1) of `array` to RAS coordinates in mm.
+
+        RAS (x to the right, y to anterior, z to superior) is nibabel's convention: ``Nifti1Image(volume.array,
+        volume.affine)`` is the same image. `to_patient_mm` gives DICOM's LPS instead.
+        """
+        affine = np.eye(4)
+        affine[:3, :3] = LPS_TO_RAS @ self.direction * np.asarray(self.spacing_mm)
+        affine[:3, 3] = LPS_TO_RAS @ np.asarray(self.origin_mm)
+        return affine
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -71,7 +164,9 @@ class Volume:
     def with_array(self, array: npt.NDArray[np.generic]) -> Volume:
         """The same geometry around another array of the same shape."""
         if array.shape != self.array.shape:
-            raise ValueError(f"array of shape {array.shape} does not fit a volume of shape {self.shape}")
+            raise GeometryError(
+                f"An array of shape {array.shape} does not fit a volume of shape {self.shape}.", "Resample it first."
+            )
         return replace(self, array=np.asarray(array, dtype=np.float32))
 
     def to_patient_mm(self, index: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -79,12 +174,21 @@ class Volume:
         scaled = np.asarray(index, dtype=np.float64) * np.asarray(self.spacing_mm)
         return np.asarray(self.origin_mm) + scaled @ self.direction.T
 
+    def corners_mm(self, *, edges: bool = False) -> npt.NDArray[np.float64]:
+        """Patient coordinates (8, 3) of the corner voxels' centres, or of the volume's outer corners.
+
+        Args:
+            edges: Half a voxel further out.
+        """
+        out = 0.5 if edges else 0.0
+        ends = [(-out, n - 1 + out) for n in self.shape]
+        return self.to_patient_mm(np.array(np.meshgrid(*ends, indexing="ij")).reshape(3, -1).T)
+
     def same_grid_as(self, other: Volume, tolerance_mm: float = 1e-3) -> bool:
         """Whether both volumes sample the same points, corner for corner."""
         if self.shape != other.shape:
             return False
-        corners = np.array(np.meshgrid(*[[0, n - 1] for n in self.shape])).reshape(3, -1).T
-        distance = np.abs(self.to_patient_mm(corners) - other.to_patient_mm(corners))
+        distance = np.abs(self.corners_mm() - other.corners_mm())
         return bool(distance.max() <= tolerance_mm)
 
     def reoriented(self, direction: npt.NDArray[np.float64] = AXIAL) -> Volume:

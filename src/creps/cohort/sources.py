@@ -10,7 +10,7 @@ from pathlib import Path
 
 from creps.cohort.cohort import Modality, Split
 from creps.errors import CrepsError, InputError
-from creps.io.dicom.read.header import DamagedFileError
+from creps.io.dicom.read.headers import DamagedFileError
 from creps.io.dicom.read.series import Series, find_series, matching, several_series
 from creps.io.image import ImageSource
 from creps.io.itk import SUFFIXES, is_volume_file, stem
@@ -122,7 +122,9 @@ def dicom_source(folder: Path, series: Series, modality: Modality, case: str | N
         key = (series.patient_key or "unknown")[:8]
         case = f"patient-{key}" if series.names_patient(folder.name) else folder.name
     patient = series.patient_key or case
-    return Source(case, patient, series.folder, modality=modality, series=series, shown=f"{case} (DICOM)")
+    return Source(
+        case, patient, series.folder, modality=modality, series=series.without_headers(), shown=f"{case} (DICOM)"
+    )
 
 
 def _find(folder: Path, modality: Modality | None, series: str | None) -> list[Source]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from creps.cohort.cohort import Modality, Split
 from creps.cohort.sources import Source, dicom_source
 from creps.errors import CrepsError, InputError
-from creps.io.dicom.read.header import DamagedFileError
+from creps.io.dicom.read.headers import DamagedFileError
 from creps.io.dicom.read.series import one_series
 from creps.io.itk import SUFFIXES, is_volume_file, stem
 

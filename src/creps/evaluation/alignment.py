@@ -194,6 +194,5 @@ def _apart(volume: Volume, sct: Volume) -> str:
     """How far the corners of equally large grids lie apart, which sizes do not show."""
     if volume.shape != sct.shape:
         return ""
-    corners = np.array(np.meshgrid(*[[0, n - 1] for n in sct.shape])).reshape(3, -1).T
-    off = np.linalg.norm(volume.to_patient_mm(corners) - sct.to_patient_mm(corners), axis=1).max()
+    off = np.linalg.norm(volume.corners_mm() - sct.corners_mm(), axis=1).max()
     return f"; its corners lie up to {off:.3g} mm from the sCT's"

@@ -14,7 +14,7 @@ import numpy as np
 from creps.errors import InputError
 from creps.io.atomic import atomic_file
 from creps.io.nifti import check_nifti
-from creps.volume import Volume
+from creps.volume import GeometryError, Volume
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -108,11 +108,11 @@ def write_volume(volume: Volume, path: Path | str, *, integer: bool = False) -> 
         raise InputError(f"{path} has no known ending.", f"creps writes {', '.join(SUFFIXES)}.")
     if not np.isfinite(volume.array).all():
         raise InputError(f"{path} would hold NaN or infinite voxels.", "Replace them before writing.")
-    array = np.rint(volume.array).clip(-32768, 32767).astype(np.int16) if integer else volume.array
-    image = sitk.GetImageFromArray(array)
-    image.SetSpacing(volume.spacing_mm[::-1])
-    image.SetOrigin(volume.origin_mm)
-    image.SetDirection(volume.direction[:, ::-1].flatten().tolist())
+    if integer:
+        rounded = volume.with_array(np.rint(volume.array).clip(-32768, 32767))
+        image = sitk.Cast(rounded.to_sitk(), sitk.sitkInt16)
+    else:
+        image = volume.to_sitk()
     try:
         with atomic_file(path) as temporary:
             with _quiet_itk():
@@ -206,22 +206,19 @@ def _check_header(reader: sitk.ImageFileReader, path: Path) -> None:
 
 
 def _to_volume(image: sitk.Image, path: Path) -> Volume:
-    import SimpleITK as sitk
-
     while image.GetDimension() > 3:
         image = image[(slice(None),) * (image.GetDimension() - 1) + (0,)]
-    array = sitk.GetArrayFromImage(image).astype(np.float32)
-    if not np.isfinite(array).all():
-        count = int(array.size - np.isfinite(array).sum())
-        raise InputError(
-            f"{path} has {count} voxels that are NaN or infinite.", "Replace them (0 in MR, -1000 in CT) first."
-        )
-    direction = np.asarray(image.GetDirection(), dtype=np.float64).reshape(3, 3)[:, ::-1]
-    spacing, origin = image.GetSpacing(), image.GetOrigin()
     try:
-        return Volume(array, (spacing[2], spacing[1], spacing[0]), (origin[0], origin[1], origin[2]), direction)
-    except ValueError as error:
-        raise InputError(f"{path} has a broken geometry: {error}.", "Correct the header.") from error
+        volume = Volume.from_sitk(image)
+    except GeometryError as error:
+        raise InputError(f"{path} has a broken geometry. {error.what}", "Correct the header.") from error
+    finite = np.isfinite(volume.array)
+    if not finite.all():
+        raise InputError(
+            f"{path} has {int((~finite).sum())} voxels that are NaN or infinite.",
+            "Replace them (0 in MR, -1000 in CT) first.",
+        )
+    return volume
 
 
 def _reason(error: Exception) -> str:

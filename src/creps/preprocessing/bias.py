@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import SimpleITK as sitk
 from skimage.filters import threshold_otsu
 
-from creps.volume import Array, Mask
+from creps.volume import Array, Mask, Volume
 
 __all__ = ["correct_bias_field"]
 
@@ -35,9 +34,12 @@ def correct_bias_field(mr: Array, body: Mask, spacing_mm: Sequence[float]) -> Ar
     Returns:
         (D, H, W) in scanner units; `mr` itself if the body is too small to estimate anything.
     """
+    import SimpleITK as sitk
+
     tissue = _tissue(mr, body)
     factors = [max(1, min(round(COARSE_MM / s), n // 4)) for s, n in zip(spacing_mm, mr.shape, strict=True)]
-    image, mask = _image(mr.astype(np.float32), spacing_mm), _image(tissue.astype(np.uint8), spacing_mm)
+    d, h, w = spacing_mm
+    image, mask = Volume(mr, (d, h, w)).to_sitk(), Volume(tissue.astype(np.float32), (d, h, w)).to_sitk() > 0.5
     coarse, coarse_mask = sitk.Shrink(image, factors[::-1]), sitk.Shrink(mask, factors[::-1])
     if min(coarse.GetSize()) < 4 or int(sitk.GetArrayViewFromImage(coarse_mask).sum()) < 64:
         return mr
@@ -59,9 +61,3 @@ def _tissue(mr: Array, body: Mask) -> Mask:
     if inside.size == 0 or inside.min() == inside.max():
         return np.zeros_like(body)
     return np.asarray(body & (mr > 0.5 * threshold_otsu(inside)))
-
-
-def _image(array: Array, spacing_mm: Sequence[float]) -> sitk.Image:
-    image = sitk.GetImageFromArray(array)
-    image.SetSpacing([float(s) for s in spacing_mm][::-1])
-    return image

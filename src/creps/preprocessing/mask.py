@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-import SimpleITK as sitk
 from scipy import ndimage
 from skimage.filters import threshold_otsu
 
@@ -91,7 +90,9 @@ def _open_air(tissue: Mask, spacing_mm: Sequence[float]) -> Mask:
 
 def _distance_mm(mask: Mask, spacing_mm: Sequence[float]) -> npt.NDArray[np.float32]:
     """Distance in mm of each voxel outside the mask to the nearest one inside."""
-    image = sitk.GetImageFromArray(mask.astype(np.uint8))
-    image.SetSpacing(list(spacing_mm)[::-1])
-    distance = sitk.SignedMaurerDistanceMap(image, squaredDistance=False, useImageSpacing=True)
+    import SimpleITK as sitk
+
+    d, h, w = spacing_mm
+    inside = Volume(mask.astype(np.float32), (d, h, w)).to_sitk() > 0.5
+    distance = sitk.SignedMaurerDistanceMap(inside, squaredDistance=False, useImageSpacing=True)
     return np.asarray(sitk.GetArrayFromImage(distance), dtype=np.float32)

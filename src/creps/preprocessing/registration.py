@@ -101,7 +101,7 @@ class RigidRegistration:
         """
         kinds = {"linear": sitk.sitkLinear, "spline": sitk.sitkBSpline3, "nearest": sitk.sitkNearestNeighbor}
         transform = _transform(self.rotation, self.translation_mm, self.centre_mm)
-        image = sitk.Resample(_image(volume), _image(onto), transform, kinds[interpolation], fill, sitk.sitkFloat32)
+        image = sitk.Resample(volume.to_sitk(), onto.to_sitk(), transform, kinds[interpolation], fill, sitk.sitkFloat32)
         low, high = min(float(volume.array.min()), fill), max(float(volume.array.max()), fill)
         return onto.with_array(np.clip(sitk.GetArrayFromImage(image), low, high))
 
@@ -198,7 +198,7 @@ def _level(
     fixed: Volume, moving: Volume, fixed_mask: Volume | None, step_mm: float, seed: int
 ) -> tuple[sitk.ImageRegistrationMethod, tuple[sitk.Image, sitk.Image]]:
     """The registration at one voxel size, and the two images at it."""
-    images = _coarse(_image(fixed), step_mm), _coarse(_image(moving), step_mm)
+    images = _coarse(fixed.to_sitk(), step_mm), _coarse(moving.to_sitk(), step_mm)
     method = sitk.ImageRegistrationMethod()
     method.SetNumberOfThreads(1)
     method.SetNumberOfWorkUnits(1)  # sums of several units depend on which thread ends first, by some 1e-5 mm
@@ -206,7 +206,7 @@ def _level(
     method.SetMetricSamplingStrategy(method.RANDOM)  # off the voxel centres: no pull towards aligned grids
     method.SetMetricSamplingPercentage(min(1.0, MAX_SAMPLES / images[0].GetNumberOfPixels()), seed + 1)  # 0: the clock
     if fixed_mask is not None:
-        distance = sitk.SignedMaurerDistanceMap(_image(fixed_mask) > 0.5, squaredDistance=False, useImageSpacing=True)
+        distance = sitk.SignedMaurerDistanceMap(fixed_mask.to_sitk() > 0.5, squaredDistance=False, useImageSpacing=True)
         mask = distance <= MARGIN_MM
         method.SetMetricFixedMask(sitk.Resample(mask, images[0], sitk.Transform(), sitk.sitkNearestNeighbor, 0))
     method.SetInterpolator(sitk.sitkLinear)
@@ -280,14 +280,6 @@ def _transform(
     transform.SetMatrix(np.asarray(rotation, dtype=np.float64).flatten().tolist(), 1e-6)
     transform.SetTranslation(np.asarray(translation_mm, dtype=np.float64).tolist())
     return transform
-
-
-def _image(volume: Volume) -> sitk.Image:
-    image = sitk.GetImageFromArray(volume.array)
-    image.SetSpacing(volume.spacing_mm[::-1])
-    image.SetOrigin(volume.origin_mm)
-    image.SetDirection(volume.direction[:, ::-1].flatten().tolist())
-    return image
 
 
 def _xyz(values: npt.ArrayLike) -> tuple[float, float, float]:

@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import numpy.typing as npt
-import SimpleITK as sitk
 from scipy import ndimage, sparse
 
 from creps.preprocessing.crop import beyond
@@ -132,6 +131,8 @@ def _in_planes(array: Array, matrix: Matrix, offset: Matrix, axis: int, shape: t
 
 def _at_every_voxel(array: Array, matrix: Matrix, offset: Matrix, volume: Volume, grid: Volume) -> Array:
     """Coefficients → values at the places of a turned grid, slice by slice, as many at a time as there are threads."""
+    import SimpleITK as sitk
+
     sampled = np.zeros(grid.shape, np.float32)
 
     def sample(d: int) -> None:

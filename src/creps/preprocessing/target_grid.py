@@ -116,7 +116,5 @@ def _straightened(upright: Volume, direction: Vector) -> Volume | None:
 
 def _box(volume: Volume, direction: Vector) -> tuple[Vector, Vector]:
     """Lowest and highest coordinate of the voxels' edges along the columns of `direction`."""
-    ends = [(-0.5, n - 0.5) for n in volume.shape]
-    corners = np.array(np.meshgrid(*ends, indexing="ij")).reshape(3, -1).T
-    along = volume.to_patient_mm(corners) @ direction
+    along = volume.corners_mm(edges=True) @ direction
     return along.min(axis=0), along.max(axis=0)

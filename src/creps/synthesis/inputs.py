@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from creps.errors import InputError, OutputExistsError
-from creps.io.dicom.read.header import ENDINGS, DamagedFileError, first_look
+from creps.io.dicom.read.headers import ENDINGS, DamagedFileError, is_dicom
 from creps.io.dicom.read.series import Series, find_series, one_series
 from creps.io.image import ImageSource
 from creps.io.itk import SUFFIXES, is_volume_file, stem, suffix
@@ -40,7 +40,7 @@ def find_mr(path: Path, wanted: str | None = None) -> ImageSource:
         if wanted is not None:
             raise InputError(f"{path} is no DICOM series, but a series was chosen.", "Leave --series out.")
         return ImageSource(path)
-    if first_look(path) is None:
+    if not is_dicom(path):
         raise InputError(f"{path} has no known ending.", f"creps reads {', '.join(SUFFIXES)}, and folders of DICOM.")
     return ImageSource(path, _series(path, wanted))
 

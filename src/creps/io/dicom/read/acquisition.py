@@ -10,9 +10,18 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from creps.errors import InputError
-from creps.io.dicom.read.frames import frame_headers
-from creps.io.dicom.read.header import MALFORMED, floats, items, open_dicom, private, text, value, words
+from creps.io.dicom.read.elements import (
+    MalformedDicomError,
+    floats,
+    items,
+    malformed,
+    private,
+    tagged,
+    text,
+    value,
+    words,
+)
+from creps.io.dicom.read.frames import unreadable
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -126,14 +135,13 @@ class Acquisition:
         Raises:
             InputError: a file cannot be read.
         """
+        label = f"DICOM series '{series.title}'"
+        headers = series.read_headers(label)
+        files = [header.dataset for header in headers]
         try:
-            files = [open_dicom(path, pixels=False) for path in series.files]
-            slices = [header for dataset in files for header in frame_headers(dataset)]
-        except (*MALFORMED, OSError) as error:
-            raise InputError(
-                f"A file of DICOM series '{series.title}' cannot be read as DICOM ({type(error).__name__}).",
-                "Copy or export it again.",
-            ) from error
+            slices = [one for header in headers for one in header.slices]
+        except MalformedDicomError as error:
+            raise unreadable(label, error) from error
         both = [*slices, *files]
         types = [frozenset(_image_types(header)) for header in both]
         manufacturer = _first(files, "Manufacturer")
@@ -193,20 +201,22 @@ def _middle(headers: Sequence[Dataset], *names: str) -> float | None:
 
 
 def _first_of_several(header: Dataset, name: str) -> list[float]:
+    found = value(header, name)
     try:
-        return [float(value(header, name)[0])]
-    except MALFORMED:
+        with malformed():
+            return [float(found[0])]
+    except MalformedDicomError:
         return []
 
 
 def _image_types(header: Dataset) -> Iterator[str]:
     yield from words(header, "ImageType")
     yield from words(header, "FrameType")
-    if SIEMENS_FRAME in header:
-        for item in header[SIEMENS_FRAME].value or ():
-            found = private(item, SIEMENS_FRAME[0], SIEMENS_FRAME_CREATOR, SIEMENS_TYPES)
-            if isinstance(found, Sequence) and not isinstance(found, str | bytes):
-                yield from (str(part).strip().upper() for part in found)
+    frame = tagged(header, SIEMENS_FRAME)
+    for item in frame if isinstance(frame, Sequence) and not isinstance(frame, str | bytes) else ():
+        found = private(item, SIEMENS_FRAME[0], SIEMENS_FRAME_CREATOR, SIEMENS_TYPES)
+        if isinstance(found, Sequence) and not isinstance(found, str | bytes):
+            yield from (str(part).strip().upper() for part in found)
 
 
 def _body_part(headers: Sequence[Dataset]) -> str:
@@ -239,9 +249,9 @@ def _b_value(header: Dataset) -> float:
     for place in B_VALUES:
         found = private(header, *place)
         try:
-            first = found if isinstance(found, int | float | str | bytes) else found[0]
-            return float(first) % GE_OFFSET
-        except MALFORMED:
+            with malformed():
+                return float(found if isinstance(found, int | float | str | bytes) else found[0]) % GE_OFFSET
+        except MalformedDicomError:
             continue
     return 0.0
 

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 
 from creps.errors import InputError
+from creps.io.dicom.read.elements import CLASSIC, MULTI_FRAME
 from creps.io.dicom.read.frames import Instance
-from creps.io.dicom.read.header import CLASSIC, MULTI_FRAME
 
-__all__ = ["check_agreement"]
+__all__ = ["check_agreement", "check_one_patient"]
 
 PATIENT = ("PatientID", "PatientName", "PatientBirthDate")
 
@@ -27,12 +27,7 @@ def check_agreement(instances: Sequence[Instance], modality: str, label: str) ->
     Raises:
         InputError: more than one patient, study or modality; an image without UID; an image twice.
     """
-    differing = [name for i, name in enumerate(PATIENT) if len({instance.patient[i] for instance in instances}) > 1]
-    if differing:
-        raise InputError(
-            f"{label} mixes images of more than one patient: its files disagree in {' and '.join(differing)}.",
-            "Export the series again, each patient into a folder of his or her own; nothing was used.",
-        )
+    check_one_patient([instance.patient for instance in instances], label)
     if len({instance.study for instance in instances}) > 1:
         raise InputError(
             f"{label} mixes images of more than one study: its files disagree in StudyInstanceUID.",
@@ -53,4 +48,22 @@ def check_agreement(instances: Sequence[Instance], modality: str, label: str) ->
             f"{label} holds {twice} of its {len(uids)} images in more than one file (the same SOPInstanceUID): there is"
             " a copy of it below the folder.",
             "Remove the copy, or give the folder of one of them.",
+        )
+
+
+def check_one_patient(patients: Sequence[tuple[str, str, str]], label: str) -> None:
+    """Refuse files of more than one patient.
+
+    Args:
+        patients: ID, name and birth date of each file, see `patient_of`.
+        label: What the message calls the series; no patient is named.
+
+    Raises:
+        InputError: the files disagree in at least one of the three.
+    """
+    differing = [name for i, name in enumerate(PATIENT) if len({patient[i] for patient in patients}) > 1]
+    if differing:
+        raise InputError(
+            f"{label} mixes images of more than one patient: its files disagree in {' and '.join(differing)}.",
+            "Export the series again, each patient into a folder of his or her own; nothing was used.",
         )

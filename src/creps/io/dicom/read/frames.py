@@ -8,31 +8,33 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from creps.errors import InputError
-from creps.io.dicom.read.geometry import SliceGeometry
-from creps.io.dicom.read.header import (
+from creps.io.dicom.read.elements import (
     CLASSIC,
-    MALFORMED,
     MULTI_FRAME,
+    MalformedDicomError,
     floats,
     items,
-    open_dicom,
+    malformed,
     private,
+    tagged,
     text,
     value,
     whole,
     words,
 )
+from creps.io.dicom.read.geometry import SliceGeometry
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-__all__ = ["FRAME_SEQUENCES", "Frame", "Instance", "frame_headers", "loss_of", "patient_of"]
+    from creps.io.dicom.read.headers import FileHeader
+
+__all__ = ["Frame", "Instance", "frame_headers", "loss_of", "patient_of", "unreadable"]
 
 FRAME_SEQUENCES = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 """Where an enhanced object keeps what holds for all frames, and for each."""
@@ -109,7 +111,8 @@ def _lay_flat(header: Dataset, group: Dataset) -> None:
             _take(header, item, names)
     for place in PRIVATE:
         if place in group:
-            header[place] = group[place]
+            with malformed():
+                header[place] = group[place]
 
 
 def _take(header: Dataset, source: Dataset, names: tuple[str, ...]) -> None:
@@ -153,7 +156,7 @@ class Instance:
     """One file of a series, without its pixels.
 
     Attributes:
-        path: The file.
+        header: The file's header.
         kind: SOPClassUID.
         uid: SOPInstanceUID.
         study: StudyInstanceUID.
@@ -163,7 +166,7 @@ class Instance:
         frames: Its slices, in the order of its pixels.
     """
 
-    path: Path
+    header: FileHeader
     kind: str
     uid: str
     study: str
@@ -173,32 +176,36 @@ class Instance:
     frames: tuple[Frame, ...]
 
     @classmethod
-    def of(cls, path: Path, label: str) -> Instance:
-        """Read it from a file.
+    def of(cls, header: FileHeader, label: str) -> Instance:
+        """Take it from a file's header.
 
         Raises:
-            InputError: the file is unreadable, of a kind that makes no volume, or says too little of its slices.
+            InputError: the file is of a kind that makes no volume, or says too little of its slices.
         """
+        dataset = header.dataset
+        kind = text(dataset, "SOPClassUID")
+        _check_kind(dataset, kind, label)
         try:
-            dataset = open_dicom(path, pixels=False)
-            kind = text(dataset, "SOPClassUID")
-            _check_kind(dataset, kind, label)
-            headers = frame_headers(dataset)
-            _check_size(dataset, kind, len(headers), label)
-            return cls(
-                path=path,
-                kind=kind,
-                uid=text(dataset, "SOPInstanceUID"),
-                study=text(dataset, "StudyInstanceUID"),
-                patient=patient_of(dataset),
-                philips="PHILIPS" in text(dataset, "Manufacturer").upper(),
-                loss=loss_of(dataset),
-                frames=tuple(Frame.of(header, label) for header in headers),
-            )
-        except (*MALFORMED, OSError) as error:
-            raise InputError(
-                f"A file of {label} cannot be read as DICOM ({type(error).__name__}).", "Copy or export it again."
-            ) from error
+            slices = header.slices
+        except MalformedDicomError as error:
+            raise unreadable(label, error) from error
+        _check_size(dataset, kind, len(slices), label)
+        return cls(
+            header=header,
+            kind=kind,
+            uid=text(dataset, "SOPInstanceUID"),
+            study=text(dataset, "StudyInstanceUID"),
+            patient=patient_of(dataset),
+            philips="PHILIPS" in text(dataset, "Manufacturer").upper(),
+            loss=loss_of(dataset),
+            frames=tuple(Frame.of(one, label) for one in slices),
+        )
+
+
+def unreadable(label: str, error: MalformedDicomError | OSError) -> InputError:
+    """The error for a file of a series that cannot be read."""
+    reason = str(error) if isinstance(error, MalformedDicomError) else type(error).__name__
+    return InputError(f"A file of {label} cannot be read as DICOM ({reason}).", "Copy or export it again.")
 
 
 def _check_kind(dataset: Dataset, kind: str, label: str) -> None:
@@ -274,7 +281,7 @@ def _scale_slope(header: Dataset) -> float | None:
     for place in [header, *_private_items(header)]:
         found = private(place, SCALE_SLOPE[0], PHILIPS, SCALE_SLOPE[1] & 0xFF)
         if found is None and (SCALE_SLOPE[0], 0x0010) not in place:  # the creator got lost
-            found = place[SCALE_SLOPE].value if SCALE_SLOPE in place else None
+            found = tagged(place, SCALE_SLOPE)
         number = _single(found)
         if number is not None:
             return number
@@ -284,7 +291,7 @@ def _scale_slope(header: Dataset) -> float | None:
 def _private_items(header: Dataset) -> list[Dataset]:
     from pydicom import Sequence
 
-    found = header[PHILIPS_FRAME].value if PHILIPS_FRAME in header else None
+    found = tagged(header, PHILIPS_FRAME)
     return list(found) if isinstance(found, Sequence) else []
 
 
@@ -294,6 +301,6 @@ def _single(found: Any) -> float | None:
         if isinstance(found, bytes):
             found = struct.unpack("<f", found)[0]
         number = float(found)
-    except MALFORMED:
+    except (struct.error, TypeError, ValueError, OverflowError):
         return None
     return number if np.isfinite(number) and number > 0 else None

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from creps.errors import InputError
-from creps.io.dicom.read.header import floats, text, whole, words
+from creps.io.dicom.read.elements import floats, text, whole, words
 
 if TYPE_CHECKING:
     from pydicom import Dataset

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,8 @@ import numpy.typing as npt
 
 from creps.errors import InputError
 from creps.io.dicom.read.codestream import fault_of
-from creps.io.dicom.read.header import MALFORMED, open_dicom, value, whole
+from creps.io.dicom.read.elements import MalformedDicomError, malformed, value, whole
+from creps.io.dicom.read.headers import open_dicom
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -31,7 +31,7 @@ RLE = "1.2.840.10008.1.2.5"
 
 RAW_BITS: dict[str, Any] = {"correct_unused_bits": False}
 
-UNDECODABLE = (*MALFORMED, RuntimeError, OSError)
+UNDECODABLE = (MalformedDicomError, RuntimeError, OSError)
 
 
 def read_planes(path: Path, label: str) -> Iterator[Plane]:
@@ -58,9 +58,8 @@ def read_planes(path: Path, label: str) -> Iterator[Plane]:
         for plane in planes:
             yield layout.unpacked(plane)
     except UNDECODABLE as error:
-        raise InputError(
-            f"{label} has pixels that cannot be read ({type(error).__name__}).", "Copy or export it again."
-        ) from error
+        reason = str(error) if isinstance(error, MalformedDicomError) else type(error).__name__
+        raise InputError(f"{label} has pixels that cannot be read ({reason}).", "Copy or export it again.") from error
 
 
 class _Layout:
@@ -169,8 +168,7 @@ def _native(dataset: Dataset, layout: _Layout, label: str) -> Iterator[Stored]:
         )
     decoder, options = get_decoder(layout.syntax), {"raw": True, **RAW_BITS}
     for index in range(layout.frames):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a padding byte
+        with malformed():
             plane, _ = decoder.as_array(dataset, index=index, **options)
         yield plane
 
@@ -183,8 +181,7 @@ def _compressed(dataset: Dataset, layout: _Layout, label: str) -> Iterator[Store
             if fault:
                 raise InputError(f"{label} has a compressed slice that {fault}.", "Copy or export it again.")
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
+            with malformed():
                 plane = _decoded(frame, layout)
         except UNDECODABLE as error:
             which = f" (frame {index + 1} of {len(frames)})" if len(frames) > 1 else ""
@@ -205,9 +202,9 @@ def _encoded_frames(dataset: Dataset, layout: _Layout, label: str) -> list[bytes
     if not dataset.get("PixelData"):
         raise InputError(f"{label} has a truncated slice: it has no pixels.", "Copy or export it again.")
     names = ("ExtendedOffsetTable", "ExtendedOffsetTableLengths")
-    offsets = (dataset[names[0]].value, dataset[names[1]].value) if all(name in dataset for name in names) else None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    found = [value(dataset, name) for name in names]
+    offsets = None if None in found else (found[0], found[1])
+    with malformed():
         frames = list(generate_frames(dataset.PixelData, number_of_frames=layout.frames, extended_offsets=offsets))
     if len(frames) != layout.frames:
         raise InputError(

@@ -10,30 +10,25 @@ import os
 import re
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from creps.errors import InputError
-from creps.io.dicom.read.frames import FRAME_SEQUENCES, frame_headers
-from creps.io.dicom.read.header import (
+from creps.io.dicom.read.elements import (
     CLASSIC,
-    HEADER_TAGS,
-    MALFORMED,
     MULTI_FRAME,
-    DamagedFileError,
-    files_below,
-    first_look,
+    MalformedDicomError,
     floats,
-    open_dicom,
     parts,
-    text,
     value,
     whole,
     words,
 )
+from creps.io.dicom.read.frames import unreadable
+from creps.io.dicom.read.headers import DamagedFileError, FileHeader, files_below, read_header
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -71,6 +66,7 @@ class Series:
         spacing_mm: Along D, H, W as the headers say, for a first look; 0 where they say nothing.
         patient_key: Hash that stands for the patient's ID; None without one.
         identities: Parts in small letters of the patient's ID and name, to keep them out of results.
+        headers: The headers of its files, in the order of `files`; None if they were not kept.
     """
 
     uid: str
@@ -81,6 +77,24 @@ class Series:
     spacing_mm: tuple[float, float, float]
     patient_key: str | None = None
     identities: frozenset[str] = field(default=frozenset(), repr=False)
+    headers: tuple[FileHeader, ...] | None = field(default=None, repr=False, compare=False)
+
+    def without_headers(self) -> Series:
+        """The same without its headers, which then are read again when they are needed: a cohort has too many."""
+        return replace(self, headers=None)
+
+    def read_headers(self, label: str) -> tuple[FileHeader, ...]:
+        """The headers of its files, read unless they were kept.
+
+        Raises:
+            InputError: a file cannot be read; `label` names the series.
+        """
+        if self.headers is not None:
+            return self.headers
+        try:
+            return tuple(FileHeader.read(path) for path in self.files)
+        except (MalformedDicomError, OSError) as error:
+            raise unreadable(label, error) from error
 
     @property
     def folder(self) -> Path:
@@ -128,15 +142,15 @@ def find_series(folder: Path, damaged: list[DamagedFileError] | None = None) -> 
             raise error
         damaged.append(error)
 
-    groups: dict[str, list[tuple[Path, Dataset]]] = {}
+    groups: dict[str, list[FileHeader]] = {}
     for path in [folder] if folder.is_file() else files_below(folder, refuse):
         try:
-            header = first_look(path)
+            header = read_header(path)
         except DamagedFileError as error:
             refuse(error)
             continue
-        if header is not None and str(value(header, "SOPClassUID")) in {**CLASSIC, **MULTI_FRAME}:
-            groups.setdefault(str(value(header, "SeriesInstanceUID") or ""), []).append((path, header))
+        if header is not None and str(value(header.dataset, "SOPClassUID")) in {**CLASSIC, **MULTI_FRAME}:
+            groups.setdefault(str(value(header.dataset, "SeriesInstanceUID") or ""), []).append(header)
     found = [_series(uid, members) for uid, members in groups.items() if not _localizers(members)]
     return sorted(found, key=lambda series: (series.folder, series.description, series.uid))
 
@@ -234,34 +248,33 @@ def series_sha256(series: Series) -> str:
     return hashlib.sha256("".join(sorted(digests)).encode()).hexdigest()
 
 
-def _series(uid: str, members: Sequence[tuple[Path, Dataset]]) -> Series:
-    header = members[0][1]
-    kind = str(header.SOPClassUID)
-    patient_id = str(value(header, "PatientID") or "").strip()
-    names = [patient_id.casefold(), *parts(patient_id), *parts(str(value(header, "PatientName") or ""))]
-    frames = [whole(member, "NumberOfFrames", 1) or 1 for _, member in members]
-    headers = [first for path, member in members for first in _first_frames(path, member)]
-    spacing = next(filter(None, (floats(first, "PixelSpacing", 2) for first in headers[:1])), [0.0, 0.0])
+def _series(uid: str, members: Sequence[FileHeader]) -> Series:
+    first = members[0].dataset
+    patient_id = str(value(first, "PatientID") or "").strip()
+    names = [patient_id.casefold(), *parts(patient_id), *parts(str(value(first, "PatientName") or ""))]
+    frames = [whole(member.dataset, "NumberOfFrames", 1) or 1 for member in members]
+    slices = [one for member in members for one in _slices(member)]
+    spacing = next(filter(None, (floats(one, "PixelSpacing", 2) for one in slices[:1])), [0.0, 0.0])
+    headers = tuple(sorted(members, key=lambda member: member.path))
     return Series(
         uid=uid,
-        modality={**CLASSIC, **MULTI_FRAME}[kind],
-        description=str(value(header, "SeriesDescription") or "without description").strip(),
-        files=tuple(sorted(path for path, _ in members)),
-        shape=(sum(frames), whole(header, "Rows", 0) or 0, whole(header, "Columns", 0) or 0),
-        spacing_mm=(_slice_distance(headers), spacing[0], spacing[1]),
+        modality={**CLASSIC, **MULTI_FRAME}[str(first.SOPClassUID)],
+        description=str(value(first, "SeriesDescription") or "without description").strip(),
+        files=tuple(header.path for header in headers),
+        shape=(sum(frames), whole(first, "Rows", 0) or 0, whole(first, "Columns", 0) or 0),
+        spacing_mm=(_slice_distance(slices), spacing[0], spacing[1]),
         patient_key=hashlib.sha256(patient_id.encode()).hexdigest()[:KEY_DIGITS] if patient_id else None,
         identities=frozenset(name for name in names if len(name) >= SUBSTRING or name.isalpha()),
+        headers=headers,
     )
 
 
-def _first_frames(path: Path, header: Dataset) -> list[Dataset]:
+def _slices(header: FileHeader) -> Sequence[Dataset]:
     """The headers of a file's slices, for a first look; none if they are malformed."""
-    if text(header, "SOPClassUID") not in MULTI_FRAME:
-        return [header]
     try:
-        return frame_headers(open_dicom(path, pixels=False, tags=[*HEADER_TAGS, *FRAME_SEQUENCES]))
-    except (*MALFORMED, OSError):
-        return []
+        return header.slices
+    except MalformedDicomError:
+        return ()
 
 
 def _slice_distance(headers: Sequence[Dataset]) -> float:
@@ -275,5 +288,5 @@ def _slice_distance(headers: Sequence[Dataset]) -> float:
     return float(np.median(gaps[gaps > SAME_PLACE_MM])) if gaps.max() > SAME_PLACE_MM else 0.0
 
 
-def _localizers(members: Sequence[tuple[Path, Dataset]]) -> bool:
-    return all("LOCALIZER" in words(header, "ImageType") for _, header in members)
+def _localizers(members: Sequence[FileHeader]) -> bool:
+    return all("LOCALIZER" in words(member.dataset, "ImageType") for member in members)

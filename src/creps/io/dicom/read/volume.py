@@ -50,7 +50,7 @@ def read_series(series: Series, name: str | None = None) -> Volume:
     label = f"DICOM series '{series.title}' of {name or series.folder}"
     if not series.uid:
         raise InputError(f"{label} has no SeriesInstanceUID.", "Export it again.")
-    instances = [Instance.of(path, label) for path in series.files]
+    instances = [Instance.of(header, label) for header in series.read_headers(label)]
     check_agreement(instances, series.modality, label)
     geometry = stack_geometry([frame.geometry for one in instances for frame in one.frames], label)
     scales = _scales(instances, series.modality, label)
@@ -106,10 +106,12 @@ def _fill(
 ) -> None:
     """Decode the files into the volume (D, H, W); padding becomes NaN."""
     places: npt.NDArray[np.intp] = np.argsort(geometry.order)
-    planes = (plane for instance in instances for plane in read_planes(instance.path, label))
+    planes = (plane for instance in instances for plane in read_planes(instance.header.path, label))
     try:
         for place, scale, plane in zip(places, scales, planes, strict=True):
             array[place] = _rescaled(plane, *scale, label)
+        for instance in instances:
+            instance.header.check_unchanged(label)
     except ValueError as error:  # another number of planes, or another size, than a moment ago
         raise InputError(
             f"{label} changed while it was read.", "Try again when nothing writes into its folder."

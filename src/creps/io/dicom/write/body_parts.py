@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from creps.io.dicom.read.header import value
+from creps.io.dicom.read.elements import value
 from creps.io.dicom.write.values import single
 
 if TYPE_CHECKING:

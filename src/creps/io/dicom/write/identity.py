@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import re
+import struct
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from creps.errors import InputError
+from creps.io.dicom.read.agreement import check_one_patient
+from creps.io.dicom.read.elements import value, whole
 from creps.io.dicom.read.frames import loss_of, patient_of
-from creps.io.dicom.read.header import MALFORMED, open_dicom, value, whole
 from creps.io.dicom.read.series import Series
 from creps.io.dicom.write.body_parts import copy_body_part
 from creps.io.dicom.write.charsets import keep_texts
@@ -52,9 +54,10 @@ EQUIPMENT = (
 )  # fmt: skip
 """Of the scanner."""
 
-OTHERS = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "SeriesNumber", "AcquisitionDateTime",
-          "BodyPartExamined", "Laterality", "ImageLaterality", "LossyImageCompression")  # fmt: skip
-
+MALFORMED = (
+    ValueError, TypeError, LookupError, ArithmeticError, EOFError, NotImplementedError, RecursionError, struct.error,
+)  # fmt: skip
+"""What pydicom raises for values that it cannot convert."""
 
 UID = re.compile(r"(?=.{1,64}$)[0-9]+(\.[0-9]+)*")
 """Leading zeros, which the standard forbids, are common."""
@@ -96,13 +99,13 @@ class SourceSeries:
         from pydicom.errors import BytesLengthException
 
         label = f"DICOM series '{series.title}'"
+        headers = [header.dataset for header in series.read_headers(label)]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # values that break rules are dealt with here
             try:
-                headers = [_header(path) for path in series.files]
                 _check_alike(headers, label)
                 return cls._of_headers(headers, label)
-            except (*MALFORMED, BytesLengthException, OSError) as error:
+            except (*MALFORMED, BytesLengthException) as error:
                 raise InputError(
                     f"A file of {label} has a header that cannot be read ({type(error).__name__}).",
                     "Copy or export it again.",
@@ -110,7 +113,7 @@ class SourceSeries:
 
     @classmethod
     def _of_headers(cls, headers: Sequence[Dataset], label: str) -> SourceSeries:
-        first = headers[0]
+        first = copy.deepcopy(headers[0])  # its values go on and are changed there
         kept = _kept(first)
         equipment = _equipment(first)
         keep_texts(first, [kept, equipment], label)
@@ -160,15 +163,9 @@ class SourceSeries:
         )
 
 
-def _header(path: Path) -> Dataset:
-    wanted = ["SpecificCharacterSet", *EXACT, *EMPTY_IF_INVALID, *ABSENT_IF_INVALID, RETIRED_IDS, *EQUIPMENT, *OTHERS]
-    return open_dicom(path, pixels=False, tags=wanted)
-
-
 def _check_alike(headers: Sequence[Dataset], label: str) -> None:
     """Refuse slices of several patients or studies, and those that do not say where they belong."""
-    if len({patient_of(header) for header in headers}) > 1:
-        raise InputError(f"{label} mixes images of more than one patient.", "Export the series again, by itself.")
+    check_one_patient([patient_of(header) for header in headers], label)
     for name in (*EXACT[2:], "SeriesInstanceUID"):
         if len({single(value(header, name)) for header in headers}) > 1:
             raise InputError(f"{label} has slices that differ in {name}.", "Export the series again, by itself.")

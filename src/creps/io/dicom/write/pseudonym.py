@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from creps.errors import InputError
-from creps.io.dicom.read.header import parts
+from creps.io.dicom.read.elements import parts
 from creps.io.dicom.write.uids import new_uid
 from creps.io.dicom.write.values import code, single
 
