@@ -13,7 +13,7 @@ from creps.demo.crude_guess import fit_prior
 from creps.preprocessing.intensity import network_to_hu
 from creps.preprocessing.preparation import prepare_mr
 from creps.preprocessing.resample import resample_onto
-from creps.volume import Mask, Array, Volume
+from creps.volume import Array, Mask, Volume
 
 __all__ = ["Baseline", "constant_water", "histogram_matched", "unpaired_baselines"]
 

@@ -18,7 +18,7 @@ from scipy import ndimage
 from creps.cohort.cohort import Cohort
 from creps.preprocessing.intensity import AIR_NETWORK
 from creps.preprocessing.mask import depth_mm
-from creps.volume import Mask, Array
+from creps.volume import Array, Mask
 
 __all__ = ["ContrastPrior", "fit_prior"]
 

@@ -14,6 +14,8 @@ import numpy as np
 
 from creps.api import load
 from creps.cohort.cohort import Cohort
+from creps.cohort.prepare import prepare
+from creps.demo.baselines import unpaired_baselines
 from creps.errors import OutputExistsError
 from creps.figures import BONE_WINDOW_HU, Panel, comparison_figure, mr_window
 from creps.io.atomic import atomic_file, write_json
@@ -21,12 +23,10 @@ from creps.io.itk import read_volume, write_volume
 from creps.metrics.image import mean_absolute_error_hu, mean_error_hu
 from creps.metrics.segmentation import bone_dice
 from creps.phantom import write_cohort
-from creps.demo.baselines import unpaired_baselines
-from creps.cohort.prepare import prepare
-from creps.training.run.train import train
 from creps.provenance import NOTICE, provenance
 from creps.settings import load_settings
-from creps.volume import Mask, Array, Volume
+from creps.training.run.train import train
+from creps.volume import Array, Mask, Volume
 
 __all__ = ["DemoResult", "run_demo"]
 

@@ -58,7 +58,7 @@ def depth_mm(mask: Mask, spacing_mm: Sequence[float]) -> npt.NDArray[np.float32]
     depth = np.zeros(mask.shape, np.float32)
     if not mask.all():
         box = around(mask, (1, 1, 1))
-        depth[box] = np.maximum(_distance_mm(~mask[box], spacing_mm), 0)
+        depth[box] = ndimage.distance_transform_edt(mask[box], sampling=list(spacing_mm))
     return depth
 
 
@@ -86,13 +86,3 @@ def _open_air(tissue: Mask, spacing_mm: Sequence[float]) -> Mask:
         reached[sides] = True
     reached[0] = False
     return grow(reached[labels], spacing_mm, BALL_MM) & ~tissue
-
-
-def _distance_mm(mask: Mask, spacing_mm: Sequence[float]) -> npt.NDArray[np.float32]:
-    """Distance in mm of each voxel outside the mask to the nearest one inside."""
-    import SimpleITK as sitk
-
-    d, h, w = spacing_mm
-    inside = Volume(mask.astype(np.float32), (d, h, w)).to_sitk() > 0.5
-    distance = sitk.SignedMaurerDistanceMap(inside, squaredDistance=False, useImageSpacing=True)
-    return np.asarray(sitk.GetArrayFromImage(distance), dtype=np.float32)
