@@ -93,7 +93,7 @@ def test_every_setting_can_be_given_on_the_command_line(capsys):
         value = field.default
         arguments += [
             f"--{section}.{name}",
-            "null" if value is None else ",".join(map(str, value)) if isinstance(value, tuple) else str(value),
+            "null" if value is None else ",".join(map(str, value)) or "[]" if isinstance(value, tuple) else str(value),
         ]
     assert run("settings", "--recipe", "paper", *arguments) == 0
     text = capsys.readouterr().out

@@ -110,7 +110,7 @@ def _option(section: str, name: str, field: FieldInfo) -> click.Option:
 
 
 def _written(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value).lower()
+    return ",".join(map(str, value)) or "[]" if isinstance(value, tuple | list) else str(value).lower()
 
 
 def _remember(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
@@ -123,7 +123,9 @@ def _remember(ctx: click.Context, param: click.Parameter, value: str | None) -> 
 def _parsed(key: str, value: str) -> Any:
     """A value as YAML reads it (`null` is none); commas make a list."""
     if not value.strip():
-        raise SettingsError(f"--{key} was given without a value.", "Write a value, or null for none.")
+        raise SettingsError(
+            f"--{key} was given without a value.", "Write a value, null for none, or [] for an empty list."
+        )
     try:
         parsed = yaml.safe_load(value)
     except yaml.YAMLError as error:

@@ -109,10 +109,8 @@ class CrepsLoss(nn.Module):
             Two scalars: style (eq. 3) and content (mean L1 distance of the features, Fig. 1).
         """
         sct_slices, ct_slices = self._slices(sct), self._slices(ct)
-        if self.gram == "batch":
-            terms = self._compare(sct_slices, ct_slices)
-        else:
-            terms = self._compare_in_chunks(sct_slices, ct_slices)
+        compare = self._compare if self.gram == "batch" else self._compare_in_chunks
+        terms = compare(sct_slices, ct_slices)
         return terms[0], terms[1] if self.content else torch.zeros_like(terms[0])
 
     def slices_at_once(self, height: int, width: int, device: torch.device) -> int | None:
