@@ -156,6 +156,20 @@ def _brain(body: Body, inner: object, size: float) -> None:
         np.maximum(space.blob((0, 0, -6), (40, 13 * size, 11 * size)), np.abs(space.x) - 1.6 * big),
         "cerebrospinal fluid",
     )
+    _posterior_fossa(body, surface, big, size)
+    body.paint(
+        np.maximum(hollow + 2, np.maximum(np.abs(space.x) - 4, -(hollow + 9))),
+        "blood",
+        only=("cerebrospinal fluid", "grey matter"),
+        where=(space.y > 20) & (space.z > -10),
+    )
+    if rng.random() < 0.2:
+        at = rng.uniform(-35, 35, 3) * (1, 1, 0.6)
+        body.paint(space.blob(at, rng.uniform(6, 16, 3), 0.15), "mucosa", only=("white matter", "grey matter"))
+
+
+def _posterior_fossa(body: Body, surface: Field, big: float, size: float) -> None:
+    space = body.space
     tent = intersection(surface + 1, space.slab((0, -0.35, 1), -25 * size), space.slab((0, -1, 0.1), -16 * size))
     cerebellum = np.maximum(tent, space.blob((0, 52 * size, -38 * size), (52 * size, 34 * size, 26 * size), 0.04))
     body.paint(np.maximum(tent, -cerebellum), "cerebrospinal fluid")
@@ -170,15 +184,6 @@ def _brain(body: Body, inner: object, size: float) -> None:
         "white matter",
     )
     body.paint(space.blob((0, 26 * size, -36 * size), (8, 5 * big, 9)), "cerebrospinal fluid")
-    body.paint(
-        np.maximum(hollow + 2, np.maximum(np.abs(space.x) - 4, -(hollow + 9))),
-        "blood",
-        only=("cerebrospinal fluid", "grey matter"),
-        where=(space.y > 20) & (space.z > -10),
-    )
-    if rng.random() < 0.2:
-        at = rng.uniform(-35, 35, 3) * (1, 1, 0.6)
-        body.paint(space.blob(at, rng.uniform(6, 16, 3), 0.15), "mucosa", only=("white matter", "grey matter"))
 
 
 def _face_bones(body: Body, size: float) -> None:
