@@ -14,6 +14,7 @@ from benchmarks.gpu.runs import checkpoint_steps
 from benchmarks.gpu.settings import ARMS
 from creps.api import load
 from creps.figures import BONE_WINDOW_HU, Panel, comparison_figure, mr_window
+from creps.io.picture import write_picture
 from creps.metrics.image import mean_absolute_error_hu, mean_error_hu
 from creps.metrics.segmentation import bone_dice
 from creps.parallel import WorkerDied, run_all
@@ -139,4 +140,4 @@ def draw(job: Job, path: Path) -> None:
         if file.is_file():
             row.append(Panel(patient.mr.with_array(np.load(file)), f"sCT, {arm}", BONE_WINDOW_HU))
     row.append(Panel(patient.mr.with_array(patient.truth_hu), "true CT without noise", BONE_WINDOW_HU))
-    comparison_figure(job.out / "held-out.png", [row], "A held-out digital phantom")
+    write_picture(comparison_figure([row], "A held-out digital phantom"), job.out / "held-out.png")
