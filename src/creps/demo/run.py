@@ -16,10 +16,10 @@ from creps.api import load
 from creps.cohort.cohort import Cohort
 from creps.cohort.prepare import prepare
 from creps.demo.baselines import unpaired_baselines
-from creps.errors import OutputExistsError
 from creps.figures import BONE_WINDOW_HU, Panel, comparison_figure, mr_window
 from creps.io.atomic import atomic_file, write_json
 from creps.io.itk import read_volume, write_volume
+from creps.io.outputs import check_new
 from creps.io.picture import write_picture
 from creps.metrics.image import mean_absolute_error_hu, mean_error_hu
 from creps.metrics.segmentation import bone_dice
@@ -94,8 +94,7 @@ def run_demo(
     Raises:
         CrepsError: `folder` is there already, or a setting is wrong.
     """
-    if folder.exists():
-        raise OutputExistsError(f"{folder} is already there.", "Name another folder, or delete this one first.")
+    check_new(folder, "Name another folder, or delete this one first.")
     cohort = cohort or DemoCohort()
     preset, changes = PRESETS[cohort.region], overrides or {}
     settings = load_settings(preset, overrides=changes)

@@ -1,4 +1,4 @@
-"""Where the results of an evaluation go: checked before anything is computed, so that nothing is lost at its end."""
+"""May results be written here? Checked before anything is computed, so that nothing is lost at its end."""
 
 from __future__ import annotations
 
@@ -9,14 +9,29 @@ from pathlib import Path
 from creps.errors import InputError, OutputExistsError
 from creps.io.itk import SUFFIXES
 
-__all__ = ["check_targets"]
+__all__ = ["check_new", "check_targets"]
 
 IMAGE_ENDINGS = (*SUFFIXES, ".gz", ".raw", ".zraw", ".img", ".hdr", ".dcm", ".ima")
 """Endings of volumes, of the voxels of a volume whose header lies beside them, and of DICOM."""
 
 
+def check_new(path: Path, remedy: str, *, overwrite: bool = False) -> None:
+    """Refuse to write over something.
+
+    Args:
+        path: The file or folder that is to be written.
+        remedy: What the user can do instead, one sentence.
+        overwrite: Whether what is there may be replaced.
+
+    Raises:
+        OutputExistsError: something is there (a broken link, too) and may not be replaced.
+    """
+    if not overwrite and (path.exists() or path.is_symlink()):
+        raise OutputExistsError(f"{path} is already there.", remedy)
+
+
 def check_targets(targets: Iterable[Path], inputs: Iterable[Path], *, overwrite: bool) -> None:
-    """Refuse results that cannot be written or would destroy something.
+    """Refuse files of results that cannot be written or would destroy something.
 
     Args:
         targets: Files that are to be written.
@@ -40,8 +55,7 @@ def check_targets(targets: Iterable[Path], inputs: Iterable[Path], *, overwrite:
             raise InputError(f"{path} has the ending of an image, not of a report.", "Name a .json or .csv file.")
         if any(_same(path, other) for other in taken):
             raise InputError(f"{path} is named for two results.", "Name two files.")
-        if (path.exists() or path.is_symlink()) and not overwrite:
-            raise OutputExistsError(f"{path} is already there.", "Add --overwrite, or name another file.")
+        check_new(path, "Add --overwrite, or name another file.", overwrite=overwrite)
         _check_place(path)
         taken.append(path)
 

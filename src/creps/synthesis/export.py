@@ -15,6 +15,7 @@ import torch
 from creps import hu
 from creps.errors import ModelError, OutputExistsError, SettingsError
 from creps.io.atomic import atomic_file
+from creps.io.outputs import check_new
 from creps.model import Model
 from creps.networks.generator import Generator
 from creps.provenance import provenance
@@ -66,8 +67,7 @@ def export(model: Model, target: Path | str, *, overwrite: bool = False) -> Expo
         raise SettingsError(f"{target} is not the name of an ONNX file.", "Name a file that ends in .onnx.")
     if target.is_dir():
         raise OutputExistsError(f"{target} is a folder.", "Name a file.")
-    if target.exists() and not overwrite:
-        raise OutputExistsError(f"{target} is already there.", "Add --overwrite, or name another file with -o.")
+    check_new(target, "Add --overwrite, or name another file with -o.", overwrite=overwrite)
     missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if importlib.util.find_spec(name) is None]
     if missing:
         raise SettingsError(

@@ -11,6 +11,7 @@ from creps.io.dicom.read.headers import ENDINGS, DamagedFileError, is_dicom
 from creps.io.dicom.read.series import Series, find_series, one_series
 from creps.io.image import ImageSource
 from creps.io.itk import SUFFIXES, is_volume_file, stem, suffix
+from creps.io.outputs import check_new
 
 __all__ = ["SERIES_FILES", "beside", "check_free", "find_mr", "target_paths"]
 
@@ -134,7 +135,6 @@ def check_free(path: Path, inputs: Sequence[ImageSource], overwrite: bool) -> No
                 f"{path} is a folder that holds something else than an sCT ({(others or ['no record'])[0]}).",
                 "Name a new folder with -o.",
             )
-    if not overwrite:
-        raise OutputExistsError(f"{path} is already there.", "Add --overwrite, or name another place with -o.")
+    check_new(path, "Add --overwrite, or name another place with -o.", overwrite=overwrite)
     if path.is_mount():
         raise OutputExistsError(f"{path} is a disk of its own, which cannot be replaced.", "Name a folder in it.")

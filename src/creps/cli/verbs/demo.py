@@ -25,10 +25,9 @@ def demo(ctx: click.Context, output: Path, region: str, seed: int, steps: int | 
     Heads and pelves, with the recipe anatomy. Results are in OUTPUT/head and OUTPUT/pelvis.
     """
     from creps.demo.run import DemoCohort, run_demo, score_table
-    from creps.errors import OutputExistsError
+    from creps.io.outputs import check_new
 
-    if output.exists():
-        raise OutputExistsError(f"{output} is already there.", "Name another folder, or delete this one first.")
+    check_new(output, "Name another folder, or delete this one first.")
     overrides = {} if steps is None else {"training.steps": steps}
     progress = progress_bar(ctx.obj["quiet"], "phantoms")
     for name in ("head", "pelvis") if region == "both" else (region,):
