@@ -107,8 +107,11 @@ def test_every_path_can_be_text(here):
     assert cohort.manifest.preparation == model.plan.preparation
     (here / "some.yaml").write_text("training:\n  steps: 7\n")
     assert creps.load_settings(file="some.yaml").training.steps == 7
-    both = creps.evaluate("text/all", "heads/ct")
+    for i in range(2):
+        creps.write_volume(creps.read_volume(f"heads/ct/c{i}.nii.gz"), f"text/truth/m{i}.nii.gz")
+    both = creps.evaluate("text/all", "text/truth")
     assert isinstance(both, CohortEvaluation)
+    assert set(both.cases) == {"m0", "m1"}
 
 
 def test_a_saved_model_is_the_model(here, tmp_path):

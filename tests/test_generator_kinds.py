@@ -18,6 +18,9 @@ from creps.settings import AnyGenerator, GeneratorSettings, ResidualSettings, le
 from creps.settings.fields import Count
 from tests.conftest import TINY, ball_head
 
+ABSENT = ("generator", "discriminator", "creps", "nce")
+"""Sections of `TINY` that the recipe anatomy does without, and the one that is chosen here."""
+
 CASCADE = {
     "kind": "cascade",
     "first": {"kind": "residual", "width": 2, "residual_blocks": 1},
@@ -99,7 +102,7 @@ def kinds(monkeypatch):
 @pytest.mark.parametrize("chosen", [{"kind": "toy", "channels": 3}, CASCADE], ids=["toy", "cascade"])
 def test_a_new_kind_goes_all_the_way(kinds, cohort, tmp_path, chosen):
     overrides = {
-        **{key: value for key, value in TINY.items() if key.partition(".")[0] not in ("generator", "creps", "nce")},
+        **{key: value for key, value in TINY.items() if key.partition(".")[0] not in ABSENT},
         "recipe": "anatomy",
         "generator": chosen,
         "training.steps": 2,
