@@ -30,6 +30,7 @@ TINY = {
     "recipe": "paper",
     "preparation.spacing_mm": [4, 4, 4],
     "preparation.mr_scale": "auto",
+    "preparation.remove_couch": False,
     "generator.width": 4,
     "generator.residual_blocks": 1,
     "discriminator.widths": [4, 4, 4, 4],
