@@ -5,11 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from creps.model import Model
 from creps.preprocessing.bias import correct_bias_field
 from creps.preprocessing.crop import beyond, crop_box, cropped
 from creps.preprocessing.mask import body_box, body_mask_mr
 from creps.preprocessing.preparation import prepare_ct, prepare_mr
 from creps.settings import InferenceSettings, PreparationSettings
+from creps.synthesis.options import SynthesisOptions
 from creps.synthesis.synthesize import synthesize
 from creps.volume import Volume
 from tests.conftest import ball_head
@@ -51,7 +53,7 @@ def test_the_field_is_corrected_in_training_and_synthesis_alike(fewer_iterations
     brain = (mr.array > 595) & (mr.array < 625) & off.body
     assert variation(on.array[brain]) < 0.7 * variation(off.array[brain])
     assert on.intensity == off.intensity  # the source's own values
-    sct = synthesize(plan(mr_scale="auto", mr_bias_correction=True), Identity(), shaded).sct
+    sct = synthesize(Model(plan(mr_scale="auto", mr_bias_correction=True), Identity()), shaded).sct
     np.testing.assert_allclose(sct.array, np.clip(on.array * 1000, -1024, 3000), atol=0.01)
 
 
@@ -102,7 +104,9 @@ def test_an_sct_of_a_cropped_mr_equals_the_other_in_the_body_and_is_air_beyond(s
     inside = ct.array > -400
     mask = turned.with_array(Volume(inside, mr.spacing_mm, (3, 4, 5), oblique).reoriented(turned.direction).array)
     whole, part = (
-        synthesize(plan(spacing, crop_margin_mm=crop), Identity(), turned, chosen, mask=mask).sct
+        synthesize(
+            Model(plan(spacing, crop_margin_mm=crop), Identity()), turned, chosen, SynthesisOptions(mask=mask)
+        ).sct
         for crop in (None, margin)
     )
     assert part.same_grid_as(turned)
