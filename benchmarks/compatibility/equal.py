@@ -62,8 +62,8 @@ def run_all(version: Version, folder: Path) -> None:
     version.run("evaluate", sct, mr.with_name("ct.nii.gz"), "--mask", mr.with_name("mask.nii.gz"), "--json", figures,
                 writes=figures)  # fmt: skip
     labelled = folder / "figures_labels.json"
-    version.run("evaluate", sct, mr.with_name("ct.nii.gz"), "--labels", mr.with_name("labels.nii.gz"), "--json",
-                labelled, writes=labelled)  # fmt: skip
+    version.run("evaluate", sct, mr.with_name("ct.nii.gz"), "--labels", mr.with_name("labels.nii.gz"), "--label-names",
+                folder / "phantom" / "phantom.json", "--json", labelled, writes=labelled)  # fmt: skip
     dicom = folder / "dicom"
     version.write_dicom(mr, folder / "mr_dicom")
     version.run("synthesize", version.shipped_model(), folder / "mr_dicom", "-o", dicom, "--stable-uids",
