@@ -202,7 +202,7 @@ def test_a_mended_file_is_added_to_a_finished_cohort(folders, tmp_path, caplog):
         assert now.st_ino == before[case.case].st_ino  # linked, not prepared again
         assert splits[case.case] == case.split
     assert sorted(p.name for p in tmp_path.iterdir()) == ["c", "ct", "mr"]
-    assert run(*arguments, "--resume", "--preparation.remove_couch", "false") == 1
+    assert run(*arguments, "--resume", "--preparation.remove_couch", "true") == 1
     with pytest.raises(SettingsError, match=r"was prepared with preparation\.spacing_mm"):
         prepare(folders, tmp_path / "c", settings=settings(**{"preparation.spacing_mm": [6, 6, 6]}), resume=True)
     with pytest.raises(OutputExistsError, match="add --resume"):

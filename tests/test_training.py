@@ -326,7 +326,7 @@ ELSEWHERE = {
     "creps.balance_ratio": "needs a balance", "discriminator.conditional": "needs pairs",
     "cycle.identity_weight": "needs a cycle", "nce.identity_weight": "needs PatchNCE", "nce.width": "needs PatchNCE",
     "nce.patches": "needs PatchNCE", "nce.features": "needs PatchNCE", "nce.temperature": "needs PatchNCE",
-    "supervised.weight": "needs pairs",
+    "supervised.weight": "needs pairs", "generator.kind": "there is one",
     "training.epochs": "counts",
     "training.steps": "counts", "training.device": "where", "training.devices": "where", "training.nodes": "where",
     "training.checkpoint_activations": "how", "training.workers": "how", "training.log_every": "shows",
