@@ -336,7 +336,7 @@ def test_two_runs_do_not_share_a_folder(cohort, tmp_path):
     from creps.training.run.folder import RunFolder
 
     other = RunFolder(tmp_path / "run", cohort, settings(), None, None)
-    other.lock.hold()
+    other.lock.acquire()
     with pytest.raises(OutputExistsError, match="Another process is training"):
         train(cohort, tmp_path / "run", settings())
     other.lock.release()
