@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from coverage import CoverageData
-from sites import Site
+
+from benchmarks.mutation.sites import Site
 
 COPIED = (
     "src",
@@ -161,7 +162,8 @@ class Suite:
             budget_s: Tests are taken, the quickest first, until they add up to this; infinity takes all.
         """
         reaching = self.tests_of(site)
-        chosen, spent = [], 0.0
+        chosen: list[str] = []
+        spent = 0.0
         for test in reaching:
             spent += self.seconds[test]
             if chosen and spent > budget_s:
