@@ -152,7 +152,7 @@ def test_a_single_refusal_is_said_once(images, tmp_path, caplog):
 def test_two_files_for_one_case_are_never_picked_from(tmp_path, names, two):
     write(tmp_path / "s", "p1_sct.nii.gz")
     write(tmp_path / "t", *names)
-    with pytest.raises(InputError, match=f"holds two files of the case 'p1': {two}"):
+    with pytest.raises(InputError, match=f"contains two files for case 'p1': {two}"):
         match(tmp_path / "s", tmp_path / "t", labels="organs")
 
 

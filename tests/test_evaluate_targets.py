@@ -150,7 +150,7 @@ def test_a_single_sct_against_a_folder(files, capsys):
     assert "Paired comparison, 1 patients" in capsys.readouterr().out
     (files / "b" / "p1_sct.nii.gz").rename(files / "b" / "p2_sct.nii.gz")
     for against, message in [
-        ("b", "(p2) holds no synthetic CT with the name of the case 'p1'. Name the other model's file"),
+        ("b", "(p2) contains no synthetic CT named after case 'p1'. Name the other model's file"),
         ("b/nothere", "nothere does not exist"),
         ("b/nothere.json", "nothere.json does not exist"),
     ]:

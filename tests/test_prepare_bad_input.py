@@ -107,7 +107,7 @@ def test_values_that_no_scanner_writes(folders, tmp_path, modality, value, large
     array = volume.array.copy()
     array[10, 10, 10] = value
     write_volume(volume.with_array(array), folders[modality == "ct"] / "huge.nii.gz")
-    assert f"no scanner writes any beyond {largest}" in only_failure(folders, tmp_path)
+    assert f"no scanner produces values beyond {largest}" in only_failure(folders, tmp_path)
 
 
 def test_a_prepared_array_that_is_not_finite_is_not_stored(folders, tmp_path, monkeypatch):
@@ -141,7 +141,7 @@ def test_a_truncated_file_and_one_without_permission(folders, tmp_path, monkeypa
     monkeypatch.setattr("os.access", lambda p, mode: "c1" not in str(p) and allowed(p, mode))
     cohort = prepare(folders, tmp_path / "d", settings=settings())
     (failure,) = cohort.failures()
-    assert str(failure).endswith("c1.nii.gz cannot be opened (Permission denied). Check its access rights.")
+    assert str(failure).endswith("c1.nii.gz cannot be opened (permission denied). Check its permissions.")
 
 
 @pytest.mark.parametrize(

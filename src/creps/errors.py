@@ -48,7 +48,7 @@ class InputError(CrepsError):
 
 
 class OutputExistsError(InputError):
-    """Writing would overwrite something that is already there."""
+    """Writing would overwrite something that already exists."""
 
 
 class SettingsError(CrepsError):

@@ -115,7 +115,7 @@ class Model:
             raise ModelError(f"{folder} has a plan but no {WEIGHTS}.", "Copy the whole model folder.")
         if sha256_file(weights) != plan.weights_sha256:
             raise ModelError(
-                f"{weights} is not the file its plan was written with (SHA-256 differs).",
+                f"{weights} does not match its plan (different SHA-256).",
                 "Copy the model folder again.",
             )
         generator = build_generator(plan.generator)
@@ -132,7 +132,7 @@ class Model:
 
         Args:
             folder: The folder to write.
-            overwrite: Replace a model that is already there.
+            overwrite: Replace a model that already exists.
 
         Returns:
             The folder.
@@ -149,9 +149,9 @@ class Model:
         folder = _checked(folder)
         if folder.exists():
             if not (folder / PLAN).is_file():
-                raise OutputExistsError(f"{folder} is already there and is not a model.", "Name another folder.")
+                raise OutputExistsError(f"{folder} already exists and is not a model.", "Name another folder.")
             if not overwrite:
-                raise OutputExistsError(f"{folder} is already there.", "Name another folder, or allow to overwrite it.")
+                raise OutputExistsError(f"{folder} already exists.", "Choose another folder, or pass overwrite=True.")
         with atomic_folder(folder) as temporary:
             self.plan = save_model(temporary, dict(self.generator.state_dict()), self.plan)
         return folder

@@ -156,7 +156,7 @@ class Model(creps.model.Model):
 
         Args:
             target: The file to write, ``.onnx``.
-            overwrite: Replace what is there.
+            overwrite: Overwrite existing output.
 
         Returns:
             The file, and the largest difference in HU between ONNX Runtime and PyTorch.

@@ -126,7 +126,7 @@ def prepare_case(task: Task) -> Outcome:
     except OSError as error:
         if error.errno in FULL or str(task.folder) in str(error.filename):
             raise
-        reason = InputError(f"{source.name} cannot be read ({error.strerror or error}).", "Check its access rights.")
+        reason = InputError(f"{source.name} cannot be read ({error.strerror or error}).", "Check its permissions.")
         return Outcome(failure=failure_of(source, reason))
 
 
@@ -175,7 +175,7 @@ def _prepared(task: Task, mask: Volume | None) -> Prepared:
     prepared = step(source.image.read(), task.preparation, source.name, mask)
     if not np.isfinite(prepared.array).all():
         raise InputError(
-            f"{source.name} has values that are not finite after preparation.", "Check the range of its values."
+            f"{source.name} has values that are NaN or infinite after preparation.", "Check the range of its values."
         )
     return prepared
 

@@ -68,7 +68,7 @@ def screen(sources: Sequence[Source]) -> Screened:
             marked.append(replace(source, problem=error))
         except OSError as error:
             headers.append(None)
-            reason = InputError(f"{source.name} cannot be opened ({error.strerror}).", "Check its access rights.")
+            reason = InputError(f"{source.name} cannot be opened ({error.strerror}).", "Check its permissions.")
             marked.append(replace(source, problem=reason))
     checked = [
         source if header is None else replace(source, problem=_outlying(source, header, marked, headers))

@@ -96,7 +96,7 @@ def find_sources(folder: Path, modality: Modality | None = None, series: str | N
         return _find(folder, modality, series)
     except PermissionError as error:
         raise InputError(
-            f"{error.filename or folder} cannot be opened ({error.strerror}).", "Check its access rights."
+            f"{error.filename or folder} cannot be opened ({error.strerror}).", "Check its permissions."
         ) from error
 
 
@@ -135,8 +135,8 @@ def _find(folder: Path, modality: Modality | None, series: str | None) -> list[S
     files = [path for path in files if "mask" not in stem(path).lower()]
     if per_patient and files:
         raise InputError(
-            f"{folder} holds both volume files ({files[0].name}, …) and patients' folders ({per_patient[0].case}, …).",
-            "Keep one kind of them in it.",
+            f"{folder} mixes volume files ({files[0].name}, …) with patient folders ({per_patient[0].case}, …).",
+            "Keep one layout per folder.",
         )
     if not per_patient and not (files and modality):
         raise _nothing(folder, entries, wanted, bool(files))
@@ -161,7 +161,7 @@ def _tell_passed_over(entries: list[Path], found: list[Source]) -> None:
         known = any(_candidates(entry, modality) for modality in MODALITIES)
         if not content or (not known and any(is_volume_file(path) for path in content)):
             what = "holds neither mr.* nor ct.*" if content else "is empty"
-            log.warning("The folder '%s' %s and is passed over.", entry.name, what)
+            log.warning("The folder '%s' %s and is ignored.", entry.name, what)
 
 
 def _of_patient(folder: Path, wanted: tuple[Modality, ...], series: str | None) -> Iterator[Source]:
@@ -173,7 +173,9 @@ def _of_patient(folder: Path, wanted: tuple[Modality, ...], series: str | None) 
             return
         masks = _candidates(folder, "mask")
     except OSError as error:
-        problem = InputError(f"The folder '{folder.name}' cannot be opened ({error.strerror}).", "Check its rights.")
+        problem = InputError(
+            f"The folder '{folder.name}' cannot be opened ({error.strerror}).", "Check its permissions."
+        )
         for modality in wanted:
             yield Source(folder.name, folder.name, folder, modality=modality, shown=folder.name, problem=problem)
         return
@@ -244,12 +246,12 @@ def _nothing(folder: Path, entries: list[Path], wanted: tuple[Modality, ...], lo
     regions = _regions(entries)
     if regions:
         return InputError(
-            f"{folder} holds no cases itself but folders of cases: {', '.join(regions)}.",
-            "There is one model per region: give one of them.",
+            f"{folder} contains no cases, only folders of cases: {', '.join(regions)}.",
+            "Each region needs its own model: give one of these folders.",
         )
     if loose:
         return InputError(
-            f"{folder} holds loose volume files, which do not say whether they are MR or CT.",
+            f"{folder} contains volume files that could be MR or CT.",
             "Give a folder of MR and one of CT, or a CSV file.",
         )
     damaged: list[DamagedFileError] = []
@@ -258,13 +260,13 @@ def _nothing(folder: Path, entries: list[Path], wanted: tuple[Modality, ...], lo
     if len(wanted) == 1 and series and others == {one.modality for one in series}:
         return InputError(
             f"{folder} holds DICOM series of {others.pop().upper()}, none of {wanted[0].upper()}.",
-            "Exchange the folders: MR first, then CT.",
+            "Swap the folders: MR first, then CT.",
         )
     if series or damaged:
         return InputError(
             f"{folder} holds DICOM files, but none of {' or '.join(wanted).upper().replace(' OR ', ' or ')} in a folder"
             " per patient.",
-            "Put each patient's series into a folder of its own.",
+            "Put the series of each patient into a separate folder.",
         )
     kind = "MR and no CT" if len(wanted) == 2 else wanted[0].upper()
     return InputError(f"{folder} holds no {kind} volume.", f"{REMEDY} Read are DICOM and {', '.join(SUFFIXES)}.")
@@ -286,7 +288,7 @@ def _numbered(sources: list[Source]) -> list[Source]:
         numbered.append(source)
     for (modality, _), cases in folders.items():
         if len(cases) > 1:
-            log.warning("These %s have one patient's ID: %s.", modality.upper(), ", ".join(cases))
+            log.warning("These %s have the same patient ID: %s.", modality.upper(), ", ".join(cases))
     return numbered
 
 
@@ -294,7 +296,7 @@ def _check_names(folder: Path, sources: list[Source]) -> None:
     seen: set[tuple[Modality, str]] = set()
     for source in sources:
         if (source.modality, source.case) in seen:
-            raise InputError(f"{folder} holds two volumes named '{source.case}'.", "Keep one of them, or rename it.")
+            raise InputError(f"{folder} contains two volumes named '{source.case}'.", "Keep one of them, or rename it.")
         seen.add((source.modality, source.case))
 
 

@@ -73,10 +73,14 @@ def _rows(table: Path) -> Iterator[Row]:
         line = error.object[: error.start].count(b"\n") + 1
         raise InputError(f"{table}, row {line}, is not UTF-8.", "Save it as 'CSV UTF-8'.") from error
     except OSError as error:
-        raise InputError(f"{table} cannot be read ({error.strerror}).", "Check the path and its rights.") from error
+        raise InputError(
+            f"{table} cannot be read ({error.strerror}).", "Check the path and its permissions."
+        ) from error
     if "\0" in text:
         line = text[: text.index("\0")].count("\n") + 1
-        raise InputError(f"{table}, row {line}, holds a NUL character: it is no CSV.", "Save it as 'CSV UTF-8'.")
+        raise InputError(
+            f"{table}, row {line}, contains a NUL character and is not a CSV file.", "Save it as 'CSV UTF-8'."
+        )
     above = re.match(r"(?i:[ \t]*\r?\n|sep=.?\r?\n)*", text)  # what comes before the header
     skipped = above[0].count("\n") if above else 0
     text = text[above.end() :] if above else text
@@ -99,7 +103,7 @@ def _rows(table: Path) -> Iterator[Row]:
             raise InputError(
                 f"{table}, row {number}, has {len(cells)} cells for {len(header)} columns: '{cells[len(header)]}' is"
                 " beyond the last.",
-                "Put cells that hold the delimiter in quotes.",
+                "Quote cells that contain the delimiter.",
             )
         padded = [*cells, *[""] * (len(header) - len(cells))]
         yield Row(table, number, dict.fromkeys(COLUMNS, "") | dict(zip(header, padded, strict=True)))
@@ -111,12 +115,14 @@ def _header(table: Path, cells: list[str]) -> list[str]:
         if name not in COLUMNS:
             near = difflib.get_close_matches(name, COLUMNS, 1, 0.5)
             hint = f"Did you mean '{near[0]}'? " if near else ""
-            raise InputError(f"{table}, row 1: unknown column '{cell}'.", f"{hint}Columns are {', '.join(COLUMNS)}.")
+            raise InputError(f"{table}, row 1: unknown column '{cell}'.", f"{hint}Known columns: {', '.join(COLUMNS)}.")
         if names.count(name) > 1:
-            raise InputError(f"{table}, row 1: column '{cell}' is there twice.", "Keep one of them.")
+            raise InputError(f"{table}, row 1: column '{cell}' appears twice.", "Keep one of them.")
     for name in REQUIRED:
         if name not in names:
-            raise InputError(f"{table}, row 1: column '{name}' is missing.", f"Needed are {' and '.join(REQUIRED)}.")
+            raise InputError(
+                f"{table}, row 1: column '{name}' is missing.", f"Required columns: {' and '.join(REQUIRED)}."
+            )
     return names
 
 
@@ -170,11 +176,13 @@ def _path(row: Row, column: str) -> Path:
     try:
         there, folder = path.exists(), path.is_dir()
     except PermissionError as error:
-        raise row.error(column, f"{text} cannot be opened.", "Check its access rights.") from error
+        raise row.error(column, f"{text} cannot be opened.", "Check its permissions.") from error
     if not there:
         raise row.error(column, f"{text} does not exist.", "Check the path; it is relative to the CSV file.")
     if not folder and not is_volume_file(path):
-        raise row.error(column, f"{text} has no known ending.", f"Read are {', '.join(SUFFIXES)} and folders of DICOM.")
+        raise row.error(
+            column, f"{text} has an unknown file extension.", f"Read are {', '.join(SUFFIXES)} and folders of DICOM."
+        )
     return path
 
 

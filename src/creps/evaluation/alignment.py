@@ -83,7 +83,7 @@ def align(
     register = options.register
     if register is None and not same and not options.resample:
         raise InputError(
-            f"{name}: the CT ({_grid(ct)}) is on another grid than the sCT ({_grid(sct)}){_apart(ct, sct)}.", REMEDY
+            f"{name}: the CT ({_grid(ct)}) is on a different grid from the sCT ({_grid(sct)}){_apart(ct, sct)}.", REMEDY
         )
     for extra, what in ((mask, "mask"), (labels, "label volume")):
         if extra is not None and not any(_same(extra, image, MASK_TOLERANCE) for image in (sct, ct)):

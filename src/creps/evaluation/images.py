@@ -39,7 +39,7 @@ def image_of(image: object, role: str) -> tuple[Volume, dict[str, Any]]:
         return image, {"given": "in memory"}
     if not isinstance(image, (Path, str)):
         raise InputError(
-            f"{role} is of the type {type(image).__name__}, which says nothing of where its voxels lie.",
+            f"{role} is of the type {type(image).__name__}, which has no geometry.",
             "Give creps.Volume(array, spacing_mm), or the path of a file.",
         )
     source = ImageSource.find(image, modality="ct")
@@ -58,7 +58,7 @@ def check_image(image: Volume, role: str, name: str) -> None:
         InputError: values that are not finite, an sCT or CT with values no CT has, a mask below 0, labels too large.
     """
     if not np.isfinite(image.array).all():
-        raise InputError(f"{name} has values that are not finite.", "Convert it again, without NaN and infinity.")
+        raise InputError(f"{name} contains NaN or infinite values.", "Replace them, or convert the image again.")
     low, high = float(image.array.min()), float(image.array.max())
     if role == "ct":
         check_ct(image, name)
@@ -66,13 +66,13 @@ def check_image(image: Volume, role: str, name: str) -> None:
         check_extent(image.shape, image.extent_mm, name)
         if max(-low, high) > LARGEST:
             raise InputError(
-                f"{name} has values from {low:g} to {high:g}; no CT has any beyond {LARGEST:g}.",
+                f"{name} has values from {low:g} to {high:g}; no CT has values beyond {LARGEST:g}.",
                 "Check its data type and scaling: an sCT is in HU.",
             )
     elif role == "mask" and low < 0:
         raise InputError(
-            f"{name} has values from {low:g} to {high:g}: it is no mask.",
-            "Give a mask of this patient, above 0 where figures count and 0 elsewhere.",
+            f"{name} has values from {low:g} to {high:g}: it is not a mask.",
+            "Give a mask of this patient, above 0 in the region to evaluate and 0 elsewhere.",
         )
     elif role == "labels" and high > LARGEST_CLASS:
         raise InputError(
@@ -119,12 +119,12 @@ def _named(names: Mapping[int, object], source: str) -> dict[int, str]:
         raise InputError(f"{source} names no class.", EXAMPLE)
     for number in names:
         if not isinstance(number, (int, np.integer)) or not 0 <= number <= LARGEST_CLASS:
-            raise InputError(f"{source}: {number!r} is no class, which is a number from 0 to {LARGEST_CLASS}.", EXAMPLE)
+            raise InputError(f"{source}: {number!r} is not a class number from 0 to {LARGEST_CLASS}.", EXAMPLE)
     return {int(number): _flat(name, source) for number, name in names.items()}
 
 
 def _flat(name: object, source: str) -> str:
     flat = re.sub(r"\W+", "_", name.strip().lower()).strip("_") if isinstance(name, str) else ""
     if not flat:
-        raise InputError(f"{source}: {name!r} is no name of a class.", EXAMPLE)
+        raise InputError(f"{source}: {name!r} is not a class name.", EXAMPLE)
     return flat

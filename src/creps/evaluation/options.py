@@ -51,7 +51,7 @@ class EvaluationOptions:
             raise SettingsError(f"There is no registration {self.register!r}.", f"Use {known}, or none.")
         if self.resample and self.register is not None:
             raise SettingsError(
-                "Registration already brings the CT onto the sCT's grid.", "Leave out --resample (resample=True)."
+                "Registration already resamples the CT to the sCT's grid.", "Leave out --resample (resample=True)."
             )
         if (self.labels is None) != (self.label_names is None):
             raise SettingsError("Labels and their names go together, but one is missing.", "Give both, or neither.")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Gate", "examine"]
 
-FORCE = "Look at the MR; --force synthesizes all the same and records it."
+FORCE = "Inspect the MR. --force synthesizes anyway and records this."
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Gate:
         if not self.refusals or forced:
             return
         reasons = " ".join(str(finding) for finding in self.refusals)
-        raise InputError(f"{name} is not an MR for this model: {reasons}", FORCE)
+        raise InputError(f"{name} does not suit this model: {reasons}", FORCE)
 
 
 def examine(
@@ -128,8 +128,8 @@ def examine(
             Finding(
                 "profile",
                 "note",
-                "The model does not know what its training MRs were like: intensities and size were not checked.",
-                "Train or finish it with this version of creps to have that.",
+                "The model has no profile of its training MRs: intensities and size were not checked.",
+                "Train it again to add a profile.",
             )
         )
         return Gate(_sorted(findings))

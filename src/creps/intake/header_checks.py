@@ -71,7 +71,7 @@ def check_header(acquisition: Acquisition | None, region: str, recipe: str | Non
     """
     if acquisition is None:
         message = "There is no DICOM header: region, sequence, distortion correction and implants were not checked."
-        return [Finding("header", "note", message, "Make sure of them yourself, or give the DICOM series.")]
+        return [Finding("header", "note", message, "Check them yourself, or give the DICOM series.")]
     return [
         *_check_region(acquisition.body_part, region),
         *_check_sequence(acquisition),
@@ -85,10 +85,10 @@ def _check_region(body_part: str | None, region: str) -> Iterator[Finding]:
     wanted, said = regions_of(region), regions_of(body_part or "")
     remedy = "Make sure that it is an MR of the model's region."
     if not body_part:
-        yield Finding("region", "note", "The header does not say which part of the body was scanned.", remedy)
+        yield Finding("region", "note", "The header does not state the body part.", remedy)
     elif not said or not wanted:
         which = "the part of the body in the header" if wanted else "the region of the model"
-        yield Finding("region", "note", f"It is not known what {which} means, so that they were not compared.", remedy)
+        yield Finding("region", "note", f"creps does not know {which} means, so the regions were not compared.", remedy)
     elif not said & wanted:
         message = f"The header says {_listed(said)} and the model is for {_listed(wanted)}."
         level: Level = "warning" if any({a, b} in NEIGHBOURS for a in said for b in wanted) else "refusal"
@@ -97,13 +97,13 @@ def _check_region(body_part: str | None, region: str) -> Iterator[Finding]:
 
 def _check_sequence(acquisition: Acquisition) -> Iterator[Finding]:
     if acquisition.modality != "MR":
-        yield Finding("sequence", "refusal", "The header does not say MR.", "Give the MR series.")
+        yield Finding("sequence", "refusal", "The header does not state modality MR.", "Give the MR series.")
     kinds = {NO_ANATOMY[kind] for kind in acquisition.image_types if kind in NO_ANATOMY}
     kinds |= {WORDS[word] for word in _words(acquisition) if word in WORDS}
     kinds |= {"diffusion"} if acquisition.diffusion else set()
     if kinds:
         message = f"The header says that it is {' and '.join(sorted(kinds))}, which is no picture of the anatomy."
-        yield Finding("sequence", "refusal", message, "Give an anatomical series of the kind that was trained on.")
+        yield Finding("sequence", "refusal", message, "Use an anatomical series like those in training.")
     elif doubts := {DOUBTFUL[word] for word in _words(acquisition) if word in DOUBTFUL}:
         message = f"A description in the header names {' and '.join(sorted(doubts))}; it may mean the examination."
         yield Finding("sequence", "warning", message, "Make sure that it is an anatomical series.")
@@ -111,7 +111,7 @@ def _check_sequence(acquisition: Acquisition) -> Iterator[Finding]:
         message = (
             "The header names a sequence for vessels, iron or speed, unlike anatomical ones in contrast or geometry."
         )
-        yield Finding("sequence", "warning", message, "Prefer an anatomical series of the kind that was trained on.")
+        yield Finding("sequence", "warning", message, "Prefer an anatomical series like those in training.")
 
 
 def _check_assumptions(acquisition: Acquisition, recipe: str | None) -> Iterator[Finding]:
@@ -123,13 +123,15 @@ def _check_assumptions(acquisition: Acquisition, recipe: str | None) -> Iterator
         yield Finding("contrast agent", level, message, "Prefer a series before contrast.")
     if _fat_suppressed(acquisition, words):
         message = "Fat is suppressed: dark fat is taken for bone or air, unless the training's MRs were like that."
-        yield Finding("fat suppression", level, message, "Use a series without, or the in-phase one of a Dixon scan.")
+        yield Finding(
+            "fat suppression", level, message, "Use a series without fat suppression, or the in-phase Dixon image."
+        )
     echo = acquisition.echo_time_ms
     if ULTRASHORT & words or (echo is not None and echo < ULTRASHORT_TE_MS):
         message = (
             "The echo time is ultra-short: bone gives a signal and is missed, unless the training's MRs were like that."
         )
-        yield Finding("ultra-short echo", level, message, "Use a usual sequence, in which compact bone is dark.")
+        yield Finding("ultra-short echo", level, message, "Use a sequence in which compact bone is dark.")
 
 
 def _fat_suppressed(acquisition: Acquisition, words: set[str]) -> bool:
@@ -158,7 +160,7 @@ def _check_distortion(correction: str | None) -> Iterator[Finding]:
 def _check_implants(acquisition: Acquisition) -> Iterator[Finding]:
     if acquisition.implant_words:
         message = "The header has words that speak of an implant or metal, around which MR is void and distorted."
-        yield Finding("implant", "warning", message, "Look at the MR; override density there by hand.")
+        yield Finding("implant", "warning", message, "Inspect the MR and override the density there.")
 
 
 def _words(acquisition: Acquisition) -> set[str]:

@@ -72,10 +72,12 @@ def check_spacing(mr: Volume, spacing_mm: tuple[float, float, float], thickness_
     if step >= COARSE_REFUSAL_MM:
         return [
             Finding(
-                "spacing", "refusal", f"{message}: bone is missed between them.", "Give a series with thinner slices."
+                "spacing", "refusal", f"{message}: bone between slices is missed.", "Give a series with thinner slices."
             )
         ]
-    return [Finding("spacing", "warning", f"{message}: what lies between them is a guess.", "Prefer thinner ones.")]
+    return [
+        Finding("spacing", "warning", f"{message}: structures between slices are interpolated.", "Prefer thinner ones.")
+    ]
 
 
 def check_field_of_view(mr: Volume, prepared: Prepared, *, used_to_cuts: bool = False) -> list[Finding]:

@@ -104,11 +104,11 @@ def _check_path(path: Path) -> None:
     if not path.exists():
         raise InputError(f"{path} does not exist.", "Check the path.")
     if path.is_dir():
-        raise InputError(f"{path} is a folder, not a volume file.", "Name the file inside it.")
+        raise InputError(f"{path} is a folder, not a volume file.", "Give the file inside it.")
     if suffix(path) == "":
-        raise InputError(f"{path} has no known ending.", f"creps reads {', '.join(SUFFIXES)}.")
+        raise InputError(f"{path} has an unknown file extension.", f"creps reads {', '.join(SUFFIXES)}.")
     if not os.access(path, os.R_OK):
-        raise InputError(f"{path} cannot be opened (Permission denied).", "Check its access rights.")
+        raise InputError(f"{path} cannot be opened (permission denied).", "Check its permissions.")
 
 
 def write_volume(volume: Volume, path: Path | str, *, integer: bool = False) -> None:
@@ -126,7 +126,7 @@ def write_volume(volume: Volume, path: Path | str, *, integer: bool = False) -> 
 
     path = Path(path)
     if suffix(path) == "":
-        raise InputError(f"{path} has no known ending.", f"creps writes {', '.join(SUFFIXES)}.")
+        raise InputError(f"{path} has an unknown file extension.", f"creps writes {', '.join(SUFFIXES)}.")
     if not np.isfinite(volume.array).all():
         raise InputError(f"{path} would hold NaN or infinite voxels.", "Replace them before writing.")
     if integer:
@@ -212,7 +212,7 @@ def _check_header(reader: sitk.ImageFileReader, path: Path) -> None:
         )
     if int(np.prod([int(n) for n in size])) > MAX_VOXELS:
         raise InputError(
-            f"{path} claims {' x '.join(map(str, size))} voxels.", "Its header is probably broken: convert it again."
+            f"{path} claims {' x '.join(map(str, size))} voxels.", "The header is probably corrupt: convert it again."
         )
     if not all(np.isfinite(s) and s > 1e-6 for s in spacing[:3]):
         raise InputError(

@@ -92,7 +92,7 @@ def write_cohort(
     Args:
         folder: Where; must be missing or empty.
         region: One of `REGIONS`.
-        mr_patients: Training patients with an MR.
+        mr_patients: Number of training patients with an MR.
         ct_patients: Training patients with a CT.
         test_patients: Patients with both.
         seed: Of the whole cohort.
@@ -171,4 +171,4 @@ def _check_settings(region: str, counts: dict[str, int], seed: int, spacing_mm: 
 
 def _check_free(folder: Path) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder} already holds something.", "Name a new or empty folder.")
+        raise InputError(f"{folder} is not empty.", "Choose a new or empty folder.")

@@ -47,7 +47,7 @@ def check_mr(mr: Volume, name: str) -> None:
     if float((mr.array < hu.AIR_BELOW).mean()) > HU_SHARE:
         raise InputError(
             f"{name} {LOOKS_LIKE_CT} (values from {low:g} to {high:g}), not an MR.",
-            "Give MR here and CT in the other place.",
+            "Give MR here and CT as the other source.",
         )
 
 
@@ -62,7 +62,7 @@ def check_ct(ct: Volume, name: str) -> None:
     if float(((ct.array < hu.AIR_BELOW) & (ct.array > hu.LOWEST_AIR)).mean()) < AIR_SHARE:
         raise InputError(
             f"{name} {NO_CT}: its values run from {low:g} to {high:g}, without air.",
-            "Give CT in HU (raw values usually need 1024 subtracted), and MR in the other place.",
+            "Give CT in HU (raw values usually need 1024 subtracted), and MR as the other source.",
         )
     if float(np.percentile(ct.array, 99.5)) < hu.AIR_BELOW or low < -10000:
         raise InputError(f"{name} {NO_CT}: its values run from {low:g} to {high:g}.", "Convert it to HU first.")
@@ -83,7 +83,7 @@ def check_extent(shape: tuple[int, int, int], extent_mm: tuple[float, float, flo
     if small or min(extent_mm) < EXTENT_MM[0] or max(extent_mm) > EXTENT_MM[1]:
         size = " x ".join(f"{e:.3g}" for e in extent_mm)
         raise InputError(
-            f"{name} measures {size} mm, which is no part of a patient.",
+            f"{name} measures {size} mm, which is impossible for a patient.",
             "Check the spacing in its header: it must be in mm.",
         )
 
@@ -93,7 +93,7 @@ def _range(volume: Volume, name: str, largest: float) -> tuple[float, float]:
     low, high = float(volume.array.min()), float(volume.array.max())
     if not max(-low, high) <= largest:
         raise InputError(
-            f"{name} has values from {low:g} to {high:g}; no scanner writes any beyond {largest:g}.",
+            f"{name} has values from {low:g} to {high:g}; no scanner produces values beyond {largest:g}.",
             "Check its data type and scaling, and convert it again.",
         )
     return low, high

@@ -104,7 +104,9 @@ def _checked_body(found: Mask, image: Volume, grid: Volume, mask: Volume | None,
     if mask is not None:
         mask = mask.reoriented(image.direction)  # a mask with the same voxels in another order is fine
         if not mask.same_grid_as(image, tolerance_mm=0.5 * min(image.spacing_mm)):
-            raise InputError(f"The mask of {name} lies on another grid than its image.", "Give it on the image's grid.")
+            raise InputError(
+                f"The mask of {name} is on a different grid from its image.", "Give it on the image's grid."
+            )
         aligned = image.with_array(mask.array > 0)  # ignore rounding of the direction in the header
         body, source = resample_onto(aligned.reoriented(), grid).array > 0.5, f"the mask of {name}"
     if not body.any() or body.mean() < SMALLEST_BODY:

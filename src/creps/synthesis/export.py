@@ -55,7 +55,7 @@ def export(model: Model, target: Path | str, *, overwrite: bool = False) -> Expo
     Args:
         model: The model; its generator is not changed.
         target: The file to write, ``.onnx``.
-        overwrite: Replace what is there.
+        overwrite: Overwrite existing output.
 
     Raises:
         OutputExistsError: `target` is there already, or is a folder.
@@ -79,7 +79,7 @@ def export(model: Model, target: Path | str, *, overwrite: bool = False) -> Expo
         _write(generator, _metadata(model, generator), temporary)
         difference = _difference_hu(generator, temporary)
         if np.isnan(difference):
-            raise ModelError("The model returns values that are not finite.", "Train it again, or use a checkpoint.")
+            raise ModelError("The model returns NaN or infinite values.", "Train it again, or use a checkpoint.")
         if difference > LARGEST_DIFFERENCE_HU:
             raise ModelError(
                 f"ONNX Runtime's predictions differ from PyTorch's by up to {difference:.3g} HU; nothing was written.",

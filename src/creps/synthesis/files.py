@@ -94,7 +94,7 @@ def output_path(source: ImageSource | None, target: Path | str, options: Synthes
     if source is not None:
         (path,) = target_paths([source], path, overwrite)
     elif not suffix(path):
-        raise InputError(f"{path} has no known ending.", f"Use {', '.join(SUFFIXES)}.")
+        raise InputError(f"{path} has an unknown file extension.", f"Use {', '.join(SUFFIXES)}.")
     else:
         for one in beside(path):
             check_free(one, [], overwrite)

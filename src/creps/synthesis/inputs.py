@@ -39,10 +39,12 @@ def find_mr(path: Path, wanted: str | None = None) -> ImageSource:
         raise InputError(f"{path} does not exist.", "Give MR volume files, or folders of DICOM series.")
     if suffix(path):
         if wanted is not None:
-            raise InputError(f"{path} is no DICOM series, but a series was chosen.", "Leave --series out.")
+            raise InputError(f"{path} is not a DICOM series, but --series is given.", "Remove --series.")
         return ImageSource(path)
     if not is_dicom(path):
-        raise InputError(f"{path} has no known ending.", f"creps reads {', '.join(SUFFIXES)}, and folders of DICOM.")
+        raise InputError(
+            f"{path} has an unknown file extension.", f"creps reads {', '.join(SUFFIXES)}, and folders of DICOM."
+        )
     return ImageSource(path, _series(path, wanted))
 
 
@@ -74,19 +76,21 @@ def target_paths(inputs: Sequence[ImageSource], output: Path, overwrite: bool) -
     """
     if suffix(output):
         if len(inputs) != 1:
-            raise InputError(f"{output} is one file, but there are {len(inputs)} inputs.", "Name a folder with -o.")
+            raise InputError(
+                f"{output} is a single file, but there are {len(inputs)} inputs.", "Name a folder with -o."
+            )
         targets = [output]
     elif output.suffix.lower() in ENDINGS and not output.is_dir():
-        raise InputError(f"{output} is called as a file, but a DICOM series is a folder of files.", "Name a folder.")
+        raise InputError(f"{output} names a file, but the sCT of a DICOM series is a folder.", "Name a folder.")
     else:
         volumes = any(one.series is None for one in inputs)
         if output.is_file() or (volumes and output.suffix and not output.is_dir() and len(inputs) == 1):
-            raise InputError(f"{output} has no known ending.", f"Use {', '.join(SUFFIXES)}, or a folder.")
+            raise InputError(f"{output} has an unknown file extension.", f"Use {', '.join(SUFFIXES)}, or a folder.")
         targets = _in_folder(inputs, output)
     written = [path for target in targets for path in beside(target)]
     twice = next((path for path in written if written.count(path) > 1), None)
     if twice is not None:
-        raise InputError(f"Two inputs would both be written to {twice}.", "Synthesize them into different folders.")
+        raise InputError(f"Two inputs have the same output {twice}.", "Synthesize them into different folders.")
     for path in written:
         check_free(path, inputs, overwrite)
     return targets
@@ -120,11 +124,11 @@ def check_free(path: Path, inputs: Sequence[ImageSource], overwrite: bool) -> No
     real = path.resolve()
     place = next(one for one in (real, *real.parents) if one.exists())
     if not os.access(place if place.is_dir() else place.parent, os.W_OK):
-        raise InputError(f"Nothing can be written to {place}.", "Check its rights, or name another place with -o.")
+        raise InputError(f"Cannot write to {place}.", "Check its rights, or choose another output with -o.")
     for one in inputs:
         source = one.path.resolve()
         if real == source or (one.series is not None and (real in source.parents or source in real.parents)):
-            raise OutputExistsError(f"{path} is an MR that was given, or holds it.", "Name another place with -o.")
+            raise OutputExistsError(f"{path} is an input MR, or contains one.", "Choose another output with -o.")
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return
     if path.is_dir():
@@ -132,9 +136,9 @@ def check_free(path: Path, inputs: Sequence[ImageSource], overwrite: bool) -> No
         others = [file.name for file in shown if file.name not in SERIES_FILES and not file.match(SLICES)]
         if others or not (path / SERIES_FILES[0]).is_file():
             raise OutputExistsError(
-                f"{path} is a folder that holds something else than an sCT ({(others or ['no record'])[0]}).",
+                f"{path} contains something other than an sCT ({(others or ['no record'])[0]}).",
                 "Name a new folder with -o.",
             )
-    check_new(path, "Add --overwrite, or name another place with -o.", overwrite=overwrite)
+    check_new(path, "Add --overwrite, or choose another output with -o.", overwrite=overwrite)
     if path.is_mount():
-        raise OutputExistsError(f"{path} is a disk of its own, which cannot be replaced.", "Name a folder in it.")
+        raise OutputExistsError(f"{path} is a mount point and cannot be replaced.", "Name a folder in it.")

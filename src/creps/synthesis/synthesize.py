@@ -99,13 +99,13 @@ def _mask(options: SynthesisOptions) -> Volume | None:
 def _warn(name: str, gate: Gate, mr: Volume, grid: TargetGrid | None) -> None:
     """Log what the user should know before looking at the result."""
     for finding in gate.refusals:
-        log.warning("%s: forced although: %s", name, finding.message)
+        log.warning("%s: --force overrides: %s", name, finding.message)
     for finding in gate.warnings:
         log.warning("%s: %s", name, finding)
     oblique = obliquity_degrees(mr)
     if grid == "planning" and oblique > 0:
         log.warning(
-            "%s is oblique by %.3g degrees: its sCT is on axial slices, and air beyond the MR's field of view.",
+            "%s is oblique by %.3g degrees: the sCT is written on axial slices, with air outside the MR's field of view.",
             name,
             oblique,
         )
@@ -126,7 +126,7 @@ def _layout(
         spread=spread,
     )
     log.info(
-        "%d pieces, %d at once, in %s on %s: about %.2g GB of memory.",
+        "%d patches or tiles, batch size %d, %s on %s: about %.2g GB of memory",
         len(layout.pieces),
         layout.batch_size,
         executor.precision,

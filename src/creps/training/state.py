@@ -122,7 +122,7 @@ def load_checkpoint(path: Path, networks: Networks) -> Progress:
             _load_optimizer(optimizer, module, _below(tensors, name))
     except (RuntimeError, KeyError) as error:
         raise ModelError(
-            f"{path} belongs to networks of another shape.", "Resume with the settings that the run was started with."
+            f"{path} belongs to a different network architecture.", "Resume with the run's original settings."
         ) from error
     return Progress(int(state["step"]), _best(state.get("best")))
 
@@ -171,8 +171,8 @@ def refuse_broken(tensors: dict[str, torch.Tensor], step: int, folder: Path) -> 
     broken = next((name for name, value in tensors.items() if not torch.isfinite(value).all()), None)
     if broken is not None:
         raise TrainingError(
-            f"At step {step} the run's '{broken}' is no longer finite.",
-            f"Go on from the last checkpoint in {folder} with --resume auto and a lower training.learning_rate.",
+            f"At step {step} the run's '{broken}' is NaN or infinite.",
+            f"Resume from the last checkpoint in {folder} with --resume auto and a lower training.learning_rate.",
         )
 
 

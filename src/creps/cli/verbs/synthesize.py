@@ -45,7 +45,7 @@ def _spacing(_: click.Context, __: click.Parameter, value: str | None) -> tuple[
 @click.option("--deidentify", metavar="NAME", help="Write DICOM without the patient's identity, under this name.")
 @click.option("--device", help="Short for --inference.device.")
 @click.option("--mask", type=PATH, help="Body mask on the MR's grid, instead of the one found (one input only).")
-@click.option("--overwrite", is_flag=True, help="Replace what is there.")
+@click.option("--overwrite", is_flag=True, help="Overwrite existing output.")
 @click.pass_context
 def synthesize(
     ctx: click.Context,

@@ -86,10 +86,10 @@ class RunFolder:
         if not held:
             return None
         if "run_id" not in read_record(path / RECORD_FILE) and not (path / "checkpoints").is_dir():
-            raise OutputExistsError(f"{path} is already there and holds no run.", "Name another folder.")
+            raise OutputExistsError(f"{path} already exists and contains no run.", "Name another folder.")
         checkpoint = latest_checkpoint(path)
         if not resume and (checkpoint is not None or (path / BEST).exists()):
-            raise OutputExistsError(f"{path} is already there.", "Go on with --resume auto, or name another folder.")
+            raise OutputExistsError(f"{path} already exists.", "Go on with --resume auto, or name another folder.")
         if checkpoint is None:
             return None  # the run never reached a checkpoint, so it starts anew
         _refuse_other_settings(load_settings(file=settings), self.settings, settings)

@@ -216,8 +216,8 @@ def _failures_explained(processes: Processes, progress: Progress, memory: Memory
             ) from error
         if processes.count > 1 and any(part in message for part in PROCESS_ENDED):
             raise TrainingError(
-                f"Another process of the run ended at step {step}.",
-                "Its own message says why; resume with --resume auto.",
+                f"Another process of this run stopped at step {step}.",
+                "See its own message; resume with --resume auto.",
             ) from error
         raise
 
@@ -238,15 +238,15 @@ def _log_what_runs(processes: Processes, run: RunFolder, memory: Memory, start: 
     )
     log.info("perceptual network: %s", style.backbone.weights.describe() if style else "none (creps.weight is 0)")
     free = f"{processes.device} has {memory.free / 1e9:.0f} GB free"
-    log.info("memory of a step: %s; %s", memory.estimate.describe(), free)
+    log.info("memory per step: %s; %s", memory.estimate.describe(), free)
     if memory.estimate.total > memory.free:
-        log.warning("this may not fit into memory. %s", memory.remedy)
+        log.warning("this may not fit into memory: %s", memory.remedy)
     if slow := emulated_bf16(training.precision, processes.device):
         log.warning("%s (--training.precision)", slow)
     if not (cohort.cases("mr", "validation") and cohort.cases("ct", "validation")):
-        log.warning("the cohort has no validation cases: scores and pictures are of training cases")
+        log.warning("the cohort has no validation cases: scores and pictures use training cases")
     if settings.simulation.weight > 0 and processes.device.type == "cuda" and training.workers == 0:
-        log.warning("the GPU waits while this process simulates MRs: set training.workers to about 4")
+        log.warning("simulating MRs in this process slows the GPU down: set training.workers to about 4")
     if start >= steps:
         log.info("all %d steps are done: raise training.steps or training.epochs to train further", steps)
     else:

@@ -243,7 +243,7 @@ def _check_size(dataset: Dataset, kind: str, described: int, label: str) -> None
     for name in ("Rows", "Columns"):
         number = whole(dataset, name, 0)
         if number is None or number < 1:
-            raise InputError(f"{label} has a slice without a valid {name}.", "Export it again.")
+            raise InputError(f"{label} contains a slice without a valid {name}.", "Export it again.")
         if number > LARGEST_SIDE:
             raise InputError(f"{label} has a slice that claims {number} {name.lower()}.", "Copy or export it again.")
 
@@ -272,7 +272,7 @@ def _number(header: Dataset, name: str, label: str) -> float | None:
     if number is not None and np.isfinite(number[0]):
         return number[0]
     if name in header and header.get_item(name).value not in (None, b"", ""):
-        raise InputError(f"{label} has a slice without a valid {name}.", "Export it again.")
+        raise InputError(f"{label} contains a slice without a valid {name}.", "Export it again.")
     return None
 
 

@@ -79,7 +79,7 @@ def files_below(folder: Path, refuse: Callable[[DamagedFileError], None]) -> Ite
     """
 
     def closed(error: OSError) -> None:
-        refuse(DamagedFileError(Path(error.filename), f"cannot be opened ({error.strerror})", "Check its rights."))
+        refuse(DamagedFileError(Path(error.filename), f"cannot be opened ({error.strerror})", "Check its permissions."))
 
     seen: set[str] = set()
     for place, folders, names in os.walk(folder, onerror=closed, followlinks=True):
@@ -165,7 +165,7 @@ def is_dicom(path: Path) -> bool:
 
 
 def _closed(path: Path, error: OSError) -> DamagedFileError:
-    return DamagedFileError(path, f"cannot be opened ({error.strerror})", "Check its access rights.")
+    return DamagedFileError(path, f"cannot be opened ({error.strerror})", "Check its permissions.")
 
 
 def _starts_as_dicom(path: Path, start: bytes) -> bool:

@@ -182,7 +182,7 @@ def one_series(
     kind = _kind(modality or "MR or CT")
     if not fitting:
         others = f"; it holds {', '.join(series.summary() for series in found)}" if found else ""
-        raise InputError(f"{name} holds no DICOM series of {kind}{others}.", "Give the folder of the series.")
+        raise InputError(f"{name} contains no DICOM series of {kind}{others}.", "Give the folder of the series.")
     if wanted is not None:
         chosen = matching(fitting, wanted.strip())
         if len(chosen) != 1:
