@@ -105,7 +105,7 @@ def _warn(name: str, gate: Gate, mr: Volume, grid: TargetGrid | None) -> None:
     oblique = obliquity_degrees(mr)
     if grid == "planning" and oblique > 0:
         log.warning(
-            "%s is oblique by %.3g degrees: the sCT is written on axial slices, with air outside the MR's field of view.",
+            "%s is oblique by %.3g degrees: the sCT has axial slices, with air outside the MR's field of view.",
             name,
             oblique,
         )
