@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from creps.settings.choices import Norm
 
 __all__ = ["LEAKY_SLOPE", "conv3d", "frozen_statistics", "norm3d"]
+
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 LEAKY_SLOPE = 0.2
 """LeakyReLU slope of the residual blocks and of the discriminator (section 2.2, cGAN)."""
@@ -33,7 +34,7 @@ def conv3d(inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1) -> nn
 @contextmanager
 def frozen_statistics(network: nn.Module) -> Iterator[None]:
     """Leave batch norm's running statistics unchanged while the same batch passes through a second time."""
-    norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
+    norms = [module for module in network.modules() if isinstance(module, BATCH_NORMS)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.momentum = 0.0

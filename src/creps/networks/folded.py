@@ -132,14 +132,19 @@ def _convolved(
     On a CPU oneDNN is called by name: left to choose, torch runs a single small float32 patch through a loop that is
     eight times slower (observed with torch 2.14). oneDNN refuses bfloat16 on a CPU without AVX-512.
     """
-    if x.device.type == "cpu" and torch.backends.mkldnn.is_available() and _supports(x.dtype):
+    if x.device.type == "cpu" and _onednn_convolves(x.dtype):
         return torch.mkldnn_convolution(x, weight, bias, (1, 1, 1), stride, (1, 1, 1), 1)
     return functional.conv3d(x, weight, bias, stride, 1)
 
 
-def _supports(dtype: torch.dtype) -> bool:
-    """Whether oneDNN convolves that type on this CPU."""
-    return dtype == torch.float32 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+def _onednn_convolves(dtype: torch.dtype) -> bool:
+    """Whether oneDNN can be called by name and convolves that type on this CPU; the names are undocumented."""
+    if not torch.backends.mkldnn.is_available() or not hasattr(torch, "mkldnn_convolution"):
+        return False
+    if dtype == torch.float32:
+        return True
+    supports_bf16 = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
+    return dtype == torch.bfloat16 and supports_bf16 is not None and bool(supports_bf16())
 
 
 def _doubled(x: torch.Tensor, size: torch.Size) -> torch.Tensor:
