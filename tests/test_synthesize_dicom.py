@@ -194,7 +194,7 @@ def test_nothing_of_anybody_is_overwritten(tmp_path, demo_model, made):
     [
         ({"pseudonym": "x", "target": "a.nii.gz"}, InputError, "--deidentify is for DICOM"),
         ({"stable_uids": True, "target": "a.nii.gz"}, InputError, "--stable-uids is for DICOM"),
-        ({"grid": "axial"}, SettingsError, "no grid 'axial'"),
+        ({"grid": "axial"}, SettingsError, "grid 'axial'"),
         ({"grid": "mr", "spacing_mm": (1, 1, 1)}, SettingsError, "has its own"),
         ({"series": "9"}, InputError, "--series"),
     ],

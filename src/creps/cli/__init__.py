@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def _process_name() -> str:
-    """Which process of a training speaks, if it is not the first one."""
+    """Return a prefix that names the training process, or nothing for the first one."""
     if "creps.training.processes" not in sys.modules:
         return ""
     from creps.training.processes import process_number
@@ -67,5 +67,5 @@ def _explain(error: BaseException) -> tuple[str, int]:
         )
     if isinstance(error, OSError):
         name, what = error.filename or "A file", error.strerror or reason
-        return f"Error: {name}: {what}. Check the path, its rights and the disk.", 1
+        return f"Error: {name}: {what}. Check the path, its permissions and the free disk space.", 1
     return f"Internal error: {type(error).__name__}: {reason}. Run 'creps -v ...' for details.", INTERNAL

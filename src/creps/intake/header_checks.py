@@ -1,6 +1,6 @@
-"""Checks of what DICOM headers say: region, sequence, distortion, implants.
+"""Check the DICOM header against the model: region, sequence, distortion, implants.
 
-Headers are wrong often enough, and free text may name a patient: nothing of it is repeated, only what it was taken for.
+Headers are often wrong, and free text may name the patient: messages report what was recognised, never the text.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["STIR_TI_MS", "ULTRASHORT_TE_MS", "check_header"]
 
 ULTRASHORT_TE_MS = 0.2
-"""Below this echo time compact bone (T2* of 0.3 to 0.5 ms) gives a signal."""
+"""Echo time in ms below which compact bone (T2* of 0.3 to 0.5 ms) produces signal."""
 
 STIR_TI_MS = (80.0, 260.0)
 """An inversion time in this range suppresses fat (150 to 230 ms at 1.5 and 3 T)."""
@@ -37,7 +37,7 @@ NO_ANATOMY = {
     "DENSITY MAP": "a parameter map", "MAXIMUM": "a projection", "MINIMUM": "a projection",
     "METABOLITE_MAP": "a parameter map", "FMRI": "a functional scan", "TAGGING": "a tagged scan",
 }  # fmt: skip
-"""Values of ImageType and FrameType → what is no picture of the anatomy that a CT could be made of."""
+"""Values of ImageType and FrameType from which no CT can be synthesized → what the image is instead."""
 
 WORDS = {"ADC": "diffusion", "DWI": "diffusion", "TRACEW": "diffusion"}
 """Likewise, words in descriptions that leave no doubt."""
@@ -46,13 +46,13 @@ DOUBTFUL = {
     "DTI": "diffusion", "MIP": "a projection", "BOLD": "a functional scan", "FMRI": "a functional scan",
     "LOCALIZER": "a localizer", "SCOUT": "a localizer", "SURVEY": "a localizer",
 }  # fmt: skip
-"""Words that may also be the name of a whole examination ("FMRI_T1_MPRAGE")."""
+"""The same for ambiguous words, which may describe the whole examination ("FMRI_T1_MPRAGE")."""
 
 NEIGHBOURS = ({"head", "neck"}, {"neck", "chest"}, {"chest", "abdomen"}, {"abdomen", "pelvis"})
-"""Regions that one examination is often filed under for the other."""
+"""Pairs of regions that are often confused in the header."""
 
 UNUSUAL = {"TOF", "MRA", "MRV", "ANGIO", "ANGIO_TIME", "VENOGRAM", "SWI", "SWAN", "EPI", "MRCP"}
-"""Words for sequences made for vessels, iron or speed and not for anatomy."""
+"""Words for sequences designed for vessels, iron or speed rather than anatomy."""
 
 FAT_SUPPRESSED = {"FATSAT", "FS", "SPAIR", "SPIR", "STIR", "TIRM", "SFS", "FATSUP", "DIXONW", "CHESS", "PROSET"}
 ULTRASHORT = {"UTE", "ZTE", "PETRA"}
@@ -62,15 +62,15 @@ WATER_ONLY = {"WATER", "W", "STIR"}
 
 
 def check_header(acquisition: Acquisition | None, region: str, recipe: str | None) -> list[Finding]:
-    """What the headers say against the model.
+    """Check the DICOM header against the model.
 
     Args:
-        acquisition: What they say; None for files without any.
+        acquisition: DICOM attributes of the MR; None for a volume file.
         region: The model's, `preparation.region`.
         recipe: The model's; None if unknown.
     """
     if acquisition is None:
-        message = "There is no DICOM header: region, sequence, distortion correction and implants were not checked."
+        message = "No DICOM header: region, sequence, distortion correction and implants were not checked."
         return [Finding("header", "note", message, "Check them yourself, or give the DICOM series.")]
     return [
         *_check_region(acquisition.body_part, region),
@@ -87,10 +87,10 @@ def _check_region(body_part: str | None, region: str) -> Iterator[Finding]:
     if not body_part:
         yield Finding("region", "note", "The header does not state the body part.", remedy)
     elif not said or not wanted:
-        which = "the part of the body in the header" if wanted else "the region of the model"
-        yield Finding("region", "note", f"creps does not know {which} means, so the regions were not compared.", remedy)
+        which = "the body part in the header" if wanted else "the region of the model"
+        yield Finding("region", "note", f"creps does not recognise {which}, so the regions were not compared.", remedy)
     elif not said & wanted:
-        message = f"The header says {_listed(said)} and the model is for {_listed(wanted)}."
+        message = f"The header says {_listed(said)}, but the model is for {_listed(wanted)}."
         level: Level = "warning" if any({a, b} in NEIGHBOURS for a in said for b in wanted) else "refusal"
         yield Finding("region", level, message, "Use a model for that region, or correct the header.")
 
@@ -102,34 +102,34 @@ def _check_sequence(acquisition: Acquisition) -> Iterator[Finding]:
     kinds |= {WORDS[word] for word in _words(acquisition) if word in WORDS}
     kinds |= {"diffusion"} if acquisition.diffusion else set()
     if kinds:
-        message = f"The header says that it is {' and '.join(sorted(kinds))}, which is no picture of the anatomy."
+        message = f"The header identifies the image as {' and '.join(sorted(kinds))}, which does not show anatomy."
         yield Finding("sequence", "refusal", message, "Use an anatomical series like those in training.")
     elif doubts := {DOUBTFUL[word] for word in _words(acquisition) if word in DOUBTFUL}:
-        message = f"A description in the header names {' and '.join(sorted(doubts))}; it may mean the examination."
+        message = f"A description in the header mentions {' and '.join(sorted(doubts))}; it may denote the examination."
         yield Finding("sequence", "warning", message, "Make sure that it is an anatomical series.")
     elif UNUSUAL & (_words(acquisition) | acquisition.image_types) or "EP" in _split(acquisition.scanning_sequence):
         message = (
-            "The header names a sequence for vessels, iron or speed, unlike anatomical ones in contrast or geometry."
+            "The header names a sequence for vessels, iron or speed; its contrast or geometry may differ from training."
         )
         yield Finding("sequence", "warning", message, "Prefer an anatomical series like those in training.")
 
 
 def _check_assumptions(acquisition: Acquisition, recipe: str | None) -> Iterator[Finding]:
-    """What the recipe `anatomy` takes for granted; others learn from the training's own MRs."""
+    """Check the assumptions of the recipe `anatomy`; other recipes learn contrast from their training MRs."""
     level: Level = "warning" if recipe == "anatomy" else "note"
     words = _words(acquisition)
     if acquisition.contrast_agent or AGENT & words:
-        message = "A contrast agent was given: enhancing tissue is a guess, unless the training's MRs had it too."
-        yield Finding("contrast agent", level, message, "Prefer a series before contrast.")
+        message = "A contrast agent was given: HU of enhancing tissue are unreliable unless training MRs had it too."
+        yield Finding("contrast agent", level, message, "Prefer a pre-contrast series.")
     if _fat_suppressed(acquisition, words):
-        message = "Fat is suppressed: dark fat is taken for bone or air, unless the training's MRs were like that."
+        message = "Fat is suppressed: dark fat is mistaken for bone or air unless the training MRs were fat-suppressed."
         yield Finding(
             "fat suppression", level, message, "Use a series without fat suppression, or the in-phase Dixon image."
         )
     echo = acquisition.echo_time_ms
     if ULTRASHORT & words or (echo is not None and echo < ULTRASHORT_TE_MS):
         message = (
-            "The echo time is ultra-short: bone gives a signal and is missed, unless the training's MRs were like that."
+            "The echo time is ultra-short: bone has signal and is missed unless the training MRs were ultra-short too."
         )
         yield Finding("ultra-short echo", level, message, "Use a sequence in which compact bone is dark.")
 
@@ -146,9 +146,9 @@ def _fat_suppressed(acquisition: Acquisition, words: set[str]) -> bool:
 def _check_distortion(correction: str | None) -> Iterator[Finding]:
     if correction == "none":
         message = (
-            "Geometric distortion was not corrected (ImageType ND): off the centre, bone may lie mm to cm elsewhere."
+            "Geometric distortion was not corrected (ImageType ND): off-centre, bone may be displaced by mm to cm."
         )
-        yield Finding("distortion", "warning", message, "Give the series with distortion correction in 3-D.")
+        yield Finding("distortion", "warning", message, "Use the series with 3-D distortion correction.")
     elif correction == "2d":
         message = "Geometric distortion was corrected within the slices only (ImageType DIS2D)."
         yield Finding("distortion", "note", message, "Prefer 3-D correction; check it against a phantom.")
@@ -159,7 +159,7 @@ def _check_distortion(correction: str | None) -> Iterator[Finding]:
 
 def _check_implants(acquisition: Acquisition) -> Iterator[Finding]:
     if acquisition.implant_words:
-        message = "The header has words that speak of an implant or metal, around which MR is void and distorted."
+        message = "The header mentions an implant or metal: the MR has signal voids and distortion around it."
         yield Finding("implant", "warning", message, "Inspect the MR and override the density there.")
 
 
@@ -169,7 +169,7 @@ def _words(acquisition: Acquisition) -> set[str]:
 
 
 def _split(text: str) -> set[str]:
-    """Words in capitals."""
+    """Return the words of a text in upper case."""
     return set(re.split(r"[\W_]+", text.upper())) - {""}
 
 

@@ -1,4 +1,4 @@
-"""One MR → one synthetic CT, on the MR's own grid unless another is asked for: the recipe from end to end."""
+"""Synthesize one CT from one MR, end to end; on the MR's grid unless the options request another."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def synthesize(
         model: The trained model.
         mr: The MR in scanner units, on any grid, in any orientation.
         settings: Overlap, fusion, device, precision; default: the plan's.
-        options: Grid, mask, and whether to continue against a refusal; default: the MR's grid.
+        options: Grid, mask, spread, and whether to override a refusal; default: the MR's grid.
         name: What messages call the MR.
         acquisition: The MR's DICOM attributes; they are checked against the model, and decide the orientation of the
             planning grid.
@@ -145,14 +145,14 @@ def _predicted(
     *,
     spread: bool,
 ) -> tuple[Array, Array | None]:
-    """Value and, if it is wanted, spread of every voxel, in network units."""
+    """Predict the value of every voxel and, if requested, its spread, in network units."""
     if spread:
         return predict(executor, prepared.array, layout, settings, progress, spread=True)
     return predict(executor, prepared.array, layout, settings, progress), None
 
 
 def _spread_on(target: Volume, model: Model, prepared: Prepared, spread: Array | None) -> Volume | None:
-    """The spread in HU on the grid of the sCT; 0 where nothing was predicted, and where the sCT is air by rule."""
+    """Return the spread in HU on the sCT's grid; 0 where nothing was predicted or the background is removed."""
     if spread is None:
         return None
     shown = ~np.isnan(spread) & (prepared.body | (not model.plan.preparation.remove_outside))
@@ -171,7 +171,7 @@ def _in_hu(model: Model, prepared: Prepared, sct: Array) -> Array:
 
 
 def _target(mr: Volume, model_grid: Volume, options: SynthesisOptions, acquisition: Acquisition | None) -> Volume:
-    """The grid that was asked for."""
+    """Return the requested grid."""
     if options.grid == "planning":
         position = (acquisition.patient_position if acquisition is not None else None) or ""
         return planning_grid(mr, options.spacing_mm, prone=position.endswith("P"))
