@@ -9,13 +9,13 @@ import pytest
 import torch
 
 import creps
+from creps.api.synthesis import Synthesis
 from creps.cohort.cohort import Cohort
 from creps.evaluation.batch import CohortEvaluation
 from creps.model import Model as PlainModel
 from creps.model import Plan
 from creps.networks.build import build_generator
 from creps.settings import InferenceSettings, PreparationSettings, ResidualSettings
-from creps.synthesis.result import Synthesis
 from creps.volume import Volume
 from tests.conftest import ball_head
 

@@ -205,7 +205,7 @@ def test_records_never_collide_and_failures_leave_nothing(work, tmp_path, capsys
     def full(*arguments, **options):
         raise OSError(28, "No space left on device", "p_sct.png")
 
-    monkeypatch.setattr("creps.synthesis.files.synthesis_figure", full)
+    monkeypatch.setattr("creps.synthesis.writing.synthesis_figure", full)
     assert run("-q", "synthesize", work / "run", tmp_path / "x" / "p.nii.gz", "-o", out) == 1
     assert "No space left" in capsys.readouterr().err
     assert not out.exists() or not list(out.iterdir())

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 import creps
+from creps import export as room
 from creps.errors import ModelError, OutputExistsError, SettingsError
+from creps.export import export
 from creps.model import Model, Plan
 from creps.networks.build import build_generator
-from creps.synthesis import export as room
-from creps.synthesis.export import export
 from tests.test_cli import run
 
 DEMO = Path(creps.__file__).parent / "demo" / "model"

@@ -12,7 +12,7 @@ import pytest
 from creps.errors import InputError
 from creps.intake.body_parts import regions_of
 from creps.intake.features import features_of
-from creps.intake.gate import Gate, examine
+from creps.intake.gate import IntakeResult, examine
 from creps.intake.image_checks import cut_shares
 from creps.intake.profile import FLOORS, Scores, profile_from
 from creps.intake.score_checks import check_scores
@@ -75,7 +75,7 @@ def test_a_good_mr_passes_without_a_word(head, profile):
     gate = gate_of(head, profile)
     assert gate.findings == ()
     assert gate.verdict == "passed"
-    gate.refuse("the MR")
+    gate.raise_if_refused("the MR")
 
 
 def test_a_refusal_names_every_reason_and_the_way_round(head, profile):
@@ -84,12 +84,12 @@ def test_a_refusal_names_every_reason_and_the_way_round(head, profile):
     assert gate.verdict == "refused"
     assert {"region", "size", "shape"} <= {finding.check for finding in gate.refusals}
     with pytest.raises(InputError) as caught:
-        gate.refuse("scan.nii.gz")
+        gate.raise_if_refused("scan.nii.gz")
     for finding in gate.refusals:
         assert finding.message in str(caught.value)
     assert str(caught.value).startswith("scan.nii.gz ")
     assert "--force" in caught.value.remedy
-    gate.refuse("scan.nii.gz", forced=True)
+    gate.raise_if_refused("scan.nii.gz", forced=True)
 
 
 def test_the_record_is_plain_and_says_what_was_forced(head, profile):
@@ -104,7 +104,7 @@ def test_the_record_is_plain_and_says_what_was_forced(head, profile):
     passed = gate_of(head, profile)
     assert passed.record(forced=True)["forced"] is False  # there was nothing to force
     assert not refused.overridden(forced=False)
-    assert Gate().record()["scores"] is None
+    assert IntakeResult().record()["scores"] is None
 
 
 def test_without_header_and_profile_one_note_each(head):

@@ -256,7 +256,7 @@ def test_a_model_keeps_what_its_training_mrs_were_like(cohort, tmp_path):
     giant = Volume(ball_head(0)[0].array, (9.9, 9.9, 9.9))
     with pytest.raises(InputError, match="is not an MR for this model"):
         trained_on.synthesize(giant)
-    refused = trained_on.synthesize(giant, force=True).gate.refusals
+    refused = trained_on.synthesize(giant, force=True).intake.refusals
     assert "size" in {finding.check for finding in refused}
 
 

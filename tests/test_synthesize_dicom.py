@@ -302,7 +302,7 @@ def test_a_folder_below_that_is_named_after_the_patient_is_in_no_message(tmp_pat
 def test_an_empty_folder_that_cannot_be_replaced_is_filled(tmp_path, demo_model, made, monkeypatch):
     """As a disk that is mounted there, or the folder one is in."""
     (tmp_path / "disk").mkdir()
-    monkeypatch.setattr("creps.synthesis.files.atomic_folder", lambda _: pytest.fail("it is not to be replaced"))
+    monkeypatch.setattr("creps.synthesis.writing.atomic_folder", lambda _: pytest.fail("it is not to be replaced"))
     sct = synthesized(demo_model, made[0], tmp_path / "disk")
     assert sct == tmp_path / "disk"
     assert len(list(sct.glob("CT.*.dcm"))) == 30
@@ -310,7 +310,7 @@ def test_an_empty_folder_that_cannot_be_replaced_is_filled(tmp_path, demo_model,
         "RS.dcm", "record.json", "picture.png",
     }  # fmt: skip
     (tmp_path / "other").mkdir()
-    monkeypatch.setattr("creps.synthesis.files.synthesis_figure", lambda *_: 1 / 0)
+    monkeypatch.setattr("creps.synthesis.writing.synthesis_figure", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         synthesized(demo_model, made[0], tmp_path / "other")
     assert not list((tmp_path / "other").iterdir())
@@ -354,7 +354,7 @@ def test_a_stop_from_outside_leaves_nothing(tmp_path, demo_model, made, monkeypa
         os.kill(os.getpid(), signal.SIGTERM)
         return synthesis_figure(*arguments)
 
-    monkeypatch.setattr("creps.synthesis.files.synthesis_figure", stopped)
+    monkeypatch.setattr("creps.synthesis.writing.synthesis_figure", stopped)
     before = signal.getsignal(signal.SIGTERM)
     assert run("-q", "synthesize", demo_model, made[0], "-o", tmp_path / "sct") == 130
     assert not list(tmp_path.iterdir())

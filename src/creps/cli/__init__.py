@@ -9,6 +9,7 @@ import traceback
 
 import click
 
+from creps.cli.options import message
 from creps.cli.verbs import creps
 from creps.errors import CrepsError, RunInterruptedError
 
@@ -35,10 +36,10 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - no user sees a traceback unasked
-        message, code = _explain(error)
+        text, code = _explain(error)
         if code == INTERNAL and logging.getLogger("creps").isEnabledFor(logging.DEBUG):
             traceback.print_exc()
-        click.echo(f"{_process_name()}{message}", err=True)
+        click.echo(f"{_process_name()}{text}", err=True)
         sys.exit(code)
 
 
@@ -57,7 +58,7 @@ def _explain(error: BaseException) -> tuple[str, int]:
     if isinstance(error, RunInterruptedError):
         return str(error), error.exit_code
     if isinstance(error, CrepsError):
-        return f"Error: {error}", 1
+        return message(error), 1
     if isinstance(error, (KeyboardInterrupt, click.exceptions.Abort)):
         return "Interrupted.", 130
     if isinstance(error, MemoryError) or "out of memory" in reason.lower():

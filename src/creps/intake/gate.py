@@ -20,13 +20,13 @@ from creps.volume import Volume
 if TYPE_CHECKING:
     from creps.io.dicom.read.acquisition import Acquisition
 
-__all__ = ["Gate", "examine"]
+__all__ = ["IntakeResult", "examine"]
 
-FORCE = "Inspect the MR. --force synthesizes anyway and records this."
+FORCE = "Inspect the MR. force=True synthesizes anyway and records this."
 
 
 @dataclass(frozen=True)
-class Gate:
+class IntakeResult:
     """What was found before a synthesis.
 
     Attributes:
@@ -80,7 +80,7 @@ class Gate:
             "scores": None if self.scores is None else self.scores.record(),
         }
 
-    def refuse(self, name: str, *, forced: bool = False) -> None:
+    def raise_if_refused(self, name: str, *, forced: bool = False) -> None:
         """Stop here if anything refuses, unless it is forced.
 
         Args:
@@ -103,7 +103,7 @@ def examine(
     profile: IntakeProfile | None,
     acquisition: Acquisition | None = None,
     recipe: str | None = None,
-) -> Gate:
+) -> IntakeResult:
     """Check an MR against a model.
 
     Args:
@@ -132,11 +132,11 @@ def examine(
                 "Train it again to add a profile.",
             )
         )
-        return Gate(_sorted(findings))
+        return IntakeResult(_sorted(findings))
     features = features_of(prepared.array, prepared.body, prepared.grid.spacing_mm)
     scores = profile.score(features)
     findings += check_scores(scores, features, profile)
-    return Gate(_sorted(findings), scores)
+    return IntakeResult(_sorted(findings), scores)
 
 
 def _sorted(findings: Iterable[Finding]) -> tuple[Finding, ...]:

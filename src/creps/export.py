@@ -67,7 +67,7 @@ def export(model: Model, target: Path | str, *, overwrite: bool = False) -> Expo
         raise SettingsError(f"{target} is not the name of an ONNX file.", "Name a file that ends in .onnx.")
     if target.is_dir():
         raise OutputExistsError(f"{target} is a folder.", "Name a file.")
-    check_new(target, "Add --overwrite, or name another file with -o.", overwrite=overwrite)
+    check_new(target, "Pass overwrite=True, or name another file.", overwrite=overwrite)
     missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if importlib.util.find_spec(name) is None]
     if missing:
         raise SettingsError(
