@@ -151,7 +151,7 @@ def test_a_volume_in_memory_can_be_saved(here, tmp_path):
     for target, message in (("sct.mha", "already there"), ("folder", "no known ending")):
         with pytest.raises(creps.CrepsError, match=message):
             synthesis.save(tmp_path / target)
-    with pytest.raises(creps.CrepsError, match="--deidentify is for DICOM"):
+    with pytest.raises(creps.CrepsError, match="De-identification is for DICOM"):
         synthesis.save(tmp_path / "other.mha", pseudonym="x")
 
 

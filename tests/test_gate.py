@@ -1,4 +1,4 @@
-"""The gate: each check on an MR that has just that fault, and none on one that has none."""
+"""The intake checks: each on an MR that has just that fault, and none on one that has none."""
 
 import dataclasses
 import json

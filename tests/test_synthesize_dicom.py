@@ -181,7 +181,7 @@ def test_nothing_of_anybody_is_overwritten(tmp_path, demo_model, made):
             synthesized(model, made[0], made[0] / "sct", overwrite=overwrite)
     assert (tmp_path / "documents" / "thesis.txt").read_text() == "all of it"
     synthesized(model, made[0], tmp_path / "sct")
-    with pytest.raises(OutputExistsError, match="Add --overwrite"):
+    with pytest.raises(OutputExistsError, match="overwrite=True"):
         synthesized(model, made[0], tmp_path / "sct")
     before = dcmread(next((tmp_path / "sct").glob("CT.*"))).SeriesInstanceUID
     synthesized(model, made[0], tmp_path / "sct", overwrite=True, structures=False)
@@ -192,11 +192,11 @@ def test_nothing_of_anybody_is_overwritten(tmp_path, demo_model, made):
 @pytest.mark.parametrize(
     ("wishes", "error", "message"),
     [
-        ({"pseudonym": "x", "target": "a.nii.gz"}, InputError, "--deidentify is for DICOM"),
-        ({"stable_uids": True, "target": "a.nii.gz"}, InputError, "--stable-uids is for DICOM"),
+        ({"pseudonym": "x", "target": "a.nii.gz"}, InputError, "De-identification is for DICOM"),
+        ({"stable_uids": True, "target": "a.nii.gz"}, InputError, "Stable UIDs are for DICOM"),
         ({"grid": "axial"}, SettingsError, "grid 'axial'"),
         ({"grid": "mr", "spacing_mm": (1, 1, 1)}, SettingsError, "has its own"),
-        ({"series": "9"}, InputError, "--series"),
+        ({"series": "9"}, InputError, "series=…"),
     ],
 )
 def test_wishes_that_cannot_be_met(tmp_path, demo_model, made, wishes, error, message):
@@ -361,7 +361,9 @@ def test_a_stop_from_outside_leaves_nothing(tmp_path, demo_model, made, monkeypa
     assert signal.getsignal(signal.SIGTERM) == before
 
 
-@pytest.mark.parametrize(("output", "message"), [("sct.dcm", "is a folder of files"), ("a.nii.gz", "--structures")])
+@pytest.mark.parametrize(
+    ("output", "message"), [("sct.dcm", "is a folder of files"), ("a.nii.gz", "choice of structures is for DICOM")]
+)
 def test_outputs_that_cannot_hold_it(tmp_path, demo_model, made, output, message):
     with pytest.raises(InputError, match=message):
         synthesized(demo_model, made[0], tmp_path / output, structures=False)

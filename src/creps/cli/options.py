@@ -38,7 +38,7 @@ PATH = click.Path(path_type=Path)
 PARTLY = 3
 """Exit code: results were written, but some of the images could not be used."""
 
-KEYWORDS = {"overwrite=True": "--overwrite", "force=True": "--force"}
+KEYWORDS = {"overwrite=True": "--overwrite", "force=True": "--force", "series=…": "--series"}
 """Arguments that errors of the library name → the options of the command line."""
 
 settings_file = click.option(

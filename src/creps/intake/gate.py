@@ -1,4 +1,4 @@
-"""The gate: everything that is checked before a synthesis, and what comes of it."""
+"""The intake checks: everything that is checked before a synthesis, and what comes of it."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ class RunFolder:
 
     def open(self, start: int) -> None:
         """Write settings and record before the first step."""
-        log.info("profiling %d training MRs for the intake gate of the model", len(self.intake.cases))
+        log.info("profiling %d training MRs for the model's intake checks", len(self.intake.cases))
         with atomic_file(self.path / SETTINGS_FILE) as path:
             path.write_text(to_yaml(self.settings, f"{NOTICE}\nThe settings of this run."), encoding="utf-8")
         self.record.open(start, self.training_record(start))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from creps.errors import InputError
 from creps.io.dicom.read.elements import CLASSIC, MULTI_FRAME, MalformedDicomError, malformed, text
-from creps.io.dicom.read.frames import frame_headers
+from creps.io.dicom.read.functional_groups import frame_headers
 
 if TYPE_CHECKING:
     from pydicom import Dataset
