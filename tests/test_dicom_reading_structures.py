@@ -17,7 +17,7 @@ from creps.io.dicom.read.structures import Structure, _filled, read_structures
 from creps.io.dicom.write.ct import write_ct
 from creps.io.dicom.write.structures import write_structures
 from creps.volume import Volume
-from tests.conftest import SHARED
+from tests.components import SHARED
 from tests.test_dicom_structures import ball, dice
 from tests.written_dicom import DERIVATION, rotation, source_of
 

@@ -122,7 +122,7 @@ def test_slices_in_turn_give_the_values_and_gradients_of_all_at_once(monkeypatch
         assert torch.equal(torch.stack(again), torch.stack([style, content]).detach())
         found[slices] = style.detach(), content.detach(), image.grad
     plain = sct.clone().requires_grad_()
-    terms = loss._compare(loss._slices(plain), loss._slices(ct), 2)
+    terms = loss._compare(loss._slices(plain), loss._slices(ct))
     (20 * terms[0] + 3 * terms[1]).backward()
     for style, content, gradient in found.values():
         torch.testing.assert_close(style, terms[0].detach())
@@ -143,7 +143,7 @@ def test_the_loss_keeps_an_image_and_no_activations():
     value = loss(sct, ct)[0]
     (saved,) = value.grad_fn.saved_tensors
     assert saved.numel() == sct.numel()
-    all_at_once = _kept(lambda: loss._compare(loss._slices(sct), loss._slices(ct), 1))
+    all_at_once = _kept(lambda: loss._compare(loss._slices(sct), loss._slices(ct)))
     assert saved.numel() * 4 < all_at_once / 50
 
 

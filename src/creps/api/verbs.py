@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from creps.api.arguments import Image, Progress, as_path, is_folder_of_cases
-from creps.api.model import Model, load
 from creps.cohort.cohort import Cohort
 from creps.errors import InputError
 from creps.settings import Settings
 
 if TYPE_CHECKING:
+    from creps.api.model import Model
     from creps.evaluation.options import Register
     from creps.evaluation.results import CohortEvaluation, Evaluation
 
@@ -119,6 +119,7 @@ def train(
         >>> model.plan.recipe, model.plan.training["steps"]
         ('anatomy', 1)
     """
+    from creps.api.model import load
     from creps.training.run.train import train as run
 
     folder = run(
