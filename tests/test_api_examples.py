@@ -2,7 +2,10 @@
 
 import doctest
 import inspect
+import json
+import pickle
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,8 +19,12 @@ from creps.model import Model as PlainModel
 from creps.model import Plan
 from creps.networks.build import build_generator
 from creps.settings import InferenceSettings, PreparationSettings, ResidualSettings
+from creps.synthesis.batch import plan_cases, synthesize_case
+from creps.synthesis.inputs import find_mr
+from creps.synthesis.options import OutputOptions, SynthesisOptions
 from creps.volume import Volume
 from tests.conftest import ball_head
+from tests.dicom_cases import mr_series
 
 FUNCTIONS = ("evaluate", "load", "load_cohort", "load_settings", "prepare", "read_volume", "train", "write_volume")
 METHODS = [
@@ -121,7 +128,7 @@ def test_a_saved_model_is_the_model(here, tmp_path):
     for ours, theirs in zip(model.generator.state_dict().items(), again.generator.state_dict().items(), strict=True):
         assert ours[0] == theirs[0]
         assert torch.equal(ours[1], theirs[1])
-    with pytest.raises(creps.CrepsError, match="already there"):
+    with pytest.raises(creps.CrepsError, match="already exists"):
         model.save(tmp_path / "m")
     model.save(tmp_path / "m", overwrite=True)
     (tmp_path / "mine").mkdir()
@@ -143,12 +150,42 @@ def test_one_failing_mr_does_not_stop_the_others(here, tmp_path):
         creps.load("model").synthesize_folder(given, tmp_path / "out", mask="mr.nii.gz")
 
 
+def test_a_missing_mr_does_not_change_where_the_others_go(here, tmp_path):
+    model, given = creps.load("model"), ["mr.nii.gz", "no such file.nii.gz"]
+    with pytest.raises(creps.CrepsError, match="single file, but there are 2 inputs"):
+        model.synthesize_folder(given, tmp_path / "sct.nii.gz")
+    assert not list(tmp_path.iterdir())
+    mr_series(tmp_path / "in" / "a")
+    result = model.synthesize_folder([tmp_path / "in" / "a", tmp_path / "in" / "b"], tmp_path / "out", force=True)
+    assert result.done == (tmp_path / "out" / "a_sct",)
+    assert set(result.failed) == {tmp_path / "in" / "b"}
+
+
+def test_a_case_and_a_model_travel_to_another_machine(here, tmp_path):
+    mr_series(tmp_path / "in" / "a")
+    sources, wanted = [find_mr(Path("mr.nii.gz")), find_mr(tmp_path / "in" / "a")], SynthesisOptions(force=True)
+    cases = plan_cases(sources, tmp_path / "out", wanted, OutputOptions(), overwrite=False)
+    model, cases = pickle.loads(pickle.dumps((creps.load("model"), cases)))
+    written = [synthesize_case(model, case) for case in cases]
+    assert written == [tmp_path / "out" / "mr_sct.nii.gz", tmp_path / "out" / "a_sct"]
+    expected = creps.load("model").synthesize("mr.nii.gz").sct.array
+    np.testing.assert_array_equal(creps.read_volume(written[0]).array, np.rint(expected))
+    assert json.loads((written[1] / "record.json").read_text())["grid"]["kind"] == "planning"
+
+
+def test_a_mask_in_memory_is_recorded(here, tmp_path):
+    mr, mask = creps.read_volume("mr.nii.gz"), creps.read_volume("body.nii.gz")
+    creps.load("model").synthesize(mr, mask=mask).save(tmp_path / "sct.nii.gz")
+    record = json.loads((tmp_path / "sct.json").read_text())
+    assert record["input"] == record["mask"] == {"given": "in memory"}
+
+
 def test_a_volume_in_memory_can_be_saved(here, tmp_path):
     synthesis = creps.load("model").synthesize(creps.read_volume("mr.nii.gz"))
     written = synthesis.save(str(tmp_path / "sct.mha"))
     assert creps.read_volume(written).same_grid_as(synthesis.sct)
     assert (tmp_path / "sct.json").is_file()
-    for target, message in (("sct.mha", "already there"), ("folder", "no known ending")):
+    for target, message in (("sct.mha", "already exists"), ("folder", "unknown file extension")):
         with pytest.raises(creps.CrepsError, match=message):
             synthesis.save(tmp_path / target)
     with pytest.raises(creps.CrepsError, match="De-identification is for DICOM"):

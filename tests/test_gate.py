@@ -88,7 +88,7 @@ def test_a_refusal_names_every_reason_and_the_way_round(head, profile):
     for finding in gate.refusals:
         assert finding.message in str(caught.value)
     assert str(caught.value).startswith("scan.nii.gz ")
-    assert "--force" in caught.value.remedy
+    assert "force=True" in caught.value.remedy
     gate.raise_if_refused("scan.nii.gz", forced=True)
 
 

@@ -280,7 +280,7 @@ def test_bf16_is_chosen_only_where_there_are_units_for_it(monkeypatch, flags, ch
 def test_values_that_are_not_finite_are_found_wherever_they_are(bad):
     values = torch.ones(1, 8, 9, 10)
     values.view(-1)[11 : 11 + len(bad)] = torch.tensor(bad)
-    with pytest.raises(ModelError, match="not finite"):
+    with pytest.raises(ModelError, match="NaN or infinite"):
         Pending(values, None).result()
 
 

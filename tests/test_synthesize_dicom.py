@@ -173,11 +173,11 @@ def test_nothing_of_anybody_is_overwritten(tmp_path, demo_model, made):
     (tmp_path / "documents").mkdir()
     (tmp_path / "documents" / "thesis.txt").write_text("all of it")
     for overwrite in (False, True):
-        with pytest.raises(OutputExistsError, match="something else than an sCT"):
+        with pytest.raises(OutputExistsError, match="something other than an sCT"):
             synthesized(model, made[0], tmp_path / "documents", overwrite=overwrite)
-        with pytest.raises(OutputExistsError, match="is an MR that was given"):
+        with pytest.raises(OutputExistsError, match="is an input MR"):
             synthesized(model, made[0], made[0], overwrite=overwrite)
-        with pytest.raises(OutputExistsError, match="is an MR that was given"):
+        with pytest.raises(OutputExistsError, match="is an input MR"):
             synthesized(model, made[0], made[0] / "sct", overwrite=overwrite)
     assert (tmp_path / "documents" / "thesis.txt").read_text() == "all of it"
     synthesized(model, made[0], tmp_path / "sct")
@@ -213,7 +213,7 @@ def test_volume_files_give_no_dicom_and_folders_of_them_no_series(tmp_path, demo
     write_volume(ball_head(0)[0], tmp_path / "in" / "mr.nii.gz")
     with pytest.raises(InputError, match="is a folder of volume files"):
         find_mr(tmp_path / "in")
-    with pytest.raises(InputError, match="no DICOM series, but a series was chosen"):
+    with pytest.raises(InputError, match="is not a DICOM series, but a series is chosen"):
         find_mr(tmp_path / "in" / "mr.nii.gz", "1")
 
 
@@ -362,7 +362,8 @@ def test_a_stop_from_outside_leaves_nothing(tmp_path, demo_model, made, monkeypa
 
 
 @pytest.mark.parametrize(
-    ("output", "message"), [("sct.dcm", "is a folder of files"), ("a.nii.gz", "choice of structures is for DICOM")]
+    ("output", "message"),
+    [("sct.dcm", "sCT of a DICOM series is a folder"), ("a.nii.gz", "structures is for DICOM")],
 )
 def test_outputs_that_cannot_hold_it(tmp_path, demo_model, made, output, message):
     with pytest.raises(InputError, match=message):
@@ -409,7 +410,7 @@ def test_what_was_forced_is_said_and_written(tmp_path, demo_model, caplog, monke
     with pytest.raises(InputError, match="The header says"):
         synthesized(demo_model, mr, tmp_path / "sct")
     sct = synthesized(demo_model, mr, tmp_path / "sct", force=True)
-    assert "forced although: The header says" in caplog.text
+    assert "forced in spite of the check .region.: The header says" in caplog.text
     assert "made by force although: The header says" in dcmread(next(sct.glob("CT.*"))).ImageComments
     assert json.loads((sct / "record.json").read_text())["gate"]["forced"]
     knee = r"Warning - </Laterality\(0020,0060\)> - is only permitted to be empty when actually unknown"
