@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from creps.errors import InputError
-from creps.io.itk import read_header, read_volume, stem
+from creps.io.itk import is_volume_file, read_header, read_volume, stem, suffix
 from creps.provenance import sha256_file
 from creps.volume import Volume
 
@@ -85,6 +85,8 @@ class ImageSource:
         """
         path = Path(path)
         if path.is_dir():
+            if any(is_volume_file(one) for one in path.iterdir()) and suffix(path):
+                raise InputError(f"{path} is a folder, not a volume file.", "Give the file inside it.")
             from creps.io.dicom.read.series import one_series
 
             return cls(path, one_series(path, modality, name, wanted, selectable=selectable), name or "")
