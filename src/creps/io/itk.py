@@ -189,8 +189,10 @@ def write_volume(volume: Volume, path: Path | str, *, integer: bool = False) -> 
         image = volume.to_sitk()
     try:
         with atomic_file(path) as temporary:
+            lower = temporary.with_name(stem(temporary) + suffix(temporary))  # ITK knows endings in small letters only
             with _quiet_itk():
-                sitk.WriteImage(image, str(temporary), useCompression=True)
+                sitk.WriteImage(image, str(lower), useCompression=True)
+            lower.rename(temporary)
             if suffix(path) in (".nii", ".nii.gz"):
                 read_nifti_voxels(temporary)  # ITK does not notice a full disk here
     except (RuntimeError, OSError, InputError) as error:
