@@ -123,6 +123,8 @@ def _body_of(sct: Volume, reached: Mask) -> Mask:
 
 def _not_covered(aligned: Aligned) -> dict[str, Any]:
     """How much of the sCT's body lies where the CT only holds padding, as plain JSON values."""
+    if not aligned.padded.any():
+        return {"body_ml": 0.0, "slices": 0}
     body = body_mask_ct(aligned.sct)
     lost = aligned.padded & (body if aligned.mask is None else body | aligned.mask)
     ml = float(lost.sum() * np.prod(aligned.sct.spacing_mm) / 1000)
