@@ -11,6 +11,7 @@ import SimpleITK as sitk
 from scipy.spatial.transform import Rotation
 
 from creps.errors import InputError
+from creps.io.image import ImageSource
 from creps.io.itk import read_header, read_volume, write_volume
 from creps.volume import Volume
 
@@ -101,6 +102,16 @@ def test_a_conflict_is_said_with_its_size(tmp_path, caplog):
     assert "v.nii has a qform (code 1, scanner) that differs by up to 5.0 mm" in message
     assert "sform (code 2, aligned to another image); the sform is used" in message
     np.testing.assert_allclose(place(volume), sform, atol=1e-4)
+
+
+def test_a_conflict_is_in_the_record(tmp_path):
+    path = nifti(tmp_path / "v.nii", np.diag([*SIZES, 1.0]), 1, np.diag([*SIZES[:2], 3.0, 1.0]), 2)
+    record = ImageSource.find(path).record()
+    assert record["file"] == "v.nii"
+    (sentence,) = record["geometry"]
+    assert sentence.startswith("It has a qform (code 1, scanner) that differs by up to 1.5 mm")
+    same = nifti(tmp_path / "w.nii", np.eye(4), 1)
+    assert ImageSource.find(same).record().keys() == {"file", "sha256"}
 
 
 def test_transforms_that_agree_are_read_without_a_word(tmp_path, caplog):

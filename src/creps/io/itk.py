@@ -24,7 +24,7 @@ from creps.volume import GeometryError, Volume
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
-__all__ = ["SUFFIXES", "is_volume_file", "read_header", "read_volume", "stem", "suffix", "write_volume"]
+__all__ = ["SUFFIXES", "geometry_remarks", "is_volume_file", "read_header", "read_volume", "stem", "suffix", "write_volume"]
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +79,21 @@ def read_volume(path: Path | str) -> Volume:
             "Replace them (0 in MR, -1000 in CT) first.",
         )
     return volume
+
+
+def geometry_remarks(path: Path | str) -> list[str]:
+    """What the header leaves out or contradicts about the geometry, one sentence each, to follow the file's name.
+
+    Raises:
+        InputError: as `read_header`.
+    """
+    path = Path(path)
+    _check_path(path)
+    if _is_nifti(path):
+        header = read_nifti_header(path)
+        _check_size(path, header.shape, header.shape)
+        return list(placement(header, str(path)).remarks)
+    return check_text_header(path)
 
 
 def _is_nifti(path: Path) -> bool:
