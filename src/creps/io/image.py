@@ -133,7 +133,7 @@ class ImageSource:
         return series_sha256(self.series)
 
     def record(self) -> dict[str, Any]:
-        """What a result's record says about the image: file name or number of files, hash, doubts about its geometry."""
+        """What a record says about the image: file name or number of files, hash, doubts about its geometry."""
         if self.series is None:
             remarks = geometry_remarks(self.path)
             geometry = {"geometry": [f"It {remark}." for remark in remarks]} if remarks else {}

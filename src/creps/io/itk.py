@@ -24,7 +24,16 @@ from creps.volume import GeometryError, Volume
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
-__all__ = ["SUFFIXES", "geometry_remarks", "is_volume_file", "read_header", "read_volume", "stem", "suffix", "write_volume"]
+__all__ = [
+    "SUFFIXES",
+    "geometry_remarks",
+    "is_volume_file",
+    "read_header",
+    "read_volume",
+    "stem",
+    "suffix",
+    "write_volume",
+]
 
 log = logging.getLogger(__name__)
 
