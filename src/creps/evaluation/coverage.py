@@ -32,6 +32,10 @@ CUT_SHARE = 0.25
 CUT_GROWTH = 0.75
 """A cut body is in that plane at least this large, compared with the next one; a vertex grows much faster."""
 
+CONTACT = 0.01
+"""A region that cuts the body off touches it with more voxels than this share of the body's surface; a region of air
+that the scanner clipped at its lowest value may touch it with a few."""
+
 TOUCHES = 2
 """Padding that ends this many voxels from the body cuts it off: interpolation mixes one voxel at the seam."""
 
@@ -58,7 +62,8 @@ def uncovered(ct: Volume) -> Mask:
     if (surface & near).sum() > SURROUNDED * surface.sum():
         return _cut_ends(padding, body)
     labels, _ = ndimage.label(padding)
-    touching = np.unique(labels[ndimage.binary_dilation(body, np.ones((3, 3, 3)), iterations=TOUCHES) & padding])
+    contact = np.bincount(labels[ndimage.binary_dilation(surface, np.ones((3, 3, 3)), iterations=TOUCHES)])
+    touching = np.flatnonzero(contact > CONTACT * surface.sum())
     return np.asarray(np.isin(labels, touching[touching > 0]))
 
 
