@@ -58,15 +58,17 @@ def evaluate(sct: Image, ct: Image, options: EvaluationOptions | None = None, *,
     inside = _inside(aligned, body, pair)
     scores, classes_and_structures = _scores(aligned, inside, body, names, pair)
     values = scores.ordered()
+    not_covered = _not_covered(aligned)
     source = "the body found in the CT" if options.mask is None else "given"
     record = {
         **provenance(),
         "inputs": inputs,
         "grid": {"shape": list(aligned.sct.shape), "spacing_mm": list(aligned.sct.spacing_mm)},
         "alignment": aligned.record,
+        "not_covered": not_covered,
         "mask": {"source": source, "voxels": int(inside.sum())},
         **classes_and_structures,
-        "notes": _notes(aligned),
+        "notes": _notes(aligned, not_covered),
         "definitions": definitions(list(values)),
         "seconds": round(time.perf_counter() - started, 3),
     }
@@ -119,8 +121,23 @@ def _body_of(sct: Volume, reached: Mask) -> Mask:
     return body_mask_ct(sct.with_array(tissue))
 
 
-def _notes(aligned: Aligned) -> list[str]:
+def _not_covered(aligned: Aligned) -> dict[str, Any]:
+    """How much of the sCT's body lies where the CT only holds padding, as plain JSON values."""
+    if not aligned.padded.any():
+        return {"body_ml": 0.0, "slices": 0}
+    body = body_mask_ct(aligned.sct)
+    lost = aligned.padded & (body if aligned.mask is None else body | aligned.mask)
+    ml = float(lost.sum() * np.prod(aligned.sct.spacing_mm) / 1000)
+    return {"body_ml": round(ml, 3), "slices": int(lost.any(axis=(1, 2)).sum())}
+
+
+def _notes(aligned: Aligned, not_covered: Mapping[str, Any]) -> list[str]:
     notes = []
+    if not_covered["slices"]:
+        notes.append(
+            f"The CT does not cover {not_covered['body_ml']:.1f} ml of the body in {not_covered['slices']} slices: it"
+            " holds one constant value there. This part is left out of all metrics."
+        )
     if aligned.alignment == "rigidly registered":
         notes.append(REGISTERED)
     if float(aligned.sct.array.min()) > hu.AIR_BELOW:
