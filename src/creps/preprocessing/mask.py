@@ -11,7 +11,7 @@ from skimage.filters import threshold_otsu
 
 from creps import hu
 from creps.preprocessing.morphology import around, body_box, filled, grow, largest, shrink
-from creps.volume import Mask, Volume
+from creps.volume import Array, Mask, Volume
 
 __all__ = ["body_box", "body_mask_ct", "body_mask_mr", "depth_mm"]
 
@@ -27,30 +27,86 @@ BALL_MM = 3.0
 GAP_MM = 8.0
 """Dark gaps up to this wide (skull, air cells) are closed in an MR mask."""
 
+LIMB_MM = 12.0
+"""A separate piece at least this thick may be a limb; markers, tubes and coil cables are thinner."""
+
+SMALLEST_LIMB_ML = 3.0
+"""... and at least this large."""
+
+FOAM_HU = -200.0
+"""Limbs are denser than this almost everywhere (`DENSE_SHARE`); couches, cushions and clamps are not."""
+
+DENSE_SHARE = 0.97
+
+CORE_SHARE = 0.2
+"""At least this share of a limb in a CT lies deeper than `COUCH_MM` / 2; of a clamp or a rail it is less."""
+
+SMALLEST_CORE_ML = 0.3
+"""What lies so deep, at least."""
+
+FINGER_MM = 10.0
+"""Thinner things that lie apart are no fingers."""
+
+FINGERS_MM = 140.0
+"""Nor are longer ones."""
+
+BONE_HU, BONE_SHARE = 200.0, 0.1
+"""Nor are those whose inside has no bone."""
+
+THICK_SHARE = 0.03
+"""Share of a limb in an MR that lies deeper than `LIMB_MM` / 2; of a coil's shell it is less."""
+
+AIR_SHARE = 0.35
+"""Where the dark part of an MR is brighter than this share of its limit, it is dark tissue rather than air."""
+
+AIR_FACTOR = 3.5
+"""Tissue gives at least so many times the mean signal of air: 4.4 standard deviations of Rayleigh noise."""
+
+DIM_SHARE = 0.4
+"""Where there is air, dim tissue gives at least this share of the limit: ghosts and glow give less."""
+
+DIMMEST = 0.1
+"""... and this share where there is none."""
+
+DIM_MM = 25.0
+"""Dim voxels belong to the patient up to this far from bright ones: ghosts and fold-over reach further."""
+
+BLOCK = 4
+"""Air is measured in squares of so many voxels."""
+
 
 def body_mask_mr(mr: Volume) -> Mask:
-    """(D, H, W) body mask of an MR: Otsu, closing, largest component, filled slice by slice."""
+    """(D, H, W) body mask of an MR: bright tissue, the dim tissue beside it, gaps closed, slices filled.
+
+    The patient may be several pieces. Air, measured where the image is darkest, says how dim tissue may be.
+    """
     clipped = np.minimum(mr.array, np.percentile(mr.array, 99.0))
-    if clipped.min() == clipped.max():
+    lowest = float(clipped.min())
+    if lowest == clipped.max():
         return np.zeros(mr.shape, dtype=bool)
     # Otsu splits dark from bright tissue as readily as air from tissue: half of it keeps the dark tissue.
-    tissue = clipped > clipped.min() + 0.5 * (threshold_otsu(clipped) - clipped.min())
-    tissue &= grow(shrink(tissue, mr.spacing_mm, 2.0), mr.spacing_mm, 2.0)
-    closed = shrink(grow(largest(tissue), mr.spacing_mm, GAP_MM), mr.spacing_mm, GAP_MM)
-    return filled(largest(closed))
+    limit = lowest + 0.5 * (float(threshold_otsu(clipped)) - lowest)
+    bright = _opened(clipped > limit, mr.spacing_mm, 2.0)
+    dim = _opened(clipped > _dim_limit(clipped, lowest, limit), mr.spacing_mm, 4.0)
+    tissue = bright | (dim & grow(bright, mr.spacing_mm, DIM_MM))
+    closed = _closed(_limbs(tissue, mr.spacing_mm), mr.spacing_mm, GAP_MM)
+    return filled(closed)
 
 
 def body_mask_ct(ct: Volume) -> Mask:
-    """(D, H, W) body mask of a CT in HU: threshold, what is thin and long cut off, largest component, filled.
+    """(D, H, W) body mask of a CT in HU: threshold, what is thin and long cut off, limbs kept, filled.
 
     What is open to the room is told in 3-D, before anything is filled: the gap below an immobilisation mask and the
     inside of a couch look closed within a slice, and filling them would make one body of patient, mask and couch.
     """
     tissue = ct.array > hu.SKIN
     solid = ~_open_air(tissue, ct.spacing_mm)
-    core = largest(shrink(solid, ct.spacing_mm, COUCH_MM / 2))
-    trunk = grow(core, ct.spacing_mm, COUCH_MM / 2 + max(ct.spacing_mm)) & solid
-    return filled(trunk | _small_parts(solid & tissue & ~trunk, trunk, ct.spacing_mm))
+    reach = COUCH_MM / 2 + max(ct.spacing_mm)
+    trunk = grow(largest(shrink(solid, ct.spacing_mm, COUCH_MM / 2)), ct.spacing_mm, reach) & solid
+    rest, dense = tissue & ~trunk, np.asarray(ct.array > FOAM_HU)
+    # Limbs lie on the couch: without the air in it, its plates are too thin for a limb.
+    trunk |= _dense_limbs(rest, dense, ct.spacing_mm)
+    return filled(trunk | _small_parts(rest & ~trunk, trunk, ct))
 
 
 def depth_mm(mask: Mask, spacing_mm: Sequence[float]) -> npt.NDArray[np.float32]:
@@ -62,17 +118,91 @@ def depth_mm(mask: Mask, spacing_mm: Sequence[float]) -> npt.NDArray[np.float32]
     return depth
 
 
-def _small_parts(thin: Mask, trunk: Mask, spacing_mm: Sequence[float]) -> Mask:
-    """Of what is thin, the pieces that hang on the trunk and are no larger than an ear."""
+def _dim_limit(clipped: Array, lowest: float, limit: float) -> float:
+    """Signal above which a voxel beside bright tissue is tissue.
+
+    Args:
+        clipped: (D, H, W) the MR without its brightest voxels.
+        lowest: Its smallest value.
+        limit: Value between dark and bright.
+    """
+    height, width = (n // BLOCK * BLOCK for n in clipped.shape[1:])
+    blocks = clipped[:, :height, :width].reshape(len(clipped), height // BLOCK, BLOCK, -1, BLOCK)
+    means = blocks.mean(axis=(2, 4)) - lowest
+    dark = means[(means < limit - lowest) & (means > 0)]
+    air = float(np.percentile(dark, 30)) if dark.size else 0.0
+    if air > AIR_SHARE * (limit - lowest):  # no air in sight
+        return lowest + DIMMEST * (limit - lowest)
+    return lowest + min(max(AIR_FACTOR * air, DIM_SHARE * (limit - lowest)), limit - lowest)
+
+
+def _opened(mask: Mask, spacing_mm: Sequence[float], radius_mm: float) -> Mask:
+    return mask & grow(shrink(mask, spacing_mm, radius_mm), spacing_mm, radius_mm)
+
+
+def _closed(mask: Mask, spacing_mm: Sequence[float], radius_mm: float) -> Mask:
+    """Closed as if there were air beyond the edge, so that nothing flares there."""
+    margin = [int(radius_mm / s) + 1 for s in spacing_mm]
+    padded = np.pad(mask, [(m, m) for m in margin])
+    closed = shrink(grow(padded, spacing_mm, radius_mm), spacing_mm, radius_mm)
+    d, h, w = (slice(m, m + n) for m, n in zip(margin, mask.shape, strict=True))
+    return closed[d, h, w]
+
+
+def _limbs(mask: Mask, spacing_mm: Sequence[float]) -> Mask:
+    """The largest piece, and every other that is as thick and as large as a limb."""
+    labels, count = ndimage.label(mask)
+    if count < 2:
+        return mask
+    sizes = _sizes(labels, count)
+    keep = sizes >= SMALLEST_LIMB_ML / _voxel_ml(spacing_mm)
+    keep &= _sizes(labels * shrink(mask, spacing_mm, LIMB_MM / 2), count) > THICK_SHARE * sizes
+    keep[np.argmax(sizes)] = True
+    return np.asarray(keep[labels])
+
+
+def _dense_limbs(rest: Mask, dense: Mask, spacing_mm: Sequence[float]) -> Mask:
+    """Pieces that are thick enough for a limb and as dense as one."""
+    core = shrink(rest, spacing_mm, COUCH_MM / 2)
+    labels, count = ndimage.label(core)
+    if count == 0:
+        return core
+    sizes = _sizes(labels, count)
+    smallest = SMALLEST_CORE_ML / _voxel_ml(spacing_mm)
+    keep = _sizes(labels * dense, count) >= DENSE_SHARE * np.maximum(sizes, smallest)
+    limbs = grow(np.asarray(keep[labels]), spacing_mm, COUCH_MM / 2 + max(spacing_mm)) & rest
+    labels, count = ndimage.label(limbs)
+    return np.asarray((_sizes(labels * core, count) > CORE_SHARE * _sizes(labels, count))[labels])
+
+
+def _sizes(labels: npt.NDArray[np.int32], count: int) -> npt.NDArray[np.int64]:
+    """(1 + count,) voxels of each piece; none for the background."""
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)
+    sizes[0] = 0
+    return sizes
+
+
+def _voxel_ml(spacing_mm: Sequence[float]) -> float:
+    return float(np.prod(spacing_mm)) / 1000
+
+
+def _small_parts(thin: Mask, trunk: Mask, ct: Volume) -> Mask:
+    """Of what is thin: what hangs on the trunk and is no larger than an ear, and fingers that hang on nothing."""
     labels, count = ndimage.label(thin)
     if count == 0:
         return thin
-    touching = np.unique(labels[grow(trunk, (1, 1, 1), 1) & thin])
+    touching = np.zeros(count + 1, dtype=bool)
+    touching[labels[grow(trunk, (1, 1, 1), 1) & thin]] = True
+    core = labels * shrink(thin, ct.spacing_mm, FINGER_MM / 2)
+    sizes = _sizes(core, count)
+    fingers = sizes >= SMALLEST_CORE_ML / _voxel_ml(ct.spacing_mm)
+    for above, share in ((FOAM_HU, DENSE_SHARE), (BONE_HU, BONE_SHARE)):
+        fingers &= _sizes(core * (ct.array > above), count) >= share * sizes
     keep = np.zeros(count + 1, dtype=bool)
     boxes = ndimage.find_objects(labels)
-    for label in touching[touching > 0]:
-        extents = [(part.stop - part.start) * s for part, s in zip(boxes[label - 1], spacing_mm, strict=True)]
-        keep[label] = max(extents) <= EAR_MM
+    for label in np.flatnonzero((touching | fingers)[1:]) + 1:
+        extents = [(part.stop - part.start) * s for part, s in zip(boxes[label - 1], ct.spacing_mm, strict=True)]
+        keep[label] = max(extents) <= (EAR_MM if touching[label] else FINGERS_MM)
     return np.asarray(keep[labels])
 
 
