@@ -118,8 +118,9 @@ def _limbs(
     """Outline and bones of each limb."""
     (right, left), (bottom, middle, top) = sides, heights
     if limbs == "hand":
-        palm = box((left + 14, 10, middle), (12, 38, 42), 11)
-        return [(palm, [tube([(left + 14, y, middle - 36), (left + 14, y, middle + 36)], [4, 4]) for y in (-12, 10, 32)])]
+        x, low, high = left + 14, middle - 36, middle + 36
+        palm = box((x, 10, middle), (12, 38, 42), 11)
+        return [(palm, [tube([(x, y, low), (x, y, high)], [4, 4]) for y in (-12, 10, 32)])]
     if limbs == "arms":
         return [_rod(x, 20, (bottom - 60, top + 60), 36, 9) for x in (right - 38, left + 38)]
     if limbs == "thighs":
@@ -149,10 +150,8 @@ def _cover(canvas: Canvas, distance: Array, bones: list[Shape], points: Points) 
         canvas.cover(canvas.everywhere, "yellow marrow", canvas.inside(bone + np.float32(2.5)))
 
 
-def _with_coil(
-    rng: np.random.Generator, mr: Array, canvas: Canvas, skin: Array, points: Points
-) -> tuple[Array, Mask]:
-    """A coil's shell, which gives a little signal, markers on the skin and a pad that ghosts into the image."""
+def _with_coil(rng: np.random.Generator, mr: Array, canvas: Canvas, skin: Array, points: Points) -> tuple[Array, Mask]:
+    """A coil's shell, which gives a little signal, and markers on the skin."""
     bright = float(np.percentile(mr[skin < 0], 90))
     front = points.y < float(points.y[skin < 0].mean())
     shell = canvas.inside(np.abs(skin - np.float32(22)) - np.float32(2)) * front
@@ -168,7 +167,7 @@ def _with_coil(
 def _with_cushion(
     rng: np.random.Generator, ct: Array, canvas: Canvas, skin: Array, points: Points
 ) -> tuple[Array, Mask]:
-    """A shell of plastic in front of the patient, a wedge of foam beside, a rail of the couch; what is denser than air."""
+    """A plastic shell in front of the patient, a wedge of foam beside and a rail of the couch."""
     front = points.y < float(points.y[skin < 0].mean())
     shell = canvas.inside(np.abs(skin - np.float32(9)) - np.float32(1.5)) * front
     outside = canvas.inside(np.float32(canvas.voxel_mm) - skin)

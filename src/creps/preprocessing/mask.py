@@ -13,7 +13,7 @@ from creps import hu
 from creps.preprocessing.morphology import around, body_box, filled, grow, largest, shrink
 from creps.volume import Array, Mask, Volume
 
-__all__ = ["body_box", "body_mask_ct", "body_mask_mr", "depth_mm"]
+__all__ = ["body_box", "body_mask_ct", "body_mask_mr", "depth_mm", "left_out_ml"]
 
 COUCH_MM = 16.0
 """Structures thinner than this are cut from the patient (couch plates, headrest, mask), unless they are small."""
@@ -66,10 +66,16 @@ DIM_SHARE = 0.4
 """Where there is air, dim tissue gives at least this share of the limit: ghosts and glow give less."""
 
 DIMMEST = 0.1
-"""... and this share where there is none."""
+"""... and this share where there is none to be seen."""
+
+DARKEST_FACTOR = 2.0
+"""... and so many times the darkest squares: a corner of air may be among them."""
 
 DIM_MM = 25.0
 """Dim voxels belong to the patient up to this far from bright ones: ghosts and fold-over reach further."""
+
+LEFT_OUT_SHARE = 0.5
+"""Signal outside the body counts from this share of the median inside."""
 
 BLOCK = 4
 """Air is measured in squares of so many voxels."""
@@ -89,8 +95,9 @@ def body_mask_mr(mr: Volume) -> Mask:
     bright = _opened(clipped > limit, mr.spacing_mm, 2.0)
     dim = _opened(clipped > _dim_limit(clipped, lowest, limit), mr.spacing_mm, 4.0)
     tissue = bright | (dim & grow(bright, mr.spacing_mm, DIM_MM))
-    closed = _closed(_limbs(tissue, mr.spacing_mm), mr.spacing_mm, GAP_MM)
-    return filled(closed)
+    closed = filled(_closed(_solid_pieces(tissue, mr.spacing_mm), mr.spacing_mm, GAP_MM))
+    trunk = _thick(closed, mr.spacing_mm)
+    return trunk | _hanging(closed & ~trunk, trunk, mr.spacing_mm)
 
 
 def body_mask_ct(ct: Volume) -> Mask:
@@ -106,7 +113,25 @@ def body_mask_ct(ct: Volume) -> Mask:
     rest, dense = tissue & ~trunk, np.asarray(ct.array > FOAM_HU)
     # Limbs lie on the couch: without the air in it, its plates are too thin for a limb.
     trunk |= _dense_limbs(rest, dense, ct.spacing_mm)
-    return filled(trunk | _small_parts(rest & ~trunk, trunk, ct))
+    thin = rest & ~trunk
+    return filled(trunk | _hanging(thin, trunk, ct.spacing_mm) | _fingers(thin, ct))
+
+
+def left_out_ml(mr: Volume, body: Mask) -> float:
+    """Volume in ml of signal outside the body that is at least half as bright as the body's median.
+
+    Specks thinner than 4 mm, or than a voxel, do not count, nor does the blurred edge of the skin.
+
+    Args:
+        mr: The MR.
+        body: (D, H, W) its body mask.
+    """
+    if not body.any():
+        return 0.0
+    bright = mr.array > LEFT_OUT_SHARE * float(np.median(mr.array[body]))
+    around_skin = grow(body, mr.spacing_mm, max(mr.spacing_mm))
+    outside = _opened(bright & ~around_skin, mr.spacing_mm, max(2.0, *mr.spacing_mm[1:]))
+    return round(float(outside.sum()) * _voxel_ml(mr.spacing_mm), 1)
 
 
 def depth_mm(mask: Mask, spacing_mm: Sequence[float]) -> npt.NDArray[np.float32]:
@@ -132,7 +157,8 @@ def _dim_limit(clipped: Array, lowest: float, limit: float) -> float:
     dark = means[(means < limit - lowest) & (means > 0)]
     air = float(np.percentile(dark, 30)) if dark.size else 0.0
     if air > AIR_SHARE * (limit - lowest):  # no air in sight
-        return lowest + DIMMEST * (limit - lowest)
+        darkest = float(np.percentile(dark, 2))
+        return lowest + min(max(DARKEST_FACTOR * darkest, DIMMEST * (limit - lowest)), limit - lowest)
     return lowest + min(max(AIR_FACTOR * air, DIM_SHARE * (limit - lowest)), limit - lowest)
 
 
@@ -149,8 +175,19 @@ def _closed(mask: Mask, spacing_mm: Sequence[float], radius_mm: float) -> Mask:
     return closed[d, h, w]
 
 
-def _limbs(mask: Mask, spacing_mm: Sequence[float]) -> Mask:
-    """The largest piece, and every other that is as thick and as large as a limb."""
+def _large(mask: Mask, spacing_mm: Sequence[float]) -> Mask:
+    """The largest piece, and every other that is as large as a limb."""
+    labels, count = ndimage.label(mask)
+    if count < 2:
+        return mask
+    sizes = _sizes(labels, count)
+    keep = sizes >= SMALLEST_LIMB_ML / _voxel_ml(spacing_mm)
+    keep[np.argmax(sizes)] = True
+    return np.asarray(keep[labels])
+
+
+def _solid_pieces(mask: Mask, spacing_mm: Sequence[float]) -> Mask:
+    """The largest piece, and every other that is as large and thick as a limb."""
     labels, count = ndimage.label(mask)
     if count < 2:
         return mask
@@ -159,6 +196,30 @@ def _limbs(mask: Mask, spacing_mm: Sequence[float]) -> Mask:
     keep &= _sizes(labels * shrink(mask, spacing_mm, LIMB_MM / 2), count) > THICK_SHARE * sizes
     keep[np.argmax(sizes)] = True
     return np.asarray(keep[labels])
+
+
+def _thick(mask: Mask, spacing_mm: Sequence[float]) -> Mask:
+    """What is as thick as a limb, in pieces as large as one; the largest in any case."""
+    core = shrink(mask, spacing_mm, LIMB_MM / 2)
+    if not core.any():
+        return largest(mask)
+    return grow(_large(core, spacing_mm), spacing_mm, LIMB_MM / 2 + max(spacing_mm)) & mask
+
+
+def _hanging(thin: Mask, trunk: Mask, spacing_mm: Sequence[float]) -> Mask:
+    """Of what is thin: what hangs on the trunk and is no larger than an ear."""
+    labels, count = ndimage.label(thin)
+    keep = np.zeros(count + 1, dtype=bool)
+    keep[labels[grow(trunk, (1, 1, 1), 1) & thin]] = True
+    boxes = ndimage.find_objects(labels)
+    for label in np.flatnonzero(keep[1:]) + 1:
+        keep[label] = max(_extents(boxes[label - 1], spacing_mm)) <= EAR_MM
+    keep[0] = False
+    return np.asarray(keep[labels])
+
+
+def _extents(box: Sequence[slice], spacing_mm: Sequence[float]) -> list[float]:
+    return [(part.stop - part.start) * s for part, s in zip(box, spacing_mm, strict=True)]
 
 
 def _dense_limbs(rest: Mask, dense: Mask, spacing_mm: Sequence[float]) -> Mask:
@@ -186,23 +247,20 @@ def _voxel_ml(spacing_mm: Sequence[float]) -> float:
     return float(np.prod(spacing_mm)) / 1000
 
 
-def _small_parts(thin: Mask, trunk: Mask, ct: Volume) -> Mask:
-    """Of what is thin: what hangs on the trunk and is no larger than an ear, and fingers that hang on nothing."""
-    labels, count = ndimage.label(thin)
+def _fingers(loose: Mask, ct: Volume) -> Mask:
+    """Thin pieces that hang on nothing but have the bone and the size of fingers."""
+    labels, count = ndimage.label(loose)
     if count == 0:
-        return thin
-    touching = np.zeros(count + 1, dtype=bool)
-    touching[labels[grow(trunk, (1, 1, 1), 1) & thin]] = True
-    core = labels * shrink(thin, ct.spacing_mm, FINGER_MM / 2)
+        return loose
+    core = labels * shrink(loose, ct.spacing_mm, FINGER_MM / 2)
     sizes = _sizes(core, count)
-    fingers = sizes >= SMALLEST_CORE_ML / _voxel_ml(ct.spacing_mm)
+    keep = sizes >= SMALLEST_CORE_ML / _voxel_ml(ct.spacing_mm)
     for above, share in ((FOAM_HU, DENSE_SHARE), (BONE_HU, BONE_SHARE)):
-        fingers &= _sizes(core * (ct.array > above), count) >= share * sizes
-    keep = np.zeros(count + 1, dtype=bool)
+        keep &= _sizes(core * (ct.array > above), count) >= share * sizes
+    keep[0] = False
     boxes = ndimage.find_objects(labels)
-    for label in np.flatnonzero((touching | fingers)[1:]) + 1:
-        extents = [(part.stop - part.start) * s for part, s in zip(boxes[label - 1], ct.spacing_mm, strict=True)]
-        keep[label] = max(extents) <= (EAR_MM if touching[label] else FINGERS_MM)
+    for label in np.flatnonzero(keep):
+        keep[label] = max(_extents(boxes[label - 1], ct.spacing_mm)) <= FINGERS_MM
     return np.asarray(keep[labels])
 
 

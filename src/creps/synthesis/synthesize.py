@@ -212,6 +212,7 @@ def _record(
             "range": [float(mr.array.min()), float(mr.array.max())],
             "divisor": prepared.mr_divisor,
             "body_share": round(float(prepared.body.mean()), 4),
+            "left_out_ml": prepared.left_out_ml,
         },
         "patches": {
             **layout.record(),
