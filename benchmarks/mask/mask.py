@@ -27,7 +27,7 @@ from creps.provenance import provenance
 from creps.volume import Mask, Volume
 
 HERE = Path(__file__).parent
-SPACING_MM = {"head": 2.5, "pelvis": 3.0}
+SPACING_MM = {"head": 2.5, "pelvis": 4.0}
 REAL_MM = {"head": (1.5, 1.5, 1.5), "pelvis": (2.5, 1.5, 1.5)}
 LIMITS = {"lost_percent": 0.5, "lost_piece_ml": 5.0, "extra_percent": 1.0, "thing_piece_ml": 5.0}
 """Most that may be wrong: patient lost, its largest piece, non-patient kept, the largest piece of a thing."""

@@ -71,7 +71,7 @@ DIMMEST = 0.1
 DARKEST_FACTOR = 2.0
 """... and so many times the darkest squares: a corner of air may be among them."""
 
-DIM_MM = 25.0
+DIM_MM = 15.0
 """Dim voxels belong to the patient up to this far from bright ones: ghosts and fold-over reach further."""
 
 LEFT_OUT_SHARE = 0.5
@@ -180,7 +180,7 @@ def _large(mask: Mask, spacing_mm: Sequence[float]) -> Mask:
     labels, count = ndimage.label(mask)
     if count < 2:
         return mask
-    sizes = _sizes(labels, count)
+    sizes = _sizes(labels, count, mask)
     keep = sizes >= SMALLEST_LIMB_ML / _voxel_ml(spacing_mm)
     keep[np.argmax(sizes)] = True
     return np.asarray(keep[labels])
@@ -191,9 +191,9 @@ def _solid_pieces(mask: Mask, spacing_mm: Sequence[float]) -> Mask:
     labels, count = ndimage.label(mask)
     if count < 2:
         return mask
-    sizes = _sizes(labels, count)
+    sizes = _sizes(labels, count, mask)
     keep = sizes >= SMALLEST_LIMB_ML / _voxel_ml(spacing_mm)
-    keep &= _sizes(labels * shrink(mask, spacing_mm, LIMB_MM / 2), count) > THICK_SHARE * sizes
+    keep &= _sizes(labels, count, shrink(mask, spacing_mm, LIMB_MM / 2)) > THICK_SHARE * sizes
     keep[np.argmax(sizes)] = True
     return np.asarray(keep[labels])
 
@@ -225,20 +225,22 @@ def _extents(box: Sequence[slice], spacing_mm: Sequence[float]) -> list[float]:
 def _dense_limbs(rest: Mask, dense: Mask, spacing_mm: Sequence[float]) -> Mask:
     """Pieces that are thick enough for a limb and as dense as one."""
     core = shrink(rest, spacing_mm, COUCH_MM / 2)
-    labels, count = ndimage.label(core)
-    if count == 0:
+    if not core.any():
         return core
-    sizes = _sizes(labels, count)
+    labels, count = ndimage.label(core)
+    sizes = _sizes(labels, count, core)
     smallest = SMALLEST_CORE_ML / _voxel_ml(spacing_mm)
-    keep = _sizes(labels * dense, count) >= DENSE_SHARE * np.maximum(sizes, smallest)
+    keep = _sizes(labels, count, dense & core) >= DENSE_SHARE * np.maximum(sizes, smallest)
+    if not keep[1:].any():
+        return np.zeros_like(core)
     limbs = grow(np.asarray(keep[labels]), spacing_mm, COUCH_MM / 2 + max(spacing_mm)) & rest
     labels, count = ndimage.label(limbs)
-    return np.asarray((_sizes(labels * core, count) > CORE_SHARE * _sizes(labels, count))[labels])
+    return np.asarray((_sizes(labels, count, core) > CORE_SHARE * _sizes(labels, count, limbs))[labels])
 
 
-def _sizes(labels: npt.NDArray[np.int32], count: int) -> npt.NDArray[np.int64]:
-    """(1 + count,) voxels of each piece; none for the background."""
-    sizes = np.bincount(labels.ravel(), minlength=count + 1)
+def _sizes(labels: npt.NDArray[np.int32], count: int, where: Mask) -> npt.NDArray[np.int64]:
+    """(1 + count,) voxels of each piece within `where`; none for the background."""
+    sizes = np.bincount(labels[where], minlength=count + 1)
     sizes[0] = 0
     return sizes
 
@@ -249,14 +251,14 @@ def _voxel_ml(spacing_mm: Sequence[float]) -> float:
 
 def _fingers(loose: Mask, ct: Volume) -> Mask:
     """Thin pieces that hang on nothing but have the bone and the size of fingers."""
+    core = shrink(loose, ct.spacing_mm, FINGER_MM / 2)
+    if not core.any():
+        return core
     labels, count = ndimage.label(loose)
-    if count == 0:
-        return loose
-    core = labels * shrink(loose, ct.spacing_mm, FINGER_MM / 2)
-    sizes = _sizes(core, count)
+    sizes = _sizes(labels, count, core)
     keep = sizes >= SMALLEST_CORE_ML / _voxel_ml(ct.spacing_mm)
     for above, share in ((FOAM_HU, DENSE_SHARE), (BONE_HU, BONE_SHARE)):
-        keep &= _sizes(core * (ct.array > above), count) >= share * sizes
+        keep &= _sizes(labels, count, core & (ct.array > above)) >= share * sizes
     keep[0] = False
     boxes = ndimage.find_objects(labels)
     for label in np.flatnonzero(keep):
