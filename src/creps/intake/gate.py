@@ -10,7 +10,7 @@ from creps.errors import InputError
 from creps.intake.features import features_of
 from creps.intake.findings import Finding, Level
 from creps.intake.header_checks import check_header
-from creps.intake.image_checks import check_field_of_view, check_spacing
+from creps.intake.image_checks import check_body, check_field_of_view, check_spacing
 from creps.intake.profile import IntakeProfile, Scores
 from creps.intake.score_checks import check_scores
 from creps.preprocessing.preparation import Prepared
@@ -121,6 +121,7 @@ def examine(
     findings = [
         *check_header(acquisition, preparation.region, recipe),
         *check_spacing(mr, preparation.spacing_mm, thickness_mm),
+        *check_body(prepared),
         *check_field_of_view(mr, prepared, used_to_cuts=profile is not None and profile.used_to_cuts),
     ]
     if profile is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from creps.intake.findings import Finding
+from creps.intake.findings import Finding, Level
 from creps.preprocessing.preparation import Prepared
 from creps.preprocessing.resample import model_grid
 from creps.volume import Mask, Volume
@@ -19,6 +19,9 @@ __all__ = [
     "CUT_WARNING",
     "DEEP_CONTACT_MM",
     "DEEP_SHARE",
+    "LEFT_OUT_NOTE_ML",
+    "LEFT_OUT_WARNING_ML",
+    "check_body",
     "check_field_of_view",
     "check_spacing",
     "cut_shares",
@@ -51,6 +54,29 @@ CUT_WARNING = 0.1
 
 CUT_BOTH_REFUSAL = 0.5
 """Share of them that are cut deeply on two opposite sides: no body outline, no dose."""
+
+
+LEFT_OUT_NOTE_ML, LEFT_OUT_WARNING_ML = 1.0, 5.0
+"""Bright signal outside the body: markers and cables come to a few ml, a part of the patient to more."""
+
+
+def check_body(prepared: Prepared) -> list[Finding]:
+    """Whether there is signal that the body mask leaves out.
+
+    Args:
+        prepared: The prepared MR.
+    """
+    if prepared.left_out_ml < LEFT_OUT_NOTE_ML:
+        return []
+    level: Level = "warning" if prepared.left_out_ml >= LEFT_OUT_WARNING_ML else "note"
+    return [
+        Finding(
+            "body mask",
+            level,
+            f"{prepared.left_out_ml:.3g} ml of bright signal outside the body was not predicted.",
+            "If it is part of the patient, give a body mask (--mask).",
+        )
+    ]
 
 
 def check_spacing(mr: Volume, spacing_mm: tuple[float, float, float], thickness_mm: float | None) -> list[Finding]:

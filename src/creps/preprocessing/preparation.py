@@ -10,7 +10,7 @@ from creps.errors import InputError
 from creps.preprocessing.bias import correct_bias_field
 from creps.preprocessing.crop import crop_box, cropped
 from creps.preprocessing.intensity import AIR_NETWORK, hu_to_network, mr_divisor, mr_to_network
-from creps.preprocessing.mask import body_mask_ct, body_mask_mr
+from creps.preprocessing.mask import body_mask_ct, body_mask_mr, left_out_ml
 from creps.preprocessing.plausibility import check_ct, check_mr
 from creps.preprocessing.resample import resample, resample_onto
 from creps.settings import PreparationSettings
@@ -35,6 +35,7 @@ class Prepared:
         body: (D, H, W) body mask.
         intensity: 1st, 50th and 99th percentile inside the body in the original units, before any correction.
         mr_divisor: Divisor of an MR.
+        left_out_ml: Volume of bright signal outside the body of an MR, before any crop.
     """
 
     grid: Volume
@@ -42,6 +43,7 @@ class Prepared:
     body: Mask
     intensity: tuple[float, float, float]
     mr_divisor: float | None = None
+    left_out_ml: float = 0.0
 
 
 def prepare_mr(mr: Volume, settings: PreparationSettings, name: str, mask: Volume | None = None) -> Prepared:
@@ -70,7 +72,8 @@ def prepare_mr(mr: Volume, settings: PreparationSettings, name: str, mask: Volum
     array = mr_to_network(corrected, divisor)
     if settings.remove_outside:
         array = np.where(body, array, np.float32(0.0))
-    return _cropped(Prepared(grid, array, body, _percentiles(grid, body), divisor), settings)
+    left_out = left_out_ml(grid, body)
+    return _cropped(Prepared(grid, array, body, _percentiles(grid, body), divisor, left_out), settings)
 
 
 def prepare_ct(ct: Volume, settings: PreparationSettings, name: str, mask: Volume | None = None) -> Prepared:
