@@ -10,8 +10,9 @@ from pathlib import Path
 from creps.errors import CrepsError, InputError, ModelError
 from creps.io.dicom.write.identity import SourceSeries
 from creps.io.image import ImageSource
-from creps.io.itk import is_volume_file, suffix
+from creps.io.itk import is_volume_file, stem, suffix
 from creps.model import Model
+from creps.preprocessing.label_maps import named_as_labels
 from creps.settings import InferenceSettings
 from creps.synthesis.files import synthesize_source, write_synthesis
 from creps.synthesis.inputs import find_mr, target_paths
@@ -128,7 +129,9 @@ def synthesize_batch(
 
 
 def find_mrs(folder: Path | str) -> list[Path]:
-    """The MRs in a folder: every volume file and every subfolder; or the folder itself if it has neither.
+    """The MRs in a folder: every subfolder and every volume file that is no label map by name.
+
+    A folder with neither is returned itself.
 
     Raises:
         InputError: it is not a folder.
@@ -138,6 +141,10 @@ def find_mrs(folder: Path | str) -> list[Path]:
         raise InputError(f"{folder} is not a folder.", "Give a folder of MRs, or a list of files and folders.")
     entries = [one for one in sorted(folder.iterdir()) if not one.name.startswith(".")]
     found = [one for one in entries if one.is_dir() or is_volume_file(one)]
+    labels = [one for one in found if not one.is_dir() and named_as_labels(stem(one))]
+    if labels and len(labels) < len(found):
+        log.warning("Label maps by name, not synthesized: %s.", ", ".join(one.name for one in labels))
+        found = [one for one in found if one not in labels]
     return found or ([folder] if entries else [])
 
 

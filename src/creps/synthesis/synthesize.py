@@ -19,10 +19,11 @@ from creps.io.itk import read_volume
 from creps.machine import emulated_bf16, resolve_device
 from creps.model import Model
 from creps.preprocessing.intensity import network_to_hu
+from creps.preprocessing.plausibility import check_mr_scale
 from creps.preprocessing.preparation import Prepared, prepare_mr
 from creps.preprocessing.target_grid import TargetGrid, bring_onto, obliquity_degrees, planning_grid
 from creps.provenance import provenance
-from creps.settings import InferenceSettings
+from creps.settings import InferenceSettings, PreparationSettings
 from creps.synthesis.options import SynthesisOptions
 from creps.synthesis.result import Synthesis
 from creps.volume import Array, Volume
@@ -67,7 +68,7 @@ def synthesize(
     plan, settings = model.plan, settings or model.plan.inference
     options = (options or SynthesisOptions()).with_grid(dicom=False)
     started = time.perf_counter()
-    prepared = prepare_mr(mr, plan.preparation, name, _mask(options))
+    prepared = _prepared(mr, plan.preparation, name, options)
     gate = examine(mr, prepared, plan.preparation, plan.intake, acquisition, plan.recipe)
     gate.refuse(name, forced=options.force)
     target = _target(mr, prepared.grid, options, acquisition)
@@ -88,6 +89,25 @@ def synthesize(
     }
     body = prepared.grid.with_array(prepared.body)
     return Synthesis(sct, record, gate, body, mr, spread=_spread_on(target, model, prepared, spread))
+
+
+def _prepared(mr: Volume, preparation: PreparationSettings, name: str, options: SynthesisOptions) -> Prepared:
+    """The MR as the network takes it; whatever was changed in it is logged.
+
+    Raises:
+        InputError: it is no MR, or black, saturated or negative at the model's scale.
+    """
+    prepared = prepare_mr(mr, preparation, name, _mask(options))
+    check_mr_scale(
+        prepared.intensity,
+        prepared.mr_divisor or 1.0,
+        name,
+        fixed=preparation.mr_scale != "auto",
+        remedy="Rescale it to the units of the training MRs, or train a model with --preparation.mr_scale auto.",
+    )
+    for note in prepared.notes:
+        log.warning("%s: %s", name, note)
+    return prepared
 
 
 def _mask(options: SynthesisOptions) -> Volume | None:
@@ -211,6 +231,7 @@ def _record(
             "spacing_mm": list(mr.spacing_mm),
             "range": [float(mr.array.min()), float(mr.array.max())],
             "divisor": prepared.mr_divisor,
+            "notes": list(prepared.notes),
             "body_share": round(float(prepared.body.mean()), 4),
         },
         "patches": {
