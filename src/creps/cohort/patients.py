@@ -19,7 +19,29 @@ __all__ = ["one_patient", "patient_key", "tell_of_twins"]
 log = logging.getLogger(__name__)
 
 IMAGE_WORDS = frozenset(
-    ["mr", "mri", "ct", "cbct", "sct", "t1", "t1w", "t1c", "t1ce", "t1gd", "t2", "t2w", "t2star", "flair", "pd", "pdw", "dixon", "image", "img", "vol", "volume"]
+    [
+        "mr",
+        "mri",
+        "ct",
+        "cbct",
+        "sct",
+        "t1",
+        "t1w",
+        "t1c",
+        "t1ce",
+        "t1gd",
+        "t2",
+        "t2w",
+        "t2star",
+        "flair",
+        "pd",
+        "pdw",
+        "dixon",
+        "image",
+        "img",
+        "vol",
+        "volume",
+    ]
 )
 """Words at either end of a name that say what the image is, and not whose."""
 
