@@ -19,30 +19,11 @@ __all__ = ["one_patient", "patient_key", "tell_of_twins"]
 log = logging.getLogger(__name__)
 
 IMAGE_WORDS = frozenset(
-    [
-        "mr",
-        "mri",
-        "ct",
-        "cbct",
-        "sct",
-        "t1",
-        "t1w",
-        "t1c",
-        "t1ce",
-        "t1gd",
-        "t2",
-        "t2w",
-        "t2star",
-        "flair",
-        "pd",
-        "pdw",
-        "dixon",
-        "image",
-        "img",
-        "vol",
-        "volume",
-    ]
-)
+    {
+        "mr", "mri", "ct", "cbct", "sct", "t1", "t1w", "t1c", "t1ce", "t1gd", "t2", "t2w", "t2star",
+        "flair", "pd", "pdw", "dixon", "image", "img", "vol", "volume",
+    }
+)  # fmt: skip
 """Words at either end of a name that say what the image is, and not whose."""
 
 CHANNEL = re.compile(r"(.+)_(000\d)")
@@ -122,8 +103,7 @@ def tell_of_twins(cases: Sequence[Case]) -> None:
     for a, b in combinations(cases, 2):
         if a.modality == b.modality and a.patient != b.patient and _alike(a, b):
             log.warning(
-                "%s and %s have the same body size and intensities and may be one scan of one person. If so, delete one of"
-                " them.",
+                "%s and %s have the same body size and intensities and may be one scan. If so, delete one of them.",
                 a.source,
                 b.source,
             )

@@ -84,10 +84,10 @@ class Source:
 def find_sources(folder: Path, modality: Modality | None = None, series: str | None = None) -> list[Source]:
     """The images in a folder.
 
-    Either every volume file in the folder is a case named after its file (label maps
-    by name are passed over; only if `modality` is given), or every sub-folder is a patient's, named after it: with ``mr.*`` or
-    ``ct.*`` and perhaps ``mask.*`` (the layout of SynthRAD), or with a DICOM series somewhere below it. Sub-folders
-    without the modality are other patients' and are passed over.
+    Either every volume file in the folder is a case named after its file (label maps by
+    name are passed over; only if `modality` is given), or every sub-folder is a patient's, named after it: with
+    ``mr.*`` or ``ct.*`` and perhaps ``mask.*`` (the layout of SynthRAD), or with a DICOM series somewhere below it.
+    Sub-folders without the modality are other patients' and are passed over.
 
     Args:
         folder: The folder.

@@ -73,7 +73,7 @@ def check_image(image: Volume, role: str, name: str, padding: Padding | None = N
         raise InputError(f"{name} contains NaN or infinite values.", "Replace them, or convert the image again.")
     low, high = float(image.array.min()), float(image.array.max())
     if role == "ct":
-        check_ct(image, name, None if padding is None else padding.mask)
+        check_ct(image, name, padding)
     elif role == "sct":
         check_extent(image.shape, image.extent_mm, name)
         if max(-low, high) > LARGEST:

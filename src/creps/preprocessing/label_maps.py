@@ -12,33 +12,12 @@ from creps.volume import Array
 __all__ = ["is_label_map", "named_as_labels"]
 
 WORDS = frozenset(
-    [
-        "seg",
-        "segs",
-        "dseg",
-        "segmentation",
-        "segmentations",
-        "label",
-        "labels",
-        "labelmap",
-        "labelmaps",
-        "mask",
-        "masks",
-        "aseg",
-        "aparc",
-        "parcellation",
-        "contour",
-        "contours",
-        "roi",
-        "rois",
-        "rtstruct",
-        "gtv",
-        "ctv",
-        "ptv",
-        "brainmask",
-        "bodymask",
-    ]
-)
+    {
+        "seg", "segs", "dseg", "segmentation", "segmentations", "label", "labels", "labelmap", "labelmaps",
+        "mask", "masks", "aseg", "aparc", "parcellation", "contour", "contours", "roi", "rois", "rtstruct",
+        "gtv", "ctv", "ptv", "brainmask", "bodymask",
+    }
+)  # fmt: skip
 """Words of a file name that say it is a label map, if they stand alone: m1_seg, m1-label, but not seg3d_T1."""
 
 FEWEST = 5

@@ -20,13 +20,14 @@ SMALLEST = (27, 0.0005)
 and MRs that creps is tested with is this large, apart from air."""
 
 BLENDED_SHARE = 0.02
-"""A second interpolation leaves a shell of values between padding and air; at least this share of the shell has them."""
+"""A second interpolation leaves a shell of values between padding and air; at least this share of the shell
+has them."""
 
 BLENDED = (-900.0, -100.0)
 """Values in HU that such a shell has between padding of 0 HU and air."""
 
 NEGATIVE_SHARE = 0.01
-"""An MR that reaches below 0 by more than this share of its bright signal is negative apart from its padding as well."""
+"""An MR that reaches below 0 by more than this share of its bright signal is negative apart from its padding."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def ct_without_padding(ct: Volume) -> tuple[Volume, Padding | None]:
         return ct, None
     array = np.where(padding.mask, np.float32(hu.AIR), ct.array)
     if padding.value < hu.LOWEST_AIR:  # and what an interpolation has made of it
-        array = np.maximum(array, np.float32(hu.OUTSIDE_SCAN))
+        array = np.where(array < hu.LOWEST_AIR, np.float32(hu.AIR), array)
     else:
         array = _without_shell(array, padding.mask)
     return ct.with_array(array), padding

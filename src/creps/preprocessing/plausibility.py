@@ -9,7 +9,8 @@ from creps import hu
 from creps.errors import InputError
 from creps.preprocessing.intensity import MR_RANGE_NETWORK
 from creps.preprocessing.label_maps import is_label_map
-from creps.volume import Array, Mask, Volume
+from creps.preprocessing.padding import Padding
+from creps.volume import Array, Volume
 
 __all__ = ["LOOKS_LIKE_CT", "NO_CT", "check_ct", "check_extent", "check_mr", "check_mr_scale", "normalised"]
 
@@ -34,6 +35,10 @@ CLIPPED_SHARE = 0.0005
 
 CLIPPED_BELOW_HU = 1000.0
 """... and has lost its bone if the maximum is below this."""
+
+MOST_TISSUES, AIR_OF_RAW, RAW_SHARE = 50, 600.0, 0.2
+"""Raw values beside padding: more different values than a phantom without noise has, and more than this share above
+this value (9 % or less of the dense voxels in the real CTs)."""
 
 HU_SHARE = 0.02
 """An MR with more than this share of its voxels below `hu.AIR_BELOW` is a CT."""
@@ -85,19 +90,19 @@ def check_mr(mr: Volume, name: str) -> None:
     corners, bright = _corners(mr.array), float(np.percentile(mr.array, 99.9))
     if corners > INVERTED_SHARE * bright > 0:
         raise InputError(
-            f"{name} is inverted or padded with a bright value: every corner of the volume reaches {corners:g}, as bright"
-            f" as the brightest tissue ({bright:g}).",
+            f"{name} is inverted or padded with a bright value: every corner of the volume reaches {corners:g},"
+            f" as bright as the brightest tissue ({bright:g}).",
             "Give the MR in scanner units, in which air is dark.",
         )
 
 
-def check_ct(ct: Volume, name: str, padding: Mask | None = None) -> None:
+def check_ct(ct: Volume, name: str, padding: Padding | None = None) -> None:
     """Refuse a CT that is not in HU.
 
     Args:
         ct: As it was read, or with its padding replaced by air.
         name: What the message calls it.
-        padding: (D, H, W), voxels that the scan does not cover; they are left out.
+        padding: Its padding, which has been replaced; it is left out.
 
     Raises:
         InputError: no air, too little soft tissue, bone clipped off, values no CT has, a label map, or an impossible
@@ -105,17 +110,20 @@ def check_ct(ct: Volume, name: str, padding: Mask | None = None) -> None:
     """
     check_extent(ct.shape, ct.extent_mm, name)
     low, high = _range(ct, name, LARGEST)
-    values = ct.array.ravel() if padding is None else ct.array[~padding]
+    values = ct.array.ravel() if padding is None else ct.array[~padding.mask]
     if values.size:
         low, high = float(values.min()), float(values.max())
     air = values[(values < AIR_HU) & (values > hu.LOWEST_AIR)]
     if air.size < AIR_SHARE * ct.array.size or low < -10000 or high - low < NORMALISED_RANGE:
+        if padding is not None:  # then what looked like padding may be air in another unit
+            ct = ct.with_array(np.where(padding.mask, np.float32(padding.value), ct.array))
+            values = ct.array.ravel()
+            low, high = float(values.min()), float(values.max())
         _refuse_labels(ct, name)
-        what = "" if padding is None else f", apart from padding ({100 * padding.mean():.2g} %)"
         raise InputError(
-            f"{name} {NO_CT}: its values run from {low:g} to {high:g}{what}, without air.",
-            _unit_of_ct(values, low, high),
+            f"{name} {NO_CT}: its values run from {low:g} to {high:g}, without air.", _unit_of_ct(values, low, high)
         )
+    _refuse_air_of_padding(values, air, name)
     median = float(np.median(air))
     if not AIR_MEDIAN_HU[0] <= median <= AIR_MEDIAN_HU[1]:
         raise InputError(
@@ -184,6 +192,19 @@ def check_extent(shape: tuple[int, int, int], extent_mm: tuple[float, float, flo
             f"{name} measures {size} mm, which is impossible for a patient.",
             "Check the spacing in its header: it must be in mm.",
         )
+
+
+def _refuse_air_of_padding(values: npt.NDArray[np.float32], air: npt.NDArray[np.float32], name: str) -> None:
+    """Refuse raw values that were resampled with a background of -1000 or -1024: nothing lies between it and tissue."""
+    between = (values > hu.LOWEST_AIR) & (values < hu.AIR_BELOW) & (values != air[0])
+    dense = values[values > hu.AIR_BELOW]
+    if between.mean() < AIR_SHARE and dense.size and len(np.unique(dense)) > MOST_TISSUES and dense.min() > -SOFT_HU:
+        low, high = float(dense.min()), float(dense.max())
+        if float((dense > AIR_OF_RAW).mean()) > RAW_SHARE:
+            raise InputError(
+                f"{name} {NO_CT}: its only air is padding of exactly {air[0]:g}, and the scan runs from {low:g} to {high:g}.",
+                "It looks like raw values: subtract 1024 (or apply rescale slope and intercept) to get HU.",
+            )
 
 
 def _check_tissue(values: npt.NDArray[np.float32], high: float, name: str) -> None:

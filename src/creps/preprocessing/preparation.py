@@ -81,7 +81,7 @@ def prepare_mr(mr: Volume, settings: PreparationSettings, name: str, mask: Volum
 def prepare_ct(ct: Volume, settings: PreparationSettings, name: str, mask: Volume | None = None) -> Prepared:
     """Resample a CT in HU, find the body, scale and crop; the counterpart of `prepare_mr`."""
     ct, padding = ct_without_padding(ct)
-    check_ct(ct, name, None if padding is None else padding.mask)
+    check_ct(ct, name, padding)
     grid = resample(ct.reoriented(), settings.spacing_mm)
     found = body_mask_ct(grid) if mask is None else np.zeros(grid.shape, dtype=bool)
     body = _checked_body(found, ct, grid, mask, name)
