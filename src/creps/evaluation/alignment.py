@@ -59,7 +59,14 @@ class Aligned:
 
 
 def align(
-    sct: Volume, ct: Volume, mask: Volume | None, labels: Volume | None, options: EvaluationOptions, *, name: str
+    sct: Volume,
+    ct: Volume,
+    mask: Volume | None,
+    labels: Volume | None,
+    options: EvaluationOptions,
+    *,
+    name: str,
+    padding: Mask | None = None,
 ) -> Aligned:
     """Put the CT, the mask and the labels onto the sCT's grid.
 
@@ -73,12 +80,14 @@ def align(
         labels: Class numbers, or None.
         options: Whether to resample or register the CT.
         name: What messages call the pair.
+        padding: (D, H, W), voxels of the CT that held padding before it was replaced: out of its field of view.
 
     Raises:
         InputError: the mask or the labels are on neither grid, the CT is on another grid and may be neither resampled
             nor registered, or the registration fails.
     """
     sct = sct.reoriented()
+    hidden = None if padding is None else ct.with_array(padding).reoriented(sct.direction)
     ct = ct.reoriented(sct.direction)
     mask = None if mask is None else mask.reoriented(sct.direction)
     labels = None if labels is None else labels.reoriented(sct.direction)
@@ -96,14 +105,16 @@ def align(
                 "Give it on the grid of one of them.",
             )
     if register is not None:
-        return _registered(sct, ct, mask, labels, register, name)
+        return _registered(sct, ct, mask, labels, register, name, hidden)
     given = None if mask is None else _carried(mask, sct, ct, _STAY).array > 0
     on_sct = None if labels is None else _carried(labels, sct, ct, _STAY)
     if same:
         padded = uncovered(ct)
         held = _without(sct.with_array(ct.array), padded)
-        return Aligned(sct, held, ~padded, padded, given, on_sct, "same grid", {"kind": "same grid"})
+        reached = ~padded if hidden is None else ~padded & (hidden.array < 0.5)
+        return Aligned(sct, held, reached, padded, given, on_sct, "same grid", {"kind": "same grid"})
     moved, reached, padded = _resampled(ct, sct)
+    reached = _covered(reached, hidden, sct, _STAY)
     record = {"kind": "resampled", "ct_shape": list(ct.shape), "ct_spacing_mm": list(ct.spacing_mm)}
     return Aligned(sct, moved, reached, padded, given, on_sct, "resampled", record)
 
@@ -133,6 +144,11 @@ def _without(ct: Volume, outside: Mask) -> Volume:
     return ct.with_array(np.where(outside, np.float32(hu.OUTSIDE_SCAN), ct.array))
 
 
+def _covered(reached: Mask, hidden: Volume | None, sct: Volume, motion: RigidRegistration) -> Mask:
+    """The field of view without the CT's padding."""
+    return reached if hidden is None else reached & (motion.moved(hidden, sct, 1.0, "nearest").array < 0.5)
+
+
 def _resampled(ct: Volume, sct: Volume) -> tuple[Volume, Mask, Mask]:
     """The CT at the sCT's voxels by cubic B-splines, its field of view, and what was padding before."""
     if not np.allclose(ct.direction, sct.direction, atol=1e-4):
@@ -151,7 +167,13 @@ def _padded(ct: Volume, sct: Volume, motion: RigidRegistration) -> Mask:
 
 
 def _registered(
-    sct: Volume, ct: Volume, mask: Volume | None, labels: Volume | None, register: Register, name: str
+    sct: Volume,
+    ct: Volume,
+    mask: Volume | None,
+    labels: Volume | None,
+    register: Register,
+    name: str,
+    hidden: Volume | None,
 ) -> Aligned:
     stays = mask is not None and _same(mask, sct, MASK_TOLERANCE)
     compared = mask.array > 0 if mask is not None and stays else body_mask_ct(sct)
@@ -162,6 +184,7 @@ def _registered(
         remedy = error.remedy.replace("start from their centres", "use --register rigid-centres")
         raise InputError(f"{name}: {error.what[0].lower()}{error.what[1:]}", remedy) from error
     moved, reached, padded = _moved(ct, sct, motion)
+    reached = _covered(reached, hidden, sct, motion)
     given = None if mask is None else _carried(mask, sct, ct, motion).array > 0
     on_sct = None if labels is None else _carried(labels, sct, ct, motion, with_ct=True)
     record = {"kind": "rigidly registered", "moved": "the CT, onto the sCT", **motion.record()}

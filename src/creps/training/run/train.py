@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import torch
 
 from creps.cohort.cohort import Cohort, load_cohort
+from creps.cohort.screening import check_scales
 from creps.errors import InputError, TrainingError
 from creps.figures import curves_figure
 from creps.label_free.validation import PatchValidation
@@ -25,6 +26,7 @@ from creps.training.loop import TrainingLoop
 from creps.training.memory import MemoryEstimate, estimate_memory, settings_that_fit
 from creps.training.networks import Networks
 from creps.training.processes import Processes, start_processes
+from creps.training.run.cohort_fit import warn_of_other_mrs
 from creps.training.run.folder import SETTINGS_FILE, RunFolder
 from creps.training.run.monitor import Monitor
 from creps.training.run.settings import run_settings, warn_of_other_preparation
@@ -83,8 +85,11 @@ def train(
     settings = run_settings(
         cohort, folder, settings, recipe=recipe, preset=preset, overrides=overrides, model=model, resume=resume
     )
+    check_scales(cohort)
     check_loggers(settings.training.loggers)
     source = load_starting_point(model, settings) if model is not None else None
+    if source is not None:
+        warn_of_other_mrs(cohort, source.plan.intake)
     style = build_style(settings)
     processes = start_processes(settings.training)
     memory = Memory.of(settings, style, processes)  # while the perceptual network is on the CPU, as its probe is
