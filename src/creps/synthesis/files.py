@@ -181,7 +181,7 @@ def _derivation(record: dict[str, Any], result: Synthesis, options: SynthesisOpt
         region=model["region"],
         recipe=model["recipe"] or "unknown",
         grid=record["grid"]["kind"],
-        forced=tuple(finding.message for finding in result.gate.refusals),
+        forced=tuple(f"Check '{finding.check}': {finding.message}" for finding in result.gate.refusals),
         created=datetime.fromisoformat(record["created"]),
         uid_entropy=tuple(same) if options.stable_uids else None,
     )

@@ -99,7 +99,7 @@ def _mask(options: SynthesisOptions) -> Volume | None:
 def _warn(name: str, gate: Gate, mr: Volume, grid: TargetGrid | None) -> None:
     """Log what the user should know before looking at the result."""
     for finding in gate.refusals:
-        log.warning("%s: --force overrides: %s", name, finding.message)
+        log.warning("%s: --force overrides the check '%s': %s", name, finding.check, finding.message)
     for finding in gate.warnings:
         log.warning("%s: %s", name, finding)
     oblique = obliquity_degrees(mr)

@@ -33,6 +33,7 @@ __all__ = [
     "load_companions",
     "refuse_broken",
     "save_checkpoint",
+    "try_checkpoint",
 ]
 
 TENSORS = "training.safetensors"
@@ -98,6 +99,31 @@ def save_checkpoint(
     for old in checkpoints(folder)[:-keep]:
         shutil.rmtree(old, ignore_errors=True)
     return path
+
+
+def try_checkpoint(folder: Path) -> None:
+    """Write a small checkpoint into a run's checkpoints folder, write it again over the first, and read it.
+
+    Raises:
+        TrainingError: the disk does not allow what a checkpoint needs. Nothing of the trial is left.
+    """
+    path, content = folder / "trial", {"trial": torch.arange(4.0)}
+    try:
+        for _ in range(2):
+            with atomic_folder(path) as temporary:
+                save_tensors(temporary / TENSORS, content)
+                write_json(temporary / TRAINING_STATE, {"sha256": sha256_file(temporary / TENSORS)})
+        state = json.loads((path / TRAINING_STATE).read_text(encoding="utf-8"))
+        if sha256_file(path / TENSORS) != state["sha256"]:
+            raise OSError(0, "what was written reads otherwise")
+    except (OSError, ValueError, ModelError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise TrainingError(
+            f"A checkpoint cannot be written to {folder} ({reason}).",
+            "Check the rights and the free space of this disk, or give a folder on another one with -o.",
+        ) from error
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def inference_weights(networks: Networks) -> dict[str, torch.Tensor]:
