@@ -114,7 +114,7 @@ def _check_sequence(acquisition: Acquisition, said: Said) -> Iterator[Finding]:
         yield Finding("sequence", "refusal", message, remedy)
     elif doubts or "diffusion" in said:
         named = _joined(doubts | ({"diffusion"} & said))
-        against = ", while its sequence and echo time are not those of diffusion" if excluded and "diffusion" in said else ""
+        against = ", while its sequence and echo time are not" if excluded and "diffusion" in said else ""
         message = f"The description in its header names {named}{against}; the words may mean the examination."
         yield Finding("sequence", "warning", message, "Make sure that it is an anatomical series.")
     elif (UNUSUAL & acquisition.image_types) or _unusual(acquisition, said):
@@ -146,7 +146,8 @@ def _check_assumptions(acquisition: Acquisition, said: Said, recipe: str | None)
         yield Finding("contrast agent", level, message, "Prefer a series before contrast.")
     if _fat_suppressed(acquisition, said):
         message = (
-            "By its header fat is suppressed: dark fat is taken for bone or air, unless the training's MRs were like that."
+            "By its header fat is suppressed: dark fat is taken for bone or air, unless the training's MRs were like"
+            " that."
         )
         yield Finding(
             "fat suppression", level, message, "Use a series without fat suppression, or the in-phase Dixon image."

@@ -20,7 +20,10 @@ Said = frozenset[str]
 """Topics, keys of `TERMS`."""
 
 TERMS: dict[str, str] = {
-    "T1": "T1 T1W T1W1 T1WI T1TSE T1SE T1FFE T1TFE ST1W MPRAGE MP-RAGE MPR RAGE BRAVO FSPGR SPGR VIBE THRIVE LAVA MP2RAGE 3DT1 DT1",
+    "T1": (
+        "T1 T1W T1W1 T1WI T1TSE T1SE T1FFE T1TFE ST1W MPRAGE MP-RAGE MPR RAGE BRAVO FSPGR SPGR VIBE THRIVE"
+        " LAVA MP2RAGE 3DT1"
+    ),
     "T2": "T2 T2W T2W1 T2WI T2TSE ST2W CISS FIESTA 3DT2",
     "PD": "PD PDW SPDW DP RHO",
     "FLAIR": "FLAIR DARKFLUID DARK-FLUID TIRM-DARK-FLUID",
@@ -31,27 +34,40 @@ TERMS: dict[str, str] = {
     "perfusion": "PERF PERFUSION DSC ASL PCASL PASL CBF CBV MTT TTP TMAX",
     "functional": "BOLD FMRI RSFMRI REST RESTING",
     "projection": "MIP MINIP MIPS",
-    "localizer": "LOCALIZER LOCALISER LOC LOKALISATOR LOKALIZER LOKI SCOUT AAHEAD-SCOUT SURVEY PLANSCAN REPERAGE LOCALIZADOR TOPOGRAM 3PL 3PLANE",
+    "localizer": (
+        "LOCALIZER LOCALISER LOC LOKALISATOR LOKALIZER LOKI SCOUT AAHEAD-SCOUT SURVEY PLANSCAN REPERAGE"
+        " LOCALIZADOR TOPOGRAM"
+        " 3PL 3PLANE"
+    ),
     "field map": "FIELDMAP FIELD-MAP FIELD-MAPPING FMAP B0MAP B0-MAP B1MAP B1-MAP",
     "phase": "VENC PHASE-CONTRAST PCA PHASE-MAP",
     "subtraction": "SUBTRACTION SUBTRACTED SUBTRAKTION SOUSTRACTION",
     "vessels, iron or speed": (
-        "TOF MRA MRV CEMRA ANGIO ANGIOGRAPHY VENOGRAM VENO TRICKS TWIST SWI SWAN SWIP VENBOLD MRCP QSM HEMO EPI T2STAR T2* T2S"
+        "TOF MRA MRV CEMRA ANGIO ANGIOGRAPHY VENOGRAM VENO TRICKS TWIST SWI SWAN SWIP VENBOLD MRCP QSM HEMO"
+        " EPI T2STAR T2*"
     ),
     "fat suppression": (
-        "FS FSAT FATSAT FAT-SAT FATSUP FAT-SUP FAT-SUPP FAT-SUPPR FAT-SUPPRESSED FAT-SUPPRESSION FAT-SATURATED FAT-SATURATION"
-        " FATSUPP SPAIR ASPIR SPIR STIR TIRM SFS SPECIAL CHESS PROSET DIXONW DIXON-W WATER-EXC WATER-ONLY WE FETTSUPPRIMIERT"
-        " FETTGESATTIGT FETTSATTIGUNG FETTUNTERDRUCKUNG FETTSAT SATGRASA SUPRESION-GRASA SAT-GRASA SATURATION-GRAISSE SAT-GRAISSE"
-        " SATFAT SAT-FAT VETSUPPRESSIE VETSAT VET-SUPPRESSIE SOPPRESSIONE-GRASSO SOPPR-GRASSO FATSEP"
+        "FS FSAT FATSAT FAT-SAT FATSUP FAT-SUP FAT-SUPP FAT-SUPPR FAT-SUPPRESSED FAT-SUPPRESSION FAT-SATURATED"
+        " FAT-SATURATION FATSUPP SPAIR ASPIR SPIR STIR TIRM SFS SPECIAL CHESS PROSET DIXONW DIXON-W WATER-EXC"
+        " WATER-ONLY WE"
+        " FETTSUPPRIMIERT FETTGESATTIGT FETTSATTIGUNG FETTUNTERDRUCKUNG FETTSAT SATGRASA SUPRESION-GRASA SAT-GRASA"
+        " SATURATION-GRAISSE SAT-GRAISSE SATFAT SAT-FAT VETSUPPRESSIE VETSAT VET-SUPPRESSIE"
+        " SOPPRESSIONE-GRASSO SOPPR-GRASSO FATSEP"
     ),
     "ultra-short echo": "UTE ZTE PETRA ZTE4 SILENZ",
     "contrast agent": (
-        "GD GADO GADOLINIUM GADOLINIO GADOVIST GADAVIST DOTAREM PROHANCE CLARISCAN ELUCIREM VUEWAY MAGNEVIST MULTIHANCE OMNISCAN"
-        " DCE PRIMOVIST EOVIST GADOTERATE POSTGD POSTKM POSTGADO POSTCONTRAST POSTC T1GD T1C T1KM T1CE CE KM MDC CIV KONTRAST"
-        " KONTRASTMITTEL KONTRASTVERSTARKT CONTRAST CONTRASTE CONTRASTO CONTRASTED ENHANCED POST PLUS-C W-C"
+        "GD GADO GADOLINIUM GADOLINIO GADOVIST GADAVIST DOTAREM PROHANCE CLARISCAN ELUCIREM VUEWAY MAGNEVIST MULTIHANCE"
+        " OMNISCAN DCE PRIMOVIST EOVIST GADOTERATE POSTGD POSTKM POSTGADO POSTCONTRAST POSTC T1GD T1C T1KM"
+        " T1CE CE KM MDC CIV"
+        " KONTRAST KONTRASTMITTEL KONTRASTVERSTARKT CONTRAST CONTRASTE CONTRASTO CONTRASTED ENHANCED POST PLUS-C W-C"
     ),
 }  # fmt: skip
 """Topic → words and, with hyphens, phrases that stand for it."""
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
 
 _PLACES = {tuple(term.split("-")): topic for topic, terms in TERMS.items() for term in terms.split()}
 _LONGEST = max(map(len, _PLACES))
@@ -59,7 +75,7 @@ _LONGEST = max(map(len, _PLACES))
 _DIXON = frozenset({"DIXON", "MDIXON", "IDEAL"})
 """A name with one of them that ends in W is the water image's."""
 
-_BEFORE_AGENT = frozenset("PRE PRAE VOR AVANT BEFORE ANTES PRIMA NATIV NATIVE NATIF VOOR PRZED UNENHANCED".split())
+_BEFORE_AGENT = _words("PRE PRAE VOR AVANT BEFORE ANTES PRIMA NATIV NATIVE NATIF VOOR PRZED UNENHANCED")
 """Words after which an agent has not been given yet: PRE GD."""
 
 _AGENT_NEEDS_MORE = {
@@ -70,8 +86,9 @@ _AGENT_NEEDS_MORE = {
 }
 """Words for contrast itself, and those that make them mean an agent: PHASE CONTRAST, CONTRAST 2 do not."""
 
-_AFTER_OTHERS = frozenset(
-    "FOSSA OP OPERATIVE OPERATION SURGERY RT RADIATION CHEMO TREATMENT BIOPSY STROKE PROCESSING PROC RECON TRAUMA FUSION".split()
+_AFTER_OTHERS = _words(
+    "FOSSA OP OPERATIVE OPERATION SURGERY RT RADIATION CHEMO TREATMENT BIOPSY STROKE PROCESSING PROC RECON"
+    " TRAUMA FUSION"
 )
 """POST before them does not mean an agent."""
 
@@ -82,7 +99,8 @@ KINDS = frozenset({"diffusion", "perfusion", "functional", "vessels, iron or spe
 
 def said_of_series(acquisition: Acquisition) -> Said:
     """The topics that the words of a header give for the series itself."""
-    own = topics_of(acquisition.description) | topics_of(f"{acquisition.sequence_name} {acquisition.pulse_sequence_name}")
+    names = f"{acquisition.sequence_name} {acquisition.pulse_sequence_name}"
+    own = topics_of(acquisition.description) | topics_of(names)
     protocol = topics_of(acquisition.protocol)
     return own | protocol if _speaks_of_series(protocol, own, acquisition.manufacturer) else own
 
@@ -117,7 +135,9 @@ def _found(words: list[str]) -> Iterator[str]:
         length = next((n for n in range(_LONGEST, 0, -1) if tuple(words[place : place + n]) in _PLACES), 0)
         if length:
             topic = _PLACES[tuple(words[place : place + length])]
-            if not is_negated(words, place, length, since) and (topic != "contrast agent" or _is_given(words, place, length)):
+            if not is_negated(words, place, length, since) and (
+                topic != "contrast agent" or _is_given(words, place, length)
+            ):
                 yield topic
             since = place + length
         place += max(1, length)

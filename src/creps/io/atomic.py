@@ -1,8 +1,8 @@
 """Write whole or not at all: a result appears under its name only when it is complete.
 
-Some disks (FAT, network shares, gvfs) refuse to change modes, or to rename one file over another. Modes are then left as
-they are; what is in the way is renamed first; and where nothing can be renamed, files are copied, the JSON files that
-mark a result as complete last.
+Some disks (FAT, network shares, gvfs) refuse to change modes, or to rename one file over another. Modes are then left
+as they are; what is in the way is renamed first; and where nothing can be renamed, files are copied, the JSON files
+that mark a result as complete last.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ __all__ = [
     "write_json",
 ]
 
-REFUSED = {errno.EPERM, errno.EACCES, errno.EEXIST, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EXDEV}
+REFUSED = {
+    *(errno.EPERM, errno.EACCES, errno.EEXIST, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EXDEV)
+}
 """Errors of disks that do not rename (over another file)."""
 
 

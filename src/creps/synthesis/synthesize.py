@@ -68,7 +68,8 @@ def synthesize(
     options = (options or SynthesisOptions()).with_grid(dicom=False)
     started = time.perf_counter()
     prepared = prepare_mr(mr, plan.preparation, name, _mask(options))
-    gate = examine(mr, prepared, plan.preparation, plan.intake, acquisition, plan.recipe)
+    masked = options.mask is not None
+    gate = examine(mr, prepared, plan.preparation, plan.intake, acquisition, plan.recipe, masked=masked)
     gate.refuse(name, forced=options.force)
     target = _target(mr, prepared.grid, options, acquisition)
     _warn(name, gate, mr, options.grid)

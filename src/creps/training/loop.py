@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -20,25 +21,37 @@ from creps.io.atomic import atomic_folder
 from creps.model import Plan, save_model
 from creps.training.distribution import BatchShare
 from creps.training.health import HEALTHY, diagnose
-from creps.training.interruption import Interruption, ignore_signals
+from creps.training.interruption import Interruption, StepInterruptedError, ignore_signals
 from creps.training.networks import Networks, average_into
 from creps.training.report import StepReport
 from creps.training.run.monitor import Monitor
 from creps.training.sampling import PatchPairs
-from creps.training.state import SCORE, Best, Progress, inference_weights, refuse_broken, save_checkpoint
+from creps.training.state import (
+    SCORE,
+    Best,
+    Progress,
+    inference_weights,
+    refuse_broken,
+    restore,
+    save_checkpoint,
+    snapshot,
+)
 from creps.training.step import TrainingStep
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-__all__ = ["BEST", "Outcome", "TrainingLoop", "Validation"]
+__all__ = ["BEST", "SLOW_SECONDS", "Outcome", "TrainingLoop", "Validation"]
 
 log = logging.getLogger(__name__)
 
 Validation = Callable[[nn.Module, nn.Module], "tuple[dict[str, float], npt.NDArray[np.uint8]]"]
 """(generator in training, generator to synthesize with) → values for the curves, picture (H, W, 3).
 The value named `SCORE` decides which weights are the best."""
+
+SLOW_SECONDS = 3.0
+"""A signal interrupts a step or a validation if the one before it took longer; a shorter one is finished."""
 
 BEST = "best"
 """Folder of the best model inside a run's folder."""
@@ -59,6 +72,10 @@ class Outcome:
     best: Best | None
     signal: signal.Signals | None = None
     health: tuple[str, ...] = ()
+
+
+def _unsaid(_: str) -> None:
+    return None
 
 
 class TrainingLoop:
@@ -91,13 +108,21 @@ class TrainingLoop:
         self.settings = step.settings.training
         self._findings: dict[str, str] = {}
         self._unchecked: list[tuple[int, StepReport]] = []
+        self._saved = self.start
 
-    def run(self, monitor: Monitor | None, interruption: Interruption) -> Outcome:
+    def run(
+        self, monitor: Monitor | None, interruption: Interruption, doing: Callable[[str], None] = _unsaid
+    ) -> Outcome:
         """Train.
+
+        A signal drops a step that takes long (see `SLOW_SECONDS`): networks and optimizers are set back to where they
+        were before it, so that a resumed run does the same as one that was never interrupted. With several processes
+        the step is finished, as the others could not be told.
 
         Args:
             monitor: Reports the run; None in all processes but the first.
             interruption: Says when to stop early.
+            doing: Is told what begins.
 
         Raises:
             TrainingError: a loss or a weight is no longer finite; earlier checkpoints stay.
@@ -105,24 +130,60 @@ class TrainingLoop:
         settings, steps = self.settings, self.patches.steps
         if self._patience_spent(self.start):  # a resumed run that had stopped
             return self._ended(monitor)
+        if interruption.requested(self.processes) and self.start < steps:
+            return self._stopped(interruption, monitor, saved=True)
+        seconds = {"step": math.inf, "validation": math.inf}  # of the last one; nothing is known of the first
         for done, batch in enumerate(self._batches(), self.start + 1):
-            self._unchecked.append((done, self._update(batch, done)))
-            stops = interruption.requested(self.processes)
             ends = done == steps
             validates = done % settings.validate_every == 0 or ends
-            saves = done % settings.checkpoint_every == 0 or ends or stops
-            if done == self.start + 1 or done % settings.log_every == 0 or validates or saves:
-                terms, weights = self._checked_terms()
-                self.processes.first_only(partial(self._report, monitor, done, terms, weights, validates))
+            slow = seconds["step"] > SLOW_SECONDS or (validates and seconds["validation"] > SLOW_SECONDS)
+            kept = snapshot(self.networks) if slow and self.processes.count == 1 else None
+            try:
+                doing(f"step {done} of {steps}")
+                started = time.perf_counter()
+                with interruption.within(allowed=kept is not None):
+                    self._unchecked.append((done, self._update(batch, done)))
+                seconds["step"] = time.perf_counter() - started
+                stops = interruption.requested(self.processes)
+                saves = done % settings.checkpoint_every == 0 or ends or stops
+                if done == self.start + 1 or done % settings.log_every == 0 or validates or saves:
+                    terms, weights = self._checked_terms()
+                    values = picture = None
+                    if validates:
+                        doing(f"the validation after step {done} of {steps}")
+                        started = time.perf_counter()
+                        with interruption.within(allowed=kept is not None):
+                            values, picture = self.processes.on_first(partial(self._validated, done))
+                        seconds["validation"] = time.perf_counter() - started
+                        stops = interruption.requested(self.processes)
+                        saves = saves or stops
+                    self.processes.first_only(partial(self._report, monitor, done, terms, weights, values, picture))
+            except StepInterruptedError:
+                if kept is not None:
+                    restore(self.networks, kept)
+                return self._stopped(interruption, monitor)
+            doing(f"what follows step {done} of {steps}")
             spent = validates and not ends and self._patience_spent(done)
             if saves or spent:
                 self.processes.first_only(partial(self._save, done))
+                self._saved = done
             self.progress.steps = done
             if stops and not ends:
                 return Outcome(done, self.progress.best, interruption.signal, tuple(self._findings.values()))
             if spent:
                 break
         return self._ended(monitor)
+
+    def _stopped(self, interruption: Interruption, monitor: Monitor | None, *, saved: bool = False) -> Outcome:
+        """The outcome of a run whose current step is dropped; what was done before it is reported and saved."""
+        done = self.progress.steps
+        self._unchecked = [one for one in self._unchecked if one[0] <= done]
+        if self._unchecked:
+            terms, weights = self._checked_terms()
+            self.processes.first_only(partial(self._report, monitor, done, terms, weights, None, None))
+        if done > max(self.start, self._saved) and not saved:
+            self.processes.first_only(partial(self._save, done))
+        return Outcome(done, self.progress.best, interruption.signal, tuple(self._findings.values()))
 
     def _ended(self, monitor: Monitor | None) -> Outcome:
         """The outcome of a run that is finished; logs its health."""
@@ -195,20 +256,27 @@ class TrainingLoop:
         self._unchecked.clear()
         return values, weights
 
+    def _validated(self, done: int) -> tuple[dict[str, float], npt.NDArray[np.uint8]]:
+        refuse_broken(inference_weights(self.networks), done, self.folder / "checkpoints")
+        final = self.networks.averaged if self.networks.averaged is not None else self.networks.generator
+        return self.validate(self.networks.generator, final)
+
     def _report(
-        self, monitor: Monitor | None, done: int, terms: dict[str, float], weights: dict[str, float], validates: bool
+        self,
+        monitor: Monitor | None,
+        done: int,
+        terms: dict[str, float],
+        weights: dict[str, float],
+        values: dict[str, float] | None,
+        picture: npt.NDArray[np.uint8] | None,
     ) -> None:
-        values = None
-        if validates:
-            refuse_broken(inference_weights(self.networks), done, self.folder / "checkpoints")
-            final = self.networks.averaged if self.networks.averaged is not None else self.networks.generator
-            values, picture = self.validate(self.networks.generator, final)
+        if values is not None:
             self._keep_if_best(done, values[SCORE])
-            if monitor is not None:
-                monitor.picture(done, picture)
+        if monitor is not None and picture is not None:
+            monitor.picture(done, picture)
         if monitor is not None:
             monitor.show(done, terms, weights, values)
-            if validates:
+            if values is not None:
                 self._diagnose(monitor)
         balance = self.networks.balance
         if balance.steps and done == balance.steps:

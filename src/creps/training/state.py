@@ -32,7 +32,9 @@ __all__ = [
     "load_checkpoint",
     "load_companions",
     "refuse_broken",
+    "restore",
     "save_checkpoint",
+    "snapshot",
     "try_checkpoint",
 ]
 
@@ -151,6 +153,21 @@ def load_checkpoint(path: Path, networks: Networks) -> Progress:
             f"{path} belongs to a different network architecture.", "Resume with the run's original settings."
         ) from error
     return Progress(int(state["step"]), _best(state.get("best")))
+
+
+def snapshot(networks: Networks) -> dict[str, torch.Tensor]:
+    """Copies of all that a step changes, which `restore` takes."""
+    return {name: tensor.detach().clone() for name, tensor in _all_tensors(networks).items()}
+
+
+def restore(networks: Networks, tensors: dict[str, torch.Tensor]) -> None:
+    """Set networks and optimizers back to a snapshot."""
+    networks.discriminators.requires_grad_(True)  # noqa: FBT003 - torch's
+    for name, module in _modules(networks).items():
+        module.load_state_dict(_below(tensors, name))
+    for name, (module, optimizer) in _optimizers(networks).items():
+        _load_optimizer(optimizer, module, _below(tensors, name))
+        optimizer.zero_grad(set_to_none=True)
 
 
 def load_companions(path: Path, networks: Networks) -> list[str]:

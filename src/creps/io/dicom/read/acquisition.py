@@ -103,7 +103,7 @@ class Acquisition:
         acquisition_type: MRAcquisitionType, 2D or 3D.
         fat_suppressed: Whether SpectrallySelectedSuppression says that fat is suppressed; None if it is not told.
         contrast_agent: Whether a contrast agent is named.
-        diffusion: Whether a slice has a b-value above 0, is of a diffusion type, or its sequence's name holds a b-value.
+        diffusion: Whether a slice has a b-value above 0, is of a diffusion type, or its sequence's name has one.
         distortion_correction: "3d", "2d" or "none", by the ImageType values DIS3D, DIS2D and ND; None if it is not
             told. Of slices that differ, the least corrected counts.
         patient_position: PatientPosition, such as HFS.

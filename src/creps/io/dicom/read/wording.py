@@ -7,19 +7,24 @@ import unicodedata
 
 __all__ = ["is_negated", "says_none", "split_words"]
 
-BEFORE = frozenset(
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+BEFORE = _words(
     "NO NON NOT NONE WO WITHOUT W0 OHNE KEIN KEINE KEINEN KEINER NICHT SANS PAS AUCUN AUCUNE SENZA NESSUN NESSUNA SIN"
-    " SEM ZONDER GEEN UTEN INGEN UTAN UDEN BEZ ILMAN NIE UNENHANCED".split()
+    " SEM ZONDER GEEN UTEN INGEN UTAN UDEN BEZ ILMAN NIE UNENHANCED"
 )
 """Words that take back what follows them within `REACH` words."""
 
-AFTER = frozenset("OFF AUS NONE MINUS".split())
+AFTER = frozenset({"OFF", "AUS", "NONE", "MINUS"})
 """Words that take back the word before them: FS OFF."""
 
 REACH = 3
 """A negation holds so far: NO IV CONTRAST AGENT."""
 
-NEGATION_ENDS = frozenset("WITH W MIT AVEC CON COM MET MED PLUS POST NACH APRES DOPO DESPUES AND UND ET Y E T1 T2 PD".split())
+NEGATION_ENDS = _words("WITH W MIT AVEC CON COM MET MED PLUS POST NACH APRES DOPO DESPUES AND UND ET Y E T1 T2 PD")
 """Words that begin something new: T1 NO FS POST GD."""
 
 REWRITTEN = (
