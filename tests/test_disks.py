@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import stat
+from pathlib import Path
 
 import filelock
 import pytest
@@ -48,7 +49,7 @@ def no_rename_over(monkeypatch, refusal):
     real = os.replace
 
     def replace(old, new, **options):
-        if os.path.exists(new):
+        if Path(new).exists():
             raise refusal
         real(old, new, **options)
 
@@ -128,9 +129,8 @@ def test_arrays_are_copied_where_they_cannot_be_linked(tmp_path, no_modes):
 def test_a_disk_without_locks_is_locked_by_the_file(tmp_path, monkeypatch):
     monkeypatch.setattr(filelock.FileLock, "acquire", refusing(NotImplementedError("no flock here")))
     held = InputError("It is in use.", "Wait.")
-    with FolderLock(tmp_path / "run", held):
-        with pytest.raises(InputError, match="in use"):
-            FolderLock(tmp_path / "run", held).acquire()
+    with FolderLock(tmp_path / "run", held), pytest.raises(InputError, match="in use"):
+        FolderLock(tmp_path / "run", held).acquire()
     with FolderLock(tmp_path / "run", held):
         pass
     assert list(tmp_path.iterdir()) == []
@@ -138,7 +138,7 @@ def test_a_disk_without_locks_is_locked_by_the_file(tmp_path, monkeypatch):
 
 def test_a_disk_that_takes_no_checkpoint_is_met_before_the_first_step(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "mkdir", refusing(PermissionError(errno.EACCES, "Permission denied")))
-    with pytest.raises(TrainingError, match="A checkpoint cannot be written to .* \\(Permission denied\\)"):
+    with pytest.raises(TrainingError, match=r"A checkpoint cannot be written to .* \(Permission denied\)"):
         try_checkpoint(tmp_path / "checkpoints")
     assert list(tmp_path.iterdir()) == []
 

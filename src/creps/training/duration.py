@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Callable
@@ -73,18 +74,19 @@ def estimate_time(settings: Settings, networks: Networks, style: CrepsLoss | Non
     training, terms = settings.training, active_terms(settings)
     voxels = training.batch_size * math.prod(settings.sampling.patch_size)
     passes = Passes(device, networks, settings, style)
-    cube = torch.rand(1, 1, PROBE, PROBE, PROBE, device=device).contiguous(memory_format=torch.channels_last_3d)
+    cube = _ramp(PROBE, PROBE, PROBE, device).contiguous(memory_format=torch.channels_last_3d)
+    generator = copy.deepcopy(networks.generator)  # batch norm counts what passes through it
     own = (1 + (settings.cycle.weight > 0)) if any(term.uses_sct for term in terms) else 0
     own *= 1 + (training.accumulate > 1)
     further = sum(term.generator_passes + term.encoder_passes for term in terms)
     with torch.no_grad():
-        forward = _seconds(lambda: passes.generate(networks.generator, cube, track=False), device) / cube.numel()
+        forward = _seconds(lambda: passes.generate(generator, cube, track=False), device) / cube.numel()
     discriminated = 0.0
     if networks.discriminators:
         side = max(PROBE, smallest_input(len(settings.discriminator.widths)))
-        images = [torch.rand(1, 1, side, side, side, device=device)] * (1 + settings.discriminator.conditional)
+        images = [_ramp(side, side, side, device)] * (1 + settings.discriminator.conditional)
         with torch.no_grad():
-            discriminator = next(iter(networks.discriminators.values()))
+            discriminator = copy.deepcopy(next(iter(networks.discriminators.values())))
             discriminated = _seconds(lambda: discriminator(*images), device) / images[0].numel()
     styled = 0.0
     if style is not None and max(settings.creps.weight, settings.creps.content_weight) > 0:
@@ -100,7 +102,7 @@ def _style_seconds(settings: Settings, passes: Passes, style: CrepsLoss, device:
     """Seconds for the slices of a batch, from two of them."""
     depth, height, width = settings.sampling.patch_size
     slices = settings.training.batch_size * len(range(style.slice_step // 2, depth, style.slice_step))
-    sct = torch.rand(1, 1, 2 * style.slice_step, height, width, device=device).requires_grad_()
+    sct = _ramp(2 * style.slice_step, height, width, device).requires_grad_()
     ct = sct.detach().clone()
 
     def compare() -> None:
@@ -108,6 +110,11 @@ def _style_seconds(settings: Settings, passes: Passes, style: CrepsLoss, device:
             style(sct, ct)
 
     return _seconds(compare, device) * slices / 2
+
+
+def _ramp(depth: int, height: int, width: int, device: torch.device) -> torch.Tensor:
+    """An image (1, 1, D, H, W) without a random draw, which would change those of the run."""
+    return torch.linspace(0, 1, depth * height * width, device=device).reshape(1, 1, depth, height, width)
 
 
 def _seconds(run: Callable[[], object], device: torch.device) -> float:

@@ -148,16 +148,14 @@ class TrainingLoop:
                 saves = done % settings.checkpoint_every == 0 or ends or stops
                 if done == self.start + 1 or done % settings.log_every == 0 or validates or saves:
                     terms, weights = self._checked_terms()
-                    values = picture = None
+                    report = partial(self._report, monitor, done, terms, weights)
                     if validates:
                         doing(f"the validation after step {done} of {steps}")
-                        started = time.perf_counter()
-                        with interruption.within(allowed=kept is not None):
-                            values, picture = self.processes.on_first(partial(self._validated, done))
-                        seconds["validation"] = time.perf_counter() - started
+                        values, picture = self._validated(done, seconds, interruption, may_drop=kept is not None)
                         stops = interruption.requested(self.processes)
                         saves = saves or stops
-                    self.processes.first_only(partial(self._report, monitor, done, terms, weights, values, picture))
+                        report = partial(report, values, picture)
+                    self.processes.first_only(report)
             except StepInterruptedError:
                 if kept is not None:
                     restore(self.networks, kept)
@@ -180,7 +178,7 @@ class TrainingLoop:
         self._unchecked = [one for one in self._unchecked if one[0] <= done]
         if self._unchecked:
             terms, weights = self._checked_terms()
-            self.processes.first_only(partial(self._report, monitor, done, terms, weights, None, None))
+            self.processes.first_only(partial(self._report, monitor, done, terms, weights))
         if done > max(self.start, self._saved) and not saved:
             self.processes.first_only(partial(self._save, done))
         return Outcome(done, self.progress.best, interruption.signal, tuple(self._findings.values()))
@@ -256,10 +254,21 @@ class TrainingLoop:
         self._unchecked.clear()
         return values, weights
 
-    def _validated(self, done: int) -> tuple[dict[str, float], npt.NDArray[np.uint8]]:
-        refuse_broken(inference_weights(self.networks), done, self.folder / "checkpoints")
-        final = self.networks.averaged if self.networks.averaged is not None else self.networks.generator
-        return self.validate(self.networks.generator, final)
+    def _validated(
+        self, done: int, seconds: dict[str, float], interruption: Interruption, *, may_drop: bool
+    ) -> tuple[dict[str, float], npt.NDArray[np.uint8]]:
+        """Values and picture of a validation; notes how long it took."""
+
+        def validate() -> tuple[dict[str, float], npt.NDArray[np.uint8]]:
+            refuse_broken(inference_weights(self.networks), done, self.folder / "checkpoints")
+            final = self.networks.averaged if self.networks.averaged is not None else self.networks.generator
+            return self.validate(self.networks.generator, final)
+
+        started = time.perf_counter()
+        with interruption.within(allowed=may_drop):
+            found = self.processes.on_first(validate)
+        seconds["validation"] = time.perf_counter() - started
+        return found
 
     def _report(
         self,
@@ -267,8 +276,8 @@ class TrainingLoop:
         done: int,
         terms: dict[str, float],
         weights: dict[str, float],
-        values: dict[str, float] | None,
-        picture: npt.NDArray[np.uint8] | None,
+        values: dict[str, float] | None = None,
+        picture: npt.NDArray[np.uint8] | None = None,
     ) -> None:
         if values is not None:
             self._keep_if_best(done, values[SCORE])

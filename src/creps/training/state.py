@@ -162,7 +162,7 @@ def snapshot(networks: Networks) -> dict[str, torch.Tensor]:
 
 def restore(networks: Networks, tensors: dict[str, torch.Tensor]) -> None:
     """Set networks and optimizers back to a snapshot."""
-    networks.discriminators.requires_grad_(True)  # noqa: FBT003 - torch's
+    networks.discriminators.requires_grad_(True)
     for name, module in _modules(networks).items():
         module.load_state_dict(_below(tensors, name))
     for name, (module, optimizer) in _optimizers(networks).items():

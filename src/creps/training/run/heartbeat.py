@@ -61,5 +61,5 @@ class _Ear(logging.Handler):
         super().__init__(logging.INFO)
         self._heartbeat = heartbeat
 
-    def emit(self, record: logging.LogRecord) -> None:
+    def emit(self, _: logging.LogRecord) -> None:
         self._heartbeat.hear()
