@@ -172,7 +172,7 @@ def test_unusual_sequences_are_warned_of(head, change):
         ("fat suppression", {"scan_options": "PFP\\FS"}), ("fat suppression", {"description": "T2_STIR_COR"}),
         ("fat suppression", {"description": "T1 FAT SAT"}), ("fat suppression", {"inversion_time_ms": 160.0}),
         ("fat suppression", {"image_types": frozenset({"DERIVED", "DIXON", "WATER"}), "distortion_correction": "3d"}),
-        ("ultra-short echo", {"echo_time_ms": 0.07}), 
+        ("ultra-short echo", {"echo_time_ms": 0.07}),
         ("ultra-short echo", {"sequence_name": "PETRA", "echo_time_ms": None}),
     ],
 )  # fmt: skip

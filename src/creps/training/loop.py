@@ -109,6 +109,7 @@ class TrainingLoop:
         self._findings: dict[str, str] = {}
         self._unchecked: list[tuple[int, StepReport]] = []
         self._saved = self.start
+        self._seconds = {"step": math.inf, "validation": math.inf}  # of the last one; nothing is known of the first
 
     def run(
         self, monitor: Monitor | None, interruption: Interruption, doing: Callable[[str], None] = _unsaid
@@ -127,59 +128,77 @@ class TrainingLoop:
         Raises:
             TrainingError: a loss or a weight is no longer finite; earlier checkpoints stay.
         """
-        settings, steps = self.settings, self.patches.steps
+        steps = self.patches.steps
         if self._patience_spent(self.start):  # a resumed run that had stopped
             return self._ended(monitor)
-        if interruption.requested(self.processes) and self.start < steps:
-            return self._stopped(interruption, monitor, saved=True)
-        seconds = {"step": math.inf, "validation": math.inf}  # of the last one; nothing is known of the first
+        if self.start < steps and interruption.requested(self.processes):
+            return self._stopped(interruption, monitor)
         for done, batch in enumerate(self._batches(), self.start + 1):
-            ends = done == steps
-            validates = done % settings.validate_every == 0 or ends
-            slow = seconds["step"] > SLOW_SECONDS or (validates and seconds["validation"] > SLOW_SECONDS)
-            kept = snapshot(self.networks) if slow and self.processes.count == 1 else None
+            doing(f"step {done} of {steps}")
             try:
-                doing(f"step {done} of {steps}")
-                started = time.perf_counter()
-                with interruption.within(allowed=kept is not None):
-                    self._unchecked.append((done, self._update(batch, done)))
-                seconds["step"] = time.perf_counter() - started
-                stops = interruption.requested(self.processes)
-                saves = done % settings.checkpoint_every == 0 or ends or stops
-                if done == self.start + 1 or done % settings.log_every == 0 or validates or saves:
-                    terms, weights = self._checked_terms()
-                    report = partial(self._report, monitor, done, terms, weights)
-                    if validates:
-                        doing(f"the validation after step {done} of {steps}")
-                        values, picture = self._validated(done, seconds, interruption, may_drop=kept is not None)
-                        stops = interruption.requested(self.processes)
-                        saves = saves or stops
-                        report = partial(report, values, picture)
-                    self.processes.first_only(report)
+                saves, stops = self._one_step(done, batch, monitor, interruption, doing)
             except StepInterruptedError:
-                if kept is not None:
-                    restore(self.networks, kept)
                 return self._stopped(interruption, monitor)
-            doing(f"what follows step {done} of {steps}")
-            spent = validates and not ends and self._patience_spent(done)
+            spent = self._validates(done) and done < steps and self._patience_spent(done)
             if saves or spent:
                 self.processes.first_only(partial(self._save, done))
                 self._saved = done
             self.progress.steps = done
-            if stops and not ends:
+            if stops and done < steps:
                 return Outcome(done, self.progress.best, interruption.signal, tuple(self._findings.values()))
             if spent:
                 break
         return self._ended(monitor)
 
-    def _stopped(self, interruption: Interruption, monitor: Monitor | None, *, saved: bool = False) -> Outcome:
+    def _validates(self, done: int) -> bool:
+        return done % self.settings.validate_every == 0 or done == self.patches.steps
+
+    def _one_step(
+        self,
+        done: int,
+        batch: dict[str, torch.Tensor] | CrepsError,
+        monitor: Monitor | None,
+        interruption: Interruption,
+        doing: Callable[[str], None],
+    ) -> tuple[bool, bool]:
+        """A step with its report and validation; whether to save, and whether to stop.
+
+        Raises:
+            StepInterruptedError: a signal came, and the networks are as they were before.
+        """
+        settings, steps = self.settings, self.patches.steps
+        slow = self._seconds["step"] > SLOW_SECONDS
+        slow = slow or (self._validates(done) and self._seconds["validation"] > SLOW_SECONDS)
+        kept = snapshot(self.networks) if slow and self.processes.count == 1 else None
+        try:
+            started = time.perf_counter()
+            with interruption.within(allowed=kept is not None):
+                self._unchecked.append((done, self._update(batch, done)))
+            self._seconds["step"] = time.perf_counter() - started
+            stops = interruption.requested(self.processes)
+            saves = done % settings.checkpoint_every == 0 or done == steps or stops
+            if done == self.start + 1 or done % settings.log_every == 0 or self._validates(done) or saves:
+                report = partial(self._report, monitor, done, *self._checked_terms())
+                if self._validates(done):
+                    doing(f"the validation after step {done} of {steps}")
+                    report = partial(report, *self._validated(done, interruption, may_drop=kept is not None))
+                self.processes.first_only(report)
+                stops = interruption.requested(self.processes)
+        except StepInterruptedError:
+            if kept is not None:
+                restore(self.networks, kept)
+            raise
+        doing(f"what follows step {done} of {steps}")
+        return saves or stops, stops
+
+    def _stopped(self, interruption: Interruption, monitor: Monitor | None) -> Outcome:
         """The outcome of a run whose current step is dropped; what was done before it is reported and saved."""
         done = self.progress.steps
         self._unchecked = [one for one in self._unchecked if one[0] <= done]
         if self._unchecked:
             terms, weights = self._checked_terms()
             self.processes.first_only(partial(self._report, monitor, done, terms, weights))
-        if done > max(self.start, self._saved) and not saved:
+        if done > max(self.start, self._saved):
             self.processes.first_only(partial(self._save, done))
         return Outcome(done, self.progress.best, interruption.signal, tuple(self._findings.values()))
 
@@ -255,7 +274,7 @@ class TrainingLoop:
         return values, weights
 
     def _validated(
-        self, done: int, seconds: dict[str, float], interruption: Interruption, *, may_drop: bool
+        self, done: int, interruption: Interruption, *, may_drop: bool
     ) -> tuple[dict[str, float], npt.NDArray[np.uint8]]:
         """Values and picture of a validation; notes how long it took."""
 
@@ -267,7 +286,7 @@ class TrainingLoop:
         started = time.perf_counter()
         with interruption.within(allowed=may_drop):
             found = self.processes.on_first(validate)
-        seconds["validation"] = time.perf_counter() - started
+        self._seconds["validation"] = time.perf_counter() - started
         return found
 
     def _report(
