@@ -202,8 +202,8 @@ def _refuse_air_of_padding(values: npt.NDArray[np.float32], air: npt.NDArray[np.
         low, high = float(dense.min()), float(dense.max())
         if float((dense > AIR_OF_RAW).mean()) > RAW_SHARE:
             raise InputError(
-                f"{name} {NO_CT}: its only air is padding of exactly {air[0]:g}, and the scan has values from {low:g} to"
-                f" {high:g}.",
+                f"{name} {NO_CT}: its only air is padding of exactly {air[0]:g}, and the scan has values from"
+                f" {low:g} to {high:g}.",
                 "It looks like raw values: subtract 1024 (or apply rescale slope and intercept) to get HU.",
             )
 

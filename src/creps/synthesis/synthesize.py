@@ -96,7 +96,8 @@ def synthesize(
     options = replace(options, grid=options.grid_for(dicom=acquisition is not None))
     started = time.perf_counter()
     prepared = _prepared(mr, plan.preparation, name, options)
-    intake = examine(mr, prepared, plan.preparation, plan.intake, acquisition, plan.recipe)
+    masked = options.mask is not None
+    intake = examine(mr, prepared, plan.preparation, plan.intake, acquisition, plan.recipe, masked=masked)
     intake.raise_if_refused(name, forced=options.force)
     target = _target(mr, prepared.grid, options, acquisition)
     _warn(name, intake, mr, options.grid)
