@@ -171,7 +171,7 @@ def check_mr_scale(
 
 def normalised(low: float, high: float) -> bool:
     """Whether a CT that runs from `low` to `high` has been scaled to a range such as [-1, 1]."""
-    return -NORMALISED_RANGE < low and high < NORMALISED_RANGE
+    return low > -NORMALISED_RANGE and high < NORMALISED_RANGE
 
 
 def check_extent(shape: tuple[int, int, int], extent_mm: tuple[float, float, float], name: str) -> None:
