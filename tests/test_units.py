@@ -85,7 +85,7 @@ def test_an_evaluation_leaves_padding_out(value, tmp_path):
     result = evaluate(tmp_path / "sct.nii.gz", tmp_path / "ct.nii.gz")
     ct, sct = (np.asarray(nib.load(tmp_path / f"{n}.nii.gz").dataobj) for n in ("ct", "sct"))
     tissue = (ct > -400) & (np.arange(28) >= 6)[:, None, None]
-    assert result.values["mae"] == pytest.approx(np.abs(sct - ct)[tissue].mean(), abs=0.5)
+    assert result.values["mae_hu"] == pytest.approx(np.abs(sct - ct)[tissue].mean(), abs=0.5)
     assert result.record["mask"]["voxels"] == pytest.approx(tissue.sum(), rel=0.02)
     assert any("padding" in note for note in result.record["notes"])
 

@@ -224,7 +224,7 @@ def with_hand(case: Path, folder: Path, options: tuple[str, ...]) -> Result:
     code, said, sct = synthesized(case / "mr.nii.gz", folder, options)
     if sct is None:
         return code, figure_in(said), False
-    hand = np.asarray(nib.load(case / "hand.nii.gz").dataobj) > 0
+    hand = voxels(case / "hand.nii.gz") > 0
     share = float((sct[hand] > -400).mean())
     return code, f"{100 * share:.0f} % of the hand predicted", share > 0.9
 
@@ -253,13 +253,19 @@ def synthesized(mr: Path, folder: Path, options: tuple[str, ...]) -> tuple[int, 
     model = Path(creps.__file__).parent / "demo" / "model"
     folder.mkdir(exist_ok=True)
     code, said = command_line("synthesize", model, mr, "-o", folder / "sct.nii.gz", "--force", *options)
-    return code, said, None if code else np.asarray(nib.load(folder / "sct.nii.gz").dataobj, np.float32)
+    return code, said, None if code else voxels(folder / "sct.nii.gz")
 
 
 def figure_in(said: str) -> str:
     """The error without folders."""
     errors = [line for line in said.splitlines() if line.startswith("Error: ")]
     return re.sub(r"\S*/", "", errors[0])[:200] if errors else ""
+
+
+def voxels(path: Path) -> Any:
+    """The values of a NIfTI file, read by nibabel."""
+    image: Any = nib.load(path)
+    return np.asarray(image.dataobj, np.float32)
 
 
 def padded(mr: Any, value: float) -> Any:

@@ -24,7 +24,7 @@ def head(seed: int, shape: tuple[int, int, int] = (28, 34, 30)) -> tuple[Numbers
     rng = np.random.default_rng(seed)
     centre = (np.array(shape) - 1) / 2 + rng.uniform(-1, 1, 3)
     radii = np.array(shape) * rng.uniform(0.38, 0.42, 3)
-    r = np.linalg.norm((np.stack(np.indices(shape), -1) - centre) / radii, axis=-1)
+    r = np.linalg.norm((np.moveaxis(np.indices(shape), 0, -1) - centre) / radii, axis=-1)
     layers = [r < 0.75, r < 0.9, r < 1]
     mr = np.select(layers, [600.0, 60.0, 900.0], 0.0) + rng.uniform(0, 20, shape)
     ct = np.select(layers, [35.0, 1100.0, -20.0], -1000.0) + rng.normal(0, 10, shape)
@@ -34,7 +34,7 @@ def head(seed: int, shape: tuple[int, int, int] = (28, 34, 30)) -> tuple[Numbers
 def save(array: Numbers, path: Path, kind: type[np.generic] = np.float32) -> None:
     """Write a NIfTI file of 4 mm voxels."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    nib.save(nib.Nifti1Image(np.asarray(array).astype(kind), AFFINE), path)
+    nib.save(nib.Nifti1Image(np.asarray(array).astype(kind), AFFINE), path)  # type: ignore[no-untyped-call]
 
 
 def unchanged(array: Numbers) -> Numbers:

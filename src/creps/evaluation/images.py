@@ -81,7 +81,7 @@ def check_image(image: Volume, role: str, name: str, padding: Padding | None = N
                 f"{name} has values from {low:g} to {high:g}; no CT has values beyond {LARGEST:g}.",
                 "Check its data type and scaling: an sCT is in HU.",
             )
-        if normalised(low, high):
+        if normalised(low, high) and low < high:
             raise InputError(
                 f"{name} has values from {low:g} to {high:g}: it has been normalised and is not in HU.",
                 "Give the sCT in HU.",

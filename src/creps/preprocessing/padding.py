@@ -83,7 +83,7 @@ def find_padding(array: Array, air: tuple[float, float] | None = None) -> Paddin
         mask: Mask = np.isin(labels, reached[reached > 0])
         if mask.sum() >= least and (best is None or mask.sum() > best.mask.sum()):
             best = Padding(value, mask)
-    return best
+    return None if best is None or best.mask.all() else best
 
 
 def ct_without_padding(ct: Volume) -> tuple[Volume, Padding | None]:

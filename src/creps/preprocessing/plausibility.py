@@ -44,7 +44,7 @@ HU_SHARE = 0.02
 """An MR with more than this share of its voxels below `hu.AIR_BELOW` is a CT."""
 
 NORMALISED_RANGE = 20.0
-"""A CT whose values span less than this has been normalised; the noise of a scanner alone spans more."""
+"""A CT whose values all lie within this of 0 has been normalised; the noise of a scanner alone spans more."""
 
 INVERTED_SHARE = 0.85
 """All corners of an inverted MR are at least this bright, relative to its 99.9th percentile (4 % in the real MRs)."""
@@ -114,7 +114,7 @@ def check_ct(ct: Volume, name: str, padding: Padding | None = None) -> None:
     if values.size:
         low, high = float(values.min()), float(values.max())
     air = values[(values < AIR_HU) & (values > hu.LOWEST_AIR)]
-    if air.size < AIR_SHARE * ct.array.size or low < -10000 or high - low < NORMALISED_RANGE:
+    if air.size < AIR_SHARE * ct.array.size or low < -10000 or normalised(low, high):
         if padding is not None:  # then what looked like padding may be air in another unit
             ct = ct.with_array(np.where(padding.mask, np.float32(padding.value), ct.array))
             values = ct.array.ravel()
@@ -171,7 +171,7 @@ def check_mr_scale(
 
 def normalised(low: float, high: float) -> bool:
     """Whether a CT that runs from `low` to `high` has been scaled to a range such as [-1, 1]."""
-    return high - low < NORMALISED_RANGE
+    return low > -NORMALISED_RANGE and high < NORMALISED_RANGE
 
 
 def check_extent(shape: tuple[int, int, int], extent_mm: tuple[float, float, float], name: str) -> None:
@@ -202,8 +202,8 @@ def _refuse_air_of_padding(values: npt.NDArray[np.float32], air: npt.NDArray[np.
         low, high = float(dense.min()), float(dense.max())
         if float((dense > AIR_OF_RAW).mean()) > RAW_SHARE:
             raise InputError(
-                f"{name} {NO_CT}: its only air is padding of exactly {air[0]:g}, and the scan has values from"
-                f" {low:g} to {high:g}.",
+                f"{name} {NO_CT}: its only air is padding of exactly {air[0]:g}, and the scan"
+                f" runs from {low:g} to {high:g}.",
                 "It looks like raw values: subtract 1024 (or apply rescale slope and intercept) to get HU.",
             )
 
