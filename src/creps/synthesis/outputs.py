@@ -96,7 +96,7 @@ def beside(target: Path) -> list[Path]:
 
 def _in_folder(inputs: Sequence[ImageSource], output: Path, *, alone: bool) -> list[Path]:
     """A place for each input; folders that are named after patients are numbered instead."""
-    if alone and inputs[0].series is not None:
+    if alone and inputs and inputs[0].series is not None:
         return [output.resolve()]  # of a link to a folder the folder is filled, not the link replaced
     nameless = sum(one.label == "mr" and one.series is not None for one in inputs) > 1
     targets = []
