@@ -411,7 +411,8 @@ def test_what_was_forced_is_said_and_written(tmp_path, demo_model, caplog, monke
         synthesized(demo_model, mr, tmp_path / "sct")
     sct = synthesized(demo_model, mr, tmp_path / "sct", force=True)
     assert "forced in spite of the check 'region': The header says" in caplog.text
-    assert "made by force although: The header says" in dcmread(next(sct.glob("CT.*"))).ImageComments
+    comments = dcmread(next(sct.glob("CT.*"))).ImageComments
+    assert "intake checks, which may be wrong, refused the MR. Check 'region': The header says" in comments
     assert json.loads((sct / "record.json").read_text())["gate"]["forced"]
     knee = r"Warning - </Laterality\(0020,0060\)> - is only permitted to be empty when actually unknown"
     assert complaints(*sct.glob("*.dcm"), allowed=[knee]) == []

@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 
 from creps.errors import ModelError, OutputExistsError, SettingsError
 from creps.intake.profile import IntakeProfile
-from creps.io.atomic import atomic_folder, write_json
+from creps.io.atomic import atomic_folder, let_others_read, write_json
 from creps.io.versioned import read_versioned
 from creps.networks.build import build_generator
 from creps.networks.generator import Generator
@@ -231,7 +231,7 @@ def save_tensors(path: Path, tensors: dict[str, torch.Tensor]) -> None:
     """Write named tensors as safetensors, contiguous and on the CPU."""
     try:
         save_file({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}, str(path))
-        path.chmod(0o644)  # safetensors makes files that only their owner can read
+        let_others_read(path)  # safetensors makes files that only their owner can read
     except SafetensorError as error:
         raise ModelError(
             f"{path.name} cannot be written to {path.parent.parent.parent} ({error}).", "Free disk space."

@@ -194,6 +194,7 @@ def _store(task: Task, prepared: Prepared, hashes: tuple[str, str | None]) -> Ca
     return Case(
         case=source.case,
         patient=source.patient,
+        patient_from=source.patient_from,
         centre=source.centre,
         modality=source.modality,
         split="train",
@@ -209,5 +210,6 @@ def _store(task: Task, prepared: Prepared, hashes: tuple[str, str | None]) -> Ca
         intensity_p01=prepared.intensity[0],
         intensity_p50=prepared.intensity[1],
         intensity_p99=prepared.intensity[2],
+        notes=prepared.notes,
         prepared_sha256=hashlib.sha256(prepared.array.tobytes() + prepared.body.tobytes()).hexdigest(),
     )

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from creps.cohort.cohort import Modality, Split
 from creps.errors import CrepsError, InputError
@@ -14,10 +15,14 @@ from creps.io.dicom.read.headers import DamagedFileError
 from creps.io.dicom.read.series import Series, find_series, matching, several_series
 from creps.io.image import ImageSource
 from creps.io.itk import SUFFIXES, is_volume_file, stem
+from creps.preprocessing.label_maps import named_as_labels
 
 __all__ = ["Source", "dicom_source", "find_sources", "synthrad_centre"]
 
 log = logging.getLogger(__name__)
+
+Named = Literal["table", "file name", "folder name", "DICOM"]
+"""What names a patient."""
 
 MODALITIES: tuple[Modality, ...] = ("mr", "ct")
 
@@ -50,6 +55,7 @@ class Source:
         series: The DICOM series, if it is one.
         shown: What the manifest calls the file: relative, and without a patient's name.
         problem: Why it cannot be used, if that is known already.
+        patient_from: What names the patient.
     """
 
     case: str
@@ -62,6 +68,7 @@ class Source:
     series: Series | None = None
     shown: str = ""
     problem: CrepsError | None = None
+    patient_from: Named = "file name"
 
     @property
     def name(self) -> str:
@@ -77,10 +84,10 @@ class Source:
 def find_sources(folder: Path, modality: Modality | None = None, series: str | None = None) -> list[Source]:
     """The images in a folder.
 
-    Either every volume file in the folder is a case named after its file (files with "mask" in their name are
-    passed over; only if `modality` is given), or every sub-folder is a patient's, named after it: with ``mr.*`` or
-    ``ct.*`` and perhaps ``mask.*`` (the layout of SynthRAD), or with a DICOM series somewhere below it. Sub-folders
-    without the modality are other patients' and are passed over.
+    Either every volume file in the folder is a case named after its file (label maps by
+    name are passed over; only if `modality` is given), or every sub-folder is a patient's, named after it: with
+    ``mr.*`` or ``ct.*`` and perhaps ``mask.*`` (the layout of SynthRAD), or with a DICOM series somewhere below it.
+    Sub-folders without the modality are other patients' and are passed over.
 
     Args:
         folder: The folder.
@@ -123,7 +130,13 @@ def dicom_source(folder: Path, series: Series, modality: Modality, case: str | N
         case = f"patient-{key}" if series.names_patient(folder.name) else folder.name
     patient = series.patient_key or case
     return Source(
-        case, patient, series.folder, modality=modality, series=series.without_headers(), shown=f"{case} (DICOM)"
+        case,
+        patient,
+        series.folder,
+        modality=modality,
+        series=series.without_headers(),
+        shown=f"{case} (DICOM)",
+        patient_from="DICOM" if series.patient_key else "folder name",
     )
 
 
@@ -132,7 +145,7 @@ def _find(folder: Path, modality: Modality | None, series: str | None) -> list[S
     wanted = MODALITIES if modality is None else (modality,)
     per_patient = [source for entry in entries if entry.is_dir() for source in _of_patient(entry, wanted, series)]
     files = [path for path in entries if path.is_file() and is_volume_file(path)]
-    files = [path for path in files if "mask" not in stem(path).lower()]
+    files = _without_labels(files)
     if per_patient and files:
         raise InputError(
             f"{folder} mixes volume files ({files[0].name}, …) with patient folders ({per_patient[0].case}, …).",
@@ -146,6 +159,16 @@ def _find(folder: Path, modality: Modality | None, series: str | None) -> list[S
     found = _numbered(found)
     _check_names(folder, found)
     return found
+
+
+def _without_labels(files: list[Path]) -> list[Path]:
+    """The files that are no label maps by name; others are logged, unless all of them are."""
+    labels = [path for path in files if named_as_labels(stem(path))]
+    told = [path.name for path in labels if "mask" not in stem(path).casefold()]
+    if told and len(labels) < len(files):
+        more = f" and {len(told) - 3} more" if len(told) > 3 else ""
+        log.warning("Label maps by name, not prepared: %s%s.", ", ".join(told[:3]), more)
+    return [path for path in files if path not in labels]
 
 
 def _tell_passed_over(entries: list[Path], found: list[Source]) -> None:
@@ -177,7 +200,15 @@ def _of_patient(folder: Path, wanted: tuple[Modality, ...], series: str | None) 
             f"The folder '{folder.name}' cannot be opened ({error.strerror}).", "Check its permissions."
         )
         for modality in wanted:
-            yield Source(folder.name, folder.name, folder, modality=modality, shown=folder.name, problem=problem)
+            yield Source(
+                folder.name,
+                folder.name,
+                folder,
+                modality=modality,
+                shown=folder.name,
+                problem=problem,
+                patient_from="folder name",
+            )
         return
     for modality in wanted:
         found = volumes[modality]
@@ -191,6 +222,7 @@ def _of_patient(folder: Path, wanted: tuple[Modality, ...], series: str | None) 
                 centre=synthrad_centre(folder.name, folder.parent.absolute().name),
                 shown=f"{folder.name}/{found[0].name}",
                 problem=_doubled(folder, found) or _doubled(folder, masks),
+                patient_from="folder name",
             )
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from creps.cohort.cohort import Modality, Split
+from creps.cohort.patients import one_patient
 from creps.cohort.sources import Source, dicom_source
 from creps.errors import CrepsError, InputError
 from creps.io.dicom.read.headers import DamagedFileError
@@ -149,7 +150,8 @@ def _source(row: Row) -> Source:
         raise row.error(
             "case", f"'{source.case}' cannot be a file's name.", "Use letters, digits, spaces, '.', '_', '+' and '-'."
         )
-    return replace(source, mask=mask, centre=cells["centre"] or None, split=split)
+    named = "table" if cells["patient"] else source.patient_from
+    return replace(source, mask=mask, centre=cells["centre"] or None, split=split, patient_from=named)
 
 
 def _series_source(row: Row, path: Path, modality: Modality) -> Source:
@@ -216,9 +218,9 @@ def _check_splits(rows: list[Row], sources: list[Source]) -> None:
         raise rows[given.index(False)].error(
             "split", "is empty, while other rows have one.", "Fill the column in every row, or leave it empty."
         )
-    first: dict[str, tuple[Row, Split | None]] = {}  # small letters: K1 and k1 are one patient
-    for row, source in zip(rows, sources, strict=True):
-        before, split = first.setdefault(source.patient.casefold(), (row, source.split))
+    first: dict[str, tuple[Row, Split | None]] = {}
+    for row, source in zip(rows, one_patient(sources), strict=True):
+        before, split = first.setdefault(source.patient, (row, source.split))
         if split != source.split:
             raise row.error(
                 "split",

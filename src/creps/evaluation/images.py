@@ -14,10 +14,11 @@ from creps.errors import InputError
 from creps.io.image import ImageSource
 from creps.phantom import PHANTOM_SCHEMA
 from creps.phantom.painting.tissues import PHANTOM_CLASSES
-from creps.preprocessing.plausibility import LARGEST, check_ct, check_extent
+from creps.preprocessing.padding import Padding, ct_without_padding
+from creps.preprocessing.plausibility import LARGEST, check_ct, check_extent, normalised
 from creps.volume import Volume
 
-__all__ = ["check_image", "image_of", "label_names_of"]
+__all__ = ["check_image", "image_of", "label_names_of", "without_padding"]
 
 LARGEST_CLASS = 65535
 """No label volume has more classes; a larger number is no class but a grey value."""
@@ -46,13 +47,24 @@ def image_of(image: object, role: str) -> tuple[Volume, dict[str, Any]]:
     return source.read(), source.record()
 
 
-def check_image(image: Volume, role: str, name: str) -> None:
+def without_padding(image: Volume, role: str) -> tuple[Volume, Padding | None]:
+    """An sCT or CT with air in its padding; masks and labels as they are.
+
+    Args:
+        image: As it was read or given.
+        role: ``sct``, ``ct``, ``mask`` or ``labels``.
+    """
+    return ct_without_padding(image) if role in ("sct", "ct") else (image, None)
+
+
+def check_image(image: Volume, role: str, name: str, padding: Padding | None = None) -> None:
     """Refuse what cannot be what it is given as.
 
     Args:
         image: As it was read or given.
         role: ``sct``, ``ct``, ``mask`` or ``labels``.
         name: What messages call the image.
+        padding: Its padding, which has been replaced.
 
     Raises:
         InputError: values that are not finite, an sCT or CT with values no CT has, a mask below 0, labels too large.
@@ -61,13 +73,18 @@ def check_image(image: Volume, role: str, name: str) -> None:
         raise InputError(f"{name} contains NaN or infinite values.", "Replace them, or convert the image again.")
     low, high = float(image.array.min()), float(image.array.max())
     if role == "ct":
-        check_ct(image, name)
+        check_ct(image, name, padding)
     elif role == "sct":
         check_extent(image.shape, image.extent_mm, name)
         if max(-low, high) > LARGEST:
             raise InputError(
                 f"{name} has values from {low:g} to {high:g}; no CT has values beyond {LARGEST:g}.",
                 "Check its data type and scaling: an sCT is in HU.",
+            )
+        if normalised(low, high) and low < high:
+            raise InputError(
+                f"{name} has values from {low:g} to {high:g}: it has been normalised and is not in HU.",
+                "Give the sCT in HU.",
             )
     elif role == "mask" and low < 0:
         raise InputError(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from creps.errors import InputError, OutputExistsError
+from creps.io.atomic import is_writable
 from creps.io.itk import SUFFIXES
 
 __all__ = ["check_new", "check_targets"]
@@ -65,7 +65,7 @@ def _check_place(path: Path) -> None:
     place = next(folder for folder in path.absolute().parents if folder.exists())
     if not place.is_dir():
         raise InputError(f"{path} cannot be written: {place} is a file, not a folder.", "Choose another location.")
-    if not os.access(place, os.W_OK | os.X_OK):
+    if not is_writable(place):
         raise InputError(f"{path} cannot be written: no permission to write in {place}.", "Choose another location.")
 
 

@@ -271,24 +271,41 @@ def _validated(tree: Layer, source: str) -> Settings:
     try:
         return Settings.model_validate(tree)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(
-            str(part) for part in first["loc"] if not str(part).startswith(("float", "literal", "constrained"))
-        )
+        first, key = error.errors()[0], _key(error.errors()[0]["loc"])
         if first["type"] == "extra_forbidden":
             raise SettingsError(f"Unknown setting '{key}' in {source}.", _nearest(key)) from error
-        reason = first["msg"].removeprefix("Value error, ")
+        if first["type"] in ("model_type", "model_attributes_type"):
+            raise SettingsError(
+                f"'{key}' in {source} is a section, but has the value {first['input']!r}.",
+                f"Write '{key}:' and, indented below it, 'name: value'.",
+            ) from error
+        reasons = [one["msg"].removeprefix("Value error, ") for one in error.errors() if _key(one["loc"]) == key]
+        reason = " or ".join([reasons[0], *(one.removeprefix("Input should be ") for one in reasons[1:])])
         where = f"Setting '{key}' = {first['input']!r}" if key else "Settings"
         raise SettingsError(f"{where} in {source}: {reason}.", "See 'creps settings' for every setting.") from error
+
+
+def _key(location: Iterable[int | str]) -> str:
+    """The setting's name, without what pydantic calls the members of a union."""
+    parts = (str(part) for part in location)
+    return ".".join(part for part in parts if not part.startswith(("float", "literal", "constrained", "function-")))
 
 
 def _nearest(key: str) -> str:
     """The setting that a wrong key probably means, as a sentence."""
     known = [f"{section}.{name}" for section, name, _ in leaf_fields()]
-    by_name = {name.rpartition(".")[2]: name for name in known}
     last = key.rpartition(".")[2]
-    if last in by_name:  # the right name in the wrong section
-        return f"Did you mean '{by_name[last]}'?"
+    meant = next((name for name in known if key == name or key.endswith(f".{name}")), None)
+    if meant is not None:  # the whole name as one key
+        section, _, name = meant.partition(".")
+        return f"Write '{section}:' and, indented below it, '{name}: value'."
+    sections = {name.partition(".")[0] for name in known}
+    if last in sections:
+        return f"Write '{last}:' at the left margin: it is a section."
+    same = list(dict.fromkeys(name for name in known if name.rpartition(".")[2] == last))
+    if same:  # the right name in the wrong section
+        return f"Did you mean {' or '.join(repr(name) for name in same)}?"
+    by_name = {name.rpartition(".")[2]: name for name in known}
     close = difflib.get_close_matches(key, [*known, *Settings.model_fields], n=1, cutoff=0.75)
     if not close:
         close = [by_name[name] for name in difflib.get_close_matches(last, by_name, n=1, cutoff=0.6)]

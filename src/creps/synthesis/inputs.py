@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from creps.errors import InputError
 from creps.io.dicom.read.headers import DamagedFileError, is_dicom
 from creps.io.dicom.read.series import Series, find_series, one_series
 from creps.io.image import ImageSource
-from creps.io.itk import SUFFIXES, is_volume_file, suffix
+from creps.io.itk import SUFFIXES, is_volume_file, stem, suffix
+from creps.preprocessing.label_maps import named_as_labels
 
 __all__ = ["find_mr", "find_mrs"]
+
+log = logging.getLogger(__name__)
 
 
 def find_mr(path: Path, wanted: str | None = None) -> ImageSource:
@@ -43,7 +47,9 @@ def find_mr(path: Path, wanted: str | None = None) -> ImageSource:
 
 
 def find_mrs(folder: Path | str) -> list[Path]:
-    """The MRs in a folder: every volume file and every subfolder; or the folder itself if it has neither.
+    """The MRs in a folder: every subfolder and every volume file that is no label map by name.
+
+    A folder with neither is returned itself.
 
     Raises:
         InputError: it is not a folder.
@@ -53,6 +59,10 @@ def find_mrs(folder: Path | str) -> list[Path]:
         raise InputError(f"{folder} is not a folder.", "Give a folder of MRs, or a list of files and folders.")
     entries = [one for one in sorted(folder.iterdir()) if not one.name.startswith(".")]
     found = [one for one in entries if one.is_dir() or is_volume_file(one)]
+    labels = [one for one in found if not one.is_dir() and named_as_labels(stem(one))]
+    if labels and len(labels) < len(found):
+        log.warning("Label maps by name, not synthesized: %s.", ", ".join(one.name for one in labels))
+        found = [one for one in found if one not in labels]
     return found or ([folder] if entries else [])
 
 

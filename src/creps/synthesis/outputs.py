@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from creps.errors import InputError, OutputExistsError
+from creps.io.atomic import is_writable
 from creps.io.dicom.read.headers import ENDINGS
 from creps.io.image import ImageSource
 from creps.io.itk import SUFFIXES, stem, suffix
@@ -113,7 +113,7 @@ def _check_free(path: Path, inputs: Sequence[ImageSource], overwrite: bool) -> N
     """Refuse a place that cannot be written, is one of the inputs, or holds something that may not be replaced."""
     real = path.resolve()
     place = next(one for one in (real, *real.parents) if one.exists())
-    if not os.access(place if place.is_dir() else place.parent, os.W_OK):
+    if not is_writable(place if place.is_dir() else place.parent):
         raise InputError(f"Cannot write to {place}.", "Check its permissions, or choose another output.")
     for one in inputs:
         source = one.path.resolve()

@@ -86,6 +86,8 @@ def _mr(mr: Volume, prepared: Prepared) -> dict[str, Any]:
         "range": [float(mr.array.min()), float(mr.array.max())],
         "divisor": prepared.mr_divisor,
         "body_share": round(float(prepared.body.mean()), 4),
+        "left_out_ml": prepared.left_out_ml,
+        "notes": list(prepared.notes),
     }
 
 

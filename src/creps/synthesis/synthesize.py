@@ -20,9 +20,10 @@ from creps.io.itk import read_volume
 from creps.machine import emulated_bf16, resolve_device
 from creps.model import Model
 from creps.preprocessing.intensity import network_to_hu
+from creps.preprocessing.plausibility import check_mr_scale
 from creps.preprocessing.preparation import Prepared, prepare_mr
 from creps.preprocessing.target_grid import TargetGrid, bring_onto, obliquity_degrees, planning_grid
-from creps.settings import InferenceSettings
+from creps.settings import InferenceSettings, PreparationSettings
 from creps.synthesis.options import SynthesisOptions
 from creps.synthesis.record import synthesis_record
 from creps.synthesis.result import Synthesis
@@ -94,8 +95,9 @@ def synthesize(
     name, acquisition = (IN_MEMORY, None) if source is None else (source.name, source.acquisition())
     options = replace(options, grid=options.grid_for(dicom=acquisition is not None))
     started = time.perf_counter()
-    prepared = prepare_mr(mr, plan.preparation, name, _mask(options))
-    intake = examine(mr, prepared, plan.preparation, plan.intake, acquisition, plan.recipe)
+    prepared = _prepared(mr, plan.preparation, name, options)
+    masked = options.mask is not None
+    intake = examine(mr, prepared, plan.preparation, plan.intake, acquisition, plan.recipe, masked=masked)
     intake.raise_if_refused(name, forced=options.force)
     target = _target(mr, prepared.grid, options, acquisition)
     _warn(name, intake, mr, options.grid)
@@ -112,6 +114,25 @@ def synthesize(
     )  # fmt: skip
     body = prepared.grid.with_array(prepared.body)
     return Synthesis(sct, record, intake, body, mr, source, _spread_on(target, model, prepared, spread))
+
+
+def _prepared(mr: Volume, preparation: PreparationSettings, name: str, options: SynthesisOptions) -> Prepared:
+    """The MR as the network takes it; whatever was changed in it is logged.
+
+    Raises:
+        InputError: it is no MR, or black, saturated or negative at the model's scale.
+    """
+    prepared = prepare_mr(mr, preparation, name, _mask(options))
+    check_mr_scale(
+        prepared.intensity,
+        prepared.mr_divisor or 1.0,
+        name,
+        fixed=preparation.mr_scale != "auto",
+        remedy="Rescale it to the units of the training MRs, or train a model with --preparation.mr_scale auto.",
+    )
+    for note in prepared.notes:
+        log.warning("%s: %s", name, note)
+    return prepared
 
 
 def _mask(options: SynthesisOptions) -> Volume | None:

@@ -99,7 +99,7 @@ def _derivation(result: Synthesis, options: OutputOptions) -> Derivation:
         region=model["region"],
         recipe=model["recipe"] or "unknown",
         grid=record["grid"]["kind"],
-        forced=tuple(finding.message for finding in result.intake.refusals),
+        forced=tuple(f"Check '{finding.check}': {finding.message}" for finding in result.intake.refusals),
         created=datetime.fromisoformat(record["created"]),
         uid_entropy=tuple(same) if options.stable_uids else None,
     )

@@ -38,7 +38,7 @@ from creps.settings import Settings, load_settings, to_yaml
 from creps.training.loop import BEST, Outcome
 from creps.training.networks import Networks
 from creps.training.run.record import RunRecord, log_to, read_record
-from creps.training.state import Best, Progress, inference_weights
+from creps.training.state import Best, Progress, inference_weights, try_checkpoint
 
 __all__ = ["SETTINGS_FILE", "RunFolder"]
 
@@ -111,7 +111,12 @@ class RunFolder:
         return None
 
     def open(self, start: int) -> None:
-        """Write settings and record before the first step."""
+        """Write settings and record before the first step.
+
+        Raises:
+            TrainingError: a checkpoint cannot be written here, which is tried out.
+        """
+        try_checkpoint(self.path / "checkpoints")
         log.info("profiling %d training MRs for the model's intake checks", len(self.intake.cases))
         with atomic_file(self.path / SETTINGS_FILE) as path:
             path.write_text(to_yaml(self.settings, f"{NOTICE}\nThe settings of this run."), encoding="utf-8")
