@@ -232,5 +232,5 @@ def test_the_data_file_of_a_header_is_not_overwritten(work, tmp_path, capsys):
     write_volume(ball_head(7)[0], tmp_path / "p.nii.gz")
     (tmp_path / "s.zraw").write_text("precious")
     assert run("-q", "synthesize", work / "run", tmp_path / "p.nii.gz", "-o", tmp_path / "s.mhd") == 1
-    assert "s.zraw is already there" in capsys.readouterr().err
+    assert "s.zraw already exists" in capsys.readouterr().err
     assert (tmp_path / "s.zraw").read_text() == "precious"
