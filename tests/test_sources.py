@@ -139,9 +139,9 @@ def test_a_table(tmp_path, delimiter, bom):
         ("modality,path,split,patient\nmr,a.nii,train,p\nct,b.nii,validation,p",
          r"row 3, column 'split': patient 'p' is in validation here and in train in row 2"),
         ("modality,path\nmr,a.nii\nmr,a.nii", r"row 3, column 'case': 'a' is the name of another MR already \(row 2\)"),
-        ("modality,path,case\nmr,a.nii,x\nct,a.nii,y", r"row 3, column 'path': is the image of row 2 once more"),
+        ("modality,path,case\nmr,a.nii,x\nct,a.nii,y", r"row 3, column 'path': is the same image as in row 2"),
         ("modality,path,case\nmr,a.nii,../x", r"row 2, column 'case': '../x' cannot be a file's name"),
-        ("modality,pfad\nmr,a.nii", r"row 1: unknown column 'pfad'\. Did you mean 'path'\? Known columns: case, modality"),
+        ("modality,pfad\nmr,a.nii", r"row 1: unknown column 'pfad'\. Did you mean 'path'\? Known columns: case"),
         ("modality,path,center\nmr,a.nii,x", r"row 1: unknown column 'center'\. Did you mean 'centre'\?"),
         ("modality,path,path\nmr,a.nii,x", r"row 1: column 'path' appears twice"),
         ("path\na.nii", r"row 1: column 'modality' is missing"),
@@ -197,14 +197,16 @@ def test_several_series_of_a_patient_are_that_patients_problem(tmp_path):
     assert "4 slices, 3 x 0.9 x 0.7 mm" in str(first.problem)
     assert "CSV" in str(first.problem)
     rows = f"modality,path,case\nmr,p1/b,chosen\nmr,p2,other\nct,{tmp_path / 'p2'},x"
-    with pytest.raises(InputError, match=r"row 4, column 'path': .*contains no DICOM series of CT; it holds 'head' \(MR"):
+    with pytest.raises(
+        InputError, match=r"row 4, column 'path': .*contains no DICOM series of CT; it holds 'head' \(MR"
+    ):
         read_table(table(tmp_path, rows))
     chosen = read_table(table(tmp_path, rows.rpartition("\n")[0]))
     assert [(s.case, s.series.shape[0]) for s in chosen] == [("chosen", 4), ("other", 6)]
     assert chosen[0].patient == chosen[1].patient
     (tmp_path / "empty").mkdir()
     write_series(tmp_path / "loose", stored())
-    with pytest.raises(InputError, match="Put each patient's series into a folder of its own"):
+    with pytest.raises(InputError, match="Put the series of each patient into a separate folder"):
         find_sources(tmp_path / "loose", "ct")
 
 
