@@ -123,7 +123,10 @@ def test_bad_input_to_synthesize(work, head_folders, tmp_path, capsys):
     model, out = work / "run", tmp_path / "out"
     for arguments, message in [
         ([model, tmp_path / "none.nii.gz", "-o", out], "none.nii.gz does not exist"),
-        ([model, tmp_path / "text.nii.gz", "-o", out], "text.nii.gz cannot be read as an image"),
+        (
+            [model, tmp_path / "text.nii.gz", "-o", out],
+            "text.nii.gz cannot be read as an image (no NIfTI header: its first 4",
+        ),
         ([model, ct, "-o", out], "looks like a CT in HU"),
         ([tmp_path, mr, "-o", out], "is not a model"),
         ([model, mr, mr, "-o", tmp_path / "one.nii.gz"], "is a single file, but there are 2 inputs"),

@@ -301,7 +301,7 @@ def _nothing(folder: Path, entries: list[Path], wanted: tuple[Modality, ...], lo
             "Put the series of each patient into a separate folder.",
         )
     kind = "MR and no CT" if len(wanted) == 2 else wanted[0].upper()
-    return InputError(f"{folder} holds no {kind} volume.", f"{REMEDY} Read are DICOM and {', '.join(SUFFIXES)}.")
+    return InputError(f"{folder} holds no {kind} volume.", f"{REMEDY} Supported formats: DICOM, {', '.join(SUFFIXES)}.")
 
 
 def _numbered(sources: list[Source]) -> list[Source]:

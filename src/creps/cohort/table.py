@@ -183,7 +183,7 @@ def _path(row: Row, column: str) -> Path:
         raise row.error(column, f"{text} does not exist.", "Check the path; it is relative to the CSV file.")
     if not folder and not is_volume_file(path):
         raise row.error(
-            column, f"{text} has an unknown file extension.", f"Read are {', '.join(SUFFIXES)} and folders of DICOM."
+            column, f"{text} has an unknown file extension.", f"Use {', '.join(SUFFIXES)} or a folder of DICOM."
         )
     return path
 
@@ -207,7 +207,7 @@ def _check_unique(rows: list[Row], sources: list[Source]) -> None:
         cases[key] = row.number
         image = source.series.uid if source.series is not None else source.path.resolve()
         if image in paths:
-            raise row.error("path", f"is the image of row {paths[image]} once more.", "Delete one of the rows.")
+            raise row.error("path", f"is the same image as in row {paths[image]}.", "Delete one of the rows.")
         paths[image] = row.number
 
 

@@ -159,9 +159,10 @@ def _header(stream: gzip.GzipFile | BinaryIO, path: Path) -> NiftiHeader:
     refuse_other_content(path, first)
     try:
         header = _parsed(first)
-    except (struct.error, ValueError, OverflowError) as error:
+    except (ValueError, OverflowError) as error:
         raise InputError(
-            f"{path} cannot be read as an image (no NIfTI header: {error}).", "Convert it again."
+            f"{path} cannot be read as an image (no NIfTI header: {error}).",
+            "It may be truncated or damaged: copy or convert it again.",
         ) from error
     if not header.single_file:
         raise InputError(
@@ -192,10 +193,13 @@ def _exactly(stream: gzip.GzipFile | BinaryIO, count: int) -> bytes:
 
 def _parsed(data: bytes) -> NiftiHeader:
     """A NIfTI-1 or NIfTI-2 header of either byte order."""
-    order = next((o for o in "<>" if struct.unpack_from(f"{o}i", data)[0] in (348, 540)), None)
+    order = next((o for o in "<>" if data[:4] in (struct.pack(f"{o}i", 348), struct.pack(f"{o}i", 540))), None)
     if order is None:
-        raise ValueError("it does not start with a header's size")
-    if struct.unpack_from(f"{order}i", data)[0] == 348:
+        raise ValueError("its first 4 bytes are not a header size")
+    (size,) = struct.unpack_from(f"{order}i", data)
+    if len(data) < size:
+        raise ValueError(f"only {len(data)} of its {size} bytes are there")
+    if size == 348:
         version, at = 1, NIFTI1
         magic = data[344:348]
     else:
