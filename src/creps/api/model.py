@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import creps.model
-from creps.api.arguments import Image, Progress, as_path, as_paths
-from creps.errors import InputError
+from creps.api.arguments import Image, Progress, as_path, as_paths, check_flags, check_progress
+from creps.errors import InputError, file_errors_explained
 from creps.preprocessing.target_grid import TargetGrid
 from creps.volume import Volume
 
@@ -35,6 +35,7 @@ class Model(creps.model.Model):
         'copy of the model'
     """
 
+    @file_errors_explained
     def synthesize(
         self,
         mr: Image,
@@ -81,6 +82,7 @@ class Model(creps.model.Model):
         from creps.synthesis.options import SynthesisOptions
         from creps.synthesis.synthesize import synthesize
 
+        check_progress(progress)
         settings = self.inference_settings(**inference)
         options = SynthesisOptions(
             series=series, mask=mask, grid=grid, spacing_mm=spacing_mm, force=force, spread=spread
@@ -91,6 +93,7 @@ class Model(creps.model.Model):
             return synthesize(self, mr, settings, options, progress=progress)
         return synthesize_source(self, find_mr(as_path(mr, "the MR"), series), settings, options, progress)
 
+    @file_errors_explained
     def synthesize_folder(
         self,
         mrs: Path | str | Iterable[Path | str],
@@ -142,6 +145,8 @@ class Model(creps.model.Model):
         from creps.synthesis.batch import synthesize_batch
         from creps.synthesis.options import SynthesisOptions
 
+        check_flags(overwrite=overwrite)
+        check_progress(progress)
         options = SynthesisOptions(
             series=series, mask=mask, grid=grid, spacing_mm=spacing_mm, force=force,
             structures=structures, stable_uids=stable_uids, pseudonym=pseudonym,
@@ -151,6 +156,7 @@ class Model(creps.model.Model):
             overwrite=overwrite, progress=progress,
         )  # fmt: skip
 
+    @file_errors_explained
     def export(self, target: Path | str, *, overwrite: bool = False) -> Exported:
         """Write the network as ONNX, for programs without PyTorch: see `creps.synthesis.export.export`.
 
@@ -173,9 +179,11 @@ class Model(creps.model.Model):
         """
         from creps.synthesis.export import export
 
+        check_flags(overwrite=overwrite)
         return export(self, as_path(target, "The target"), overwrite=overwrite)
 
 
+@file_errors_explained
 def load(folder: Path | str) -> Model:
     """Load a model folder (or a run's folder, or a checkpoint).
 

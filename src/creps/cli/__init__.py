@@ -10,7 +10,7 @@ import traceback
 import click
 
 from creps.cli.verbs import creps
-from creps.errors import CrepsError, RunInterruptedError
+from creps.errors import CrepsError, RunInterruptedError, file_error
 
 __all__ = ["main"]
 
@@ -66,6 +66,5 @@ def _explain(error: BaseException) -> tuple[str, int]:
             1,
         )
     if isinstance(error, OSError):
-        name, what = error.filename or "A file", error.strerror or reason
-        return f"Error: {name}: {what}. Check the path, its rights and the disk.", 1
+        return f"Error: {file_error(error)}", 1
     return f"Internal error: {type(error).__name__}: {reason}. Run 'creps -v ...' for details.", INTERNAL

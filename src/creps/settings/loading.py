@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import difflib
 import logging
+import reprlib
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
@@ -31,6 +32,7 @@ from creps.settings.recipes import DEFAULT_RECIPE, RECIPES, TERM_WEIGHTS, withou
 from creps.settings.tree import Settings, leaf_fields
 
 __all__ = [
+    "invalid_value",
     "load_settings",
     "preparation_mismatch",
     "preset_names",
@@ -41,6 +43,9 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 DEFAULT_PRESET = "brain"
+
+UNION_MEMBERS = ("float", "int", "literal", "constrained", "function")
+"""What the places of errors are called that belong to one member of a union."""
 
 Layer = Mapping[str, Any]
 """``{"recipe": ..., section: {name: value}}``"""
@@ -94,6 +99,9 @@ def load_settings(
         SettingsError: an unknown key (the nearest one is named), a wrong value or type, an unreadable file, or
             another preparation than the cohort's.
     """
+    for what, value in (("preset", preset), ("recipe", recipe)):
+        if value is not None and not isinstance(value, str):
+            raise SettingsError(f"The {what} is of the type {type(value).__name__}.", "Give its name.")
     single = _by_section(overrides)
     if recipe is not None:
         single["recipe"] = recipe
@@ -205,7 +213,9 @@ def _by_section(overrides: Mapping[str, Any] | None) -> dict[str, Any]:
     if overrides is None:
         return {}
     if not isinstance(overrides, Mapping) or not all(isinstance(key, str) for key in overrides):
-        raise SettingsError(f"{overrides!r} are not settings.", 'Write overrides as {"training.steps": 100}.')
+        raise SettingsError(
+            f"{reprlib.repr(overrides)} are not settings.", 'Write overrides as {"training.steps": 100}.'
+        )
     layers = []
     for key, value in overrides.items():
         section, _, name = key.partition(".")
@@ -271,15 +281,25 @@ def _validated(tree: Layer, source: str) -> Settings:
     try:
         return Settings.model_validate(tree)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(
-            str(part) for part in first["loc"] if not str(part).startswith(("float", "literal", "constrained"))
-        )
-        if first["type"] == "extra_forbidden":
+        key, value, reason = invalid_value(error)
+        if error.errors()[0]["type"] == "extra_forbidden":
             raise SettingsError(f"Unknown setting '{key}' in {source}.", _nearest(key)) from error
-        reason = first["msg"].removeprefix("Value error, ")
-        where = f"Setting '{key}' = {first['input']!r}" if key else "Settings"
+        where = f"Setting '{key}' = {value}" if key else "Settings"
         raise SettingsError(f"{where} in {source}: {reason}.", "See 'creps settings' for every setting.") from error
+
+
+def invalid_value(error: ValidationError) -> tuple[str, str, str]:
+    """The first wrong setting: its name, its value (shortened), and what it should be instead."""
+    first, *others = error.errors()
+    key = _key_of(first["loc"])
+    alternatives = [other["msg"] for other in others if _key_of(other["loc"]) == key]  # of "auto", or a number
+    reason = " or ".join([first["msg"], *(text[:1].lower() + text[1:] for text in alternatives)])
+    return key, reprlib.repr(first["input"]), reason.removeprefix("Value error, ")
+
+
+def _key_of(location: tuple[int | str, ...]) -> str:
+    """Where a value is, without what pydantic adds for the members of a union."""
+    return ".".join(str(part) for part in location if not str(part).startswith(UNION_MEMBERS))
 
 
 def _nearest(key: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from numbers import Real
@@ -49,7 +50,7 @@ class SynthesisOptions:
 
     def __post_init__(self) -> None:
         if self.grid is not None and not isinstance(self.grid, str):
-            raise SettingsError(f"The grid {self.grid!r} is not a name.", "Use mr, model or planning.")
+            raise SettingsError(f"The grid is of the type {type(self.grid).__name__}.", "Use mr, model or planning.")
         if self.mask is not None and not isinstance(self.mask, (Volume, Path, str)):
             raise InputError(
                 f"The mask is of the type {type(self.mask).__name__}.", "Give a creps.Volume, or the path of a file."
@@ -58,6 +59,10 @@ class SynthesisOptions:
             value = getattr(self, name)
             if value is not None and not isinstance(value, str):
                 raise InputError(f"'{name}' is of the type {type(value).__name__}.", "Give it as text.")
+        for name in ("force", "spread", "structures", "stable_uids"):
+            value = getattr(self, name)
+            if not isinstance(value, bool) and (name, value) != ("structures", None):
+                raise InputError(f"'{name}' is of the type {type(value).__name__}.", "Give True or False.")
         if self.spacing_mm is not None:
             object.__setattr__(self, "spacing_mm", _three_numbers(self.spacing_mm))
         if self.grid is not None:
@@ -103,6 +108,8 @@ class SynthesisOptions:
 def _three_numbers(value: object) -> Spacing:
     numbers = list(value) if isinstance(value, Iterable) else []
     if len(numbers) != 3 or not all(isinstance(n, Real) and math.isfinite(n) for n in numbers):
-        raise SettingsError(f"The spacing {value!r} is not three numbers.", "Give mm along D, H, W, as in (2, 1, 1).")
+        raise SettingsError(
+            f"The spacing {reprlib.repr(value)} is not three numbers.", "Give mm along D, H, W, as in (2, 1, 1)."
+        )
     d, h, w = (float(n) for n in numbers)
     return d, h, w

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from creps.errors import file_errors_explained
 from creps.intake.gate import Gate
 from creps.io.image import ImageSource
 from creps.preprocessing.target_grid import bring_onto
@@ -50,6 +51,7 @@ class Synthesis:
         """
         return np.asarray(bring_onto(self.body, self.sct, 0.0).array > 0.5)
 
+    @file_errors_explained
     def save(
         self,
         target: Path | str,
