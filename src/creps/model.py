@@ -268,6 +268,8 @@ def checkpoints(folder: Path) -> list[Path]:
 def _checked(folder: object) -> Path:
     if not isinstance(folder, (Path, str)):
         raise ModelError(f"The model's folder is of the type {type(folder).__name__}.", "Give its path.")
+    if "\0" in str(folder):
+        raise ModelError("The model's folder has a null character in its path.", "Give another path.")
     return Path(folder)
 
 

@@ -90,6 +90,8 @@ def output_path(source: ImageSource | None, target: Path | str, options: Synthes
     """
     if not isinstance(target, (Path, str)):
         raise InputError(f"The target is of the type {type(target).__name__}.", "Give the path of a file or a folder.")
+    if "\0" in str(target) or not isinstance(overwrite, bool):
+        raise InputError("The path has a null character, or 'overwrite' is not True or False.", "Correct it.")
     path = Path(target)
     if source is not None:
         (path,) = target_paths([source], path, overwrite)

@@ -61,7 +61,7 @@ class SynthesisOptions:
                 raise InputError(f"'{name}' is of the type {type(value).__name__}.", "Give it as text.")
         for name in ("force", "spread", "structures", "stable_uids"):
             value = getattr(self, name)
-            if not isinstance(value, bool) and (name, value) != ("structures", None):
+            if not isinstance(value, bool) and not (name == "structures" and value is None):
                 raise InputError(f"'{name}' is of the type {type(value).__name__}.", "Give True or False.")
         if self.spacing_mm is not None:
             object.__setattr__(self, "spacing_mm", _three_numbers(self.spacing_mm))
