@@ -99,9 +99,8 @@ def load_settings(
         SettingsError: an unknown key (the nearest one is named), a wrong value or type, an unreadable file, or
             another preparation than the cohort's.
     """
-    for what, value in (("preset", preset), ("recipe", recipe)):
-        if value is not None and not isinstance(value, str):
-            raise SettingsError(f"The {what} is of the type {type(value).__name__}.", "Give its name.")
+    if preset is not None and not isinstance(preset, str):
+        raise SettingsError(f"The preset is of the type {type(preset).__name__}.", "Give its name.")
     single = _by_section(overrides)
     if recipe is not None:
         single["recipe"] = recipe
