@@ -123,7 +123,7 @@ def test_bad_input_to_synthesize(work, head_folders, tmp_path, capsys):
     model, out = work / "run", tmp_path / "out"
     for arguments, message in [
         ([model, tmp_path / "none.nii.gz", "-o", out], "none.nii.gz does not exist"),
-        ([model, tmp_path / "text.nii.gz", "-o", out], "text.nii.gz is truncated or damaged"),
+        ([model, tmp_path / "text.nii.gz", "-o", out], "text.nii.gz cannot be read as an image"),
         ([model, ct, "-o", out], "looks like a CT in HU"),
         ([tmp_path, mr, "-o", out], "is not a model"),
         ([model, mr, mr, "-o", tmp_path / "one.nii.gz"], "is a single file, but there are 2 inputs"),
@@ -232,7 +232,7 @@ def test_the_data_file_of_a_header_is_not_overwritten(work, tmp_path, capsys):
     write_volume(ball_head(7)[0], tmp_path / "p.nii.gz")
     (tmp_path / "s.zraw").write_text("precious")
     assert run("-q", "synthesize", work / "run", tmp_path / "p.nii.gz", "-o", tmp_path / "s.mhd") == 1
-    assert "s.zraw is already there" in capsys.readouterr().err
+    assert "s.zraw already exists" in capsys.readouterr().err
     assert (tmp_path / "s.zraw").read_text() == "precious"
 
 
