@@ -44,11 +44,11 @@ def test_no_module_imports_what_windows_lacks():
     code = f"""
 import builtins, importlib, pkgutil
 imports = builtins.__import__
-def without(name, globals=None, *more):
+def without(name, globals=None, *more, **named):
     ours = str((globals or {{}}).get("__name__", "")).partition(".")[0] == "creps"
     if ours and name.partition(".")[0] in {WINDOWS_LACKS}:
         raise ModuleNotFoundError(f"{{globals['__name__']}} imports {{name}}, which Windows lacks")
-    return imports(name, globals, *more)
+    return imports(name, globals, *more, **named)
 builtins.__import__ = without
 import creps
 for found in pkgutil.walk_packages(creps.__path__, "creps."):
