@@ -237,3 +237,17 @@ def test_the_data_file_of_a_header_is_not_overwritten(work, tmp_path, capsys):
     assert run("-q", "synthesize", work / "run", tmp_path / "p.nii.gz", "-o", tmp_path / "s.mhd") == 1
     assert "s.zraw already exists" in capsys.readouterr().err
     assert (tmp_path / "s.zraw").read_text() == "precious"
+
+
+def test_help_lists_options_alone_and_what_a_training_takes_from_its_cohort():
+    from click.testing import CliRunner
+
+    from creps.cli.verbs import creps
+
+    def help_of(verb):
+        return " ".join(CliRunner().invoke(creps, [verb, "--help"], terminal_width=200).output.split())
+
+    for verb in ("prepare", "train", "synthesize"):
+        assert "Options: -o, --output" in help_of(verb)
+    assert help_of("train").count("default: the cohort's.") == 2
+    assert "default: anatomy." in help_of("prepare")

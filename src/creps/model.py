@@ -19,14 +19,14 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from creps.errors import ModelError, OutputExistsError, SettingsError
+from creps.errors import ModelError, OutputExistsError, SettingsError, file_errors_explained
 from creps.intake.profile import IntakeProfile
 from creps.io.atomic import atomic_folder, let_others_read, write_json
 from creps.io.versioned import read_versioned
 from creps.networks.build import build_generator
 from creps.networks.generator import Generator
 from creps.provenance import sha256_file
-from creps.settings import AnyGenerator, InferenceSettings, PreparationSettings
+from creps.settings import AnyGenerator, InferenceSettings, PreparationSettings, invalid_value
 
 __all__ = [
     "PLAN",
@@ -92,6 +92,7 @@ class Model:
         self.generator = generator
 
     @classmethod
+    @file_errors_explained
     def load(cls, folder: Path | str) -> Self:
         """Load a model folder, a checkpoint, or a run's folder (its model, or its last checkpoint until it has one).
 
@@ -127,6 +128,7 @@ class Model:
             ) from error
         return cls(plan, generator.eval())
 
+    @file_errors_explained
     def save(self, folder: Path | str, *, overwrite: bool = False) -> Path:
         """Write the model as a folder that `load` reads: the whole folder or nothing.
 
@@ -180,10 +182,9 @@ class Model:
         try:
             settings = InferenceSettings.model_validate(self.plan.inference.model_dump() | changes)
         except ValidationError as error:
-            first = error.errors()[0]
-            name, reason = str(first["loc"][0]), first["msg"].removeprefix("Value error, ")
+            name, value, reason = invalid_value(error)
             raise SettingsError(
-                f"Setting 'inference.{name}' = {changes.get(name)!r}: {reason}.",
+                f"Setting 'inference.{name}' = {value}: {reason}.",
                 "See 'creps settings' for every setting.",
             ) from error
         overlap = settings.patch_overlap
@@ -267,6 +268,8 @@ def checkpoints(folder: Path) -> list[Path]:
 def _checked(folder: object) -> Path:
     if not isinstance(folder, (Path, str)):
         raise ModelError(f"The model's folder is of the type {type(folder).__name__}.", "Give its path.")
+    if "\0" in str(folder):
+        raise ModelError("The model's folder has a null character in its path.", "Give another path.")
     return Path(folder)
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import creps.model
-from creps.api.arguments import Image, Progress, as_path, as_paths
-from creps.errors import InputError
+from creps.api.arguments import Image, Progress, as_path, as_paths, check_flags, check_progress
+from creps.errors import InputError, file_errors_explained
 from creps.preprocessing.target_grid import TargetGrid
 from creps.volume import Volume
 
@@ -35,6 +35,7 @@ class Model(creps.model.Model):
         'copy of the model'
     """
 
+    @file_errors_explained
     def synthesize(
         self,
         mr: Image,
@@ -81,6 +82,7 @@ class Model(creps.model.Model):
         from creps.synthesis.options import SynthesisOptions
         from creps.synthesis.synthesize import synthesize, synthesize_source
 
+        check_progress(progress)
         settings = self.inference_settings(**inference)
         options = SynthesisOptions(grid=grid, spacing_mm=spacing_mm, mask=mask, force=force, spread=spread)
         if not isinstance(mr, Volume):
@@ -92,6 +94,7 @@ class Model(creps.model.Model):
             raise InputError("A series was chosen, but the MR is a volume.", "Leave the series out.")
         return Synthesis(**vars(result))
 
+    @file_errors_explained
     def synthesize_folder(
         self,
         mrs: Path | str | Iterable[Path | str],
@@ -143,6 +146,8 @@ class Model(creps.model.Model):
         from creps.synthesis.batch import synthesize_batch
         from creps.synthesis.options import OutputOptions, SynthesisOptions
 
+        check_flags(overwrite=overwrite)
+        check_progress(progress)
         return synthesize_batch(
             self,
             as_paths(mrs, "An MR"),
@@ -155,6 +160,7 @@ class Model(creps.model.Model):
             progress=progress,
         )
 
+    @file_errors_explained
     def export(self, target: Path | str, *, overwrite: bool = False) -> Exported:
         """Write the network as ONNX, for programs without PyTorch: see `creps.export.export`.
 
@@ -177,9 +183,11 @@ class Model(creps.model.Model):
         """
         from creps.export import export
 
+        check_flags(overwrite=overwrite)
         return export(self, as_path(target, "The target"), overwrite=overwrite)
 
 
+@file_errors_explained
 def load(folder: Path | str) -> Model:
     """Load a model folder (or a run's folder, or a checkpoint).
 

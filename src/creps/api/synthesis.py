@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import creps.synthesis.result
+from creps.api.arguments import as_path, check_flags
+from creps.errors import file_errors_explained
 from creps.synthesis.options import OutputOptions
 from creps.synthesis.outputs import output_path
 from creps.synthesis.writing import write_synthesis
@@ -26,6 +28,7 @@ class Synthesis(creps.synthesis.result.Synthesis):
             it was asked for.
     """
 
+    @file_errors_explained
     def save(
         self,
         target: Path | str,
@@ -58,7 +61,8 @@ class Synthesis(creps.synthesis.result.Synthesis):
             >>> synthesis.save("out/sct.nii.gz").name
             'sct.nii.gz'
         """
+        check_flags(overwrite=overwrite)
         options = OutputOptions(structures=structures, stable_uids=stable_uids, pseudonym=pseudonym)
-        path = output_path(self.source, target, options, overwrite=overwrite)
+        path = output_path(self.source, as_path(target, "The target"), options, overwrite=overwrite)
         write_synthesis(self, path, options)
         return path

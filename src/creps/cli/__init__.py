@@ -11,7 +11,7 @@ import click
 
 from creps.cli.options import message
 from creps.cli.verbs import creps
-from creps.errors import CrepsError, RunInterruptedError
+from creps.errors import CrepsError, RunInterruptedError, file_error
 
 __all__ = ["main"]
 
@@ -67,6 +67,5 @@ def _explain(error: BaseException) -> tuple[str, int]:
             1,
         )
     if isinstance(error, OSError):
-        name, what = error.filename or "A file", error.strerror or reason
-        return f"Error: {name}: {what}. Check the path, its permissions and the free disk space.", 1
+        return message(file_error(error)), 1
     return f"Internal error: {type(error).__name__}: {reason}. Run 'creps -v ...' for details.", INTERNAL

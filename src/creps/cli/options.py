@@ -88,7 +88,7 @@ class SettingsCommand(click.Command):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Help: options of the command first, then one group per section."""
-        own = [p.get_help_record(ctx) for p in super().get_params(ctx)]
+        own = [p.get_help_record(ctx) for p in super().get_params(ctx) if isinstance(p, click.Option)]
         with formatter.section("Options"):
             formatter.write_dl([record for record in own if record is not None])
         for section, options in self.setting_options().items():
@@ -141,13 +141,16 @@ def _parsed(key: str, value: str) -> Any:
     return parsed
 
 
-recipe = click.option(
-    "--recipe",
-    metavar="NAME",
-    expose_value=False,
-    callback=_remember,
-    help="Training method: anatomy (default), paper, cyclegan, cut, or supervised (needs registered pairs).",
-)
+def recipe(default: str = "anatomy") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The option ``--recipe``; `default` is what its help says."""
+    return click.option(
+        "--recipe",
+        metavar="NAME",
+        expose_value=False,
+        callback=_remember,
+        help="Training method: anatomy, paper, cyclegan, cut, or supervised (needs registered pairs); "
+        f"default: {default}.",
+    )
 
 
 def chosen_overrides(ctx: click.Context) -> dict[str, Any]:

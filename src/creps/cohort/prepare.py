@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -127,7 +128,7 @@ def find_all_sources(sources: str | Path | Sequence[str | Path], series: str | N
     paths = [sources] if isinstance(sources, str | Path) else sources
     if not isinstance(paths, Sequence) or not 1 <= len(paths) <= 2 or not all(isinstance(p, str | Path) for p in paths):
         raise InputError(
-            f"{sources!r} are not the sources of a cohort.",
+            f"{reprlib.repr(sources)} are not the sources of a cohort.",
             "Give a CSV table, a folder of patients, or a folder of MR and one of CT.",
         )
     first, second = Path(paths[0]), Path(paths[-1])

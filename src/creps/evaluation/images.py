@@ -107,7 +107,9 @@ def label_names_of(names: Mapping[int, str] | Path | str) -> dict[int, str]:
     Raises:
         InputError: the file cannot be read or says something else.
     """
-    if not isinstance(names, (Path, str)):
+    if not isinstance(names, (Path, str, Mapping)):
+        raise InputError(f"The names of the labels are of the type {type(names).__name__}.", EXAMPLE)
+    if isinstance(names, Mapping):
         return _named(names, "The table of labels")
     path = Path(names)
     if not path.is_file():

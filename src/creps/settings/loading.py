@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import difflib
 import logging
+import reprlib
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
@@ -31,6 +32,7 @@ from creps.settings.recipes import DEFAULT_RECIPE, RECIPES, TERM_WEIGHTS, withou
 from creps.settings.tree import Settings, leaf_fields
 
 __all__ = [
+    "invalid_value",
     "load_settings",
     "preparation_mismatch",
     "preset_names",
@@ -41,6 +43,9 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 DEFAULT_PRESET = "brain"
+
+UNION_MEMBERS = ("float", "int", "literal", "constrained", "function")
+"""What the places of errors are called that belong to one member of a union."""
 
 Layer = Mapping[str, Any]
 """``{"recipe": ..., section: {name: value}}``"""
@@ -94,6 +99,8 @@ def load_settings(
         SettingsError: an unknown key (the nearest one is named), a wrong value or type, an unreadable file, or
             another preparation than the cohort's.
     """
+    if preset is not None and not isinstance(preset, str):
+        raise SettingsError(f"The preset is of the type {type(preset).__name__}.", "Give its name.")
     single = _by_section(overrides)
     if recipe is not None:
         single["recipe"] = recipe
@@ -205,7 +212,9 @@ def _by_section(overrides: Mapping[str, Any] | None) -> dict[str, Any]:
     if overrides is None:
         return {}
     if not isinstance(overrides, Mapping) or not all(isinstance(key, str) for key in overrides):
-        raise SettingsError(f"{overrides!r} are not settings.", 'Write overrides as {"training.steps": 100}.')
+        raise SettingsError(
+            f"{reprlib.repr(overrides)} are not settings.", 'Write overrides as {"training.steps": 100}.'
+        )
     layers = []
     for key, value in overrides.items():
         section, _, name = key.partition(".")
@@ -271,24 +280,30 @@ def _validated(tree: Layer, source: str) -> Settings:
     try:
         return Settings.model_validate(tree)
     except ValidationError as error:
-        first, key = error.errors()[0], _key(error.errors()[0]["loc"])
+        first, (key, value, reason) = error.errors()[0], invalid_value(error)
         if first["type"] == "extra_forbidden":
             raise SettingsError(f"Unknown setting '{key}' in {source}.", _nearest(key)) from error
         if first["type"] in ("model_type", "model_attributes_type"):
             raise SettingsError(
-                f"'{key}' in {source} is a section, but has the value {first['input']!r}.",
+                f"'{key}' in {source} is a section, but has the value {value}.",
                 f"Write '{key}:' and, indented below it, 'name: value'.",
             ) from error
-        reasons = [one["msg"].removeprefix("Value error, ") for one in error.errors() if _key(one["loc"]) == key]
-        reason = " or ".join([reasons[0], *(one.removeprefix("Input should be ") for one in reasons[1:])])
-        where = f"Setting '{key}' = {first['input']!r}" if key else "Settings"
+        where = f"Setting '{key}' = {value}" if key else "Settings"
         raise SettingsError(f"{where} in {source}: {reason}.", "See 'creps settings' for every setting.") from error
+
+
+def invalid_value(error: ValidationError) -> tuple[str, str, str]:
+    """The first wrong setting: its name, its value (shortened), and what it should be instead."""
+    first = error.errors()[0]
+    key = _key(first["loc"])
+    reasons = [one["msg"].removeprefix("Value error, ") for one in error.errors() if _key(one["loc"]) == key]
+    reason = " or ".join([reasons[0], *(one.removeprefix("Input should be ") for one in reasons[1:])])
+    return key, reprlib.repr(first["input"]), reason
 
 
 def _key(location: Iterable[int | str]) -> str:
     """The setting's name, without what pydantic calls the members of a union."""
-    parts = (str(part) for part in location)
-    return ".".join(part for part in parts if not part.startswith(("float", "literal", "constrained", "function-")))
+    return ".".join(str(part) for part in location if not str(part).startswith(UNION_MEMBERS))
 
 
 def _nearest(key: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from numbers import Real
@@ -40,11 +41,12 @@ class SynthesisOptions:
 
     def __post_init__(self) -> None:
         if self.grid is not None and not isinstance(self.grid, str):
-            raise SettingsError(f"The grid {self.grid!r} is not a name.", "Use mr, model or planning.")
+            raise SettingsError(f"The grid is of the type {type(self.grid).__name__}.", "Use mr, model or planning.")
         if self.mask is not None and not isinstance(self.mask, (Volume, Path, str)):
             raise InputError(
                 f"The mask is of the type {type(self.mask).__name__}.", "Give a creps.Volume, or the path of a file."
             )
+        _check_flags(force=self.force, spread=self.spread)
         if self.spacing_mm is not None:
             object.__setattr__(self, "spacing_mm", _three_numbers(self.spacing_mm))
         if self.grid is not None:
@@ -86,6 +88,9 @@ class OutputOptions:
     def __post_init__(self) -> None:
         if self.pseudonym is not None and not isinstance(self.pseudonym, str):
             raise InputError(f"'pseudonym' is of the type {type(self.pseudonym).__name__}.", "Give it as text.")
+        _check_flags(stable_uids=self.stable_uids)
+        if self.structures is not None:
+            _check_flags(structures=self.structures)
 
     def check_target(self, target: Path, *, dicom_source: bool, dicom_target: bool) -> None:
         """Refuse a target that cannot be written with these options.
@@ -113,9 +118,17 @@ class OutputOptions:
                 raise InputError(f"{what} for DICOM, but {target} is a volume file.", "Name a folder.")
 
 
+def _check_flags(**flags: object) -> None:
+    for name, value in flags.items():
+        if not isinstance(value, bool):
+            raise InputError(f"'{name}' is of the type {type(value).__name__}.", "Give True or False.")
+
+
 def _three_numbers(value: object) -> Spacing:
     numbers = list(value) if isinstance(value, Iterable) else []
     if len(numbers) != 3 or not all(isinstance(n, Real) and math.isfinite(n) for n in numbers):
-        raise SettingsError(f"The spacing {value!r} is not three numbers.", "Give mm along D, H, W, as in (2, 1, 1).")
+        raise SettingsError(
+            f"The spacing {reprlib.repr(value)} is not three numbers.", "Give mm along D, H, W, as in (2, 1, 1)."
+        )
     d, h, w = (float(n) for n in numbers)
     return d, h, w

@@ -30,7 +30,7 @@ __all__ = ["prepare"]
 @click.option("--from", "model", type=PATH, help="Prepare exactly as this model (or run) was, to fine-tune or test it.")
 @click.option("--inspect", is_flag=True, help="Draw every case; without SOURCES, those of the cohort in OUTPUT.")
 @click.option("--series", help="Text in the description of the DICOM series to use, for patients with several.")
-@recipe
+@recipe()
 @preset
 @settings_file
 @click.pass_context

@@ -82,6 +82,8 @@ class RunFolder:
             SettingsError, CohortError, ModelError: it contains a different run.
         """
         path, settings = self.path, self.path / SETTINGS_FILE
+        if path.exists() and not path.is_dir():
+            raise OutputExistsError(f"{path} is a file, not the folder of a run.", "Name another folder.")
         held = [item for item in path.iterdir() if not item.name.startswith(".writing-")] if path.exists() else []
         if not held:
             return None
