@@ -51,7 +51,7 @@ def test_a_choice_needs_a_folder(tmp_path, study):
     (tmp_path / "x.nii.gz").write_bytes(b"")
     with pytest.raises(InputError, match="not a folder of DICOM series"):
         read_image(tmp_path / "x.nii.gz", wanted="2")
-    with pytest.raises(InputError, match="holds no DICOM series of CT"):
+    with pytest.raises(InputError, match="contains no DICOM series of CT"):
         read_image(study, wanted="2", modality="ct")
 
 
