@@ -213,9 +213,9 @@ def test_names_of_labels_from_files(tmp_path, pair):
         ("[1]", "holds no names"),
         ('{"a": "b"}', "holds no names"),
         ("{}", "names no class"),
-        ('{"-1": "b"}', "-1 is no class"),
-        ('{"30000000000": "b"}', "30000000000 is no class, which is a number from 0 to 65535"),
-        ('{"1": 5}', "5 is no name"),
+        ('{"-1": "b"}', "-1 is not a class number from 0 to 65535"),
+        ('{"30000000000": "b"}', "30000000000 is not a class number from 0 to 65535"),
+        ('{"1": 5}', "5 is not a class name"),
     ]:
         (tmp_path / "n.json").write_text(content)
         with pytest.raises(InputError, match=message):
