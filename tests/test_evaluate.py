@@ -129,7 +129,7 @@ def on_finer_grid(volume, factor=2):
 def test_another_grid_is_refused_unless_it_may_be_resampled(pair, scored):
     sct, ct = pair
     fine = on_finer_grid(ct)
-    with pytest.raises(InputError, match=r"is on another grid.*--resample.*--register rigid"):
+    with pytest.raises(InputError, match=r"is on a different grid.*--resample.*--register rigid"):
         evaluate(sct, fine)
     found = evaluate(sct, fine, resample=True)
     assert found.record["alignment"]["kind"] == "resampled"

@@ -121,7 +121,7 @@ def test_a_shifted_grid_of_the_same_size_is_told_by_how_far(images):
     with pytest.raises(InputError, match=r"mm from .*; its corners lie up to 50 mm from the sCT's\. Give it on"):
         evaluate(images["sct"], ct, moved)
     with pytest.raises(
-        InputError, match=r"the CT \(.* on a different grid from the sCT .*up to 50 mm from the sCT's\. Add"
+        InputError, match=r"the CT \(.* a different grid from the sCT .*up to 50 mm from the sCT's\. Add"
     ):
         evaluate(images["sct"], Volume(ct.array, ct.spacing_mm, moved.origin_mm, ct.direction))
 

@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -112,8 +114,14 @@ def test_a_place_that_cannot_be_written_to_is_found_before_scoring(files, capsys
     assert "names.json is a file, not a folder" in printed.err
     assert printed.out == ""
     closed = files / "data"
-    may = os.access
-    monkeypatch.setattr(os, "access", lambda path, mode: may(path, mode) and not (path == closed and mode & os.W_OK))
+    make = tempfile.mkdtemp
+
+    def refused(*given, dir=None, **named):  # noqa: A002
+        if dir is not None and Path(dir) == closed:
+            raise PermissionError(13, "Permission denied", str(dir))
+        return make(*given, dir=dir, **named)
+
+    monkeypatch.setattr(tempfile, "mkdtemp", refused)
     assert run(*arguments, "--csv", closed / "new" / "e.csv") == 1
     printed = capsys.readouterr()
     assert f"no permission to write in {closed}" in printed.err
