@@ -55,7 +55,8 @@ def test_what_the_ct_does_not_cover_is_left_out_and_said(ct, sct, in_its_own_gri
     said = found.record["not_covered"]
     assert said["body_ml"] == pytest.approx(hidden.sum() * 0.064, rel=0.05)
     assert said["slices"] == int(hidden.any(axis=(1, 2)).sum())
-    (note,) = found.record["notes"]
+    *about_padding, note = found.record["notes"]
+    assert ["exactly -3024 HU" in one for one in about_padding] == [True] * (padding == -3024)
     assert f"does not cover {said['body_ml']:.1f} ml of the body in {said['slices']} slices" in note
 
 

@@ -204,7 +204,7 @@ def stack(spacing, direction=None):
     shape = [max(4, round(100 / s)) for s in spacing]
     index = np.indices(shape)
     distance = sum(((i - (n - 1) / 2) * s) ** 2 for i, n, s in zip(index, shape, spacing, strict=True))
-    array = np.where(distance < 40**2, 500.0, 5.0) + index[2] % 2
+    array = np.where(distance < 40**2, 500.0, 5.0) + np.random.default_rng(0).uniform(0, 2, shape)
     return Volume(array, spacing, **({} if direction is None else {"direction": direction}))
 
 

@@ -190,7 +190,7 @@ def _flat_truths(files: list[Path], truth: str, labels: str | None, folder: Path
         named = [(stem(path), path) for path in files if not stem(path).lower().endswith(others)]
     if not named:
         raise InputError(
-            f"{folder} holds no CT named {truth}.", f"True CTs are CASE/{truth}.nii.gz, or files CASE.nii.gz."
+            f"{folder} contains no CT named {truth}.", f"True CTs are CASE/{truth}.nii.gz, or files CASE.nii.gz."
         )
     found: dict[str, Path] = {}
     for case, path in named:

@@ -91,7 +91,7 @@ class ImageSource:
 
             return cls(path, one_series(path, modality, name, wanted, selectable=selectable), name or "")
         if wanted is not None:
-            raise InputError(f"{path} is not a folder with DICOM series.", "Leave the series out.")
+            raise InputError(f"{path} is not a folder of DICOM series.", "Leave the series out.")
         return cls(path, None, name or "")
 
     @property

@@ -36,9 +36,9 @@ CLIPPED_SHARE = 0.0005
 CLIPPED_BELOW_HU = 1000.0
 """... and has lost its bone if the maximum is below this."""
 
-MOST_TISSUES, AIR_OF_RAW, RAW_SHARE = 50, 600.0, 0.2
-"""Raw values beside padding: more different values than a phantom without noise has, and more than this share above
-this value (9 % or less of the dense voxels in the real CTs)."""
+MOST_TISSUES, AIR_OF_RAW, RAW_SHARE, BONE_OF_RAW = 50, 600.0, 0.2, 1300.0
+"""Raw values beside padding: more different values than a phantom without noise has, more than this share above this
+value (9 % or less of the dense voxels in the real CTs), and bone above soft tissue, which is at about 1024."""
 
 HU_SHARE = 0.02
 """An MR with more than this share of its voxels below `hu.AIR_BELOW` is a CT."""
@@ -200,7 +200,7 @@ def _refuse_air_of_padding(values: npt.NDArray[np.float32], air: npt.NDArray[np.
     dense = values[values > hu.AIR_BELOW]
     if between.mean() < AIR_SHARE and dense.size and len(np.unique(dense)) > MOST_TISSUES and dense.min() > -SOFT_HU:
         low, high = float(dense.min()), float(dense.max())
-        if float((dense > AIR_OF_RAW).mean()) > RAW_SHARE:
+        if high > BONE_OF_RAW and float((dense > AIR_OF_RAW).mean()) > RAW_SHARE:
             raise InputError(
                 f"{name} {NO_CT}: its only air is padding of exactly {air[0]:g}, and the scan"
                 f" runs from {low:g} to {high:g}.",

@@ -45,9 +45,8 @@ def check_agreement(instances: Sequence[Instance], modality: str, label: str) ->
     twice = sum(1 for count in uids.values() if count > 1)
     if twice:
         raise InputError(
-            f"{label} holds {twice} of its {len(uids)} images in more than one file (the same SOPInstanceUID): there is"
-            " a copy of it below the folder.",
-            "Remove the copies, or give a subfolder.",
+            f"{label} has {twice} of its {len(uids)} images in more than one file (the same SOPInstanceUID).",
+            "Remove the copies, or give the subfolder that holds one of them.",
         )
 
 

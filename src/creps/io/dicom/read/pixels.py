@@ -183,7 +183,10 @@ def _compressed(dataset: Dataset, layout: _Layout, label: str) -> Iterator[Store
                 plane = _decoded(frame, layout)
         except UNDECODABLE as error:
             which = f" (frame {index + 1} of {len(frames)})" if len(frames) > 1 else ""
-            raise _undecodable(layout, label, which) from error
+            raise InputError(
+                f"{label} has a slice compressed as {layout.syntax.name} that cannot be decoded{which}.",
+                "Copy it again, or export it uncompressed.",
+            ) from error
         yield plane
 
 
@@ -196,7 +199,10 @@ def _encoded_frames(dataset: Dataset, layout: _Layout, label: str) -> list[bytes
     except NotImplementedError:
         available = False
     if not available:
-        raise _undecodable(layout, label)
+        raise InputError(
+            f"{label} is compressed as {layout.syntax.name}, which is not supported.",
+            "Export it uncompressed.",
+        )
     if not dataset.get("PixelData"):
         raise InputError(f"{label} has a truncated slice: it has no pixels.", "Copy or export it again.")
     names = ("ExtendedOffsetTable", "ExtendedOffsetTableLengths")
@@ -210,13 +216,6 @@ def _encoded_frames(dataset: Dataset, layout: _Layout, label: str) -> list[bytes
             "Copy or export it again.",
         )
     return frames
-
-
-def _undecodable(layout: _Layout, label: str, which: str = "") -> InputError:
-    return InputError(
-        f"{label} is compressed as {layout.syntax.name}, which is not supported{which}.",
-        "Export it uncompressed.",
-    )
 
 
 def _decoded(frame: bytes, layout: _Layout) -> Stored:

@@ -92,7 +92,9 @@ def _room(shape: tuple[int, int, int], label: str) -> Array:
 def _warn_of_loss(instances: Sequence[Instance], label: str) -> None:
     losses = sorted({instance.loss for instance in instances} - {""})
     if losses:
-        log.warning("%s has lossy compression (%s): fine structures may differ from the original.", label, losses[0])
+        log.warning(
+            "%s has undergone lossy compression (%s): fine structures may differ from the original.", label, losses[0]
+        )
 
 
 def _fill(
