@@ -269,7 +269,7 @@ def test_the_balanced_weight_is_in_record_plan_and_checkpoint(cohort, tmp_path):
 
 
 def test_the_plan_says_how_the_cohort_was_prepared(cohort, tmp_path):
-    with pytest.raises(SettingsError, match="another preparation than the cohort"):
+    with pytest.raises(SettingsError, match=r"The settings and the cohort differ in preparation\."):
         train(cohort, tmp_path / "run", settings(**{"preparation.spacing_mm": [1, 1, 1]}))
     assert not (tmp_path / "run").exists()
 
