@@ -214,7 +214,7 @@ def refuse_broken(tensors: dict[str, torch.Tensor], step: int, folder: Path) -> 
     broken = next((name for name, value in tensors.items() if not torch.isfinite(value).all()), None)
     if broken is not None:
         raise TrainingError(
-            f"At step {step} the run's '{broken}' is NaN or infinite.",
+            f"At step {step} the tensor '{broken}' contains NaN or infinite values.",
             f"Resume from the last checkpoint in {folder} with --resume auto and a lower training.learning_rate.",
         )
 
