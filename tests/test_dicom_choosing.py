@@ -49,7 +49,7 @@ def test_what_chooses_none_or_several_lists_them(study, wanted, count):
 
 def test_a_choice_needs_a_folder(tmp_path, study):
     (tmp_path / "x.nii.gz").write_bytes(b"")
-    with pytest.raises(InputError, match="not a folder with DICOM series"):
+    with pytest.raises(InputError, match="not a folder of DICOM series"):
         read_image(tmp_path / "x.nii.gz", wanted="2")
     with pytest.raises(InputError, match="contains no DICOM series of CT"):
         read_image(study, wanted="2", modality="ct")
