@@ -26,6 +26,10 @@ REFUSING_OF_FEW = ("shape", "size")
 BY_CUTS = ("shape", "size")
 """Parts that a cut field of view changes."""
 
+NO_CUT_EXPLAINS = 3.0
+"""If outline and size are both this far off, the MR shows another part of the body. Real heads with a cut field of view
+reach 3.0 and 2.5 with a model of phantoms, a real hip 3.3 and 3.9 with a model of heads."""
+
 TALLER = 1.08
 """Tolerance in comparisons of extents; the floor of `size`."""
 
@@ -53,6 +57,7 @@ def check_scores(scores: Scores, features: Features, profile: IntakeProfile, *, 
     refuse_at = dict.fromkeys(refusing, REFUSE_AT)
     if min(scores.parts["contrast"], scores.parts["pattern"]) >= REFUSE_BOTH_AT and not scores.weak:
         refuse_at |= {"contrast": REFUSE_BOTH_AT, "pattern": REFUSE_BOTH_AT}
+    cut = cut and min(scores.parts[part] for part in BY_CUTS) < NO_CUT_EXPLAINS
     for part, score in scores.parts.items():
         if score >= WARN_AT:
             explained = (cut and part in BY_CUTS and not _is_larger(features, profile)) or (
