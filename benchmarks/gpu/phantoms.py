@@ -223,6 +223,10 @@ def finish(job: Job, group: str, cases: list[Case]) -> None:
 def save_manifest(folder: Path, chosen: Settings, cases: list[Case]) -> None:
     """Make a folder of arrays a cohort."""
     manifest = Manifest(
-        preset=chosen.preset, preparation=chosen.preparation, cases=tuple(cases), provenance=provenance()
+        preset=chosen.preset,
+        recipe=chosen.recipe,
+        preparation=chosen.preparation,
+        cases=tuple(cases),
+        provenance=provenance(),
     )
     Cohort(folder, manifest).save_manifest()
