@@ -2,22 +2,30 @@
 
 import doctest
 import inspect
+import json
+import pickle
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 import creps
+from creps.api.synthesis import Synthesis
 from creps.cohort.cohort import Cohort
 from creps.evaluation.batch import CohortEvaluation
 from creps.model import Model as PlainModel
 from creps.model import Plan
 from creps.networks.build import build_generator
 from creps.settings import InferenceSettings, PreparationSettings, ResidualSettings
-from creps.synthesis.result import Synthesis
+from creps.synthesis.batch import plan_cases, synthesize_case
+from creps.synthesis.inputs import find_mr
+from creps.synthesis.options import OutputOptions, SynthesisOptions
 from creps.volume import Volume
 from tests.conftest import ball_head
+from tests.dicom_cases import mr_series
+from tests.test_dicom import write_series
 
 FUNCTIONS = ("evaluate", "load", "load_cohort", "load_settings", "prepare", "read_volume", "train", "write_volume")
 METHODS = [
@@ -121,7 +129,7 @@ def test_a_saved_model_is_the_model(here, tmp_path):
     for ours, theirs in zip(model.generator.state_dict().items(), again.generator.state_dict().items(), strict=True):
         assert ours[0] == theirs[0]
         assert torch.equal(ours[1], theirs[1])
-    with pytest.raises(creps.CrepsError, match="already there"):
+    with pytest.raises(creps.CrepsError, match="already exists"):
         model.save(tmp_path / "m")
     model.save(tmp_path / "m", overwrite=True)
     (tmp_path / "mine").mkdir()
@@ -143,15 +151,45 @@ def test_one_failing_mr_does_not_stop_the_others(here, tmp_path):
         creps.load("model").synthesize_folder(given, tmp_path / "out", mask="mr.nii.gz")
 
 
+def test_a_missing_mr_does_not_change_where_the_others_go(here, tmp_path):
+    model, given = creps.load("model"), ["mr.nii.gz", "no such file.nii.gz"]
+    with pytest.raises(creps.CrepsError, match="single file, but there are 2 inputs"):
+        model.synthesize_folder(given, tmp_path / "sct.nii.gz")
+    assert not list(tmp_path.iterdir())
+    mr_series(tmp_path / "in" / "a")
+    result = model.synthesize_folder([tmp_path / "in" / "a", tmp_path / "in" / "b"], tmp_path / "out", force=True)
+    assert result.done == (tmp_path / "out" / "a_sct",)
+    assert set(result.failed) == {tmp_path / "in" / "b"}
+
+
+def test_a_case_and_a_model_travel_to_another_machine(here, tmp_path):
+    mr_series(tmp_path / "in" / "a")
+    sources, wanted = [find_mr(Path("mr.nii.gz")), find_mr(tmp_path / "in" / "a")], SynthesisOptions(force=True)
+    cases = plan_cases(sources, tmp_path / "out", wanted, OutputOptions(), overwrite=False)
+    model, cases = pickle.loads(pickle.dumps((creps.load("model"), cases)))
+    written = [synthesize_case(model, case) for case in cases]
+    assert written == [tmp_path / "out" / "mr_sct.nii.gz", tmp_path / "out" / "a_sct"]
+    expected = creps.load("model").synthesize("mr.nii.gz").sct.array
+    np.testing.assert_array_equal(creps.read_volume(written[0]).array, np.rint(expected))
+    assert json.loads((written[1] / "record.json").read_text())["grid"]["kind"] == "planning"
+
+
+def test_a_mask_in_memory_is_recorded(here, tmp_path):
+    mr, mask = creps.read_volume("mr.nii.gz"), creps.read_volume("body.nii.gz")
+    creps.load("model").synthesize(mr, mask=mask).save(tmp_path / "sct.nii.gz")
+    record = json.loads((tmp_path / "sct.json").read_text())
+    assert record["input"] == record["mask"] == {"given": "in memory"}
+
+
 def test_a_volume_in_memory_can_be_saved(here, tmp_path):
     synthesis = creps.load("model").synthesize(creps.read_volume("mr.nii.gz"))
     written = synthesis.save(str(tmp_path / "sct.mha"))
     assert creps.read_volume(written).same_grid_as(synthesis.sct)
     assert (tmp_path / "sct.json").is_file()
-    for target, message in (("sct.mha", "already there"), ("folder", "no known ending")):
+    for target, message in (("sct.mha", "already exists"), ("folder", "unknown file extension")):
         with pytest.raises(creps.CrepsError, match=message):
             synthesis.save(tmp_path / target)
-    with pytest.raises(creps.CrepsError, match="--deidentify is for DICOM"):
+    with pytest.raises(creps.CrepsError, match="De-identification is for DICOM"):
         synthesis.save(tmp_path / "other.mha", pseudonym="x")
 
 
@@ -216,6 +254,43 @@ WRONG = {
     "export to a folder": lambda: model_of().export("heads"),
     "save to None": lambda: model_of().save(None),
     "save an sCT to None": lambda: model_of().synthesize("mr.nii.gz").save(None),
+    "load an empty path": lambda: creps.load(""),
+    "load a name that is too long": lambda: creps.load("x" * 5000),
+    "read a null character": lambda: creps.read_volume("a\0.nii.gz"),
+    "settings of no cohort": lambda: creps.load_settings(prepared="cohort"),
+    "settings of no model": lambda: creps.load_settings(model=3),
+    "write below a file": lambda: creps.write_volume(ball_head(0)[0], "mr.nii.gz/a.nii.gz"),
+    "write integers, perhaps": lambda: creps.write_volume(ball_head(0)[0], "a.nii.gz", integer="no"),
+    "prepare a null character": lambda: creps.prepare("a\0", "c"),
+    "prepare below a file": lambda: creps.prepare(("heads/mr", "heads/ct"), "mr.nii.gz/c"),
+    "prepare and report to a number": lambda: creps.prepare(("heads/mr", "heads/ct"), "c", progress=3),
+    "a preset that is a list": lambda: creps.prepare(("heads/mr", "heads/ct"), "c", preset=["brain"]),
+    "resume, perhaps": lambda: creps.train("cohort", "r", resume="auto"),
+    "train into a file": lambda: creps.train("cohort", "mr.nii.gz"),
+    "evaluate a folder with one CT": lambda: creps.evaluate("heads/ct", "ct.nii.gz"),
+    "evaluate one sCT with a folder": lambda: creps.evaluate("sct.nii.gz", "heads/ct"),
+    "compare with a number": lambda: creps.evaluate("heads/ct", "heads/ct", against=3),
+    "a truth that is a number": lambda: creps.evaluate("heads/ct", "heads/ct", truth=3),
+    "labels with names in a list": lambda: creps.evaluate(
+        "sct.nii.gz", "ct.nii.gz", labels="ct.nii.gz", label_names=[1]
+    ),
+    "labels with a number as names": lambda: creps.evaluate(
+        "sct.nii.gz", "ct.nii.gz", labels="ct.nii.gz", label_names=3
+    ),
+    "force, perhaps": lambda: model_of().synthesize("mr.nii.gz", force="no"),
+    "report to a number": lambda: model_of().synthesize("mr.nii.gz", progress=3),
+    "overwrite, perhaps": lambda: model_of().synthesize_folder("heads/mr", "o", overwrite="no"),
+    "a folder below a file": lambda: model_of().synthesize_folder("heads/mr", "mr.nii.gz/o"),
+    "export below a file": lambda: model_of().export("mr.nii.gz/model.onnx"),
+    "save below a file": lambda: model_of().save("mr.nii.gz/model"),
+    "save an sCT below a file": lambda: model_of().synthesize("mr.nii.gz").save("mr.nii.gz/sct.nii.gz"),
+    "save to a null character": lambda: model_of().save("a\0b"),
+    "save an sCT to a null character": lambda: model_of().synthesize("mr.nii.gz").save("a\0.nii.gz"),
+    "overwrite an sCT, perhaps": lambda: model_of().synthesize("mr.nii.gz").save("a.nii.gz", overwrite="no"),
+    "structures, perhaps": lambda: model_of().synthesize("mr.nii.gz").save("a.nii.gz", structures=np.ones(2)),
+    "another array that is none": lambda: ball_head(0)[0].with_array(None),
+    "the same grid as a number": lambda: ball_head(0)[0].same_grid_as(3),
+    "another direction that is a name": lambda: ball_head(0)[0].reoriented("RAS"),
     "save an sCT over its MR": lambda: model_of().synthesize("mr.nii.gz").save("mr.nii.gz"),
 }
 
@@ -228,3 +303,24 @@ def test_a_wrong_call_says_what_is_wrong_and_what_to_do(here, call):
     assert caught.value.what.rstrip().endswith((".", ":", ")"))
     assert caught.value.remedy.rstrip().endswith((".", "?"))
     assert sorted(path.name for path in here.iterdir()) == before
+
+
+def test_a_number_or_a_word_is_refused_with_all_that_is_possible():
+    with pytest.raises(creps.CrepsError, match="should be 'auto' or greater than"):
+        creps.load_settings(overrides={"inference.batch_size": 0})
+    with pytest.raises(creps.CrepsError, match=r"^.{1,300}$"):  # one line, however long the value
+        creps.load_settings(overrides={"inference.fusion": np.zeros((30, 30, 30))})
+
+
+def test_an_error_of_a_callback_passes(here):
+    def closed(*_):
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        creps.load("model").synthesize("mr.nii.gz", progress=closed)
+
+
+def test_a_series_below_a_folder_is_one_image(tmp_path, here):
+    for name in ("sct", "ct"):
+        write_series(tmp_path / name / "series", np.rint(ball_head(0)[1].array + 1024).clip(0), spacing=(4, 4, 4))
+    assert creps.evaluate(tmp_path / "sct", tmp_path / "ct").values["mae_hu"] == 0

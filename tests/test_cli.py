@@ -123,15 +123,18 @@ def test_bad_input_to_synthesize(work, head_folders, tmp_path, capsys):
     model, out = work / "run", tmp_path / "out"
     for arguments, message in [
         ([model, tmp_path / "none.nii.gz", "-o", out], "none.nii.gz does not exist"),
-        ([model, tmp_path / "text.nii.gz", "-o", out], "text.nii.gz is truncated or damaged"),
+        (
+            [model, tmp_path / "text.nii.gz", "-o", out],
+            "text.nii.gz cannot be read as an image (no NIfTI header: its first 4",
+        ),
         ([model, ct, "-o", out], "looks like a CT in HU"),
         ([tmp_path, mr, "-o", out], "is not a model"),
-        ([model, mr, mr, "-o", tmp_path / "one.nii.gz"], "is one file, but there are 2 inputs"),
-        ([model, mr, mr, "-o", out], "Two inputs would both be written"),
-        ([model, mr, "-o", mr], "is an MR that was given"),
+        ([model, mr, mr, "-o", tmp_path / "one.nii.gz"], "is a single file, but there are 2 inputs"),
+        ([model, mr, mr, "-o", out], "Two inputs have the same output"),
+        ([model, mr, "-o", mr], "is an input MR"),
         ([model, mr, "-o", out, "--inference.fusion", "max"], "inference.fusion"),
-        ([model, mr, "-o", out, "--device", "cuda:9"], "no device 'cuda:9'"),
-        ([model, mr, "-o", tmp_path / "sct.png"], "sct.png has no known ending"),
+        ([model, mr, "-o", out, "--device", "cuda:9"], "Device not available: 'cuda:9'"),
+        ([model, mr, "-o", tmp_path / "sct.png"], "sct.png has an unknown file extension"),
     ]:
         assert run("-q", "synthesize", *arguments) == 1, arguments
         printed = capsys.readouterr()
@@ -142,7 +145,7 @@ def test_bad_input_to_synthesize(work, head_folders, tmp_path, capsys):
     assert run("-q", "synthesize", model, mr, "-o", out) == 0
     written = (out / f"{mr.name.removesuffix('.nii.gz')}_sct.nii.gz").read_bytes()
     assert run("-q", "synthesize", model, mr, "-o", out) == 1
-    assert "already there" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err
     assert run("-q", "synthesize", model, mr, "-o", out, "--overwrite") == 0
     assert (out / f"{mr.name.removesuffix('.nii.gz')}_sct.nii.gz").read_bytes() == written  # the same bytes
 
@@ -197,15 +200,15 @@ def test_records_never_collide_and_failures_leave_nothing(work, tmp_path, capsys
     write_volume(mr, tmp_path / "y" / "p.mha")
     out = tmp_path / "out"
     assert run("-q", "synthesize", work / "run", tmp_path / "x" / "p.nii.gz", tmp_path / "y" / "p.mha", "-o", out) == 1
-    assert "would both be written to" in capsys.readouterr().err
+    assert "have the same output" in capsys.readouterr().err
     (tmp_path / "p_ct.json").write_text("{}")  # somebody's sidecar
     assert run("-q", "synthesize", work / "run", tmp_path / "x" / "p.nii.gz", "-o", tmp_path / "p_ct.nii.gz") == 1
-    assert "p_ct.json is already there" in capsys.readouterr().err
+    assert "p_ct.json already exists" in capsys.readouterr().err
 
     def full(*arguments, **options):
         raise OSError(28, "No space left on device", "p_sct.png")
 
-    monkeypatch.setattr("creps.synthesis.files.synthesis_figure", full)
+    monkeypatch.setattr("creps.synthesis.writing.synthesis_figure", full)
     assert run("-q", "synthesize", work / "run", tmp_path / "x" / "p.nii.gz", "-o", out) == 1
     assert "No space left" in capsys.readouterr().err
     assert not out.exists() or not list(out.iterdir())
@@ -232,5 +235,19 @@ def test_the_data_file_of_a_header_is_not_overwritten(work, tmp_path, capsys):
     write_volume(ball_head(7)[0], tmp_path / "p.nii.gz")
     (tmp_path / "s.zraw").write_text("precious")
     assert run("-q", "synthesize", work / "run", tmp_path / "p.nii.gz", "-o", tmp_path / "s.mhd") == 1
-    assert "s.zraw is already there" in capsys.readouterr().err
+    assert "s.zraw already exists" in capsys.readouterr().err
     assert (tmp_path / "s.zraw").read_text() == "precious"
+
+
+def test_help_lists_options_alone_and_what_a_training_takes_from_its_cohort():
+    from click.testing import CliRunner
+
+    from creps.cli.verbs import creps
+
+    def help_of(verb):
+        return " ".join(CliRunner().invoke(creps, [verb, "--help"], terminal_width=200).output.split())
+
+    for verb in ("prepare", "train", "synthesize"):
+        assert "Options: -o, --output" in help_of(verb)
+    assert help_of("train").count("default: the cohort's.") == 2
+    assert "default: anatomy." in help_of("prepare")

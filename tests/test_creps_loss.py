@@ -175,7 +175,7 @@ def test_weights_come_from_a_file_with_their_hash(weights_file):
     assert Backbone("convnext_tiny", str(path), sha256=digest[:10].upper()).weights.sha256 == digest
     assert not backbone.weights.official
     assert backbone.weights.trained
-    with pytest.raises(ModelError, match="the settings ask for 0123456789"):
+    with pytest.raises(ModelError, match="but the settings require 0123456789"):
         Backbone("convnext_tiny", str(path), sha256="0123456789")
 
 
@@ -201,7 +201,7 @@ def test_weights_that_cannot_be_had_never_become_something_else(tmp_path, monkey
 
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     monkeypatch.setattr(torch.hub, "download_url_to_file", no_network)
-    with pytest.raises(ModelError, match=r"cannot be downloaded.*'random' by name"):
+    with pytest.raises(ModelError, match=r"cannot be downloaded.*creps\.weights, or use 'random'"):
         Backbone("convnext_tiny", "imagenet")
 
 

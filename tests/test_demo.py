@@ -44,7 +44,7 @@ def test_the_shipped_model_puts_bone_where_bone_is():
     model = load(shipped_model())
     assert model.plan.recipe == "anatomy"
     result = model.synthesize(patient.mr, device="cpu")
-    assert result.gate.verdict == "passed"
+    assert result.intake.verdict == "passed"
     sct = result.sct.array
     body, truth = patient.mask.array > 0, patient.ct_noise_free.array
     water = mean_absolute_error_hu(truth, np.zeros_like(truth), body)

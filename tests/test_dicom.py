@@ -230,7 +230,7 @@ def spoilt(kind, tmp_path):
         ("other study", "more than one study"),
         ("other class", "mixes images of CT and MR"),
         ("no UID", "without a SOPInstanceUID"),
-        ("one UID", r"holds 1 of its 1 images in more than one file .*Remove the copy"),
+        ("one UID", r"has 1 of its 1 images in more than one file .*Remove the copies"),
         ("no series UID", "has no SeriesInstanceUID"),
         ("huge", "claims 60000 rows"),
     ],
@@ -281,7 +281,7 @@ def test_several_series_are_listed_and_nothing_is_not_found(tmp_path):
     with pytest.raises(InputError, match="Choose by --series, or in a CSV file"):
         one_series(tmp_path, "ct")
     (tmp_path / "d").mkdir()
-    with pytest.raises(InputError, match="holds no DICOM series of MR or CT"):
+    with pytest.raises(InputError, match="contains no DICOM series of MR or CT"):
         read_image(tmp_path / "d")
 
 

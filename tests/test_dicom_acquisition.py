@@ -101,12 +101,19 @@ def b_value(group, creator, element, kind, value):
     return lambda data, _: data.private_block(group, creator, create=True).add_new(element, kind, value)
 
 
+@pytest.mark.parametrize("agent", ["without contrast", "Ohne KM", "sans gado"])
+def test_an_agent_that_was_not_given(tmp_path, agent):
+    assert not of(tmp_path / "s", ContrastBolusAgent=agent).contrast_agent
+
+
 @pytest.mark.parametrize(
     ("values", "change", "diffusion"),
     [
         ({"DiffusionBValue": [0.0, 800.0, 0.0]}, None, True), ({"DiffusionBValue": 0.0}, None, False),
         ({"ImageType": "DERIVED\\PRIMARY\\ADC"}, None, True), ({"ImageType": "A\\B\\TRACEW"}, None, True),
         ({"ImageType": "DERIVED\\PRIMARY\\ADCS"}, None, False),
+        ({"SequenceName": "*ep_b1000t"}, None, True), ({"SequenceName": "*re_b0_1000"}, None, True),
+        ({"SequenceName": "*ep_b0"}, None, False), ({"SequenceName": "*tse2d1_25"}, None, False),
         ({}, b_value(0x0019, "SIEMENS MR HEADER", 0x0C, "IS", 800), True),
         ({}, b_value(0x0019, "SOMEBODY", 0x0C, "IS", 800), False),
         ({}, b_value(0x2001, "Philips Imaging DD 001", 0x03, "FL", 800.0), True),
@@ -137,6 +144,8 @@ def test_contrast_agent(tmp_path, agent, given):
         ({"RequestedProcedureDescription": "MRI after stent."}, True),
         ({"StudyDescription": "Steps in clipping"}, False), ({"ProtocolName": "implantation"}, False),
         ({"StudyDescription": "Prostate", "ProtocolName": "t2"}, False),
+        ({"MedicalAlerts": "No pacemaker, no implants"}, False), ({"SeriesDescription": "ohne Metall"}, False),
+        ({"SeriesDescription": "no FS, hip prosthesis"}, True),
         ({"StudyDescription": "study of Clip", "PatientName": "Clip^Ann"}, False),
     ],
 )  # fmt: skip

@@ -39,7 +39,7 @@ def test_a_series_is_chosen_by_number_uid_or_text(study, wanted, slices):
 def test_what_chooses_none_or_several_lists_them(study, wanted, count):
     listed = (
         r"\[1\] 't1' \(MR, 3 slices, 3 x 0\.9 x 0\.7 mm, UID \.{3}45671\), \[2\] 't1 Gd' \(MR, 4 .*UID \.{3}145671\),"
-        r" \[3\] 'T2 tra' .*--series"
+        r" \[3\] 'T2 tra' .*series=…"
     )
     with pytest.raises(InputError, match=rf"holds {count} series '{wanted}'; there are {listed}"):
         one_series(study, "mr", wanted=wanted)
@@ -51,7 +51,7 @@ def test_a_choice_needs_a_folder(tmp_path, study):
     (tmp_path / "x.nii.gz").write_bytes(b"")
     with pytest.raises(InputError, match="not a folder of DICOM series"):
         read_image(tmp_path / "x.nii.gz", wanted="2")
-    with pytest.raises(InputError, match="holds no DICOM series of CT"):
+    with pytest.raises(InputError, match="contains no DICOM series of CT"):
         read_image(study, wanted="2", modality="ct")
 
 

@@ -17,7 +17,7 @@ from pydicom.uid import (
 )
 
 from creps.errors import InputError
-from creps.io.dicom.read.frames import frame_headers
+from creps.io.dicom.read.functional_groups import frame_headers
 from creps.io.dicom.read.series import find_series, one_series
 from creps.io.dicom.read.volume import read_series
 from creps.io.image import ImageSource, read_image

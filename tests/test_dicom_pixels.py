@@ -17,7 +17,7 @@ from tests.test_dicom import stored, write_series
 def test_more_voxels_than_any_scanner_writes(tmp_path, monkeypatch):
     folder = write_series(tmp_path / "s", stored())
     monkeypatch.setattr(reading, "LARGEST_VOXELS", 100)
-    with pytest.raises(InputError, match="claims 120 voxels, more than any scanner writes"):
+    with pytest.raises(InputError, match="claims 120 voxels, more than any scanner produces"):
         read_image(folder)
 
 

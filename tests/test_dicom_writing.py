@@ -186,9 +186,9 @@ def test_what_was_forced_is_written_as_far_as_it_fits(tmp_path, origin):
     reasons = ("The region looks like a head ≥ 3×.", "Bäckslash \\ and\nline.", "x" * 3000, "The end.")
     written = write_ct(tmp_path / "ct", ct_volume(), origin, replace(DERIVATION, forced=reasons))
     data = pydicom.dcmread(written.files[0])
-    assert "WARNING: made by force although: The region looks like a head ? 3x. Back" in data.ImageComments
+    assert "which may be wrong, refused the MR. The region looks like a head ? 3x. Back" in data.ImageComments
     assert data.ImageComments.endswith("The end.")
-    assert "made by force although: The region" in data.DerivationDescription
+    assert "may be wrong, refused the MR. The region" in data.DerivationDescription
     assert len(data.DerivationDescription) <= 1024
     assert data.DerivationDescription.endswith("...")
     assert complaints(*written.files) == []

@@ -125,7 +125,7 @@ def test_nothing_is_overwritten_unasked(cohort, capsys, tmp_path):
     (tmp_path / "e.json").write_text("mine")
     arguments = [cohort / "good", cohort / "data", "--json", tmp_path / "e.json"]
     assert run("-q", "evaluate", *arguments) == 1
-    assert "e.json is already there. Add --overwrite" in capsys.readouterr().err
+    assert "e.json already exists. Add --overwrite" in capsys.readouterr().err
     assert (tmp_path / "e.json").read_text() == "mine"
     assert run("-q", "evaluate", *arguments, "--overwrite") == 0
     assert json.loads((tmp_path / "e.json").read_text())["schema"] == 1
@@ -156,18 +156,18 @@ def test_bad_input(cohort, capsys, tmp_path):
     for arguments, code, message in [
         ([tmp_path / "none.nii.gz", ct], 1, "none.nii.gz does not exist"),
         ([sct, tmp_path / "none.nii.gz"], 1, "none.nii.gz does not exist"),
-        ([sct, tmp_path / "grid.nii.gz"], 1, "is on another grid than the sCT"),
+        ([sct, tmp_path / "grid.nii.gz"], 1, "is on a different grid from the sCT"),
         ([sct, ct, "--mask", tmp_path / "empty.nii.gz"], 1, "the mask is empty"),
         ([sct, ct, "--mask", tmp_path / "elsewhere.nii.gz"], 1, "on neither the sCT's grid"),
         ([sct, tmp_path / "empty.nii.gz"], 1, "is not a CT in HU"),
         ([sct, ct, "--against", tmp_path / "no.json"], 1, "no.json is not the JSON of an evaluation"),
         ([sct, ct, "--json", tmp_path], 1, "is a folder"),
-        ([sct, ct, "--json", tmp_path / "x", "--csv", tmp_path / "x"], 1, "named for two results"),
+        ([sct, ct, "--json", tmp_path / "x", "--csv", tmp_path / "x"], 1, "is given for two outputs"),
         ([cohort / "good", ct], 1, "is a folder, but"),
-        ([tmp_path / "nothing", cohort / "data"], 1, "holds no synthetic CT"),
-        ([cohort / "good", tmp_path / "nothing"], 1, "holds no CT named ct"),
-        ([cohort / "good", cohort / "data", "--truth", "gold"], 1, "holds no CT named gold"),
-        ([mixed, cohort / "data"], 1, "holds two files of the case '1BA001'"),
+        ([tmp_path / "nothing", cohort / "data"], 1, "contains no synthetic CT"),
+        ([cohort / "good", tmp_path / "nothing"], 1, "contains no CT named ct"),
+        ([cohort / "good", cohort / "data", "--truth", "gold"], 1, "contains no CT named gold"),
+        ([mixed, cohort / "data"], 1, "contains two files for case '1BA001'"),
         ([cohort / "good", tmp_path], 1, "has the name of a case in"),
         ([cohort / "good", cohort / "data", "--mask", ct], 2, "A mask goes with one sCT"),
         ([sct, ct, "--labels", ct], 2, "Labels and their names go together"),

@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -69,7 +71,7 @@ def test_no_input_is_ever_overwritten(files, option, target, capsys):
     single = [sct, ct, "--mask", ct.with_name("mask.mha"), "--against", files / "b" / "p1_sct.nii.gz", *labels]
     for arguments in (folders, single):
         assert run("-q", "evaluate", *arguments, option, files / target, "--overwrite") == 1
-        assert "is read in this evaluation" in capsys.readouterr().err
+        assert "is an input of this evaluation" in capsys.readouterr().err
     assert contents(files) == before
 
 
@@ -81,27 +83,27 @@ def test_the_other_models_figures_and_a_dicom_series_are_inputs(files, capsys):
     before = contents(files)
     old = files / "old.json"
     assert run("-q", "evaluate", files / "a", files / "data", "--against", old, "--json", old, "--overwrite") == 1
-    assert "old.json is read in this evaluation" in capsys.readouterr().err
+    assert "old.json is an input of this evaluation" in capsys.readouterr().err
     assert run("-q", "evaluate", sct, files / "dicom", "--json", bare, "--overwrite") == 1
-    assert "IM0001 is read in this evaluation" in capsys.readouterr().err
+    assert "IM0001 is an input of this evaluation" in capsys.readouterr().err
     assert contents(files) == before
 
 
 @pytest.mark.parametrize("ending", [".nii.gz", ".NII", ".mha", ".mhd", ".nrrd", ".raw", ".zraw", ".dcm"])
 def test_a_report_has_no_images_ending(tmp_path, ending):
     """A volume that is no input of this evaluation, or the voxels of one, would be lost as well."""
-    with pytest.raises(InputError, match="has the ending of an image"):
+    with pytest.raises(InputError, match="has the extension of an image"):
         check_targets([tmp_path / f"x{ending}"], [], overwrite=True)
 
 
 def test_two_results_need_two_files_whatever_they_are_called(tmp_path):
     deep = tmp_path / "new" / "deep"
-    with pytest.raises(InputError, match="is named for two results"):
+    with pytest.raises(InputError, match="is given for two outputs"):
         check_targets([deep / "out.json", deep / ".." / "deep" / "out.json"], [], overwrite=True)
     check_targets([deep / "out.json", deep / "out.csv"], [], overwrite=False)
     assert not (tmp_path / "new").exists()
     (tmp_path / "dangling.json").symlink_to(tmp_path / "gone")
-    with pytest.raises(OutputExistsError, match="already there"):
+    with pytest.raises(OutputExistsError, match="already exists"):
         check_targets([tmp_path / "dangling.json"], [], overwrite=False)
 
 
@@ -112,11 +114,17 @@ def test_a_place_that_cannot_be_written_to_is_found_before_scoring(files, capsys
     assert "names.json is a file, not a folder" in printed.err
     assert printed.out == ""
     closed = files / "data"
-    may = os.access
-    monkeypatch.setattr(os, "access", lambda path, mode: may(path, mode) and not (path == closed and mode & os.W_OK))
+    make = tempfile.mkdtemp
+
+    def refused(*given, dir=None, **named):  # noqa: A002
+        if dir is not None and Path(dir) == closed:
+            raise PermissionError(13, "Permission denied", str(dir))
+        return make(*given, dir=dir, **named)
+
+    monkeypatch.setattr(tempfile, "mkdtemp", refused)
     assert run(*arguments, "--csv", closed / "new" / "e.csv") == 1
     printed = capsys.readouterr()
-    assert f"nothing may be written in {closed}" in printed.err
+    assert f"no permission to write in {closed}" in printed.err
     assert printed.out == ""
 
 
@@ -150,7 +158,7 @@ def test_a_single_sct_against_a_folder(files, capsys):
     assert "Paired comparison, 1 patients" in capsys.readouterr().out
     (files / "b" / "p1_sct.nii.gz").rename(files / "b" / "p2_sct.nii.gz")
     for against, message in [
-        ("b", "(p2) holds no synthetic CT with the name of the case 'p1'. Name the other model's file"),
+        ("b", "(p2) contains no synthetic CT named after case 'p1'. Name the other model's file"),
         ("b/nothere", "nothere does not exist"),
         ("b/nothere.json", "nothere.json does not exist"),
     ]:
@@ -169,7 +177,7 @@ def test_a_refusal_of_one_case_is_said_once(files, capsys):
     assert run("-q", "evaluate", sct, ct, "--mask", ct) == 1
     error = capsys.readouterr().err
     assert error.startswith("Error: ")
-    assert error.count("it is no mask") == 1
+    assert error.count("it is not a mask") == 1
     assert run("-q", "evaluate", sct, ct, "--truth", "ct") == 2
     assert "The option truth names the CTs in a folder" in capsys.readouterr().err
 

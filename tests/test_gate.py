@@ -1,4 +1,4 @@
-"""The gate: each check on an MR that has just that fault, and none on one that has none."""
+"""The intake checks: each on an MR that has just that fault, and none on one that has none."""
 
 import dataclasses
 import json
@@ -12,9 +12,10 @@ import pytest
 from creps.errors import InputError
 from creps.intake.body_parts import regions_of
 from creps.intake.features import features_of
-from creps.intake.gate import Gate, examine
+from creps.intake.gate import IntakeResult, examine
 from creps.intake.image_checks import cut_shares
 from creps.intake.profile import FLOORS, Scores, profile_from
+from creps.intake.resemblance import check_greys
 from creps.intake.score_checks import check_scores
 from creps.io.dicom.read.acquisition import Acquisition
 from creps.io.itk import read_volume
@@ -75,7 +76,7 @@ def test_a_good_mr_passes_without_a_word(head, profile):
     gate = gate_of(head, profile)
     assert gate.findings == ()
     assert gate.verdict == "passed"
-    gate.refuse("the MR")
+    gate.raise_if_refused("the MR")
 
 
 def test_a_refusal_names_every_reason_and_the_way_round(head, profile):
@@ -84,12 +85,12 @@ def test_a_refusal_names_every_reason_and_the_way_round(head, profile):
     assert gate.verdict == "refused"
     assert {"region", "size", "shape"} <= {finding.check for finding in gate.refusals}
     with pytest.raises(InputError) as caught:
-        gate.refuse("scan.nii.gz")
+        gate.raise_if_refused("scan.nii.gz")
     for finding in gate.refusals:
         assert finding.message in str(caught.value)
     assert str(caught.value).startswith("scan.nii.gz ")
-    assert "--force" in caught.value.remedy
-    gate.refuse("scan.nii.gz", forced=True)
+    assert "force=True" in caught.value.remedy
+    gate.raise_if_refused("scan.nii.gz", forced=True)
 
 
 def test_the_record_is_plain_and_says_what_was_forced(head, profile):
@@ -104,7 +105,7 @@ def test_the_record_is_plain_and_says_what_was_forced(head, profile):
     passed = gate_of(head, profile)
     assert passed.record(forced=True)["forced"] is False  # there was nothing to force
     assert not refused.overridden(forced=False)
-    assert Gate().record()["scores"] is None
+    assert IntakeResult().record()["scores"] is None
 
 
 def test_without_header_and_profile_one_note_each(head):
@@ -141,7 +142,8 @@ def test_words_of_regions():
         {"image_types": frozenset({"DERIVED", "PRIMARY", "DIFFUSION", "ADC"})}, {"diffusion": True},
         {"image_types": frozenset({"DERIVED", "SECONDARY", "MIP"})}, {"image_types": frozenset({"DERIVED", "T1 MAP"})},
         {"image_types": frozenset({"DERIVED", "PROJECTION IMAGE"})}, {"image_types": frozenset({"ORIGINAL", "P"})},
-        {"image_types": frozenset({"DERIVED", "FAT"})}, {"description": "EP2D_DIFF_ADC"}, {"protocol": "HEAD_DWI_TRA"},
+        {"image_types": frozenset({"DERIVED", "FAT"})}, {"description": "EP2D_DIFF_ADC", "scanning_sequence": "EP"},
+        {"protocol": "HEAD_DWI_TRA", "description": "", "scanning_sequence": "", "echo_time_ms": None},
         {"modality": "CT"},
     ],
 )  # fmt: skip
@@ -154,10 +156,9 @@ def test_no_picture_of_the_anatomy_is_refused(head, change):
     [
         {"description": "TOF 3D"},
         {"scanning_sequence": "EP\\GR"},
-        {"protocol": "SWI_TRA"},
-        {"protocol": "FMRI_T1_MPRAGE"},
-        {"description": "T2 NO MIP"},
-        {"protocol": "AAHEAD_SCOUT"},
+        {"protocol": "SWI_TRA", "description": ""},
+        {"description": "T1 MPRAGE MIP"},
+        {"description": "AAHEAD_SCOUT"},
     ],
 )
 def test_unusual_sequences_are_warned_of(head, change):
@@ -168,10 +169,11 @@ def test_unusual_sequences_are_warned_of(head, change):
     ("check", "change"),
     [
         ("contrast agent", {"contrast_agent": True}), ("contrast agent", {"description": "T1_TSE_KM"}),
-        ("fat suppression", {"scan_options": "PFP\\FS"}), ("fat suppression", {"protocol": "T2_STIR_COR"}),
+        ("fat suppression", {"scan_options": "PFP\\FS"}), ("fat suppression", {"description": "T2_STIR_COR"}),
         ("fat suppression", {"description": "T1 FAT SAT"}), ("fat suppression", {"inversion_time_ms": 160.0}),
         ("fat suppression", {"image_types": frozenset({"DERIVED", "DIXON", "WATER"}), "distortion_correction": "3d"}),
-        ("ultra-short echo", {"echo_time_ms": 0.07}), ("ultra-short echo", {"sequence_name": "PETRA"}),
+        ("ultra-short echo", {"echo_time_ms": 0.07}),
+        ("ultra-short echo", {"sequence_name": "PETRA", "echo_time_ms": None}),
     ],
 )  # fmt: skip
 def test_what_anatomy_assumes_is_warned_of_and_only_noted_for_other_recipes(head, check, change):
@@ -191,7 +193,8 @@ def test_words_that_speak_of_an_implant(head):
 
 def test_no_free_text_of_the_header_is_repeated(head):
     secret = dict.fromkeys(("protocol", "description", "sequence_name", "body_part"), "DOE^JANE 1950 ADC")
-    gate = gate_of(head, acquisition=dataclasses.replace(GOOD, **secret, implant_words=True, contrast_agent=True))
+    silent = dataclasses.replace(GOOD, scanning_sequence="", echo_time_ms=None)
+    gate = gate_of(head, acquisition=dataclasses.replace(silent, **secret, implant_words=True, contrast_agent=True))
     assert gate.refusals
     assert not any(word in str(finding) for finding in gate.findings for word in ("DOE", "JANE", "1950"))
 
@@ -201,7 +204,7 @@ def stack(spacing, direction=None):
     shape = [max(4, round(100 / s)) for s in spacing]
     index = np.indices(shape)
     distance = sum(((i - (n - 1) / 2) * s) ** 2 for i, n, s in zip(index, shape, spacing, strict=True))
-    array = np.where(distance < 40**2, 500.0, 5.0) + index[2] % 2
+    array = np.where(distance < 40**2, 500.0, 5.0) + np.random.default_rng(0).uniform(0, 2, shape)
     return Volume(array, spacing, **({} if direction is None else {"direction": direction}))
 
 
@@ -235,7 +238,6 @@ def test_shares_of_cut_slices_are_closed_forms():
     assert cut_shares(body, (4, 4, 4)) == (0.3, 0.3)
     assert cut_shares(body, (4, 1, 1)) == (0, 0)  # 50 mm are a nose or an ear
     assert cut_shares(body, (4, 1.5, 1.5)) == (0.3, 0)  # 75 mm are a cut, but not a deep one
-    assert cut_shares(body, (4, 4, 4), ((True, True), (True, False))) == (0.3, 0)
     assert cut_shares(np.zeros_like(body), (4, 4, 4)) == (0, 0)
     assert cut_shares(np.ones_like(body), (4, 1.2, 1.2)) == (1, 1)  # a field of view of 72 mm in the midst of a body
     front = np.zeros_like(body)
@@ -354,3 +356,47 @@ def test_the_shipped_profile_is_what_this_version_makes_of_its_cases():
     intake = load_plan(shipped_model()).intake
     again = profile_from([(case, str(i)) for i, case in enumerate(intake.cases)])
     assert again.usual == pytest.approx(intake.usual)
+
+
+def scaled(mr, factor):
+    return Volume(mr.array, tuple(factor * s for s in mr.spacing_mm))
+
+
+def test_a_child_is_told_by_its_build_and_not_by_a_cut(head, profile):
+    gate = gate_of(scaled(head, 0.83), profile)
+    (found,) = [one for one in gate.findings if one.check == "build"]
+    assert "may be a child's" in found.message
+    middle = head.shape[2] // 2
+    assert "build" not in levels(gate_of(cropped(head, 2, middle - 12, None), profile))
+
+
+def test_cuts_of_an_mr_do_not_depend_on_the_models_spacing(head):
+    cut = cropped(head, 2, head.shape[2] // 2 - 12, None)
+    messages = set()
+    for spacing in (2.0, 3.0, 4.0):
+        preparation = HEAD.model_copy(update={"spacing_mm": (spacing,) * 3})
+        gate = gate_of(cut, preparation=preparation)
+        messages |= {one.message for one in gate.findings if one.check == "field of view"}
+    (message,) = messages
+    assert re.search(r"in \d+ of \d+ axial slices of 3 mm \(\d+ %\)", message)
+
+
+def test_bright_fluid_is_another_sequence_than_the_trainings(head, profile):
+    features = measured(head)
+    bright = features.model_copy(update={"greys": (1.15, -1.6)})
+    assert not check_greys(features, profile)
+    (found,) = check_greys(bright, profile)
+    assert found.level == "refusal"
+    assert "as T2 is where the training is T1" in found.message
+    of_t2 = tuple(case.model_copy(update={"greys": (1.1, -1.5)}) for case in profile.cases)
+    t2 = profile.model_copy(update={"cases": of_t2})
+    assert "where the training is T2" in check_greys(features, t2)[0].message
+
+
+def test_a_cut_explains_outline_and_size_and_comes_first(head, profile):
+    scores = Scores({"contrast": 0.5, "pattern": 0.5, "shape": 3.0, "size": 3.0, "noise": 0.1, "void": 0.1}, weak=False)
+    features = measured(head)
+    assert {one.level for one in check_scores(scores, features, profile)} == {"refusal"}
+    cut = check_scores(scores, features, profile, cut=True)
+    assert {one.level for one in cut} == {"warning"}
+    assert all("cut field of view" in one.message for one in cut)

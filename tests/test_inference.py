@@ -123,11 +123,11 @@ def test_a_single_pass_in_tiles_is_the_whole_volume_at_once(shape):
     whole = executor.start(padded[None]).result()[0][tuple(slice(0, n) for n in shape)]
     few = lay_out(shape, (1, 1, 1), body, (8, 8, 8), executor, single(extent="volume"))
     assert len(few.tiles) == 1
-    np.testing.assert_allclose(predict(executor, mr, few, single()), whole, atol=1e-5)
+    np.testing.assert_allclose(predict(executor, mr, few, single())[0], whole, atol=1e-5)
     small = single(extent="body", memory_gb=executor.bytes_at_peak(38**3) / 1e9)
     many = lay_out(shape, (1, 1, 1), body, (8, 8, 8), executor, small, margin_mm=1.0)
     assert len(many.tiles) > 1
-    sct = predict(executor, mr, many, small)
+    sct, _ = predict(executor, mr, many, small)
     np.testing.assert_allclose(sct[body], whole[body], atol=1e-5)
     assert np.isnan(sct[0]).all()  # outside the body's box
 
@@ -233,7 +233,7 @@ def test_every_patch_goes_through_the_network_once():
     network, mr = Counting(), np.ones((20, 20, 20), np.float32)
     executor, chosen = Executor(network, precision="fp32"), InferenceSettings(extent="body", batch_size=3)
     layout = lay_out(mr.shape, (1, 1, 1), mr > 0, (8, 8, 8), executor, chosen)
-    sct = predict(executor, mr, layout, chosen)
+    sct, _ = predict(executor, mr, layout, chosen)
     assert sum(network.batches) == layout.record()["count"]
     assert len(network.batches) == math.ceil(layout.record()["count"] / 3)
     assert (sct == 2).all()
@@ -280,7 +280,7 @@ def test_bf16_is_chosen_only_where_there_are_units_for_it(monkeypatch, flags, ch
 def test_values_that_are_not_finite_are_found_wherever_they_are(bad):
     values = torch.ones(1, 8, 9, 10)
     values.view(-1)[11 : 11 + len(bad)] = torch.tensor(bad)
-    with pytest.raises(ModelError, match="not finite"):
+    with pytest.raises(ModelError, match="NaN or infinite"):
         Pending(values, None).result()
 
 
@@ -339,7 +339,8 @@ def test_the_value_does_not_depend_on_the_spread_and_its_memory_is_counted():
         layout = lay_out(mr.shape, (1, 1, 1), mr > 0, (8, 8, 8), executor, chosen, **wanted)
         return predict(executor, mr, layout, chosen, **wanted), layout.total_bytes
 
-    (alone, less), ((value, _), more) = predicted(), predicted(spread=True)
+    ((alone, none), less), ((value, _), more) = predicted(), predicted(spread=True)
+    assert none is None
     np.testing.assert_array_equal(alone, value)
     assert more - less == 4 * mr.size
     with pytest.raises(SettingsError, match="predicts every voxel once"):

@@ -54,8 +54,8 @@ def write_array(path, array, **changes):
 BAD = {
     "missing": (lambda p: p / "none.nii.gz", "does not exist"),
     "a folder": (lambda p: p, "is a folder"),
-    "an unknown ending": (lambda p: _text(p / "notes.txt"), "no known ending"),
-    "not an image": (lambda p: _text(p / "notes.nii.gz"), "damaged"),
+    "an unknown ending": (lambda p: _text(p / "notes.txt"), "unknown file extension"),
+    "not an image": (lambda p: _text(p / "notes.nii.gz"), "no NIfTI header"),
     "2-D": (lambda p: write_array(p / "v.mha", np.zeros((4, 4), np.float32)), "2 dimensions"),
     "4-D": (lambda p: write_array(p / "v.nii.gz", np.zeros((2, 3, 4, 4), np.float32)), "4 dimensions"),
     "one slice": (lambda p: write_array(p / "v.mha", np.zeros((1, 4, 4), np.float32)), "single slice"),
@@ -66,7 +66,7 @@ BAD = {
     "zero spacing in NIfTI": (lambda p: _zero_spacing(p), "spacing of 0 x 0 x 0"),
     "truncated .mha": (lambda p: _truncated(p / "v.mha"), "cannot be read as an image. It may be truncated"),
     "NaN in NIfTI with bytes behind": (lambda p: _trailing(p), "NaN"),
-    "a header without its data": (lambda p: _headless(p), "cannot be read"),
+    "a header without its data": (lambda p: _headless(p), "data file, which is not there"),
     "truncated .nrrd": (lambda p: _truncated(p / "v.nrrd"), "cannot be read"),
     "zero spacing in MHA": (lambda p: _zero_spacing_mha(p), "spacing|cannot be read"),
 }
@@ -132,7 +132,7 @@ def test_a_truncated_gzip_of_a_good_header_leaves_nothing_behind(tmp_path):
 
 
 def test_writing_to_an_unknown_format_is_refused(tmp_path):
-    with pytest.raises(InputError, match="no known ending"):
+    with pytest.raises(InputError, match="unknown file extension"):
         write_volume(Volume(np.zeros((2, 2, 2))), tmp_path / "v.jpg")
     assert not list(tmp_path.iterdir())
 
@@ -202,8 +202,10 @@ def test_voxels_are_those_that_itk_reads(tmp_path, kind, scale):
         path.write_bytes(data)
         other = Volume.from_sitk(sitk.ReadImage(str(path)))
         volume = read_volume(path)
-        np.testing.assert_array_equal(volume.array, other.array)
-        assert volume.same_grid_as(other, tolerance_mm=0)
+        # ITK adds the intercept of a slope of 0; by the standard, and for nibabel, it does not count.
+        expected = Volume.from_nibabel(nibabel.load(path)) if scale == (0, 5) else other
+        np.testing.assert_array_equal(volume.array, expected.array)
+        assert volume.same_grid_as(other, tolerance_mm=1e-4)
 
 
 def test_what_is_not_one_number_per_voxel_is_left_to_itk(tmp_path):
@@ -215,10 +217,10 @@ def test_what_is_not_one_number_per_voxel_is_left_to_itk(tmp_path):
 def test_a_sheared_nifti_is_refused(tmp_path):
     affine = np.eye(4)
     affine[0, 1] = 0.4
-    image = nibabel.Nifti1Image(np.zeros((4, 4, 4), np.float32), affine)
+    image = nibabel.Nifti1Image(np.zeros((9, 9, 9), np.float32), affine)
     image.set_qform(None, code=0)
     nibabel.save(image, tmp_path / "s.nii")
-    with pytest.raises(InputError, match="sheared orientation"):
+    with pytest.raises(InputError, match=r"sheared sform.*would move by 1\.\d mm"):
         read_volume(tmp_path / "s.nii")
 
 

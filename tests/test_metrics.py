@@ -100,7 +100,7 @@ def test_values_that_are_not_finite_count_only_inside_the_mask(figure, value, wh
     if before is not None:
         assert figure(*images) == before
     array[tuple(np.argwhere(mask)[7])] = value
-    with pytest.raises(ValueError, match=f"^{('ct', 'sct')[which]} has values inside the mask that are not finite"):
+    with pytest.raises(ValueError, match=f"^{('ct', 'sct')[which]} has NaN or infinite values inside the mask"):
         figure(*images)
 
 

@@ -77,7 +77,7 @@ def test_what_cannot_be_computed_says_why():
         synthrad2025_ms_ssim(ct, sct, mask & (np.indices(mask.shape)[2] < 20))
     with pytest.raises(ValueError, match="no voxel of the mask is more than 3 voxels"):
         synthrad2023_ssim(ct, sct, corner)
-    with pytest.raises(ValueError, match="needs 7 voxels along every axis, the images have 6 x 64 x 56"):
+    with pytest.raises(ValueError, match="needs 7 voxels along every axis; the images have 6 x 64 x 56"):
         synthrad2023_ssim(ct[:6], sct[:6], mask[15:21])
     for figure in (synthrad2023_mae_hu, synthrad2023_psnr_db, synthrad2023_ssim, synthrad2025_ms_ssim):
         with pytest.raises(ValueError, match="the mask is empty"):

@@ -225,7 +225,7 @@ def test_masks_must_lie_on_their_images_grid(tmp_path):
     cropped = Volume(body[:15], mr.spacing_mm)
     for wrong in (shifted, cropped):
         write_volume(wrong, path)
-        with pytest.raises(CohortError, match=r"mask of .*mr\.nii\.gz lies on another grid"):
+        with pytest.raises(CohortError, match=r"mask of .*mr\.nii\.gz is on a different grid from its image"):
             prepare((tmp_path / "mr", tmp_path / "ct"), tmp_path / "c", settings=settings())
     write_volume(mr.with_array(np.zeros(mr.shape)), path)
     with pytest.raises(CohortError, match="No body was found in the mask of"):
@@ -251,7 +251,7 @@ def test_impossible_sizes_are_refused(tmp_path):
     mr = ball_head(0)[0]
     for factor in (0.001, 1000):
         wrong = Volume(mr.array, tuple(factor * s for s in mr.spacing_mm))
-        with pytest.raises(InputError, match="no part of a patient"):
+        with pytest.raises(InputError, match="which is impossible for a patient"):
             prepare_mr(wrong, settings().preparation, "x")
 
 
@@ -261,5 +261,5 @@ def test_a_folder_with_both_kinds_of_cases_is_refused_and_masks_are_no_cases(tmp
     write_volume(mr, tmp_path / "a_mask.nii.gz")
     assert [source.case for source in find_sources(tmp_path, "mr")] == ["a"]
     write_volume(mr, tmp_path / "p" / "mr.nii.gz")
-    with pytest.raises(InputError, match="both volume files"):
+    with pytest.raises(InputError, match=r"mixes volume files \(a\.nii\.gz, …\) with patient folders \(p, …\)"):
         find_sources(tmp_path, "mr")

@@ -38,10 +38,12 @@ def spaced(volume, factor):
 def test_spacing_in_cm_or_m(folders, tmp_path):
     mr = ball_head(20)[0]
     write_volume(spaced(mr, 0.1), folders[0] / "cm.nii.gz")
-    assert "no part of a patient. Check the spacing in its header" in only_failure(folders, tmp_path)
+    assert "which is impossible for a patient. Check the spacing in its header: it must be in mm" in only_failure(
+        folders, tmp_path
+    )
     write_volume(spaced(Volume(np.pad(mr.array, ((0, 20), (0, 20), (0, 20))), mr.spacing_mm), 0.13), tmp_path / "x.nii")
     large = Volume(np.zeros((256, 256, 64)), (0.1, 0.1, 0.5))
-    with pytest.raises(InputError, match="no part of a patient"):
+    with pytest.raises(InputError, match="which is impossible for a patient"):
         check_extent(large.shape, large.extent_mm, "x")  # 25 cm written as 25.6 "mm"
     check_extent((25, 256, 256), (100.0, 180.0, 180.0), "x")
 
@@ -107,7 +109,7 @@ def test_values_that_no_scanner_writes(folders, tmp_path, modality, value, large
     array = volume.array.copy()
     array[10, 10, 10] = value
     write_volume(volume.with_array(array), folders[modality == "ct"] / "huge.nii.gz")
-    assert f"no scanner writes any beyond {largest}" in only_failure(folders, tmp_path)
+    assert f"no scanner produces values beyond {largest}" in only_failure(folders, tmp_path)
 
 
 def test_a_prepared_array_that_is_not_finite_is_not_stored(folders, tmp_path, monkeypatch):
@@ -122,7 +124,7 @@ def test_a_prepared_array_that_is_not_finite_is_not_stored(folders, tmp_path, mo
         return replace(prepared, array=prepared.array * np.nan) if "m1" in name else prepared
 
     monkeypatch.setattr(preparing, "prepare_mr", spoil)
-    assert "not finite" in only_failure(folders, tmp_path)
+    assert "m1.nii.gz has values that are NaN or infinite after preparation" in only_failure(folders, tmp_path)
 
 
 def test_one_image_under_two_names(folders, tmp_path):
@@ -141,15 +143,19 @@ def test_a_truncated_file_and_one_without_permission(folders, tmp_path, monkeypa
     monkeypatch.setattr("os.access", lambda p, mode: "c1" not in str(p) and allowed(p, mode))
     cohort = prepare(folders, tmp_path / "d", settings=settings())
     (failure,) = cohort.failures()
-    assert str(failure).endswith("c1.nii.gz cannot be opened (Permission denied). Check its access rights.")
+    assert str(failure).endswith("c1.nii.gz cannot be opened (permission denied). Check its permissions.")
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "mask.nii.gz is truncated or damaged"),
+        (
+            None,
+            "(no NIfTI header: its first 4 bytes are not a header size). It may be truncated or damaged",
+        ),
+        ("cut", "mask.nii.gz cannot be read as an image (no NIfTI header: only 100 of its 348 bytes are there)"),
         (0.0, r"No body was found in the mask of p4/mr.nii.gz"),
-        ("shifted", r"mask of p4/mr.nii.gz lies on another grid"),
+        ("shifted", r"mask of p4/mr.nii.gz is on a different grid from its image"),
     ],
 )
 def test_masks_that_cannot_be_used(tmp_path, content, message):
@@ -161,6 +167,9 @@ def test_masks_that_cannot_be_used(tmp_path, content, message):
     path = tmp_path / "data" / "p4" / "mask.nii.gz"
     if content is None:
         path.write_bytes(b"no mask")
+    elif content == "cut":
+        write_volume(mr, tmp_path / "m.nii")
+        path.write_bytes((tmp_path / "m.nii").read_bytes()[:100])
     elif content == "shifted":
         write_volume(Volume(np.ones(mr.shape), mr.spacing_mm, (99, 0, 0)), path)
     else:

@@ -89,7 +89,7 @@ def test_settings_as_a_file_or_complete(head_folders, tmp_path):
         ({"output": "."}, OutputExistsError, "already exists"),
         ({"settings": 5}, SettingsError, "not a settings file"),
         ({"overrides": "x"}, SettingsError, "are not settings"),
-        ({"preset": 5}, SettingsError, "no preset '5'"),
+        ({"preset": 5}, SettingsError, "preset is of the type int"),
         ({"recipe": 5}, SettingsError, "recipe"),
         ({"jobs": "two"}, SettingsError, "not a number of jobs"),
         ({"jobs": 0}, SettingsError, "not a number of jobs"),

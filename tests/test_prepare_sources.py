@@ -24,7 +24,7 @@ def test_tables_with_something_before_the_header(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("modality,path\nmr,a\0.nii", "row 2, holds a NUL"),
+        ("modality,path\nmr,a\0.nii", "row 2, contains a NUL"),
         ("modality\tpath\nmr\ta.nii", "comma or semicolon"),
         (f"modality,path,case\nmr,a.nii,{'x' * 101}", r"row 2, column 'case': the name has 101 characters"),
         ("modality,path,split,patient\nmr,a.nii,train,P\nct,b.nii,validation,p", "row 3, column 'split'"),
@@ -48,7 +48,7 @@ def test_a_spoilt_series_of_a_table_is_that_cases_problem(tmp_path):
 
 def test_swapped_folders_of_series(tmp_path):
     write_series(tmp_path / "p1", stored())
-    with pytest.raises(InputError, match=r"DICOM series of CT, none of MR\. Exchange the folders"):
+    with pytest.raises(InputError, match=r"DICOM series of CT, none of MR\. Swap the folders"):
         find_sources(tmp_path, "mr")
 
 
@@ -69,7 +69,7 @@ def test_folders_passed_over_and_patients_found_twice_are_told(tmp_path, caplog,
     assert second.case == f"{first.case}-2"
     assert second.name == f"MR '{second.case}'"
     assert third.case == "p"
-    assert f"have one patient's ID: {first.case}, {second.case}" in caplog.text
+    assert f"have the same patient ID: {first.case}, {second.case}" in caplog.text
 
 
 def closed_to_us(monkeypatch, name):

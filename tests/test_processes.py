@@ -164,7 +164,7 @@ def test_a_cluster_that_started_another_number_of_processes_is_refused(monkeypat
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     for devices in (1, 2):  # on one node
-        with pytest.raises(SettingsError, match=rf"run started 4 tasks, the settings ask for {devices}"):
+        with pytest.raises(SettingsError, match=rf"run started 4 tasks, but the settings require {devices}"):
             start_processes(settings(**{"training.devices": devices}).training)
 
 

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from creps.cohort.cohort import Cohort
 from creps.intake import profile as profile_module
 from creps.intake.features import DEPTHS_MM, QUANTILES, features_of
+from creps.intake.image_checks import Cuts
 from creps.intake.profile import CAP, FLOORS, VOID_FLOOR_ML, IntakeProfile, profile_from, profile_of
 from creps.model import Plan
 from creps.preprocessing.preparation import prepare_mr
@@ -217,7 +218,8 @@ def test_only_training_mrs_of_the_cohort_count(cohort):
 
 
 def test_bodies_that_are_cropped_tightly_are_not_taken_for_cut_ones(cohort, monkeypatch):
-    monkeypatch.setattr(profile_module, "cut_shares", lambda *_: (1.0, 1.0))
+    everywhere = np.ones(4, dtype=bool)
+    monkeypatch.setattr(profile_module, "cut_slices", lambda *_: Cuts(everywhere, everywhere, everywhere, everywhere))
     assert profile_of(cohort).used_to_cuts
     for margin_mm, cut_share in ((0.0, 0.0), (8.0, 1.0)):
         preparation = cohort.manifest.preparation.model_copy(update={"crop_margin_mm": margin_mm})

@@ -5,16 +5,14 @@ import json
 import numpy as np
 import pytest
 
+import creps
 from creps.cohort.cohort import load_cohort
 from creps.cohort.prepare import prepare
 from creps.io.itk import read_volume
-from creps.model import Model
 from creps.preprocessing.mask import body_mask_ct, body_mask_mr
 from creps.preprocessing.plausibility import check_ct, check_mr
 from creps.preprocessing.resample import resample
 from creps.settings import load_settings
-from creps.synthesis.files import synthesize_source
-from creps.synthesis.inputs import find_mr
 from creps.training.run.train import train
 
 REGIONS = ["head", "pelvis"]
@@ -48,7 +46,8 @@ def test_the_verbs_on_real_scans(shared, region, tmp_path):
         assert 0.15 < np.median(inside) < 1.6, case.case
     model = train(cohort, tmp_path / "run", load_settings(overrides=overrides, prepared=cohort.settings()))
     source = sorted((data / "mr").iterdir())[0]
-    synthesize_source(Model.load(model), find_mr(source), load_settings("demo").inference).save(tmp_path / "sct.nii.gz")
+    inference = load_settings("demo").inference.model_dump()
+    creps.load(model).synthesize(source, **inference).save(tmp_path / "sct.nii.gz")
     sct = read_volume(tmp_path / "sct.nii.gz")
     assert sct.same_grid_as(read_volume(source))
     assert -1024 <= sct.array.min() < sct.array.max() <= 3000

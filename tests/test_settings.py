@@ -71,7 +71,7 @@ def test_a_wrong_file_is_one_sentence_with_a_remedy(tmp_path, text, message):
     ("arguments", "message"),
     [
         ({"file": 5}, "5 is not a settings file"),
-        ({"preset": 5}, "no preset '5'"),
+        ({"preset": 5}, "preset is of the type int"),
         ({"overrides": "training.steps=3"}, "are not settings"),
         ({"overrides": {3: 4}}, "are not settings"),
         ({"recipe": 5}, "'anatomy', 'paper'"),

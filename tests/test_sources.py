@@ -59,7 +59,7 @@ def test_synthrad_with_its_centres(tmp_path, layout, region):
 @pytest.mark.parametrize(("layout", "names"), [(synthrad_2023, "brain, pelvis"), (synthrad_2025, "AB, HN, TH")])
 def test_several_regions_are_refused_by_name(tmp_path, layout, names):
     layout(tmp_path)
-    with pytest.raises(InputError, match=f"folders of cases: {names}.*one model per region"):
+    with pytest.raises(InputError, match=rf"folders of cases: {names}\. Each region needs its own model"):
         find_all_sources(tmp_path / "Task1")
     with pytest.raises(InputError, match=names):
         find_all_sources((tmp_path / "Task1", tmp_path / "Task1" / "brain"))
@@ -83,7 +83,7 @@ def test_two_folders_one_folder_and_what_is_missing(tmp_path):
         find_all_sources(tmp_path / "both")
     touch(tmp_path / "both" / "q" / "ct.mha")
     assert len(find_all_sources(tmp_path / "both")) == len(find_sources(tmp_path / "both")) == 2
-    with pytest.raises(InputError, match="loose volume files"):
+    with pytest.raises(InputError, match="contains volume files that could be MR or CT"):
         find_all_sources(tmp_path / "mr")
     with pytest.raises(InputError, match="is not a folder"):
         find_all_sources(tmp_path / "none")
@@ -96,7 +96,7 @@ def test_a_folder_without_permission_is_named(tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied", str(path / "p"))
 
     monkeypatch.setattr("pathlib.Path.iterdir", closed)
-    with pytest.raises(InputError, match=r"p cannot be opened \(Permission denied\)\. Check its access rights"):
+    with pytest.raises(InputError, match=r"p cannot be opened \(Permission denied\)\. Check its permissions"):
         find_sources(tmp_path, "mr")
 
 
@@ -133,22 +133,22 @@ def test_a_table(tmp_path, delimiter, bom):
         ("modality,path\nmr,a.nii\nmri,b.nii", r"row 3, column 'modality': 'mri' is no modality\. Write mr or ct"),
         ("modality,path,mask\nmr,a.nii,gone.nii", r"row 2, column 'mask': gone.nii does not exist"),
         ("modality,path\nmr,", r"row 2, column 'path': is empty"),
-        ("modality,path\nmr,notes.txt", r"row 2, column 'path': notes.txt has no known ending"),
+        ("modality,path\nmr,notes.txt", r"row 2, column 'path': notes.txt has an unknown file extension"),
         ("modality,path,split\nmr,a.nii,test", r"row 2, column 'split': 'test' is no split"),
         ("modality,path,split\nmr,a.nii,train\nct,b.nii,", r"row 3, column 'split': is empty, while other rows"),
         ("modality,path,split,patient\nmr,a.nii,train,p\nct,b.nii,validation,p",
          r"row 3, column 'split': patient 'p' is in validation here and in train in row 2"),
         ("modality,path\nmr,a.nii\nmr,a.nii", r"row 3, column 'case': 'a' is the name of another MR already \(row 2\)"),
-        ("modality,path,case\nmr,a.nii,x\nct,a.nii,y", r"row 3, column 'path': is the image of row 2 once more"),
+        ("modality,path,case\nmr,a.nii,x\nct,a.nii,y", r"row 3, column 'path': is the same image as in row 2"),
         ("modality,path,case\nmr,a.nii,../x", r"row 2, column 'case': '../x' cannot be a file's name"),
-        ("modality,pfad\nmr,a.nii", r"row 1: unknown column 'pfad'\. (Did you mean 'path'\? )?Columns are"),
+        ("modality,pfad\nmr,a.nii", r"row 1: unknown column 'pfad'\. Did you mean 'path'\? Known columns: case"),
         ("modality,path,center\nmr,a.nii,x", r"row 1: unknown column 'center'\. Did you mean 'centre'\?"),
-        ("modality,path,path\nmr,a.nii,x", r"column 'path' is there twice"),
+        ("modality,path,path\nmr,a.nii,x", r"row 1: column 'path' appears twice"),
         ("path\na.nii", r"row 1: column 'modality' is missing"),
         ("modality,path\nmr,a.nii,oops", r"row 2, has 3 cells for 2 columns: 'oops'"),
         ("modality,path\n", "lists no image"),
         ("", "column 'modality' is missing"),
-        ("modality,path\nct,folder", r"row 2, column 'path': The folder 'folder' holds no DICOM series of CT"),
+        ("modality,path\nct,folder", r"row 2, column 'path': The folder 'folder' contains no DICOM series of CT"),
     ],
 )  # fmt: skip
 def test_every_error_of_a_table_names_row_and_column(tmp_path, text, message):
@@ -197,14 +197,16 @@ def test_several_series_of_a_patient_are_that_patients_problem(tmp_path):
     assert "4 slices, 3 x 0.9 x 0.7 mm" in str(first.problem)
     assert "CSV" in str(first.problem)
     rows = f"modality,path,case\nmr,p1/b,chosen\nmr,p2,other\nct,{tmp_path / 'p2'},x"
-    with pytest.raises(InputError, match=r"row 4, column 'path': .*holds no DICOM series of CT; it holds 'head' \(MR"):
+    with pytest.raises(
+        InputError, match=r"row 4, column 'path': .*contains no DICOM series of CT; it holds 'head' \(MR"
+    ):
         read_table(table(tmp_path, rows))
     chosen = read_table(table(tmp_path, rows.rpartition("\n")[0]))
     assert [(s.case, s.series.shape[0]) for s in chosen] == [("chosen", 4), ("other", 6)]
     assert chosen[0].patient == chosen[1].patient
     (tmp_path / "empty").mkdir()
     write_series(tmp_path / "loose", stored())
-    with pytest.raises(InputError, match="Put each patient's series into a folder of its own"):
+    with pytest.raises(InputError, match="Put the series of each patient into a separate folder"):
         find_sources(tmp_path / "loose", "ct")
 
 

@@ -28,7 +28,7 @@ def test_start_up_imports_few_modules(code, most):
 @pytest.mark.parametrize(
     ("code", "without"),
     [
-        ("import creps.api, creps.synthesis.files", {"torchvision", "torch._dynamo", "onnxruntime"}),
+        ("import creps.api.synthesis, creps.synthesis.batch", {"torchvision", "torch._dynamo", "onnxruntime"}),
         ("import creps.training.run.train", {"torchvision", "torch._dynamo", "tensorboard", "onnxruntime"}),
         ("import creps.evaluation.evaluate", {"torch", "torchvision"}),
         ("import creps.cohort.prepare", {"torch", "torchvision", "matplotlib"}),

@@ -173,15 +173,15 @@ def test_nothing_of_anybody_is_overwritten(tmp_path, demo_model, made):
     (tmp_path / "documents").mkdir()
     (tmp_path / "documents" / "thesis.txt").write_text("all of it")
     for overwrite in (False, True):
-        with pytest.raises(OutputExistsError, match="something else than an sCT"):
+        with pytest.raises(OutputExistsError, match="something other than an sCT"):
             synthesized(model, made[0], tmp_path / "documents", overwrite=overwrite)
-        with pytest.raises(OutputExistsError, match="is an MR that was given"):
+        with pytest.raises(OutputExistsError, match="is an input MR"):
             synthesized(model, made[0], made[0], overwrite=overwrite)
-        with pytest.raises(OutputExistsError, match="is an MR that was given"):
+        with pytest.raises(OutputExistsError, match="is an input MR"):
             synthesized(model, made[0], made[0] / "sct", overwrite=overwrite)
     assert (tmp_path / "documents" / "thesis.txt").read_text() == "all of it"
     synthesized(model, made[0], tmp_path / "sct")
-    with pytest.raises(OutputExistsError, match="Add --overwrite"):
+    with pytest.raises(OutputExistsError, match="overwrite=True"):
         synthesized(model, made[0], tmp_path / "sct")
     before = dcmread(next((tmp_path / "sct").glob("CT.*"))).SeriesInstanceUID
     synthesized(model, made[0], tmp_path / "sct", overwrite=True, structures=False)
@@ -192,11 +192,11 @@ def test_nothing_of_anybody_is_overwritten(tmp_path, demo_model, made):
 @pytest.mark.parametrize(
     ("wishes", "error", "message"),
     [
-        ({"pseudonym": "x", "target": "a.nii.gz"}, InputError, "--deidentify is for DICOM"),
-        ({"stable_uids": True, "target": "a.nii.gz"}, InputError, "--stable-uids is for DICOM"),
-        ({"grid": "axial"}, SettingsError, "no grid 'axial'"),
+        ({"pseudonym": "x", "target": "a.nii.gz"}, InputError, "De-identification is for DICOM"),
+        ({"stable_uids": True, "target": "a.nii.gz"}, InputError, "Stable UIDs are for DICOM"),
+        ({"grid": "axial"}, SettingsError, "grid 'axial'"),
         ({"grid": "mr", "spacing_mm": (1, 1, 1)}, SettingsError, "has its own"),
-        ({"series": "9"}, InputError, "--series"),
+        ({"series": "9"}, InputError, "series=…"),
     ],
 )
 def test_wishes_that_cannot_be_met(tmp_path, demo_model, made, wishes, error, message):
@@ -213,7 +213,7 @@ def test_volume_files_give_no_dicom_and_folders_of_them_no_series(tmp_path, demo
     write_volume(ball_head(0)[0], tmp_path / "in" / "mr.nii.gz")
     with pytest.raises(InputError, match="is a folder of volume files"):
         find_mr(tmp_path / "in")
-    with pytest.raises(InputError, match="no DICOM series, but a series was chosen"):
+    with pytest.raises(InputError, match="is not a DICOM series, but a series is chosen"):
         find_mr(tmp_path / "in" / "mr.nii.gz", "1")
 
 
@@ -302,7 +302,7 @@ def test_a_folder_below_that_is_named_after_the_patient_is_in_no_message(tmp_pat
 def test_an_empty_folder_that_cannot_be_replaced_is_filled(tmp_path, demo_model, made, monkeypatch):
     """As a disk that is mounted there, or the folder one is in."""
     (tmp_path / "disk").mkdir()
-    monkeypatch.setattr("creps.synthesis.files.atomic_folder", lambda _: pytest.fail("it is not to be replaced"))
+    monkeypatch.setattr("creps.synthesis.writing.atomic_folder", lambda _: pytest.fail("it is not to be replaced"))
     sct = synthesized(demo_model, made[0], tmp_path / "disk")
     assert sct == tmp_path / "disk"
     assert len(list(sct.glob("CT.*.dcm"))) == 30
@@ -310,7 +310,7 @@ def test_an_empty_folder_that_cannot_be_replaced_is_filled(tmp_path, demo_model,
         "RS.dcm", "record.json", "picture.png",
     }  # fmt: skip
     (tmp_path / "other").mkdir()
-    monkeypatch.setattr("creps.synthesis.files.synthesis_figure", lambda *_: 1 / 0)
+    monkeypatch.setattr("creps.synthesis.writing.synthesis_figure", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         synthesized(demo_model, made[0], tmp_path / "other")
     assert not list((tmp_path / "other").iterdir())
@@ -354,14 +354,17 @@ def test_a_stop_from_outside_leaves_nothing(tmp_path, demo_model, made, monkeypa
         os.kill(os.getpid(), signal.SIGTERM)
         return synthesis_figure(*arguments)
 
-    monkeypatch.setattr("creps.synthesis.files.synthesis_figure", stopped)
+    monkeypatch.setattr("creps.synthesis.writing.synthesis_figure", stopped)
     before = signal.getsignal(signal.SIGTERM)
     assert run("-q", "synthesize", demo_model, made[0], "-o", tmp_path / "sct") == 130
     assert not list(tmp_path.iterdir())
     assert signal.getsignal(signal.SIGTERM) == before
 
 
-@pytest.mark.parametrize(("output", "message"), [("sct.dcm", "is a folder of files"), ("a.nii.gz", "--structures")])
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [("sct.dcm", "sCT of a DICOM series is a folder"), ("a.nii.gz", "structures is for DICOM")],
+)
 def test_outputs_that_cannot_hold_it(tmp_path, demo_model, made, output, message):
     with pytest.raises(InputError, match=message):
         synthesized(demo_model, made[0], tmp_path / output, structures=False)
@@ -407,8 +410,9 @@ def test_what_was_forced_is_said_and_written(tmp_path, demo_model, caplog, monke
     with pytest.raises(InputError, match="The header says"):
         synthesized(demo_model, mr, tmp_path / "sct")
     sct = synthesized(demo_model, mr, tmp_path / "sct", force=True)
-    assert "forced although: The header says" in caplog.text
-    assert "made by force although: The header says" in dcmread(next(sct.glob("CT.*"))).ImageComments
+    assert "forced in spite of the check 'region': The header says" in caplog.text
+    comments = dcmread(next(sct.glob("CT.*"))).ImageComments
+    assert "intake checks, which may be wrong, refused the MR. Check 'region': The header says" in comments
     assert json.loads((sct / "record.json").read_text())["gate"]["forced"]
     knee = r"Warning - </Laterality\(0020,0060\)> - is only permitted to be empty when actually unknown"
     assert complaints(*sct.glob("*.dcm"), allowed=[knee]) == []

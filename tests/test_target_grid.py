@@ -104,7 +104,7 @@ def test_obliquity():
 
 @pytest.mark.parametrize(
     ("kind", "spacing", "message"),
-    [("axial", None, "no grid 'axial'"), ("mr", (1, 1, 1), "has its own"), ("planning", (0, 1, 1), "along each axis")],
+    [("axial", None, "grid 'axial'"), ("mr", (1, 1, 1), "has its own"), ("planning", (0, 1, 1), "along each axis")],
 )
 def test_grids_that_do_not_exist(kind, spacing, message):
     with pytest.raises(SettingsError, match=message):

@@ -269,7 +269,7 @@ def test_the_balanced_weight_is_in_record_plan_and_checkpoint(cohort, tmp_path):
 
 
 def test_the_plan_says_how_the_cohort_was_prepared(cohort, tmp_path):
-    with pytest.raises(SettingsError, match="another preparation than the cohort"):
+    with pytest.raises(SettingsError, match=r"The settings and the cohort differ in preparation\."):
         train(cohort, tmp_path / "run", settings(**{"preparation.spacing_mm": [1, 1, 1]}))
     assert not (tmp_path / "run").exists()
 
@@ -296,7 +296,9 @@ def test_after_a_nan_one_can_go_on_with_a_lower_rate(cohort, tmp_path, monkeypat
         return report
 
     monkeypatch.setattr(TrainingStep, "__call__", breaks)
-    with pytest.raises(CrepsError, match=r"no longer finite.*--resume auto and a lower training\.learning_rate"):
+    with pytest.raises(
+        CrepsError, match=r"contains NaN or infinite values.*--resume auto and a lower training\.learning_rate"
+    ):
         train(cohort, tmp_path / "run", settings(**changes))
     assert sorted(p.name for p in (tmp_path / "run" / "checkpoints").iterdir()) == ["step_00000001", "step_00000002"]
     monkeypatch.undo()

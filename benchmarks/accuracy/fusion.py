@@ -77,7 +77,7 @@ def fused_case(run: Path, case: Path) -> dict[str, dict[str, Any]]:
     figures: dict[str, dict[str, Any]] = {}
     for fusion in FUSIONS:
         if fusion == "single":
-            fused = predict(executor, prepared.array, *laid_out(fusion))
+            fused, _ = predict(executor, prepared.array, *laid_out(fusion))
         else:
             pairs = zip(layout.grid.locations, predictions, strict=True)
             fused = np.concatenate([slab.values for slab in fused_slabs(layout.grid, pairs, fusion)])

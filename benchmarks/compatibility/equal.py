@@ -1,6 +1,6 @@
 """Whether two versions of creps give the same results, and whether the newer one is as quick.
 
-    python benchmarks/compatibility/equal.py FORMER CURRENT --work FOLDER
+    python -m benchmarks.compatibility.equal FORMER CURRENT --work FOLDER
 
 FORMER and CURRENT are checkouts. Both run the same command lines on phantoms, with every setting named, and what they
 write is compared: arrays of `phantom` and `prepare`, weights after 20 steps of every recipe, voxels of `synthesize`,
@@ -15,9 +15,9 @@ import json
 import sys
 from pathlib import Path
 
-from outputs import COMPARISONS
-from pace import paced
-from version import Version
+from benchmarks.compatibility.outputs import COMPARISONS
+from benchmarks.compatibility.pace import paced
+from benchmarks.compatibility.version import Version
 
 ALIKE = {
     "preparation.region": "head", "preparation.spacing_mm": "4,4,4", "preparation.mr_scale": "auto",
@@ -56,8 +56,8 @@ def run_all(version: Version, folder: Path) -> None:
     sct = folder / "sct_shipped.nii.gz"
     on_cpu = {"inference.device": "cpu", "inference.precision": "fp32"}
     version.run("synthesize", version.shipped_model(), mr, "-o", sct, options=on_cpu, writes=sct)
-    own = folder / "sct_trained.nii.gz"
-    version.run("synthesize", folder / "run_anatomy", mr, "-o", own, "--force", options=on_cpu, writes=own)
+    trained = folder / "sct_trained.nii.gz"
+    version.run("synthesize", folder / "run_anatomy", mr, "-o", trained, "--force", options=on_cpu, writes=trained)
     figures = folder / "figures.json"
     version.run("evaluate", sct, mr.with_name("ct.nii.gz"), "--mask", mr.with_name("mask.nii.gz"), "--json", figures,
                 writes=figures)  # fmt: skip

@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 
 MAY_DIFFER = {
     "InstanceCreationDate", "InstanceCreationTime", "ContentDate", "ContentTime", "SeriesDate", "SeriesTime",
-    "StructureSetDate", "StructureSetTime", "SoftwareVersions", "AcquisitionDateTime",
+    "StructureSetDate", "StructureSetTime", "SoftwareVersions", "AcquisitionDateTime", "ContributionDateTime",
 }  # fmt: skip
 """Attributes that hold the time of the run."""
 

@@ -6,7 +6,7 @@ import statistics
 import tempfile
 from pathlib import Path
 
-from version import Version
+from benchmarks.compatibility.version import Version
 
 
 def paced(versions: list[Version], folders: list[Path], pairs: int) -> dict[str, dict[str, float]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
+from pydicom.uid import UID, ExplicitVRLittleEndian, MRImageStorage
 
 ROOT = "1.2.826.0.1.3680043.8.498"
 STUDY = {
@@ -74,7 +74,7 @@ class Version:
         for i, plane in enumerate(values):
             meta = FileMetaDataset()
             meta.MediaStorageSOPClassUID, meta.TransferSyntaxUID = MRImageStorage, ExplicitVRLittleEndian
-            meta.MediaStorageSOPInstanceUID = f"{ROOT}.4.{i + 1}"
+            meta.MediaStorageSOPInstanceUID = UID(f"{ROOT}.4.{i + 1}")
             data = FileDataset(str(folder), {}, file_meta=meta, preamble=b"\0" * 128)
             for name, value in STUDY.items():
                 setattr(data, name, value)

@@ -1,6 +1,6 @@
 """Run the suite on other Pythons and with the lowest versions that pyproject.toml allows.
 
-    python benchmarks/compatibility/versions.py 3.12=python3.12 3.13=python3.13 lowest=python3.11
+    python -m benchmarks.compatibility.versions 3.12=python3.12 3.13=python3.13 lowest=python3.11
 
 One environment at a time is made, used and deleted. ``lowest`` pins every dependency of the package and of its extras
 to its lower bound; the tools of ``dev`` stay free. What an environment could not be made of is kept as the result too.

@@ -87,7 +87,7 @@ def compare_with_monai(job: Job) -> None:
         layout = lay_out(grid.shape, grid.spacing_mm, prepared.body, patch, executor, inference)
         runs[f"creps, {name}"] = lambda layout=layout, inference=inference: predict(
             executor, prepared.array, layout, inference
-        )
+        )[0]
 
     @torch.inference_mode()
     def monai(network: nn.Module, batch: int, layout: torch.memory_format, *, low: bool) -> Array:

@@ -2,7 +2,7 @@
 
     python -m benchmarks.gpu.wheels [--python 3.12] [--limit 64]
 
-The machine has torch, torchvision, lightning, numpy, scipy, scikit-image, matplotlib, safetensors, click, filelock,
+The machine has torch, torchvision, numpy, scipy, scikit-image, matplotlib, safetensors, click, filelock,
 psutil and PyYAML. SimpleITK, pydicom and python-gdcm are not needed: nothing that the job does reads an image file.
 """
 

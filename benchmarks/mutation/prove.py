@@ -1,6 +1,6 @@
 """Whether a new test suite finds every mistake that an old one finds.
 
-    python benchmarks/mutation/prove.py OLD NEW --work FOLDER
+    python -m benchmarks.mutation.prove OLD NEW --work FOLDER
 
 OLD and NEW are two checkouts of the project. Sixty mistakes are put, one at a time, into code that both have (see
 `sites`), into a copy; the tests that reach the line run until one fails. See README.md beside this file.
@@ -17,9 +17,10 @@ import sys
 import time
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
-from sites import KINDS, Site, pairs_of
-from suites import Suite
+from benchmarks.mutation.sites import KINDS, Site, pairs_of
+from benchmarks.mutation.suites import Suite
 
 
 def chosen(
@@ -72,6 +73,9 @@ def main() -> int:
     pairs = chosen(pairs_of(old.package, new.package), options.count, options.seed, (old.package, new.package))
     for name, suite in (("old", old), ("new", new)):
         suite.learn(options.processes, options.tests)
+        if not suite.seconds:
+            print(f"{name}: no test passes; {suite.work / 'log.txt'} says why", file=sys.stderr)
+            return 2
         print(f"{name}: {len(suite.seconds)} tests pass, {sum(suite.seconds.values()):.0f} s of tests", flush=True)
     rows = _known(options.output, options.seed)
     for number, (before, after) in enumerate(pairs, 1):
@@ -90,7 +94,7 @@ def main() -> int:
     return int(bool(missed))
 
 
-def _row(old: Suite, new: Suite, before: Site, after: Site, budget: float) -> dict[str, object]:
+def _row(old: Suite, new: Suite, before: Site, after: Site, budget: float) -> dict[str, Any]:
     start = time.monotonic()
     by_old, by_new = old.outcome(before, budget), new.outcome(after, budget)
     if by_old.verdict == "killed" and by_new.verdict == "survived" and by_new.tests < by_new.of:
@@ -101,18 +105,18 @@ def _row(old: Suite, new: Suite, before: Site, after: Site, budget: float) -> di
     return {**kept, "old": dataclasses.asdict(by_old), "new": dataclasses.asdict(by_new), "seconds": seconds}
 
 
-def _missed(row: dict[str, dict[str, str]]) -> bool:
+def _missed(row: dict[str, Any]) -> bool:
     return row["old"]["verdict"] == "killed" and row["new"]["verdict"] != "killed"
 
 
-def _known(path: Path, seed: int) -> dict[str, dict]:
+def _known(path: Path, seed: int) -> dict[str, dict[str, Any]]:
     if not path.exists():
         return {}
     content = json.loads(path.read_text())
     return content["mistakes"] if content["seed"] == seed else {}
 
 
-def _write(options: argparse.Namespace, rows: dict[str, dict], old: Suite, new: Suite) -> None:
+def _write(options: argparse.Namespace, rows: dict[str, dict[str, Any]], old: Suite, new: Suite) -> None:
     count = {
         name: {v: sum(row[name]["verdict"] == v for row in rows.values()) for v in ("killed", "survived", "unreached")}
         for name in ("old", "new")

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from coverage import CoverageData
-from sites import Site
+
+from benchmarks.mutation.sites import Site
 
 COPIED = (
     "src",
@@ -99,17 +100,17 @@ class Suite:
         if not report.exists():
             inner = self.work / "processes.ini"
             inner.write_text(OF_PROCESSES.format(data=data))
-            (self.work / "coverage.ini").write_text(COVERAGE.format(data=data))
+            (self.work / "suite.ini").write_text(COVERAGE.format(data=data))
             (self.work / "coverage_of_processes.py").write_text(PLUGIN.format(file=str(inner)))
             command = ["-p", "coverage_of_processes", f"--junitxml={report}", "--cov", "--cov-context=test"]
-            command += [f"--cov-config={self.work / 'coverage.ini'}", "--cov-report="]
+            command += [f"--cov-config={self.work / 'suite.ini'}", "--cov-report="]
             command += ["-n", str(processes), "--dist", "worksteal"] if processes > 1 else []
             before = os.times()
             _, said = self._pytest([*command, *tests], None)
             after = os.times()
             cpu = after.children_user + after.children_system - before.children_user - before.children_system
             (self.work / "log.txt").write_text(f"{said}\nCPU seconds: {cpu:.0f}\n")
-            combine = ["-m", "coverage", "combine", "--append", f"--rcfile={self.work / 'coverage.ini'}"]
+            combine = ["-m", "coverage", "combine", "--append", f"--rcfile={self.work / 'suite.ini'}"]
             subprocess.run([sys.executable, *combine], cwd=self.work, check=False, capture_output=True)
         self._read_report(report)
         self._read_coverage(data)
@@ -161,7 +162,8 @@ class Suite:
             budget_s: Tests are taken, the quickest first, until they add up to this; infinity takes all.
         """
         reaching = self.tests_of(site)
-        chosen, spent = [], 0.0
+        chosen: list[str] = []
+        spent = 0.0
         for test in reaching:
             spent += self.seconds[test]
             if chosen and spent > budget_s:

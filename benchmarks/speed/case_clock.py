@@ -19,7 +19,7 @@ PARTS = {
     "creps.api": ("load",),
     "creps.io.image:ImageSource": ("read",),
     "creps.synthesis.synthesize": ("prepare_mr", "examine", "predict", "bring_onto"),
-    "creps.synthesis.files": ("write_volume", "synthesis_figure", "write_picture"),
+    "creps.synthesis.writing": ("write_volume", "synthesis_figure", "write_picture"),
 }
 """Where `creps synthesize` looks its steps up."""
 

@@ -142,7 +142,7 @@ def measured(preset: str, scale: int, width: int, rounds: int) -> dict[str, Any]
         for name, one in own.items()
     }
     runs: dict[str, Loop] = {
-        name: lambda name=name, one=one: predict(executor, mr, layouts[name], one.inference)
+        name: lambda name=name, one=one: predict(executor, mr, layouts[name], one.inference)[0]
         for name, one in own.items()
     }
     for name, one in own.items():
@@ -182,7 +182,7 @@ def check(mr: Array, patch: list[int]) -> None:
         chosen = settings("brain", 8, patch, fusion=fusion, extent="volume")
         body, spacing = np.ones(mr.shape, dtype=bool), (1.0, 1.0, 1.0)
         layout = lay_out(mr.shape, spacing, body, chosen.sampling.patch_size, executor, chosen.inference)
-        np.testing.assert_allclose(predict(executor, mr, layout, chosen.inference), 2 * mr + 1, atol=1e-5)
+        np.testing.assert_allclose(predict(executor, mr, layout, chosen.inference)[0], 2 * mr + 1, atol=1e-5)
 
 
 def main() -> None:

@@ -30,11 +30,11 @@ import torch
 from benchmarks.common.timing import medians
 from benchmarks.speed.models import generator, settings
 from benchmarks.speed.results import save
+from creps.export import export
 from creps.inference.executor import Executor
 from creps.machine import resolve_precision
 from creps.model import Model, Plan
 from creps.networks.generator import Generator
-from creps.synthesis.export import export
 from creps.volume import Array
 
 os.environ["TORCHINDUCTOR_FORCE_DISABLE_CACHES"] = "1"  # a compilation is timed, not the reading of an older one

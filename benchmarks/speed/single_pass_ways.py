@@ -96,7 +96,7 @@ class Predictor:
         """Predict."""
         layout, settings = self.layout(way), self.settings(way)
         if layout.grid is None:
-            return Prediction(in_hu(predict(self.executor, self.who.mr, layout, settings)), layout, [])
+            return Prediction(in_hu(predict(self.executor, self.who.mr, layout, settings)[0]), layout, [])
         if layout.pieces not in self._patches:
             found = predict_patches(self.executor, self.who.mr, layout.pieces, batch_size=layout.batch_size)
             self._patches[layout.pieces] = list(found)

@@ -24,7 +24,7 @@ VERBS = {
     "phantom": "creps.phantom.cohort",
     "prepare": "creps.cohort.prepare",
     "train": "creps.training.run.train",
-    "synthesize": "creps.api, creps.synthesis.files",
+    "synthesize": "creps.api.synthesis, creps.synthesis.batch",
     "evaluate": "creps.evaluation.evaluate",
     "export": "creps.api",
     "settings": "creps.settings",

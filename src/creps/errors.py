@@ -14,6 +14,10 @@ Each message has two parts: what happened, then what to do about it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
 __all__ = [
     "CohortError",
     "CrepsError",
@@ -23,7 +27,12 @@ __all__ = [
     "RunInterruptedError",
     "SettingsError",
     "TrainingError",
+    "file_error",
+    "file_errors_explained",
 ]
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 
 
 class CrepsError(Exception):
@@ -48,7 +57,7 @@ class InputError(CrepsError):
 
 
 class OutputExistsError(InputError):
-    """Writing would overwrite something that is already there."""
+    """Writing would overwrite something that already exists."""
 
 
 class SettingsError(CrepsError):
@@ -81,3 +90,27 @@ class RunInterruptedError(TrainingError):
         super().__init__(what, remedy)
         self.exit_code = exit_code
         self.reason = reason or what
+
+
+def file_error(error: OSError) -> InputError:
+    """What a user is told of an error of the file system: which file, and what is wrong with it."""
+    name, what = error.filename or "A file", error.strerror or " ".join(str(error).split())
+    return InputError(f"{str(name)[:200]}: {what}.", "Check the path, its permissions and the free disk space.")
+
+
+def file_errors_explained(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Decorate a public function: an error of the file system that names a file becomes an `InputError`.
+
+    Other errors of the system, such as a closed pipe in a progress callback, are the caller's and pass.
+    """
+
+    @wraps(function)
+    def explained(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        try:
+            return function(*args, **kwargs)
+        except OSError as error:
+            if error.filename is None:
+                raise
+            raise file_error(error) from error
+
+    return explained

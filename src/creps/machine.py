@@ -40,7 +40,7 @@ def resolve_device(name: str) -> torch.device:
         "mps": torch.backends.mps.is_available(),
     }
     if not there.get(device.type, False):
-        raise SettingsError(f"This machine has no device '{name}'.", "Use auto or cpu.")
+        raise SettingsError(f"Device not available: '{name}'.", "Use auto or cpu.")
     return device
 
 

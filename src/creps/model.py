@@ -19,14 +19,14 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from creps.errors import ModelError, OutputExistsError, SettingsError
+from creps.errors import ModelError, OutputExistsError, SettingsError, file_errors_explained
 from creps.intake.profile import IntakeProfile
-from creps.io.atomic import atomic_folder, write_json
+from creps.io.atomic import atomic_folder, let_others_read, write_json
 from creps.io.versioned import read_versioned
 from creps.networks.build import build_generator
 from creps.networks.generator import Generator
 from creps.provenance import sha256_file
-from creps.settings import AnyGenerator, InferenceSettings, PreparationSettings
+from creps.settings import AnyGenerator, InferenceSettings, PreparationSettings, invalid_value
 
 __all__ = [
     "PLAN",
@@ -92,6 +92,7 @@ class Model:
         self.generator = generator
 
     @classmethod
+    @file_errors_explained
     def load(cls, folder: Path | str) -> Self:
         """Load a model folder, a checkpoint, or a run's folder (its model, or its last checkpoint until it has one).
 
@@ -115,7 +116,7 @@ class Model:
             raise ModelError(f"{folder} has a plan but no {WEIGHTS}.", "Copy the whole model folder.")
         if sha256_file(weights) != plan.weights_sha256:
             raise ModelError(
-                f"{weights} is not the file its plan was written with (SHA-256 differs).",
+                f"{weights} does not match its plan (different SHA-256).",
                 "Copy the model folder again.",
             )
         generator = build_generator(plan.generator)
@@ -127,12 +128,13 @@ class Model:
             ) from error
         return cls(plan, generator.eval())
 
+    @file_errors_explained
     def save(self, folder: Path | str, *, overwrite: bool = False) -> Path:
         """Write the model as a folder that `load` reads: the whole folder or nothing.
 
         Args:
             folder: The folder to write.
-            overwrite: Replace a model that is already there.
+            overwrite: Replace a model that already exists.
 
         Returns:
             The folder.
@@ -149,9 +151,9 @@ class Model:
         folder = _checked(folder)
         if folder.exists():
             if not (folder / PLAN).is_file():
-                raise OutputExistsError(f"{folder} is already there and is not a model.", "Name another folder.")
+                raise OutputExistsError(f"{folder} already exists and is not a model.", "Name another folder.")
             if not overwrite:
-                raise OutputExistsError(f"{folder} is already there.", "Name another folder, or allow to overwrite it.")
+                raise OutputExistsError(f"{folder} already exists.", "Choose another folder, or pass overwrite=True.")
         with atomic_folder(folder) as temporary:
             self.plan = save_model(temporary, dict(self.generator.state_dict()), self.plan)
         return folder
@@ -180,10 +182,9 @@ class Model:
         try:
             settings = InferenceSettings.model_validate(self.plan.inference.model_dump() | changes)
         except ValidationError as error:
-            first = error.errors()[0]
-            name, reason = str(first["loc"][0]), first["msg"].removeprefix("Value error, ")
+            name, value, reason = invalid_value(error)
             raise SettingsError(
-                f"Setting 'inference.{name}' = {changes.get(name)!r}: {reason}.",
+                f"Setting 'inference.{name}' = {value}: {reason}.",
                 "See 'creps settings' for every setting.",
             ) from error
         overlap = settings.patch_overlap
@@ -231,7 +232,7 @@ def save_tensors(path: Path, tensors: dict[str, torch.Tensor]) -> None:
     """Write named tensors as safetensors, contiguous and on the CPU."""
     try:
         save_file({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}, str(path))
-        path.chmod(0o644)  # safetensors makes files that only their owner can read
+        let_others_read(path)  # safetensors makes files that only their owner can read
     except SafetensorError as error:
         raise ModelError(
             f"{path.name} cannot be written to {path.parent.parent.parent} ({error}).", "Free disk space."
@@ -267,6 +268,8 @@ def checkpoints(folder: Path) -> list[Path]:
 def _checked(folder: object) -> Path:
     if not isinstance(folder, (Path, str)):
         raise ModelError(f"The model's folder is of the type {type(folder).__name__}.", "Give its path.")
+    if "\0" in str(folder):
+        raise ModelError("The model's folder has a null character in its path.", "Give another path.")
     return Path(folder)
 
 

@@ -163,9 +163,10 @@ class Volume:
 
     def with_array(self, array: npt.NDArray[np.generic]) -> Volume:
         """The same geometry around another array of the same shape."""
-        if array.shape != self.array.shape:
+        shape = np.shape(array)
+        if shape != self.array.shape:
             raise GeometryError(
-                f"An array of shape {array.shape} does not fit a volume of shape {self.shape}.", "Resample it first."
+                f"An array of shape {shape} does not fit a volume of shape {self.shape}.", "Resample it first."
             )
         return replace(self, array=np.asarray(array, dtype=np.float32))
 
@@ -185,7 +186,13 @@ class Volume:
         return self.to_patient_mm(np.array(np.meshgrid(*ends, indexing="ij")).reshape(3, -1).T)
 
     def same_grid_as(self, other: Volume, tolerance_mm: float = 1e-3) -> bool:
-        """Whether both volumes sample the same points, corner for corner."""
+        """Whether both volumes sample the same points, corner for corner.
+
+        Raises:
+            GeometryError: `other` is not a volume.
+        """
+        if not isinstance(other, Volume):
+            raise GeometryError(f"{type(other).__name__} is not a volume.", "Compare with a creps.Volume.")
         if self.shape != other.shape:
             return False
         distance = np.abs(self.corners_mm() - other.corners_mm())
@@ -196,7 +203,12 @@ class Volume:
 
         No voxel value and no voxel position changes; an oblique volume stays oblique.
         ``volume.reoriented().reoriented(volume.direction)`` is the volume itself.
+
+        Raises:
+            GeometryError: `direction` is not a matrix of 3x3.
         """
+        if np.shape(direction) != (3, 3):
+            raise GeometryError("The direction is not a 3x3 matrix.", "Give the direction of a volume.")
         alignment = direction.T @ self.direction  # [target axis, own axis] cosines
         order = _assign_axes(np.abs(alignment))
         signs = [1 if alignment[target, own] >= 0 else -1 for target, own in enumerate(order)]

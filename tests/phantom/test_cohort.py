@@ -170,7 +170,7 @@ def test_progress_and_returned_folders(tmp_path: Path) -> None:
 def test_an_empty_folder_may_be_filled_and_a_full_one_not(tmp_path: Path) -> None:
     write_cohort(tmp_path / "c", mr_patients=0, ct_patients=0, test_patients=0)
     assert (tmp_path / "c/phantom.json").exists()
-    with pytest.raises(InputError, match="already holds"):
+    with pytest.raises(InputError, match=r"c is not empty\. Choose a new or empty folder"):
         write_cohort(tmp_path / "c", mr_patients=0, ct_patients=0, test_patients=0)
     (tmp_path / "empty").mkdir()
     write_cohort(tmp_path / "empty", mr_patients=0, ct_patients=0, test_patients=0)

@@ -9,7 +9,7 @@ from typing import Any
 from creps.errors import InputError, SettingsError
 from creps.volume import Volume
 
-__all__ = ["Image", "Progress", "as_path", "as_paths", "as_values", "is_folder_of_cases"]
+__all__ = ["Image", "Progress", "as_path", "as_paths", "as_values", "check_flags", "check_progress"]
 
 Image = Volume | Path | str
 """A volume, a volume file, or the folder of a DICOM series."""
@@ -30,6 +30,10 @@ def as_path(value: object, what: str) -> Path:
     """
     if not isinstance(value, (Path, str)):
         raise InputError(f"{what} is of the type {type(value).__name__}, not a path.", "Give it as text or Path.")
+    if not str(value) or "\0" in str(value):
+        raise InputError(
+            f"{what} has an empty path, or a path with a null character.", "Give the path of a file or a folder."
+        )
     return Path(value)
 
 
@@ -59,10 +63,22 @@ def as_values(overrides: object) -> dict[str, Any]:
     return dict(overrides)
 
 
-def is_folder_of_cases(image: object) -> bool:
-    """Whether it is a folder with volume files or further folders in it: not the slices of one DICOM series."""
-    from creps.io.itk import is_volume_file
+def check_progress(progress: object) -> None:
+    """Refuse a progress callback that cannot be called.
 
-    if not isinstance(image, (Path, str)) or not Path(image).is_dir():
-        return False
-    return any(one.is_dir() or is_volume_file(one) for one in Path(image).iterdir())
+    Raises:
+        InputError: it is neither a function nor None.
+    """
+    if progress is not None and not callable(progress):
+        raise InputError(f"'progress' is of the type {type(progress).__name__}.", "Give a function, or None.")
+
+
+def check_flags(**flags: object) -> None:
+    """Refuse flags that are not True or False: any text, "no" included, would count as True.
+
+    Raises:
+        InputError: names the first one.
+    """
+    for name, value in flags.items():
+        if not isinstance(value, bool):
+            raise InputError(f"'{name}' is of the type {type(value).__name__}.", "Give True or False.")

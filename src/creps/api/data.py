@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from creps.api.arguments import as_path, as_values
-from creps.errors import InputError, SettingsError
+from creps.api.arguments import as_path, as_values, check_flags
+from creps.errors import InputError, SettingsError, file_errors_explained
 from creps.volume import Volume
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["load_cohort", "load_settings", "read_volume", "write_volume"]
 
 
+@file_errors_explained
 def load_cohort(folder: Path | str) -> Cohort:
     """Open a prepared cohort.
 
@@ -35,6 +36,7 @@ def load_cohort(folder: Path | str) -> Cohort:
     return run(as_path(folder, "The cohort"))
 
 
+@file_errors_explained
 def load_settings(
     preset: str | None = None,
     file: Path | str | None = None,
@@ -49,7 +51,7 @@ def load_settings(
         preset: Name of a preset that ships with creps.
         file: YAML file; it is never rewritten.
         overrides: Single settings: ``{"training.steps": 100, "recipe": "cut"}``.
-        prepared: Settings of a cohort (`Cohort.settings`), whose preparation stands.
+        prepared: Settings of a cohort (`Cohort.settings()`), whose preparation stands.
         model: Sections of a model to start from.
 
     Raises:
@@ -60,14 +62,24 @@ def load_settings(
         >>> settings.training.steps, settings.recipe
         (100, 'anatomy')
     """
+    from creps.settings import Settings
     from creps.settings import load_settings as run
 
+    if prepared is not None and not isinstance(prepared, Settings):
+        raise SettingsError(
+            f"'prepared' is of the type {type(prepared).__name__}.", "Give the settings of a cohort: Cohort.settings()."
+        )
+    if model is not None and not isinstance(model, Mapping):
+        raise SettingsError(
+            f"'model' is of the type {type(model).__name__}.", 'Give sections of settings: {"recipe": "cut"}.'
+        )
     if preset is not None and not isinstance(preset, str):
         raise SettingsError(f"A preset is a name, not {type(preset).__name__}.", "Use brain, pelvis or another preset.")
     path = None if file is None else as_path(file, "The settings file")
     return run(preset, path, as_values(overrides), prepared, model)
 
 
+@file_errors_explained
 def read_volume(path: Path | str) -> Volume:
     """Read a volume file: NIfTI, MetaImage or NRRD.
 
@@ -89,6 +101,7 @@ def read_volume(path: Path | str) -> Volume:
     return run(as_path(path, "The volume"))
 
 
+@file_errors_explained
 def write_volume(volume: Volume, path: Path | str, *, integer: bool = False) -> None:
     """Write a volume file: NIfTI, MetaImage or NRRD, by its ending.
 
@@ -105,6 +118,7 @@ def write_volume(volume: Volume, path: Path | str, *, integer: bool = False) -> 
     """
     from creps.io.itk import write_volume as run
 
+    check_flags(integer=integer)
     if not isinstance(volume, Volume):
         raise InputError(f"{type(volume).__name__} is not a volume.", "Give creps.Volume(array, spacing_mm).")
     run(volume, as_path(path, "The volume file"), integer=integer)

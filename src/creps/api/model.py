@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import creps.model
-from creps.api.arguments import Image, Progress, as_path, as_paths
-from creps.errors import InputError
+from creps.api.arguments import Image, Progress, as_path, as_paths, check_flags, check_progress
+from creps.errors import InputError, file_errors_explained
 from creps.preprocessing.target_grid import TargetGrid
 from creps.volume import Volume
 
 if TYPE_CHECKING:
+    from creps.api.synthesis import Synthesis
+    from creps.export import Exported
     from creps.synthesis.batch import BatchResult
-    from creps.synthesis.export import Exported
-    from creps.synthesis.result import Synthesis
 
 __all__ = ["Model", "load"]
 
@@ -35,6 +35,7 @@ class Model(creps.model.Model):
         'copy of the model'
     """
 
+    @file_errors_explained
     def synthesize(
         self,
         mr: Image,
@@ -58,16 +59,16 @@ class Model(creps.model.Model):
             grid: Grid of the sCT: ``mr``, ``model``, or ``planning`` (axial, not oblique). Default: ``planning`` for
                 DICOM, ``mr`` for anything else.
             spacing_mm: Spacing of the planning grid along D (superior), H, W in mm; default: the MR's.
-            force: Continue although the checks of the MR refuse it; the record says so.
+            force: Continue although the intake checks refuse the MR; the record says so.
             spread: Also return how far the overlapping predictions of each voxel differ, see `Synthesis.spread`.
             progress: Called with (patches done, patches in all).
             **inference: Inference settings to change: ``fusion="mean"``, ``device="cuda"``, …
 
         Returns:
-            The sCT in HU, clipped to [-1024, 3000], with its record and the findings of the checks.
+            The sCT in HU, clipped to [-1024, 3000], with its record and the findings of the intake checks.
 
         Raises:
-            InputError: the MR or the mask cannot be used, or the checks refuse the MR.
+            InputError: the MR or the mask cannot be used, or the intake checks refuse the MR.
             SettingsError: an unknown or wrong setting, grid or device.
             ModelError: the network returns values that are not finite, or does not fit into memory.
 
@@ -76,21 +77,24 @@ class Model(creps.model.Model):
             >>> synthesis.sct.same_grid_as(creps.read_volume("mr.nii.gz"))
             True
         """
-        from creps.synthesis.files import synthesize_source
+        from creps.api.synthesis import Synthesis
         from creps.synthesis.inputs import find_mr
         from creps.synthesis.options import SynthesisOptions
-        from creps.synthesis.synthesize import synthesize
+        from creps.synthesis.synthesize import synthesize, synthesize_source
 
+        check_progress(progress)
         settings = self.inference_settings(**inference)
-        options = SynthesisOptions(
-            series=series, mask=mask, grid=grid, spacing_mm=spacing_mm, force=force, spread=spread
-        )
-        if isinstance(mr, Volume):
-            if series is not None:
-                raise InputError("A series was chosen, but the MR is a volume.", "Leave the series out.")
-            return synthesize(self, mr, settings, options, progress=progress)
-        return synthesize_source(self, find_mr(as_path(mr, "the MR"), series), settings, options, progress)
+        options = SynthesisOptions(grid=grid, spacing_mm=spacing_mm, mask=mask, force=force, spread=spread)
+        if not isinstance(mr, Volume):
+            source = find_mr(as_path(mr, "the MR"), series)
+            result = synthesize_source(self, source, settings, options, progress)
+        elif series is None:
+            result = synthesize(self, mr, settings, options, progress=progress)
+        else:
+            raise InputError("A series was chosen, but the MR is a volume.", "Leave the series out.")
+        return Synthesis(**vars(result))
 
+    @file_errors_explained
     def synthesize_folder(
         self,
         mrs: Path | str | Iterable[Path | str],
@@ -140,23 +144,29 @@ class Model(creps.model.Model):
             (['mr_sct.nii.gz'], ['no such file.nii.gz'])
         """
         from creps.synthesis.batch import synthesize_batch
-        from creps.synthesis.options import SynthesisOptions
+        from creps.synthesis.options import OutputOptions, SynthesisOptions
 
-        options = SynthesisOptions(
-            series=series, mask=mask, grid=grid, spacing_mm=spacing_mm, force=force,
-            structures=structures, stable_uids=stable_uids, pseudonym=pseudonym,
-        )  # fmt: skip
+        check_flags(overwrite=overwrite)
+        check_progress(progress)
         return synthesize_batch(
-            self, as_paths(mrs, "An MR"), as_path(output, "The output"), self.inference_settings(**inference), options,
-            overwrite=overwrite, progress=progress,
-        )  # fmt: skip
+            self,
+            as_paths(mrs, "An MR"),
+            as_path(output, "The output"),
+            self.inference_settings(**inference),
+            SynthesisOptions(grid=grid, spacing_mm=spacing_mm, mask=mask, force=force),
+            OutputOptions(structures=structures, stable_uids=stable_uids, pseudonym=pseudonym),
+            series=series,
+            overwrite=overwrite,
+            progress=progress,
+        )
 
+    @file_errors_explained
     def export(self, target: Path | str, *, overwrite: bool = False) -> Exported:
-        """Write the network as ONNX, for programs without PyTorch: see `creps.synthesis.export.export`.
+        """Write the network as ONNX, for programs without PyTorch: see `creps.export.export`.
 
         Args:
             target: The file to write, ``.onnx``.
-            overwrite: Replace what is there.
+            overwrite: Overwrite existing output.
 
         Returns:
             The file, and the largest difference in HU between ONNX Runtime and PyTorch.
@@ -171,11 +181,13 @@ class Model(creps.model.Model):
             >>> creps.load("model").export("model.onnx").difference_hu < 0.1
             True
         """
-        from creps.synthesis.export import export
+        from creps.export import export
 
+        check_flags(overwrite=overwrite)
         return export(self, as_path(target, "The target"), overwrite=overwrite)
 
 
+@file_errors_explained
 def load(folder: Path | str) -> Model:
     """Load a model folder (or a run's folder, or a checkpoint).
 

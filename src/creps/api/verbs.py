@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from creps.api.arguments import Image, Progress, as_path, is_folder_of_cases
+from creps.api.arguments import Image, Progress, as_path, check_flags, check_progress
 from creps.cohort.cohort import Cohort
-from creps.errors import InputError
+from creps.errors import InputError, file_errors_explained
 from creps.settings import Settings
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["evaluate", "prepare", "train"]
 
 
+@file_errors_explained
 def prepare(
     sources: Path | str | Sequence[Path | str],
     output: Path | str,
@@ -64,10 +65,12 @@ def prepare(
     """
     from creps.cohort.prepare import prepare as run
 
+    check_flags(resume=resume)
+    check_progress(progress)
     like = None if model is None else _preparation_of(model)
     return run(
-        sources,
-        output,
+        sources if not isinstance(sources, (Path, str)) else as_path(sources, "The source"),
+        as_path(output, "The cohort"),
         preset=preset,
         recipe=recipe,
         settings=settings,
@@ -80,6 +83,7 @@ def prepare(
     )
 
 
+@file_errors_explained
 def train(
     cohort: Cohort | Path | str,
     output: Path | str,
@@ -122,12 +126,23 @@ def train(
     from creps.api.model import load
     from creps.training.run.train import train as run
 
+    check_flags(resume=resume)
+    started_from = None if model is None else as_path(model, "The model")
+    cohort = cohort if isinstance(cohort, Cohort) else as_path(cohort, "The cohort")
     folder = run(
-        cohort, output, settings, recipe=recipe, preset=preset, overrides=overrides, model=model, resume=resume
+        cohort,
+        as_path(output, "The output"),
+        settings,
+        recipe=recipe,
+        preset=preset,
+        overrides=overrides,
+        model=started_from,
+        resume=resume,
     )
     return load(folder)
 
 
+@file_errors_explained
 def evaluate(
     sct: Image,
     ct: Image,
@@ -169,11 +184,21 @@ def evaluate(
     """
     from creps.evaluation.batch import evaluate_folder
     from creps.evaluation.evaluate import evaluate as run
+    from creps.evaluation.matching import holds_cases
     from creps.evaluation.options import EvaluationOptions
 
+    check_flags(resample=resample)
+    check_progress(progress)
     options = EvaluationOptions(mask, labels, label_names, resample, register, truth)
-    if is_folder_of_cases(sct) and is_folder_of_cases(ct):
-        return evaluate_folder(str(sct), str(ct), options, against=against, progress=progress)
+    folders = [isinstance(one, (Path, str)) and holds_cases(as_path(one, "An image")) for one in (sct, ct)]
+    if all(folders):
+        other = None if against is None else as_path(against, "The other model")
+        return evaluate_folder(str(sct), str(ct), options, against=other, progress=progress)
+    if any(folders):
+        folder, single = (sct, "ct") if folders[0] else (ct, "sct")
+        raise InputError(
+            f"{folder} is a folder of cases, but {single} is one image.", "Give two images, or two folders."
+        )
     if against is not None:
         raise InputError("Two models are compared on a folder of cases, but one sCT is given.", "Give folders.")
     options.check_pair()

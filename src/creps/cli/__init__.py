@@ -9,8 +9,9 @@ import traceback
 
 import click
 
+from creps.cli.options import message
 from creps.cli.verbs import creps
-from creps.errors import CrepsError, RunInterruptedError
+from creps.errors import CrepsError, RunInterruptedError, file_error
 
 __all__ = ["main"]
 
@@ -35,15 +36,15 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - no user sees a traceback unasked
-        message, code = _explain(error)
+        text, code = _explain(error)
         if code == INTERNAL and logging.getLogger("creps").isEnabledFor(logging.DEBUG):
             traceback.print_exc()
-        click.echo(f"{_process_name()}{message}", err=True)
+        click.echo(f"{_process_name()}{text}", err=True)
         sys.exit(code)
 
 
 def _process_name() -> str:
-    """Which process of a training speaks, if it is not the first one."""
+    """Return a prefix that names the training process, or nothing for the first one."""
     if "creps.training.processes" not in sys.modules:
         return ""
     from creps.training.processes import process_number
@@ -57,7 +58,7 @@ def _explain(error: BaseException) -> tuple[str, int]:
     if isinstance(error, RunInterruptedError):
         return str(error), error.exit_code
     if isinstance(error, CrepsError):
-        return f"Error: {error}", 1
+        return message(error), 1
     if isinstance(error, (KeyboardInterrupt, click.exceptions.Abort)):
         return "Interrupted.", 130
     if isinstance(error, MemoryError) or "out of memory" in reason.lower():
@@ -66,6 +67,5 @@ def _explain(error: BaseException) -> tuple[str, int]:
             1,
         )
     if isinstance(error, OSError):
-        name, what = error.filename or "A file", error.strerror or reason
-        return f"Error: {name}: {what}. Check the path, its rights and the disk.", 1
+        return message(file_error(error)), 1
     return f"Internal error: {type(error).__name__}: {reason}. Run 'creps -v ...' for details.", INTERNAL

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import yaml
 
-from creps.errors import SettingsError
+from creps.errors import CrepsError, SettingsError
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -24,6 +24,7 @@ __all__ = [
     "PATH",
     "SettingsCommand",
     "chosen_overrides",
+    "message",
     "preset",
     "progress_bar",
     "recipe",
@@ -36,6 +37,9 @@ PATH = click.Path(path_type=Path)
 
 PARTLY = 3
 """Exit code: results were written, but some of the images could not be used."""
+
+KEYWORDS = {"overwrite=True": "--overwrite", "force=True": "--force", "series=…": "--series"}
+"""Arguments that errors of the library name → the options of the command line."""
 
 settings_file = click.option(
     "-s", "--settings", "settings_path", type=PATH, help="Settings file (YAML); never rewritten."
@@ -84,7 +88,7 @@ class SettingsCommand(click.Command):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Help: options of the command first, then one group per section."""
-        own = [p.get_help_record(ctx) for p in super().get_params(ctx)]
+        own = [p.get_help_record(ctx) for p in super().get_params(ctx) if isinstance(p, click.Option)]
         with formatter.section("Options"):
             formatter.write_dl([record for record in own if record is not None])
         for section, options in self.setting_options().items():
@@ -137,19 +141,30 @@ def _parsed(key: str, value: str) -> Any:
     return parsed
 
 
-recipe = click.option(
-    "--recipe",
-    metavar="NAME",
-    expose_value=False,
-    callback=_remember,
-    help="Training method: anatomy (default), paper, cyclegan, cut, or supervised (needs registered pairs).",
-)
+def recipe(default: str = "anatomy") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The option ``--recipe``; `default` is what its help says."""
+    return click.option(
+        "--recipe",
+        metavar="NAME",
+        expose_value=False,
+        callback=_remember,
+        help="Training method: anatomy, paper, cyclegan, cut, or supervised (needs registered pairs); "
+        f"default: {default}.",
+    )
 
 
 def chosen_overrides(ctx: click.Context) -> dict[str, Any]:
     """Settings given as options: ``{"training.steps": 100}``."""
     overrides: dict[str, Any] = ctx.ensure_object(dict).get("overrides", {})
     return overrides
+
+
+def message(error: CrepsError) -> str:
+    """The line for a user error, with options in place of the arguments of a Python call."""
+    text = str(error)
+    for keyword, option in KEYWORDS.items():
+        text = text.replace(keyword, option)
+    return f"Error: {text}"
 
 
 def set_up_logging(quiet: bool, verbose: bool) -> None:

@@ -126,7 +126,7 @@ def prepare_case(task: Task) -> Outcome:
     except OSError as error:
         if error.errno in FULL or str(task.folder) in str(error.filename):
             raise
-        reason = InputError(f"{source.name} cannot be read ({error.strerror or error}).", "Check its access rights.")
+        reason = InputError(f"{source.name} cannot be read ({error.strerror or error}).", "Check its permissions.")
         return Outcome(failure=failure_of(source, reason))
 
 
@@ -175,7 +175,7 @@ def _prepared(task: Task, mask: Volume | None) -> Prepared:
     prepared = step(source.image.read(), task.preparation, source.name, mask)
     if not np.isfinite(prepared.array).all():
         raise InputError(
-            f"{source.name} has values that are not finite after preparation.", "Check the range of its values."
+            f"{source.name} has values that are NaN or infinite after preparation.", "Check the range of its values."
         )
     return prepared
 
@@ -194,6 +194,7 @@ def _store(task: Task, prepared: Prepared, hashes: tuple[str, str | None]) -> Ca
     return Case(
         case=source.case,
         patient=source.patient,
+        patient_from=source.patient_from,
         centre=source.centre,
         modality=source.modality,
         split="train",
@@ -209,5 +210,6 @@ def _store(task: Task, prepared: Prepared, hashes: tuple[str, str | None]) -> Ca
         intensity_p01=prepared.intensity[0],
         intensity_p50=prepared.intensity[1],
         intensity_p99=prepared.intensity[2],
+        notes=prepared.notes,
         prepared_sha256=hashlib.sha256(prepared.array.tobytes() + prepared.body.tobytes()).hexdigest(),
     )

@@ -57,6 +57,8 @@ class Case(BaseModel):
     """Name, unique within its modality."""
     patient: str
     """Patient that the volume belongs to; a patient is in one split only."""
+    patient_from: Literal["table", "file name", "folder name", "DICOM"] | None = None
+    """What names the patient; names are compared as `patient_key` does. Null in cohorts of older versions."""
     centre: str | None = None
     """Centre (hospital or scanner) that it comes from, if known."""
     modality: Modality
@@ -87,6 +89,8 @@ class Case(BaseModel):
     """Median of these values."""
     intensity_p99: float | None = None
     """99th percentile of these values."""
+    notes: tuple[str, ...] = ()
+    """What was changed in the image before it was prepared, such as padding that was set to air."""
     prepared_sha256: str
     """SHA-256 of the prepared array and its body mask."""
 

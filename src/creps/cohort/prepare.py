@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from creps.cohort.case import ONLY_SPLITTING, Task, failure_of, fingerprint, prepare_case
 from creps.cohort.cohort import Case, Cohort, Failure, Manifest, Split, load_cohort
-from creps.cohort.screening import Screened, check_usable, drop_outliers, screen
+from creps.cohort.patients import one_patient, patient_key, tell_of_twins
+from creps.cohort.screening import Screened, check_usable, drop_badly_scaled, drop_outliers, screen, tell_of_notes
 from creps.cohort.sources import Source, find_sources
 from creps.cohort.splits import assign_splits
 from creps.cohort.staging import Staging
@@ -93,9 +95,12 @@ def prepare(
         jobs = sensible_jobs(screened, chosen.preparation) if jobs is None else jobs
         prepared, failures = _prepare_all(tasks, jobs, progress)
         prepared, outliers = drop_outliers(prepared, chosen.preparation)
-        failures += [_outlier_failure(case, error) for case, error in outliers]
+        prepared, unusable = drop_badly_scaled(prepared, chosen.preparation)
+        failures += [_outlier_failure(case, error) for case, error in (*outliers, *unusable)]
         for failure in failures:
             log.warning("%s", failure)
+        tell_of_notes(prepared)
+        tell_of_twins(prepared)
         check_usable(prepared, failures)
         splits = _splits(found, prepared, chosen.preparation, old)
         _check_parts(prepared, splits, chosen.preparation)
@@ -123,7 +128,7 @@ def find_all_sources(sources: str | Path | Sequence[str | Path], series: str | N
     paths = [sources] if isinstance(sources, str | Path) else sources
     if not isinstance(paths, Sequence) or not 1 <= len(paths) <= 2 or not all(isinstance(p, str | Path) for p in paths):
         raise InputError(
-            f"{sources!r} are not the sources of a cohort.",
+            f"{reprlib.repr(sources)} are not the sources of a cohort.",
             "Give a CSV table, a folder of patients, or a folder of MR and one of CT.",
         )
     first, second = Path(paths[0]), Path(paths[-1])
@@ -142,7 +147,7 @@ def find_all_sources(sources: str | Path | Sequence[str | Path], series: str | N
             raise CohortError(
                 f"{first} holds no {modality.upper()}.", "A cohort needs MR and CT, of different patients."
             )
-    return found
+    return one_patient(found)
 
 
 def sensible_jobs(screened: Screened, preparation: PreparationSettings) -> int:
@@ -228,7 +233,12 @@ def _prepare_all(tasks: Sequence[Task], jobs: int, progress: Progress | None) ->
             failures[index] = failure_of(source, reason)
         elif outcome.case is not None:
             cases[index] = outcome.case.model_copy(
-                update={"patient": source.patient, "centre": source.centre, "source": source.shown}
+                update={
+                    "patient": source.patient,
+                    "centre": source.centre,
+                    "source": source.shown,
+                    "patient_from": source.patient_from,
+                }
             )
             reused += outcome.reused
         elif outcome.failure is not None:
@@ -247,7 +257,11 @@ def _splits(
 
     Patients of a continued cohort keep their split. If failures emptied a part, only usable cases are split.
     """
-    known = {case.patient: case.split for case in old.manifest.cases} if old is not None else {}
+    known: dict[str, Split] = {}
+    if old is not None:
+        before = {patient_key(case.patient): case.split for case in old.manifest.cases}
+        known = {s.patient: before[key] for s in sources if (key := patient_key(s.patient)) in before}
+        known |= {case.patient: case.split for case in old.manifest.cases}
     splits = assign_splits(sources, preparation, known)
     for modality in ("mr", "ct"):
         intended = {splits[source.patient] for source in sources if source.modality == modality}

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from creps.cohort.cohort import Case, Failure, Modality
+from creps.cohort.cohort import Case, Cohort, Failure, Modality
 from creps.cohort.sources import Source
 from creps.errors import CohortError, CrepsError, InputError
 from creps.io.image import ImageHeader
-from creps.preprocessing.plausibility import LOOKS_LIKE_CT, NO_CT, check_extent
+from creps.preprocessing.plausibility import LOOKS_LIKE_CT, NO_CT, check_extent, check_mr_scale
 from creps.settings import PreparationSettings
 
-__all__ = ["Screened", "check_usable", "drop_outliers", "screen"]
+__all__ = [
+    "Screened",
+    "check_scale_of",
+    "check_scales",
+    "check_usable",
+    "drop_badly_scaled",
+    "drop_outliers",
+    "screen",
+    "tell_of_notes",
+]
+
+log = logging.getLogger(__name__)
 
 VOXEL_FACTOR = 50.0
 """A case with more than this many times the median voxel count of its modality is rejected before it is read."""
@@ -68,7 +80,7 @@ def screen(sources: Sequence[Source]) -> Screened:
             marked.append(replace(source, problem=error))
         except OSError as error:
             headers.append(None)
-            reason = InputError(f"{source.name} cannot be opened ({error.strerror}).", "Check its access rights.")
+            reason = InputError(f"{source.name} cannot be opened ({error.strerror}).", "Check its permissions.")
             marked.append(replace(source, problem=reason))
     checked = [
         source if header is None else replace(source, problem=_outlying(source, header, marked, headers))
@@ -106,6 +118,59 @@ def drop_outliers(
     outliers = _mrs_in_other_units([c for c in kept if c.modality == "mr"], preparation)
     dropped += [(case, _other_units(case, kept)) for case in outliers]
     return [case for case in kept if case not in outliers], dropped
+
+
+def drop_badly_scaled(
+    cases: Sequence[Case], preparation: PreparationSettings
+) -> tuple[list[Case], list[tuple[Case, CrepsError]]]:
+    """Remove MRs that their scaling turned black, white or mostly 0.
+
+    Returns:
+        The cases to keep, and the removed ones with the reason.
+    """
+    kept: list[Case] = []
+    dropped: list[tuple[Case, CrepsError]] = []
+    for case in cases:
+        try:
+            check_scale_of(case, preparation)
+        except InputError as error:
+            dropped.append((case, error))
+        else:
+            kept.append(case)
+    return kept, dropped
+
+
+def check_scale_of(case: Case, preparation: PreparationSettings) -> None:
+    """Check the scaling of a prepared MR; nothing is known of a CT, or of cases of old versions.
+
+    Raises:
+        InputError: it is black, saturated or negative.
+    """
+    low, middle, high = case.intensity_p01, case.intensity_p50, case.intensity_p99
+    if case.modality != "mr" or case.mr_divisor is None or low is None or middle is None or high is None:
+        return
+    check_mr_scale((low, middle, high), case.mr_divisor, case.source, fixed=preparation.mr_scale != "auto")
+
+
+def check_scales(cohort: Cohort) -> None:
+    """Refuse a cohort, perhaps of an older version, with MRs that their scaling turned black, white or mostly 0.
+
+    Raises:
+        CohortError: names the first of them.
+    """
+    dropped = drop_badly_scaled(cohort.manifest.cases, cohort.manifest.preparation)[1]
+    if dropped:
+        case, error = dropped[0]
+        raise CohortError(
+            f"MR '{case.case}' of cohort {cohort.folder} cannot be trained on: {error.what}", error.remedy
+        )
+
+
+def tell_of_notes(cases: Sequence[Case]) -> None:
+    """Log what was changed in the images before they were prepared."""
+    for case in cases:
+        for note in case.notes:
+            log.warning("%s: %s", case.source, note)
 
 
 def check_usable(cases: Sequence[Case], failures: Sequence[Failure]) -> None:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from creps.cohort.cohort import Modality, Split
 from creps.errors import CrepsError, InputError
@@ -14,10 +15,14 @@ from creps.io.dicom.read.headers import DamagedFileError
 from creps.io.dicom.read.series import Series, find_series, matching, several_series
 from creps.io.image import ImageSource
 from creps.io.itk import SUFFIXES, is_volume_file, stem
+from creps.preprocessing.label_maps import named_as_labels
 
 __all__ = ["Source", "dicom_source", "find_sources", "synthrad_centre"]
 
 log = logging.getLogger(__name__)
+
+Named = Literal["table", "file name", "folder name", "DICOM"]
+"""What names a patient."""
 
 MODALITIES: tuple[Modality, ...] = ("mr", "ct")
 
@@ -50,6 +55,7 @@ class Source:
         series: The DICOM series, if it is one.
         shown: What the manifest calls the file: relative, and without a patient's name.
         problem: Why it cannot be used, if that is known already.
+        patient_from: What names the patient.
     """
 
     case: str
@@ -62,6 +68,7 @@ class Source:
     series: Series | None = None
     shown: str = ""
     problem: CrepsError | None = None
+    patient_from: Named = "file name"
 
     @property
     def name(self) -> str:
@@ -77,10 +84,10 @@ class Source:
 def find_sources(folder: Path, modality: Modality | None = None, series: str | None = None) -> list[Source]:
     """The images in a folder.
 
-    Either every volume file in the folder is a case named after its file (files with "mask" in their name are
-    passed over; only if `modality` is given), or every sub-folder is a patient's, named after it: with ``mr.*`` or
-    ``ct.*`` and perhaps ``mask.*`` (the layout of SynthRAD), or with a DICOM series somewhere below it. Sub-folders
-    without the modality are other patients' and are passed over.
+    Either every volume file in the folder is a case named after its file (label maps by
+    name are passed over; only if `modality` is given), or every sub-folder is a patient's, named after it: with
+    ``mr.*`` or ``ct.*`` and perhaps ``mask.*`` (the layout of SynthRAD), or with a DICOM series somewhere below it.
+    Sub-folders without the modality are other patients' and are passed over.
 
     Args:
         folder: The folder.
@@ -96,7 +103,7 @@ def find_sources(folder: Path, modality: Modality | None = None, series: str | N
         return _find(folder, modality, series)
     except PermissionError as error:
         raise InputError(
-            f"{error.filename or folder} cannot be opened ({error.strerror}).", "Check its access rights."
+            f"{error.filename or folder} cannot be opened ({error.strerror}).", "Check its permissions."
         ) from error
 
 
@@ -123,7 +130,13 @@ def dicom_source(folder: Path, series: Series, modality: Modality, case: str | N
         case = f"patient-{key}" if series.names_patient(folder.name) else folder.name
     patient = series.patient_key or case
     return Source(
-        case, patient, series.folder, modality=modality, series=series.without_headers(), shown=f"{case} (DICOM)"
+        case,
+        patient,
+        series.folder,
+        modality=modality,
+        series=series.without_headers(),
+        shown=f"{case} (DICOM)",
+        patient_from="DICOM" if series.patient_key else "folder name",
     )
 
 
@@ -132,11 +145,11 @@ def _find(folder: Path, modality: Modality | None, series: str | None) -> list[S
     wanted = MODALITIES if modality is None else (modality,)
     per_patient = [source for entry in entries if entry.is_dir() for source in _of_patient(entry, wanted, series)]
     files = [path for path in entries if path.is_file() and is_volume_file(path)]
-    files = [path for path in files if "mask" not in stem(path).lower()]
+    files = _without_labels(files)
     if per_patient and files:
         raise InputError(
-            f"{folder} holds both volume files ({files[0].name}, …) and patients' folders ({per_patient[0].case}, …).",
-            "Keep one kind of them in it.",
+            f"{folder} mixes volume files ({files[0].name}, …) with patient folders ({per_patient[0].case}, …).",
+            "Keep one layout per folder.",
         )
     if not per_patient and not (files and modality):
         raise _nothing(folder, entries, wanted, bool(files))
@@ -146,6 +159,16 @@ def _find(folder: Path, modality: Modality | None, series: str | None) -> list[S
     found = _numbered(found)
     _check_names(folder, found)
     return found
+
+
+def _without_labels(files: list[Path]) -> list[Path]:
+    """The files that are no label maps by name; others are logged, unless all of them are."""
+    labels = [path for path in files if named_as_labels(stem(path))]
+    told = [path.name for path in labels if "mask" not in stem(path).casefold()]
+    if told and len(labels) < len(files):
+        more = f" and {len(told) - 3} more" if len(told) > 3 else ""
+        log.warning("Label maps by name, not prepared: %s%s.", ", ".join(told[:3]), more)
+    return [path for path in files if path not in labels]
 
 
 def _tell_passed_over(entries: list[Path], found: list[Source]) -> None:
@@ -161,7 +184,7 @@ def _tell_passed_over(entries: list[Path], found: list[Source]) -> None:
         known = any(_candidates(entry, modality) for modality in MODALITIES)
         if not content or (not known and any(is_volume_file(path) for path in content)):
             what = "holds neither mr.* nor ct.*" if content else "is empty"
-            log.warning("The folder '%s' %s and is passed over.", entry.name, what)
+            log.warning("The folder '%s' %s and is ignored.", entry.name, what)
 
 
 def _of_patient(folder: Path, wanted: tuple[Modality, ...], series: str | None) -> Iterator[Source]:
@@ -173,9 +196,19 @@ def _of_patient(folder: Path, wanted: tuple[Modality, ...], series: str | None) 
             return
         masks = _candidates(folder, "mask")
     except OSError as error:
-        problem = InputError(f"The folder '{folder.name}' cannot be opened ({error.strerror}).", "Check its rights.")
+        problem = InputError(
+            f"The folder '{folder.name}' cannot be opened ({error.strerror}).", "Check its permissions."
+        )
         for modality in wanted:
-            yield Source(folder.name, folder.name, folder, modality=modality, shown=folder.name, problem=problem)
+            yield Source(
+                folder.name,
+                folder.name,
+                folder,
+                modality=modality,
+                shown=folder.name,
+                problem=problem,
+                patient_from="folder name",
+            )
         return
     for modality in wanted:
         found = volumes[modality]
@@ -189,6 +222,7 @@ def _of_patient(folder: Path, wanted: tuple[Modality, ...], series: str | None) 
                 centre=synthrad_centre(folder.name, folder.parent.absolute().name),
                 shown=f"{folder.name}/{found[0].name}",
                 problem=_doubled(folder, found) or _doubled(folder, masks),
+                patient_from="folder name",
             )
 
 
@@ -244,12 +278,12 @@ def _nothing(folder: Path, entries: list[Path], wanted: tuple[Modality, ...], lo
     regions = _regions(entries)
     if regions:
         return InputError(
-            f"{folder} holds no cases itself but folders of cases: {', '.join(regions)}.",
-            "There is one model per region: give one of them.",
+            f"{folder} contains no cases, only folders of cases: {', '.join(regions)}.",
+            "Each region needs its own model: give one of these folders.",
         )
     if loose:
         return InputError(
-            f"{folder} holds loose volume files, which do not say whether they are MR or CT.",
+            f"{folder} contains volume files that could be MR or CT.",
             "Give a folder of MR and one of CT, or a CSV file.",
         )
     damaged: list[DamagedFileError] = []
@@ -258,16 +292,16 @@ def _nothing(folder: Path, entries: list[Path], wanted: tuple[Modality, ...], lo
     if len(wanted) == 1 and series and others == {one.modality for one in series}:
         return InputError(
             f"{folder} holds DICOM series of {others.pop().upper()}, none of {wanted[0].upper()}.",
-            "Exchange the folders: MR first, then CT.",
+            "Swap the folders: MR first, then CT.",
         )
     if series or damaged:
         return InputError(
             f"{folder} holds DICOM files, but none of {' or '.join(wanted).upper().replace(' OR ', ' or ')} in a folder"
             " per patient.",
-            "Put each patient's series into a folder of its own.",
+            "Put the series of each patient into a separate folder.",
         )
     kind = "MR and no CT" if len(wanted) == 2 else wanted[0].upper()
-    return InputError(f"{folder} holds no {kind} volume.", f"{REMEDY} Read are DICOM and {', '.join(SUFFIXES)}.")
+    return InputError(f"{folder} holds no {kind} volume.", f"{REMEDY} Supported formats: DICOM, {', '.join(SUFFIXES)}.")
 
 
 def _numbered(sources: list[Source]) -> list[Source]:
@@ -286,7 +320,7 @@ def _numbered(sources: list[Source]) -> list[Source]:
         numbered.append(source)
     for (modality, _), cases in folders.items():
         if len(cases) > 1:
-            log.warning("These %s have one patient's ID: %s.", modality.upper(), ", ".join(cases))
+            log.warning("These %s have the same patient ID: %s.", modality.upper(), ", ".join(cases))
     return numbered
 
 
@@ -294,7 +328,7 @@ def _check_names(folder: Path, sources: list[Source]) -> None:
     seen: set[tuple[Modality, str]] = set()
     for source in sources:
         if (source.modality, source.case) in seen:
-            raise InputError(f"{folder} holds two volumes named '{source.case}'.", "Keep one of them, or rename it.")
+            raise InputError(f"{folder} contains two volumes named '{source.case}'.", "Keep one of them, or rename it.")
         seen.add((source.modality, source.case))
 
 

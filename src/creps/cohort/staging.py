@@ -11,7 +11,7 @@ from types import TracebackType
 from creps.cohort.case import RECORDS, Record, fingerprint, record_path
 from creps.cohort.cohort import FAILURES, MANIFEST, Cohort, Failure, Failures, Manifest
 from creps.errors import InputError
-from creps.io.atomic import replace_folder, write_json
+from creps.io.atomic import copy_file, move, replace_folder, write_json
 from creps.io.lock import FolderLock
 
 __all__ = ["Staging"]
@@ -89,11 +89,11 @@ class Staging:
             return
         for entry in self.target.iterdir():
             if entry.name not in (*ARRAYS, MANIFEST, FAILURES, INSPECTION) and not (self.folder / entry.name).exists():
-                entry.replace(self.folder / entry.name)
+                move(entry, self.folder / entry.name)
 
 
 def _link(old: Path, new: Path) -> None:
     try:
         os.link(old, new)
-    except OSError:
-        shutil.copy2(old, new)
+    except (OSError, NotImplementedError):
+        copy_file(old, new)

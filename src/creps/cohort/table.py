@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from creps.cohort.cohort import Modality, Split
+from creps.cohort.patients import one_patient
 from creps.cohort.sources import Source, dicom_source
 from creps.errors import CrepsError, InputError
 from creps.io.dicom.read.headers import DamagedFileError
@@ -73,10 +74,14 @@ def _rows(table: Path) -> Iterator[Row]:
         line = error.object[: error.start].count(b"\n") + 1
         raise InputError(f"{table}, row {line}, is not UTF-8.", "Save it as 'CSV UTF-8'.") from error
     except OSError as error:
-        raise InputError(f"{table} cannot be read ({error.strerror}).", "Check the path and its rights.") from error
+        raise InputError(
+            f"{table} cannot be read ({error.strerror}).", "Check the path and its permissions."
+        ) from error
     if "\0" in text:
         line = text[: text.index("\0")].count("\n") + 1
-        raise InputError(f"{table}, row {line}, holds a NUL character: it is no CSV.", "Save it as 'CSV UTF-8'.")
+        raise InputError(
+            f"{table}, row {line}, contains a NUL character and is not a CSV file.", "Save it as 'CSV UTF-8'."
+        )
     above = re.match(r"(?i:[ \t]*\r?\n|sep=.?\r?\n)*", text)  # what comes before the header
     skipped = above[0].count("\n") if above else 0
     text = text[above.end() :] if above else text
@@ -99,7 +104,7 @@ def _rows(table: Path) -> Iterator[Row]:
             raise InputError(
                 f"{table}, row {number}, has {len(cells)} cells for {len(header)} columns: '{cells[len(header)]}' is"
                 " beyond the last.",
-                "Put cells that hold the delimiter in quotes.",
+                "Quote cells that contain the delimiter.",
             )
         padded = [*cells, *[""] * (len(header) - len(cells))]
         yield Row(table, number, dict.fromkeys(COLUMNS, "") | dict(zip(header, padded, strict=True)))
@@ -111,12 +116,14 @@ def _header(table: Path, cells: list[str]) -> list[str]:
         if name not in COLUMNS:
             near = difflib.get_close_matches(name, COLUMNS, 1, 0.5)
             hint = f"Did you mean '{near[0]}'? " if near else ""
-            raise InputError(f"{table}, row 1: unknown column '{cell}'.", f"{hint}Columns are {', '.join(COLUMNS)}.")
+            raise InputError(f"{table}, row 1: unknown column '{cell}'.", f"{hint}Known columns: {', '.join(COLUMNS)}.")
         if names.count(name) > 1:
-            raise InputError(f"{table}, row 1: column '{cell}' is there twice.", "Keep one of them.")
+            raise InputError(f"{table}, row 1: column '{cell}' appears twice.", "Keep one of them.")
     for name in REQUIRED:
         if name not in names:
-            raise InputError(f"{table}, row 1: column '{name}' is missing.", f"Needed are {' and '.join(REQUIRED)}.")
+            raise InputError(
+                f"{table}, row 1: column '{name}' is missing.", f"Required columns: {' and '.join(REQUIRED)}."
+            )
     return names
 
 
@@ -143,7 +150,8 @@ def _source(row: Row) -> Source:
         raise row.error(
             "case", f"'{source.case}' cannot be a file's name.", "Use letters, digits, spaces, '.', '_', '+' and '-'."
         )
-    return replace(source, mask=mask, centre=cells["centre"] or None, split=split)
+    named = "table" if cells["patient"] else source.patient_from
+    return replace(source, mask=mask, centre=cells["centre"] or None, split=split, patient_from=named)
 
 
 def _series_source(row: Row, path: Path, modality: Modality) -> Source:
@@ -170,11 +178,13 @@ def _path(row: Row, column: str) -> Path:
     try:
         there, folder = path.exists(), path.is_dir()
     except PermissionError as error:
-        raise row.error(column, f"{text} cannot be opened.", "Check its access rights.") from error
+        raise row.error(column, f"{text} cannot be opened.", "Check its permissions.") from error
     if not there:
         raise row.error(column, f"{text} does not exist.", "Check the path; it is relative to the CSV file.")
     if not folder and not is_volume_file(path):
-        raise row.error(column, f"{text} has no known ending.", f"Read are {', '.join(SUFFIXES)} and folders of DICOM.")
+        raise row.error(
+            column, f"{text} has an unknown file extension.", f"Use {', '.join(SUFFIXES)} or a folder of DICOM."
+        )
     return path
 
 
@@ -197,7 +207,7 @@ def _check_unique(rows: list[Row], sources: list[Source]) -> None:
         cases[key] = row.number
         image = source.series.uid if source.series is not None else source.path.resolve()
         if image in paths:
-            raise row.error("path", f"is the image of row {paths[image]} once more.", "Delete one of the rows.")
+            raise row.error("path", f"is the same image as in row {paths[image]}.", "Delete one of the rows.")
         paths[image] = row.number
 
 
@@ -208,9 +218,9 @@ def _check_splits(rows: list[Row], sources: list[Source]) -> None:
         raise rows[given.index(False)].error(
             "split", "is empty, while other rows have one.", "Fill the column in every row, or leave it empty."
         )
-    first: dict[str, tuple[Row, Split | None]] = {}  # small letters: K1 and k1 are one patient
-    for row, source in zip(rows, sources, strict=True):
-        before, split = first.setdefault(source.patient.casefold(), (row, source.split))
+    first: dict[str, tuple[Row, Split | None]] = {}
+    for row, source in zip(rows, one_patient(sources), strict=True):
+        before, split = first.setdefault(source.patient, (row, source.split))
         if split != source.split:
             raise row.error(
                 "split",

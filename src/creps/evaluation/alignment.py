@@ -9,6 +9,7 @@ import numpy as np
 
 from creps import hu
 from creps.errors import InputError
+from creps.evaluation.coverage import uncovered
 from creps.evaluation.options import EvaluationOptions, Register
 from creps.preprocessing.crop import beyond
 from creps.preprocessing.mask import body_mask_ct
@@ -40,6 +41,7 @@ class Aligned:
         sct: The synthetic CT.
         ct: The true CT on the sCT's grid; -1024 HU outside the CT's field of view.
         reached: (D, H, W), the CT's field of view.
+        padded: (D, H, W), the part of the CT's grid that only holds padding; not in `reached`.
         mask: (D, H, W), the given mask, if any.
         labels: The given labels, if any.
         alignment: What was done to the CT.
@@ -49,6 +51,7 @@ class Aligned:
     sct: Volume
     ct: Volume
     reached: Mask
+    padded: Mask
     mask: Mask | None
     labels: Volume | None
     alignment: Alignment
@@ -56,7 +59,14 @@ class Aligned:
 
 
 def align(
-    sct: Volume, ct: Volume, mask: Volume | None, labels: Volume | None, options: EvaluationOptions, *, name: str
+    sct: Volume,
+    ct: Volume,
+    mask: Volume | None,
+    labels: Volume | None,
+    options: EvaluationOptions,
+    *,
+    name: str,
+    padding: Mask | None = None,
 ) -> Aligned:
     """Put the CT, the mask and the labels onto the sCT's grid.
 
@@ -70,12 +80,14 @@ def align(
         labels: Class numbers, or None.
         options: Whether to resample or register the CT.
         name: What messages call the pair.
+        padding: (D, H, W), voxels of the CT that held padding before it was replaced: out of its field of view.
 
     Raises:
         InputError: the mask or the labels are on neither grid, the CT is on another grid and may be neither resampled
             nor registered, or the registration fails.
     """
     sct = sct.reoriented()
+    hidden = None if padding is None else ct.with_array(padding).reoriented(sct.direction)
     ct = ct.reoriented(sct.direction)
     mask = None if mask is None else mask.reoriented(sct.direction)
     labels = None if labels is None else labels.reoriented(sct.direction)
@@ -83,7 +95,7 @@ def align(
     register = options.register
     if register is None and not same and not options.resample:
         raise InputError(
-            f"{name}: the CT ({_grid(ct)}) is on another grid than the sCT ({_grid(sct)}){_apart(ct, sct)}.", REMEDY
+            f"{name}: the CT ({_grid(ct)}) is on a different grid from the sCT ({_grid(sct)}){_apart(ct, sct)}.", REMEDY
         )
     for extra, what in ((mask, "mask"), (labels, "label volume")):
         if extra is not None and not any(_same(extra, image, MASK_TOLERANCE) for image in (sct, ct)):
@@ -93,15 +105,18 @@ def align(
                 "Give it on the grid of one of them.",
             )
     if register is not None:
-        return _registered(sct, ct, mask, labels, register, name)
+        return _registered(sct, ct, mask, labels, register, name, hidden)
     given = None if mask is None else _carried(mask, sct, ct, _STAY).array > 0
     on_sct = None if labels is None else _carried(labels, sct, ct, _STAY)
     if same:
-        everywhere = np.ones(sct.shape, dtype=bool)
-        return Aligned(sct, sct.with_array(ct.array), everywhere, given, on_sct, "same grid", {"kind": "same grid"})
-    moved, reached = _resampled(ct, sct)
+        padded = uncovered(ct)
+        held = _without(sct.with_array(ct.array), padded)
+        reached = ~padded if hidden is None else ~padded & (hidden.array < 0.5)
+        return Aligned(sct, held, reached, padded, given, on_sct, "same grid", {"kind": "same grid"})
+    moved, reached, padded = _resampled(ct, sct)
+    reached = _covered(reached, hidden, sct, _STAY)
     record = {"kind": "resampled", "ct_shape": list(ct.shape), "ct_spacing_mm": list(ct.spacing_mm)}
-    return Aligned(sct, moved, reached, given, on_sct, "resampled", record)
+    return Aligned(sct, moved, reached, padded, given, on_sct, "resampled", record)
 
 
 _STAY = RigidRegistration(np.eye(3), (0.0, 0.0, 0.0), (0.0, 0.0, 0.0), 0.0, 0.0)
@@ -124,16 +139,41 @@ def _carried(extra: Volume, sct: Volume, ct: Volume, motion: RigidRegistration, 
     return motion.moved(ct.with_array(extra.array), sct, 0.0, "nearest")
 
 
-def _resampled(ct: Volume, sct: Volume) -> tuple[Volume, Mask]:
-    """The CT at the sCT's voxels by cubic B-splines, and its field of view."""
+def _without(ct: Volume, outside: Mask) -> Volume:
+    """The CT with the value of padding where it has no data."""
+    return ct.with_array(np.where(outside, np.float32(hu.OUTSIDE_SCAN), ct.array))
+
+
+def _covered(reached: Mask, hidden: Volume | None, sct: Volume, motion: RigidRegistration) -> Mask:
+    """The field of view without the CT's padding."""
+    return reached if hidden is None else reached & (motion.moved(hidden, sct, 1.0, "nearest").array < 0.5)
+
+
+def _resampled(ct: Volume, sct: Volume) -> tuple[Volume, Mask, Mask]:
+    """The CT at the sCT's voxels by cubic B-splines, its field of view, and what was padding before."""
     if not np.allclose(ct.direction, sct.direction, atol=1e-4):
         return _moved(ct, sct, _STAY)
-    outside = beyond(sct, ct)
-    return sct.with_array(np.where(outside, np.float32(hu.OUTSIDE_SCAN), resample_onto(ct, sct).array)), ~outside
+    outside, padded = beyond(sct, ct), _padded(ct, sct, _STAY)
+    moved = sct.with_array(resample_onto(ct, sct).array)
+    return _without(moved, outside | padded), ~(outside | padded), padded & ~outside
+
+
+def _padded(ct: Volume, sct: Volume, motion: RigidRegistration) -> Mask:
+    """The CT's padding on the sCT's grid."""
+    before = uncovered(ct)
+    if not before.any():
+        return np.zeros(sct.shape, dtype=bool)
+    return motion.moved(ct.with_array(before.astype(np.float32)), sct, 0.0, "nearest").array > 0
 
 
 def _registered(
-    sct: Volume, ct: Volume, mask: Volume | None, labels: Volume | None, register: Register, name: str
+    sct: Volume,
+    ct: Volume,
+    mask: Volume | None,
+    labels: Volume | None,
+    register: Register,
+    name: str,
+    hidden: Volume | None,
 ) -> Aligned:
     stays = mask is not None and _same(mask, sct, MASK_TOLERANCE)
     compared = mask.array > 0 if mask is not None and stays else body_mask_ct(sct)
@@ -143,18 +183,21 @@ def _registered(
     except InputError as error:
         remedy = error.remedy.replace("start from their centres", "use --register rigid-centres")
         raise InputError(f"{name}: {error.what[0].lower()}{error.what[1:]}", remedy) from error
-    moved, reached = _moved(ct, sct, motion)
+    moved, reached, padded = _moved(ct, sct, motion)
+    reached = _covered(reached, hidden, sct, motion)
     given = None if mask is None else _carried(mask, sct, ct, motion).array > 0
     on_sct = None if labels is None else _carried(labels, sct, ct, motion, with_ct=True)
     record = {"kind": "rigidly registered", "moved": "the CT, onto the sCT", **motion.record()}
-    return Aligned(sct, moved, reached, given, on_sct, "rigidly registered", record)
+    return Aligned(sct, moved, reached, padded, given, on_sct, "rigidly registered", record)
 
 
-def _moved(ct: Volume, sct: Volume, motion: RigidRegistration) -> tuple[Volume, Mask]:
+def _moved(ct: Volume, sct: Volume, motion: RigidRegistration) -> tuple[Volume, Mask, Mask]:
     ones = ct.with_array(np.ones(ct.shape, np.float32))
     reached = motion.moved(ones, sct, 0.0, "nearest").array > 0
     inside = np.clip(motion.moved(ct, sct, hu.OUTSIDE_SCAN).array, ct.array.min(), ct.array.max())
-    return sct.with_array(np.where(reached, inside, np.float32(hu.OUTSIDE_SCAN))), reached
+    padded = _padded(ct, sct, motion) & reached
+    reached &= ~padded
+    return _without(sct.with_array(inside), ~reached), reached, padded
 
 
 def _same(volume: Volume, other: Volume, share: float) -> bool:

@@ -144,14 +144,14 @@ def evaluate_cases(
         except CrepsError as error:
             failed[pair.case] = error
             if len(matches.pairs) > 1:  # the error of a single pair is raised
-                log.warning("%s is not scored: %s", pair.case, error)
+                log.warning("%s was not evaluated: %s", pair.case, error)
         if progress is not None:
             progress(done, len(matches.pairs), pair.case)
     if failed and not cases:
         first = next(iter(failed.values()))
         if len(failed) == 1:
             raise first
-        raise InputError(f"None of {len(failed)} cases could be scored; the first one: {first.what}", first.remedy)
+        raise InputError(f"None of {len(failed)} cases could be evaluated; the first error: {first.what}", first.remedy)
     listed = {pair.case: _without_folders(failed[pair.case], pair) for pair in matches.pairs if pair.case in failed}
     return CohortEvaluation(cases, listed, matches.without_ct, matches.without_sct)
 
@@ -187,7 +187,7 @@ def _check(
     if other is not None:
         others = {pair.case for pair in other.pairs} if isinstance(other, Matches) else set(other)
         if not others & {pair.case for pair in matches.pairs}:
-            raise InputError(f"{against} has none of the cases to be scored.", "Use the same case names.")
+            raise InputError(f"{against} contains none of the cases to evaluate.", "Use the same case names.")
 
 
 def _evaluate_both(

@@ -17,7 +17,7 @@ __all__ = ["document", "read_document"]
 
 SCHEMA = 1
 
-RECORDED = ("inputs", "grid", "alignment", "mask", "tissues", "structures", "notes", "seconds")
+RECORDED = ("inputs", "grid", "alignment", "not_covered", "mask", "tissues", "structures", "notes", "seconds")
 """What each case of the document holds of its record."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,15 +14,18 @@ from creps import hu
 from creps.errors import InputError
 from creps.evaluation.alignment import Aligned, align
 from creps.evaluation.definitions import definitions
-from creps.evaluation.images import check_image, image_of, label_names_of
+from creps.evaluation.images import check_image, image_of, label_names_of, without_padding
 from creps.evaluation.options import EvaluationOptions, Image
 from creps.evaluation.results import Evaluation
 from creps.evaluation.scores import Scores, score_image, score_structures, score_tissues
 from creps.preprocessing.mask import body_mask_ct
+from creps.preprocessing.padding import Padding
 from creps.provenance import provenance
 from creps.volume import Array, Mask, Volume
 
 __all__ = ["evaluate"]
+
+log = logging.getLogger(__name__)
 
 REGISTERED = "The CT was registered to the sCT: position errors are hidden and the metrics are better than without."
 
@@ -52,21 +56,31 @@ def evaluate(sct: Image, ct: Image, options: EvaluationOptions | None = None, *,
     names = None if options.label_names is None else label_names_of(options.label_names)
     pair = name or (str(sct) if isinstance(sct, (Path, str)) else "the sCT")
     given = {"sct": sct, "ct": ct, "mask": options.mask, "labels": options.labels}
-    images, inputs = _read(given, pair, named=name is not None)
-    aligned = align(images["sct"], images["ct"], images.get("mask"), images.get("labels"), options, name=pair)
+    images, inputs, paddings = _read(given, pair, named=name is not None)
+    aligned = align(
+        images["sct"],
+        images["ct"],
+        images.get("mask"),
+        images.get("labels"),
+        options,
+        name=pair,
+        padding=_mask_of(paddings["ct"]),
+    )
     body = body_mask_ct(aligned.ct)
     inside = _inside(aligned, body, pair)
     scores, classes_and_structures = _scores(aligned, inside, body, names, pair)
     values = scores.ordered()
+    not_covered = _not_covered(aligned)
     source = "the body found in the CT" if options.mask is None else "given"
     record = {
         **provenance(),
         "inputs": inputs,
         "grid": {"shape": list(aligned.sct.shape), "spacing_mm": list(aligned.sct.spacing_mm)},
         "alignment": aligned.record,
+        "not_covered": not_covered,
         "mask": {"source": source, "voxels": int(inside.sum())},
         **classes_and_structures,
-        "notes": _notes(aligned),
+        "notes": _padding_notes(paddings, pair) + _notes(aligned, not_covered),
         "definitions": definitions(list(values)),
         "seconds": round(time.perf_counter() - started, 3),
     }
@@ -75,16 +89,30 @@ def evaluate(sct: Image, ct: Image, options: EvaluationOptions | None = None, *,
 
 def _read(
     given: Mapping[str, Image | None], pair: str, *, named: bool
-) -> tuple[dict[str, Volume], dict[str, dict[str, Any]]]:
-    """Role → checked image, and role → what the record holds of it."""
-    images, records = {}, {}
+) -> tuple[dict[str, Volume], dict[str, dict[str, Any]], dict[str, Padding | None]]:
+    """Role → checked image, role → what the record holds of it, and role → padding that was replaced by air."""
+    images, records, paddings = {}, {}, {}
     for role, image in given.items():
         if image is None and role in ("mask", "labels"):
             continue
         images[role], records[role] = image_of(image, role)
+        images[role], paddings[role] = without_padding(images[role], role)
         in_pair = f"the {ROLES[role]} of {pair}" if role in ROLES else pair
-        check_image(images[role], role, in_pair if named or isinstance(image, Volume) else str(image))
-    return images, records
+        check_image(images[role], role, in_pair if named or isinstance(image, Volume) else str(image), paddings[role])
+    return images, records, paddings
+
+
+def _mask_of(padding: Padding | None) -> Mask | None:
+    return None if padding is None else padding.mask
+
+
+def _padding_notes(paddings: Mapping[str, Padding | None], pair: str) -> list[str]:
+    """Which image had padding; it is logged as well."""
+    names = {"sct": "The sCT", "ct": "The CT"}
+    notes = [f"{names[role]}: {padding.note('ct')}" for role, padding in paddings.items() if padding is not None]
+    for note in notes:
+        log.warning("%s: %s", pair, note)
+    return notes
 
 
 def _scores(
@@ -119,8 +147,23 @@ def _body_of(sct: Volume, reached: Mask) -> Mask:
     return body_mask_ct(sct.with_array(tissue))
 
 
-def _notes(aligned: Aligned) -> list[str]:
+def _not_covered(aligned: Aligned) -> dict[str, Any]:
+    """How much of the sCT's body lies where the CT only holds padding, as plain JSON values."""
+    if not aligned.padded.any():
+        return {"body_ml": 0.0, "slices": 0}
+    body = body_mask_ct(aligned.sct)
+    lost = aligned.padded & (body if aligned.mask is None else body | aligned.mask)
+    ml = float(lost.sum() * np.prod(aligned.sct.spacing_mm) / 1000)
+    return {"body_ml": round(ml, 3), "slices": int(lost.any(axis=(1, 2)).sum())}
+
+
+def _notes(aligned: Aligned, not_covered: Mapping[str, Any]) -> list[str]:
     notes = []
+    if not_covered["slices"]:
+        notes.append(
+            f"The CT does not cover {not_covered['body_ml']:.1f} ml of the body in {not_covered['slices']} slices: it"
+            " holds one constant value there. This part is left out of all metrics."
+        )
     if aligned.alignment == "rigidly registered":
         notes.append(REGISTERED)
     if float(aligned.sct.array.min()) > hu.AIR_BELOW:

@@ -14,10 +14,11 @@ from creps.errors import InputError
 from creps.io.image import ImageSource
 from creps.phantom import PHANTOM_SCHEMA
 from creps.phantom.painting.tissues import PHANTOM_CLASSES
-from creps.preprocessing.plausibility import LARGEST, check_ct, check_extent
+from creps.preprocessing.padding import Padding, ct_without_padding
+from creps.preprocessing.plausibility import LARGEST, check_ct, check_extent, normalised
 from creps.volume import Volume
 
-__all__ = ["check_image", "image_of", "label_names_of"]
+__all__ = ["check_image", "image_of", "label_names_of", "without_padding"]
 
 LARGEST_CLASS = 65535
 """No label volume has more classes; a larger number is no class but a grey value."""
@@ -39,40 +40,56 @@ def image_of(image: object, role: str) -> tuple[Volume, dict[str, Any]]:
         return image, {"given": "in memory"}
     if not isinstance(image, (Path, str)):
         raise InputError(
-            f"{role} is of the type {type(image).__name__}, which says nothing of where its voxels lie.",
+            f"{role} is of the type {type(image).__name__}, which has no geometry.",
             "Give creps.Volume(array, spacing_mm), or the path of a file.",
         )
     source = ImageSource.find(image, modality="ct")
     return source.read(), source.record()
 
 
-def check_image(image: Volume, role: str, name: str) -> None:
+def without_padding(image: Volume, role: str) -> tuple[Volume, Padding | None]:
+    """An sCT or CT with air in its padding; masks and labels as they are.
+
+    Args:
+        image: As it was read or given.
+        role: ``sct``, ``ct``, ``mask`` or ``labels``.
+    """
+    return ct_without_padding(image) if role in ("sct", "ct") else (image, None)
+
+
+def check_image(image: Volume, role: str, name: str, padding: Padding | None = None) -> None:
     """Refuse what cannot be what it is given as.
 
     Args:
         image: As it was read or given.
         role: ``sct``, ``ct``, ``mask`` or ``labels``.
         name: What messages call the image.
+        padding: Its padding, which has been replaced.
 
     Raises:
         InputError: values that are not finite, an sCT or CT with values no CT has, a mask below 0, labels too large.
     """
     if not np.isfinite(image.array).all():
-        raise InputError(f"{name} has values that are not finite.", "Convert it again, without NaN and infinity.")
+        raise InputError(f"{name} contains NaN or infinite values.", "Replace them, or convert the image again.")
     low, high = float(image.array.min()), float(image.array.max())
     if role == "ct":
-        check_ct(image, name)
+        check_ct(image, name, padding)
     elif role == "sct":
         check_extent(image.shape, image.extent_mm, name)
         if max(-low, high) > LARGEST:
             raise InputError(
-                f"{name} has values from {low:g} to {high:g}; no CT has any beyond {LARGEST:g}.",
+                f"{name} has values from {low:g} to {high:g}; no CT has values beyond {LARGEST:g}.",
                 "Check its data type and scaling: an sCT is in HU.",
+            )
+        if normalised(low, high) and low < high:
+            raise InputError(
+                f"{name} has values from {low:g} to {high:g}: it has been normalised and is not in HU.",
+                "Give the sCT in HU.",
             )
     elif role == "mask" and low < 0:
         raise InputError(
-            f"{name} has values from {low:g} to {high:g}: it is no mask.",
-            "Give a mask of this patient, above 0 where figures count and 0 elsewhere.",
+            f"{name} has values from {low:g} to {high:g}: it is not a mask.",
+            "Give a mask of this patient, above 0 in the region to evaluate and 0 elsewhere.",
         )
     elif role == "labels" and high > LARGEST_CLASS:
         raise InputError(
@@ -90,7 +107,9 @@ def label_names_of(names: Mapping[int, str] | Path | str) -> dict[int, str]:
     Raises:
         InputError: the file cannot be read or says something else.
     """
-    if not isinstance(names, (Path, str)):
+    if not isinstance(names, (Path, str, Mapping)):
+        raise InputError(f"The names of the labels are of the type {type(names).__name__}.", EXAMPLE)
+    if isinstance(names, Mapping):
         return _named(names, "The table of labels")
     path = Path(names)
     if not path.is_file():
@@ -119,12 +138,12 @@ def _named(names: Mapping[int, object], source: str) -> dict[int, str]:
         raise InputError(f"{source} names no class.", EXAMPLE)
     for number in names:
         if not isinstance(number, (int, np.integer)) or not 0 <= number <= LARGEST_CLASS:
-            raise InputError(f"{source}: {number!r} is no class, which is a number from 0 to {LARGEST_CLASS}.", EXAMPLE)
+            raise InputError(f"{source}: {number!r} is not a class number from 0 to {LARGEST_CLASS}.", EXAMPLE)
     return {int(number): _flat(name, source) for number, name in names.items()}
 
 
 def _flat(name: object, source: str) -> str:
     flat = re.sub(r"\W+", "_", name.strip().lower()).strip("_") if isinstance(name, str) else ""
     if not flat:
-        raise InputError(f"{source}: {name!r} is no name of a class.", EXAMPLE)
+        raise InputError(f"{source}: {name!r} is not a class name.", EXAMPLE)
     return flat

@@ -87,7 +87,7 @@ def match(scts: Path, cts: Path, *, truth: str = "ct", labels: str | None = None
         raise InputError(
             f"No synthetic CT in {scts} ({_some(list(synthetic))}) has the name of a case in {cts}"
             f" ({_some(list(true))}).",
-            "Name them CASE_sct.nii.gz and CASE/ct.nii.gz, or CASE.nii.gz in both folders.",
+            "Name files CASE_sct.nii.gz and CASE/ct.nii.gz, or CASE.nii.gz in both folders.",
         )
     pairs = [Pair(case, synthetic[case], true[case].ct, true[case].mask, true[case].labels) for case in both]
     return Matches(
@@ -123,7 +123,7 @@ def sct_of(pair: Pair, folder: Path) -> Path:
     if len(alike) == 1:
         return alike[0]
     raise InputError(
-        f"{folder} ({_some(list(scts))}) holds no synthetic CT with the name of the case '{pair.case}'.",
+        f"{folder} ({_some(list(scts))}) contains no synthetic CT named after case '{pair.case}'.",
         "Name the other model's file itself.",
     )
 
@@ -142,7 +142,7 @@ def find_scts(folder: Path) -> dict[str, Path]:
     if not named:
         named = [(stem(path), path) for path in files if path.parent == folder and "mask" not in stem(path).lower()]
     if not named:
-        raise InputError(f"{folder} holds no synthetic CT.", "Name them CASE_sct.nii.gz or CASE/sct.nii.gz.")
+        raise InputError(f"{folder} contains no synthetic CT.", "Name files CASE_sct.nii.gz or CASE/sct.nii.gz.")
     found: dict[str, Path] = {}
     for case, path in sorted(named):
         _add(found, case, path, folder)
@@ -190,7 +190,7 @@ def _flat_truths(files: list[Path], truth: str, labels: str | None, folder: Path
         named = [(stem(path), path) for path in files if not stem(path).lower().endswith(others)]
     if not named:
         raise InputError(
-            f"{folder} holds no CT named {truth}.", f"True CTs are CASE/{truth}.nii.gz, or files CASE.nii.gz."
+            f"{folder} contains no CT named {truth}.", f"True CTs are CASE/{truth}.nii.gz, or files CASE.nii.gz."
         )
     found: dict[str, Path] = {}
     for case, path in named:
@@ -222,7 +222,7 @@ def _only(files: list[Path], case: str, folder: Path) -> Path | None:
     """The only file, or None; two files are refused rather than guessed between."""
     if len(files) > 1:
         one, other = (path.relative_to(folder) for path in files[:2])
-        raise InputError(f"{folder} holds two files of the case '{case}': {one} and {other}.", "Keep one of them.")
+        raise InputError(f"{folder} contains two files for case '{case}': {one} and {other}.", "Keep one of them.")
     return files[0] if files else None
 
 

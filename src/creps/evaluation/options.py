@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,13 +47,15 @@ class EvaluationOptions:
     truth: str | None = None
 
     def __post_init__(self) -> None:
-        if self.register is not None and self.register not in get_args(Register):
+        if self.register is not None and not (isinstance(self.register, str) and self.register in get_args(Register)):
             known = " or ".join(f"'{one}'" for one in get_args(Register))
-            raise SettingsError(f"There is no registration {self.register!r}.", f"Use {known}, or none.")
+            raise SettingsError(f"There is no registration {reprlib.repr(self.register)}.", f"Use {known}, or none.")
         if self.resample and self.register is not None:
             raise SettingsError(
-                "Registration already brings the CT onto the sCT's grid.", "Leave out --resample (resample=True)."
+                "Registration already resamples the CT to the sCT's grid.", "Leave out --resample (resample=True)."
             )
+        if self.truth is not None and not isinstance(self.truth, str):
+            raise SettingsError(f"The option truth is of the type {type(self.truth).__name__}.", "Give a name.")
         if (self.labels is None) != (self.label_names is None):
             raise SettingsError("Labels and their names go together, but one is missing.", "Give both, or neither.")
 

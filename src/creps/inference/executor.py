@@ -38,9 +38,7 @@ class Pending:
         if self.copied is not None:
             self.copied.synchronize()
         if not _finite(self.values):
-            raise ModelError(
-                "The model returns values that are not finite.", "Train it again, or use an older checkpoint."
-            )
+            raise ModelError("The model returns NaN or infinite values.", "Train it again, or use an older checkpoint.")
         return np.asarray(self.values.numpy())
 
 

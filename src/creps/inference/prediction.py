@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, overload
+from typing import Any
 
 import numpy as np
 
@@ -163,20 +163,6 @@ def lay_out(
     )
 
 
-@overload
-def predict(
-    executor: Executor, mr: Array, layout: Layout, settings: InferenceSettings,
-    progress: Callable[[int, int], None] | None = ..., *, spread: Literal[False] = ...,
-) -> Array: ...  # fmt: skip
-
-
-@overload
-def predict(
-    executor: Executor, mr: Array, layout: Layout, settings: InferenceSettings,
-    progress: Callable[[int, int], None] | None = ..., *, spread: Literal[True],
-) -> tuple[Array, Array]: ...  # fmt: skip
-
-
 def predict(
     executor: Executor,
     mr: Array,
@@ -185,7 +171,7 @@ def predict(
     progress: Callable[[int, int], None] | None = None,
     *,
     spread: bool = False,
-) -> Array | tuple[Array, Array]:
+) -> tuple[Array, Array | None]:
     """Predict a volume (Hémon et al. 2023, section 2.2, Inference).
 
     Args:
@@ -194,11 +180,12 @@ def predict(
         layout: Of `lay_out` for this volume.
         settings: How predictions are fused.
         progress: Called with (pieces done, pieces in all).
-        spread: Also return the spread; not for a single pass.
+        spread: Compute the spread as well; not for a single pass.
 
     Returns:
-        (D, H, W) in network units; NaN where nothing was predicted. With `spread` also (D, H, W) half the range of the
-        overlapping predictions in network units: 0 where there is one, NaN where there is none.
+        The values, (D, H, W) in network units, NaN where nothing was predicted; and their spread, (D, H, W) half the
+        range of the overlapping predictions in network units, 0 where there is one, NaN where there is none. The
+        spread is None unless it was asked for.
 
     Raises:
         ModelError: the network returns values that are not finite, or does not fit into memory.
@@ -213,11 +200,11 @@ def predict(
             sct[layout.extent.slices][there] = slab.values
             if ranges is not None and slab.spread is not None:
                 ranges[layout.extent.slices][there] = slab.spread
-        return sct if ranges is None else (sct, ranges)
+        return sct, ranges
     for tile, prediction in zip(layout.tiles, predictions, strict=True):
         box = tile.core.inside(triple(mr.shape))
         sct[box] = prediction[tile.of_view][tuple(slice(0, s.stop - s.start) for s in box)]
-    return sct if ranges is None else (sct, ranges)
+    return sct, ranges
 
 
 def _pass_bytes(executor: Executor, voxels: int) -> int:

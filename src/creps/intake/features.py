@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
 
+from creps.intake.image_checks import cut_slices
 from creps.preprocessing.mask import body_box, depth_mm
 from creps.volume import Array, Mask
 
@@ -39,6 +40,18 @@ DARK = 0.15
 
 NOISE_SLICES = 32
 """Noise is measured in at most so many slices."""
+
+GREYS_MM = 30.0
+"""Greys are compared deeper than this below the skin, where fluid, brain and muscle are."""
+
+SMALLEST_DEPTH = 500
+"""Voxels that deep; of fewer nothing is said."""
+
+GIRTH_RANGE_MM = 150.0
+"""The girth is that of slices so far from the top of the body: of a head without the shoulders."""
+
+WHOLE_MM = 40.0
+"""So much of it must be whole."""
 
 SMALLEST_LAYER = 20
 """Voxels; with fewer, a layer is said to be like the one above it (or the whole body)."""
@@ -75,6 +88,12 @@ class Features(BaseModel):
     """Standard deviation over the median signal, from differences of neighbours along W: texture counts too."""
     void_ml: float
     """The largest ball that fits into a place without signal inside the body."""
+    greys: Numbers | None = None
+    """Deeper than `GREYS_MM`: logarithms of the 95th percentile over the median, and of the 25th over the 90th. Bright
+    fluid (T2) makes the first large and the second small. None if little of the body is that deep, or unknown."""
+    girth_mm: float | None = None
+    """Diameter of a circle with the area of a wide axial slice that the field of view does not cut: ears, height of
+    the scan and cuts do not enter. None if too few slices are whole, or unknown."""
 
 
 def features_of(array: Array, body: Mask, spacing_mm: Sequence[float]) -> Features:
@@ -95,6 +114,8 @@ def features_of(array: Array, body: Mask, spacing_mm: Sequence[float]) -> Featur
         size=_rounded(_size_mm(inside, coarse_mm), digits=1),
         noise=round(_noise(array, body), DIGITS),
         void_ml=round(_void_ml(signal, inside, coarse_mm), 2),
+        greys=_greys(signal, inside, coarse_mm),
+        girth_mm=_girth_mm(inside, coarse_mm),
     )
 
 
@@ -128,6 +149,26 @@ def _contrast(signal: Array, inside: Mask, spacing_mm: Sequence[float]) -> npt.N
         chosen = values[(depth > low) & (depth <= high)]
         layers.append(np.percentile(chosen, QUANTILES) if chosen.size >= SMALLEST_LAYER else layers[-1])
     return np.concatenate(layers[1:])
+
+
+def _greys(signal: Array, inside: Mask, spacing_mm: Sequence[float]) -> tuple[float, ...] | None:
+    """How far bright and dark lie apart in the depth of the body; no receive field or scale enters much."""
+    deep = signal[depth_mm(inside, spacing_mm) > GREYS_MM]
+    if deep.size < SMALLEST_DEPTH:
+        return None
+    p25, p50, p90, p95 = np.maximum(np.percentile(deep, (25, 50, 90, 95)), 1e-3)
+    return _rounded(np.log(np.array([p95 / p50, p25 / p90])))
+
+
+def _girth_mm(inside: Mask, spacing_mm: Sequence[float]) -> float | None:
+    cuts = cut_slices(inside, spacing_mm)
+    top = int(np.flatnonzero(cuts.body)[-1]) + 1
+    first = max(0, top - round(GIRTH_RANGE_MM / spacing_mm[0]))
+    whole = np.flatnonzero(cuts.body[first:top] & ~cuts.some[first:top]) + first
+    if len(whole) * spacing_mm[0] < WHOLE_MM:
+        return None
+    area = inside[whole].sum(axis=(1, 2)) * spacing_mm[1] * spacing_mm[2]
+    return round(float(np.percentile(2 * np.sqrt(area / np.pi), 90)), 1)
 
 
 def _by_place(signal: Array, inside: Mask) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

@@ -1,4 +1,4 @@
-"""`Finding`: what a check says, and what to do about it."""
+"""`Finding`: the result of one intake check and its remedy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Finding:
 
     Attributes:
         check: Name of the check.
-        level: ``note``: to know; ``warning``: look before using the sCT; ``refusal``: no sCT unless it is forced.
+        level: ``note``: for information; ``warning``: inspect before using the sCT; ``refusal``: no sCT unless forced.
         message: One sentence, without anything that names the patient.
         remedy: One sentence: what to do.
     """

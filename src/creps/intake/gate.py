@@ -1,4 +1,4 @@
-"""The gate: everything that is checked before a synthesis, and what comes of it."""
+"""The intake checks: everything that is checked before a synthesis, and what comes of it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from creps.errors import InputError
 from creps.intake.features import features_of
 from creps.intake.findings import Finding, Level
 from creps.intake.header_checks import check_header
-from creps.intake.image_checks import check_field_of_view, check_spacing
+from creps.intake.image_checks import CUT_WARNING, check_body, check_field_of_view, check_spacing, measure_cuts
 from creps.intake.profile import IntakeProfile, Scores
+from creps.intake.resemblance import check_build, check_greys
 from creps.intake.score_checks import check_scores
 from creps.preprocessing.preparation import Prepared
 from creps.settings import PreparationSettings
@@ -20,13 +21,16 @@ from creps.volume import Volume
 if TYPE_CHECKING:
     from creps.io.dicom.read.acquisition import Acquisition
 
-__all__ = ["Gate", "examine"]
+__all__ = ["IntakeResult", "examine"]
 
-FORCE = "Look at the MR; --force synthesizes all the same and records it."
+CAUSES = ("region", "sequence", "field of view", "sequence family", "spacing", "build")
+"""Checks in the order in which they explain the others."""
+
+FORCE = "Inspect the MR. force=True synthesizes anyway and records this."
 
 
 @dataclass(frozen=True)
-class Gate:
+class IntakeResult:
     """What was found before a synthesis.
 
     Attributes:
@@ -80,7 +84,7 @@ class Gate:
             "scores": None if self.scores is None else self.scores.record(),
         }
 
-    def refuse(self, name: str, *, forced: bool = False) -> None:
+    def raise_if_refused(self, name: str, *, forced: bool = False) -> None:
         """Stop here if anything refuses, unless it is forced.
 
         Args:
@@ -92,8 +96,9 @@ class Gate:
         """
         if not self.refusals or forced:
             return
-        reasons = " ".join(str(finding) for finding in self.refusals)
-        raise InputError(f"{name} is not an MR for this model: {reasons}", FORCE)
+        cut = [one for one in self.warnings if one.check == "field of view"]
+        reasons = " ".join(str(finding) for finding in (*cut, *self.refusals))
+        raise InputError(f"{name} does not suit this model: {reasons}", FORCE)
 
 
 def examine(
@@ -103,7 +108,9 @@ def examine(
     profile: IntakeProfile | None,
     acquisition: Acquisition | None = None,
     recipe: str | None = None,
-) -> Gate:
+    *,
+    masked: bool = False,
+) -> IntakeResult:
     """Check an MR against a model.
 
     Args:
@@ -113,32 +120,42 @@ def examine(
         profile: What the training MRs were like; None in models that do not know.
         acquisition: What DICOM headers say of the MR; None without any.
         recipe: The model's recipe; None if its record does not say.
+        masked: Whether the body mask was given.
 
     Returns:
         All findings; nothing is raised.
     """
+    cuts = measure_cuts(mr, prepared, masked=masked)
     thickness_mm = acquisition.slice_thickness_mm if acquisition is not None else None
     findings = [
         *check_header(acquisition, preparation.region, recipe),
         *check_spacing(mr, preparation.spacing_mm, thickness_mm),
-        *check_field_of_view(mr, prepared, used_to_cuts=profile is not None and profile.used_to_cuts),
+        *check_body(prepared),
+        *check_field_of_view(cuts, used_to_cuts=profile is not None and profile.used_to_cuts),
     ]
     if profile is None:
         findings.append(
             Finding(
                 "profile",
                 "note",
-                "The model does not know what its training MRs were like: intensities and size were not checked.",
-                "Train or finish it with this version of creps to have that.",
+                "The model has no profile of its training MRs: intensities and size were not checked.",
+                "Train it again to add a profile.",
             )
         )
-        return Gate(_sorted(findings))
+        return IntakeResult(_sorted(findings))
     features = features_of(prepared.array, prepared.body, prepared.grid.spacing_mm)
     scores = profile.score(features)
-    findings += check_scores(scores, features, profile)
-    return Gate(_sorted(findings), scores)
+    findings += check_greys(features, profile)
+    findings += check_build(features, profile)
+    findings += check_scores(scores, features, profile, cut=cuts.share(cuts.some) >= CUT_WARNING)
+    return IntakeResult(_sorted(findings), scores)
 
 
 def _sorted(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     order = {"refusal": 0, "warning": 1, "note": 2}
-    return tuple(sorted(findings, key=lambda finding: order[finding.level]))
+    return tuple(sorted(findings, key=lambda finding: (order[finding.level], _place(finding))))
+
+
+def _place(finding: Finding) -> int:
+    """What a person can act on comes before what follows from it."""
+    return CAUSES.index(finding.check) if finding.check in CAUSES else len(CAUSES)

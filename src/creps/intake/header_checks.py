@@ -1,24 +1,26 @@
-"""Checks of what DICOM headers say: region, sequence, distortion, implants.
+"""Check the DICOM header against the model: region, sequence, distortion, implants.
 
-Headers are wrong often enough, and free text may name a patient: nothing of it is repeated, only what it was taken for.
+What was set at the scanner decides before words do. Headers are often wrong, and free text may name the patient:
+messages report what was recognised and on what ground, never the text.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from creps.intake.body_parts import regions_of
 from creps.intake.findings import Finding, Level
+from creps.intake.sequence_words import Said, said_of_series
 
 if TYPE_CHECKING:
     from creps.io.dicom.read.acquisition import Acquisition
 
-__all__ = ["STIR_TI_MS", "ULTRASHORT_TE_MS", "check_header"]
+__all__ = ["DIFFUSION_TE_MS", "STIR_TI_MS", "ULTRASHORT_TE_MS", "check_header"]
 
 ULTRASHORT_TE_MS = 0.2
-"""Below this echo time compact bone (T2* of 0.3 to 0.5 ms) gives a signal."""
+"""Echo time in ms below which compact bone (T2* of 0.3 to 0.5 ms) produces signal."""
 
 STIR_TI_MS = (80.0, 260.0)
 """An inversion time in this range suppresses fat (150 to 230 ms at 1.5 and 3 T)."""
@@ -37,45 +39,46 @@ NO_ANATOMY = {
     "DENSITY MAP": "a parameter map", "MAXIMUM": "a projection", "MINIMUM": "a projection",
     "METABOLITE_MAP": "a parameter map", "FMRI": "a functional scan", "TAGGING": "a tagged scan",
 }  # fmt: skip
-"""Values of ImageType and FrameType → what is no picture of the anatomy that a CT could be made of."""
-
-WORDS = {"ADC": "diffusion", "DWI": "diffusion", "TRACEW": "diffusion"}
-"""Likewise, words in descriptions that leave no doubt."""
+"""Values of ImageType and FrameType from which no CT can be synthesized → what the image is instead."""
 
 DOUBTFUL = {
-    "DTI": "diffusion", "MIP": "a projection", "BOLD": "a functional scan", "FMRI": "a functional scan",
-    "LOCALIZER": "a localizer", "SCOUT": "a localizer", "SURVEY": "a localizer",
+    "projection": "a projection", "localizer": "a localizer", "functional": "a functional scan", "phase": "phase",
+    "perfusion": "perfusion", "field map": "a field map", "subtraction": "a subtraction",
 }  # fmt: skip
-"""Words that may also be the name of a whole examination ("FMRI_T1_MPRAGE")."""
+"""Topics of words in a description → what they may mean."""
+
+DIFFUSION_TE_MS = 35.0
+"""No clinical scanner weights by diffusion at a shorter echo time."""
 
 NEIGHBOURS = ({"head", "neck"}, {"neck", "chest"}, {"chest", "abdomen"}, {"abdomen", "pelvis"})
-"""Regions that one examination is often filed under for the other."""
+"""Pairs of regions that are often confused in the header."""
 
-UNUSUAL = {"TOF", "MRA", "MRV", "ANGIO", "ANGIO_TIME", "VENOGRAM", "SWI", "SWAN", "EPI", "MRCP"}
-"""Words for sequences made for vessels, iron or speed and not for anatomy."""
+UNUSUAL = frozenset({"TOF", "MRA", "MRV", "ANGIO", "ANGIO_TIME", "VENOGRAM", "SWI", "SWAN", "EPI", "MRCP"})
+"""Values of ImageType and FrameType of sequences made for vessels, iron or speed and not for anatomy."""
 
-FAT_SUPPRESSED = {"FATSAT", "FS", "SPAIR", "SPIR", "STIR", "TIRM", "SFS", "FATSUP", "DIXONW", "CHESS", "PROSET"}
-ULTRASHORT = {"UTE", "ZTE", "PETRA"}
-AGENT = {"GD", "GADO", "GADOLINIUM", "GADOVIST", "DOTAREM", "POSTGD", "POSTCONTRAST", "KM"}
+FAT_SUPPRESSED = frozenset({"FS", "FATSAT", "SPAIR", "SPIR", "STIR", "TIRM", "SFS", "CHESS", "PROSET"})
+"""Values of ScanOptions."""
+
 WATER_ONLY = {"WATER", "W", "STIR"}
 """Values of ImageType and FrameType of images without fat."""
 
 
 def check_header(acquisition: Acquisition | None, region: str, recipe: str | None) -> list[Finding]:
-    """What the headers say against the model.
+    """Check the DICOM header against the model.
 
     Args:
-        acquisition: What they say; None for files without any.
+        acquisition: DICOM attributes of the MR; None for a volume file.
         region: The model's, `preparation.region`.
         recipe: The model's; None if unknown.
     """
     if acquisition is None:
-        message = "There is no DICOM header: region, sequence, distortion correction and implants were not checked."
-        return [Finding("header", "note", message, "Make sure of them yourself, or give the DICOM series.")]
+        message = "No DICOM header: region, sequence, distortion correction and implants were not checked."
+        return [Finding("header", "note", message, "Check them yourself, or give the DICOM series.")]
+    said = said_of_series(acquisition)
     return [
         *_check_region(acquisition.body_part, region),
-        *_check_sequence(acquisition),
-        *_check_assumptions(acquisition, recipe),
+        *_check_sequence(acquisition, said),
+        *_check_assumptions(acquisition, said, recipe),
         *_check_distortion(acquisition.distortion_correction),
         *_check_implants(acquisition),
     ]
@@ -85,68 +88,94 @@ def _check_region(body_part: str | None, region: str) -> Iterator[Finding]:
     wanted, said = regions_of(region), regions_of(body_part or "")
     remedy = "Make sure that it is an MR of the model's region."
     if not body_part:
-        yield Finding("region", "note", "The header does not say which part of the body was scanned.", remedy)
+        yield Finding("region", "note", "The header does not state the body part.", remedy)
     elif not said or not wanted:
-        which = "the part of the body in the header" if wanted else "the region of the model"
-        yield Finding("region", "note", f"It is not known what {which} means, so that they were not compared.", remedy)
+        which = "the body part in the header" if wanted else "the region of the model"
+        yield Finding("region", "note", f"creps does not recognise {which}, so the regions were not compared.", remedy)
     elif not said & wanted:
-        message = f"The header says {_listed(said)} and the model is for {_listed(wanted)}."
+        message = f"The header says {_listed(said)}, but the model is for {_listed(wanted)}."
         level: Level = "warning" if any({a, b} in NEIGHBOURS for a in said for b in wanted) else "refusal"
         yield Finding("region", level, message, "Use a model for that region, or correct the header.")
 
 
-def _check_sequence(acquisition: Acquisition) -> Iterator[Finding]:
+def _check_sequence(acquisition: Acquisition, said: Said) -> Iterator[Finding]:
     if acquisition.modality != "MR":
-        yield Finding("sequence", "refusal", "The header does not say MR.", "Give the MR series.")
-    kinds = {NO_ANATOMY[kind] for kind in acquisition.image_types if kind in NO_ANATOMY}
-    kinds |= {WORDS[word] for word in _words(acquisition) if word in WORDS}
-    kinds |= {"diffusion"} if acquisition.diffusion else set()
-    if kinds:
-        message = f"The header says that it is {' and '.join(sorted(kinds))}, which is no picture of the anatomy."
-        yield Finding("sequence", "refusal", message, "Give an anatomical series of the kind that was trained on.")
-    elif doubts := {DOUBTFUL[word] for word in _words(acquisition) if word in DOUBTFUL}:
-        message = f"A description in the header names {' and '.join(sorted(doubts))}; it may mean the examination."
+        yield Finding("sequence", "refusal", "The header does not state modality MR.", "Give the MR series.")
+    facts = {NO_ANATOMY[kind] for kind in acquisition.image_types if kind in NO_ANATOMY}
+    facts |= {"diffusion"} if acquisition.diffusion else set()
+    excluded = not facts and _excludes_diffusion(acquisition)
+    doubts = {DOUBTFUL[topic] for topic in said if topic in DOUBTFUL}
+    if facts:
+        message = f"By image type or b-value in its header it is {_joined(facts)}, which is no picture of the anatomy."
+        yield Finding("sequence", "refusal", message, "Use an anatomical series like those in training.")
+    elif "diffusion" in said and not excluded and "T1" not in said:
+        message = "By the words of its description it is diffusion, which is no picture of the anatomy."
+        remedy = "Use an anatomical series like those in training; if the words are wrong, correct them."
+        yield Finding("sequence", "refusal", message, remedy)
+    elif doubts or "diffusion" in said:
+        named = _joined(doubts | ({"diffusion"} & said))
+        against = ", while its sequence and echo time are not" if excluded and "diffusion" in said else ""
+        message = f"The description in its header names {named}{against}; the words may mean the examination."
         yield Finding("sequence", "warning", message, "Make sure that it is an anatomical series.")
-    elif UNUSUAL & (_words(acquisition) | acquisition.image_types) or "EP" in _split(acquisition.scanning_sequence):
+    elif (UNUSUAL & acquisition.image_types) or _unusual(acquisition, said):
         message = (
-            "The header names a sequence for vessels, iron or speed, unlike anatomical ones in contrast or geometry."
+            "The header names a sequence for vessels, iron or speed; its contrast or geometry may differ from training."
         )
-        yield Finding("sequence", "warning", message, "Prefer an anatomical series of the kind that was trained on.")
+        yield Finding("sequence", "warning", message, "Prefer an anatomical series like those in training.")
 
 
-def _check_assumptions(acquisition: Acquisition, recipe: str | None) -> Iterator[Finding]:
+def _excludes_diffusion(acquisition: Acquisition) -> bool:
+    """Whether sequence, echo time and type of acquisition are none of a diffusion scan."""
+    pulses, echo = _split(acquisition.scanning_sequence), acquisition.echo_time_ms
+    if "EP" in pulses or "RM" in pulses:
+        return False
+    short = echo is not None and 0 < echo < DIFFUSION_TE_MS
+    return short or (bool(pulses) and ("GR" in pulses or acquisition.acquisition_type == "3D"))
+
+
+def _unusual(acquisition: Acquisition, said: Said) -> bool:
+    return "vessels, iron or speed" in said or "EP" in _split(acquisition.scanning_sequence)
+
+
+def _check_assumptions(acquisition: Acquisition, said: Said, recipe: str | None) -> Iterator[Finding]:
     """What the recipe `anatomy` takes for granted; others learn from the training's own MRs."""
     level: Level = "warning" if recipe == "anatomy" else "note"
-    words = _words(acquisition)
-    if acquisition.contrast_agent or AGENT & words:
-        message = "A contrast agent was given: enhancing tissue is a guess, unless the training's MRs had it too."
+    if acquisition.contrast_agent or "contrast agent" in said:
+        told = "names a contrast agent" if acquisition.contrast_agent else "has words for a contrast agent"
+        message = f"The header {told}: enhancing tissue is a guess, unless the training's MRs had it too."
         yield Finding("contrast agent", level, message, "Prefer a series before contrast.")
-    if _fat_suppressed(acquisition, words):
-        message = "Fat is suppressed: dark fat is taken for bone or air, unless the training's MRs were like that."
-        yield Finding("fat suppression", level, message, "Use a series without, or the in-phase one of a Dixon scan.")
-    echo = acquisition.echo_time_ms
-    if ULTRASHORT & words or (echo is not None and echo < ULTRASHORT_TE_MS):
+    if _fat_suppressed(acquisition, said):
         message = (
-            "The echo time is ultra-short: bone gives a signal and is missed, unless the training's MRs were like that."
+            "By its header fat is suppressed: dark fat is taken for bone or air, unless the training's MRs were like"
+            " that."
         )
-        yield Finding("ultra-short echo", level, message, "Use a usual sequence, in which compact bone is dark.")
+        yield Finding(
+            "fat suppression", level, message, "Use a series without fat suppression, or the in-phase Dixon image."
+        )
+    echo = acquisition.echo_time_ms
+    if echo < ULTRASHORT_TE_MS if echo is not None else "ultra-short echo" in said:
+        message = (
+            "The echo time is ultra-short: bone has signal and is missed unless the training MRs were ultra-short too."
+        )
+        yield Finding("ultra-short echo", level, message, "Use a sequence in which compact bone is dark.")
 
 
-def _fat_suppressed(acquisition: Acquisition, words: set[str]) -> bool:
+def _fat_suppressed(acquisition: Acquisition, said: Said) -> bool:
+    """What was set at the scanner decides; words count only where nothing of it is told."""
     inversion = acquisition.inversion_time_ms
     stir = inversion is not None and STIR_TI_MS[0] <= inversion <= STIR_TI_MS[1]
-    text = f"{acquisition.protocol} {acquisition.description}"
-    said = bool(FAT_SUPPRESSED & words) or re.search(r"FAT[\W_]*(SAT|SUP)", text) is not None
     options = _split(acquisition.scan_options) & FAT_SUPPRESSED
-    return bool(said or stir or options or WATER_ONLY & acquisition.image_types)
+    if stir or options or acquisition.fat_suppressed or WATER_ONLY & acquisition.image_types:
+        return True
+    return acquisition.fat_suppressed is None and "fat suppression" in said
 
 
 def _check_distortion(correction: str | None) -> Iterator[Finding]:
     if correction == "none":
         message = (
-            "Geometric distortion was not corrected (ImageType ND): off the centre, bone may lie mm to cm elsewhere."
+            "Geometric distortion was not corrected (ImageType ND): off-centre, bone may be displaced by mm to cm."
         )
-        yield Finding("distortion", "warning", message, "Give the series with distortion correction in 3-D.")
+        yield Finding("distortion", "warning", message, "Use the series with 3-D distortion correction.")
     elif correction == "2d":
         message = "Geometric distortion was corrected within the slices only (ImageType DIS2D)."
         yield Finding("distortion", "note", message, "Prefer 3-D correction; check it against a phantom.")
@@ -157,18 +186,17 @@ def _check_distortion(correction: str | None) -> Iterator[Finding]:
 
 def _check_implants(acquisition: Acquisition) -> Iterator[Finding]:
     if acquisition.implant_words:
-        message = "The header has words that speak of an implant or metal, around which MR is void and distorted."
-        yield Finding("implant", "warning", message, "Look at the MR; override density there by hand.")
-
-
-def _words(acquisition: Acquisition) -> set[str]:
-    names = (acquisition.protocol, acquisition.description, acquisition.sequence_name, acquisition.pulse_sequence_name)
-    return _split(" ".join(names))
+        message = "The header mentions an implant or metal: the MR has signal voids and distortion around it."
+        yield Finding("implant", "warning", message, "Inspect the MR and override the density there.")
 
 
 def _split(text: str) -> set[str]:
-    """Words in capitals."""
+    """Return the words of a text in upper case."""
     return set(re.split(r"[\W_]+", text.upper())) - {""}
+
+
+def _joined(names: Iterable[str]) -> str:
+    return " and ".join(sorted(names))
 
 
 def _listed(regions: frozenset[str]) -> str:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
-from creps.intake.findings import Finding
+from creps.intake.findings import Finding, Level
+from creps.preprocessing.mask import body_mask_mr
 from creps.preprocessing.preparation import Prepared
-from creps.preprocessing.resample import model_grid
+from creps.preprocessing.resample import resample, resample_onto
 from creps.volume import Mask, Volume
 
 __all__ = [
@@ -16,12 +20,20 @@ __all__ = [
     "COARSE_WARNING_MM",
     "CONTACT_MM",
     "CUT_BOTH_REFUSAL",
+    "CUT_GRID_MM",
     "CUT_WARNING",
     "DEEP_CONTACT_MM",
     "DEEP_SHARE",
+    "HALF_SHARE",
+    "LEFT_OUT_NOTE_ML",
+    "LEFT_OUT_WARNING_ML",
+    "Cuts",
+    "check_body",
     "check_field_of_view",
     "check_spacing",
     "cut_shares",
+    "cut_slices",
+    "measure_cuts",
 ]
 
 COARSE_RATIO = 2.5
@@ -46,11 +58,40 @@ DEEP_SHARE = 0.9
 EDGE_MM = 3.0
 """The side of the volume is this thick: the outermost rows of many MRs are empty."""
 
+CUT_GRID_MM = 3.0
+"""Cuts are measured on a grid of this spacing, so that the figures are the MR's and not the model's."""
+
+HALF_SHARE = 0.93
+"""A cut is this much of the widest line through the slice beside it: of an ellipse a third is missing."""
+
 CUT_WARNING = 0.1
 """Share of the body's axial slices that are cut on some side."""
 
 CUT_BOTH_REFUSAL = 0.5
 """Share of them that are cut deeply on two opposite sides: no body outline, no dose."""
+
+
+LEFT_OUT_NOTE_ML, LEFT_OUT_WARNING_ML = 1.0, 5.0
+"""Bright signal outside the body: markers and cables come to a few ml, a part of the patient to more."""
+
+
+def check_body(prepared: Prepared) -> list[Finding]:
+    """Whether there is signal that the body mask leaves out.
+
+    Args:
+        prepared: The prepared MR.
+    """
+    if prepared.left_out_ml < LEFT_OUT_NOTE_ML:
+        return []
+    level: Level = "warning" if prepared.left_out_ml >= LEFT_OUT_WARNING_ML else "note"
+    return [
+        Finding(
+            "body mask",
+            level,
+            f"{prepared.left_out_ml:.3g} ml of bright signal outside the body was not predicted.",
+            "If it is part of the patient, give a body mask (--mask).",
+        )
+    ]
 
 
 def check_spacing(mr: Volume, spacing_mm: tuple[float, float, float], thickness_mm: float | None) -> list[Finding]:
@@ -72,76 +113,104 @@ def check_spacing(mr: Volume, spacing_mm: tuple[float, float, float], thickness_
     if step >= COARSE_REFUSAL_MM:
         return [
             Finding(
-                "spacing", "refusal", f"{message}: bone is missed between them.", "Give a series with thinner slices."
+                "spacing", "refusal", f"{message}: bone between slices is missed.", "Give a series with thinner slices."
             )
         ]
-    return [Finding("spacing", "warning", f"{message}: what lies between them is a guess.", "Prefer thinner ones.")]
+    return [
+        Finding("spacing", "warning", f"{message}: structures between slices are interpolated.", "Prefer thinner ones.")
+    ]
 
 
-def check_field_of_view(mr: Volume, prepared: Prepared, *, used_to_cuts: bool = False) -> list[Finding]:
-    """Whether the patient is cut off at the sides; at the ends, where every scan stops, nothing is said.
+@dataclass(frozen=True)
+class Cuts:
+    """In which of its axial slices a body is cut off by the sides of the field of view.
+
+    Attributes:
+        body: (D,) slices with body.
+        some: (D,) those that are cut on any side.
+        both: (D,) those that are cut deeply on two opposite sides.
+        half: (D,) those of which a third or more is missing on one side.
+    """
+
+    body: npt.NDArray[np.bool_]
+    some: npt.NDArray[np.bool_]
+    both: npt.NDArray[np.bool_]
+    half: npt.NDArray[np.bool_]
+
+    def share(self, which: npt.NDArray[np.bool_]) -> float:
+        """Share of the slices with body."""
+        return float(which[self.body].mean()) if self.body.any() else 0.0
+
+    def counted(self, which: npt.NDArray[np.bool_]) -> str:
+        """For a sentence."""
+        count, total = int((which & self.body).sum()), int(self.body.sum())
+        share = 100 * self.share(which)
+        return f"{count} of {total} axial slices of {CUT_GRID_MM:g} mm ({share:.0f} %)"
+
+
+def measure_cuts(mr: Volume, prepared: Prepared, *, masked: bool = False) -> Cuts:
+    """Where an MR cuts the body off, on a grid that does not depend on the model's.
 
     Args:
         mr: The MR as it was given.
         prepared: The same, prepared.
+        masked: Whether its body mask was given, and not found in the image.
+    """
+    grid = resample(mr.reoriented(), (CUT_GRID_MM, CUT_GRID_MM, CUT_GRID_MM))
+    given = prepared.grid.with_array(prepared.body)
+    body = resample_onto(given, grid).array > 0.5 if masked else body_mask_mr(grid)
+    return cut_slices(body, grid.spacing_mm)
+
+
+def check_field_of_view(cuts: Cuts, *, used_to_cuts: bool = False) -> list[Finding]:
+    """Whether the patient is cut off at the sides; at the ends, where every scan stops, nothing is said.
+
+    Args:
+        cuts: Of the MR.
         used_to_cuts: Whether the training MRs were cut off too, which makes a warning of a refusal.
     """
-    some, both = cut_shares(prepared.body, prepared.grid.spacing_mm, _sides_of(mr, prepared.grid))
     remedy = "Use a larger field of view; dose there and the way of beams through it are wrong."
-    if both >= CUT_BOTH_REFUSAL:
-        message = f"The body is cut off on two opposite sides in {100 * both:.0f} % of its slices."
-        return [Finding("field of view", "warning" if used_to_cuts else "refusal", message, remedy)]
-    if some >= CUT_WARNING:
-        message = f"The body is cut off at a side of the field of view in {100 * some:.0f} % of its slices."
+    for which, what in (
+        (cuts.both, "The body is cut off on two opposite sides of the field of view"),
+        (cuts.half, "A third of the body or more is cut off at a side of the field of view"),
+    ):
+        if cuts.share(which) >= CUT_BOTH_REFUSAL:
+            message = f"{what} in {cuts.counted(which)}."
+            return [Finding("field of view", "warning" if used_to_cuts else "refusal", message, remedy)]
+    if cuts.share(cuts.some) >= CUT_WARNING:
+        message = f"The body is cut off at a side of the field of view in {cuts.counted(cuts.some)}."
         return [Finding("field of view", "warning", message, remedy)]
     return []
 
 
-def cut_shares(
-    body: Mask,
-    spacing_mm: tuple[float, float, float],
-    sides: tuple[tuple[bool, bool], tuple[bool, bool]] = ((True, True), (True, True)),
-) -> tuple[float, float]:
-    """In how many of its axial slices a body is cut off.
+def cut_shares(body: Mask, spacing_mm: tuple[float, float, float]) -> tuple[float, float]:
+    """Share of the slices with body that are cut on any side, and deeply on two opposite ones, see `cut_slices`."""
+    cuts = cut_slices(body, spacing_mm)
+    return cuts.share(cuts.some), cuts.share(cuts.both)
+
+
+def cut_slices(body: Mask, spacing_mm: Sequence[float]) -> Cuts:
+    """In which of its axial slices a body is cut off.
 
     Args:
-        body: (D, H, W) body mask, upright.
+        body: (D, H, W) body mask, upright, over the whole field of view.
         spacing_mm: Along D, H, W.
-        sides: Whether the first and the last plane along H, and along W, are where the scan ends.
-
-    Returns:
-        Share of the slices with body that are cut on any side, and deeply on two opposite ones.
     """
-    slices: Mask = np.asarray(body.any(axis=(1, 2)))
-    if not slices.any():
-        return 0.0, 0.0
-    some: Mask = np.zeros(len(body), dtype=bool)
-    both: Mask = some
-    for axis, open_ends in zip((1, 2), sides, strict=True):
+    some, both, half = (np.zeros(len(body), dtype=bool) for _ in range(3))
+    for axis in (1, 2):
         along, thick = spacing_mm[3 - axis], max(1, round(EDGE_MM / spacing_mm[axis]))
         planes = np.moveaxis(body, axis, 0)
-        ends = [
-            np.asarray(end.any(axis=0)) & is_open
-            for end, is_open in zip((planes[:thick], planes[-thick:]), open_ends, strict=True)
-        ]
-        some = some | (np.maximum(*(end.sum(axis=1) for end in ends)) * along >= CONTACT_MM)
-        deep_mm = min(DEEP_CONTACT_MM, DEEP_SHARE * along * body.shape[3 - axis])
-        both = both | (np.minimum(*(_span(end) for end in ends)) * along >= deep_mm)
-    return float(some[slices].mean()), float(both[slices].mean())
+        ends = [np.asarray(end.any(axis=0)) for end in (planes[:thick], planes[-thick:])]
+        met = [end.sum(axis=1) * along for end in ends]
+        spans = [_span(end) * along for end in ends]
+        widest = np.max([_span(plane) * along for plane in planes], axis=0)
+        some |= np.maximum(*met) >= CONTACT_MM
+        both |= np.minimum(*spans) >= min(DEEP_CONTACT_MM, DEEP_SHARE * along * body.shape[3 - axis])
+        half |= (np.maximum(*spans) >= HALF_SHARE * widest) & (np.maximum(*met) >= DEEP_CONTACT_MM)
+    return Cuts(np.asarray(body.any(axis=(1, 2))), some, both, half)
 
 
 def _span(met: Mask) -> npt.NDArray[np.int64]:
     """(slices,) voxels from the first to the last of (slices, along): dark tissue between them is not air."""
     span = met.shape[1] - met.argmax(axis=1) - met[:, ::-1].argmax(axis=1)
     return np.asarray(np.where(met.any(axis=1), span, 0))
-
-
-def _sides_of(mr: Volume, grid: Volume) -> tuple[tuple[bool, bool], tuple[bool, bool]]:
-    """Where a grid, cropped or not, reaches as far as the scan."""
-    whole = model_grid(mr.reoriented(), grid.spacing_mm)
-    offset = whole.direction.T @ (np.asarray(grid.origin_mm) - np.asarray(whole.origin_mm))
-    sides = []
-    for axis in (1, 2):
-        before = round(float(offset[axis]) / grid.spacing_mm[axis])
-        sides.append((before <= 0, before + grid.shape[axis] >= whole.shape[axis]))
-    return sides[0], sides[1]

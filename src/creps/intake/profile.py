@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from creps.cohort.cohort import Case, Cohort
 from creps.intake.features import Features, features_of
-from creps.intake.image_checks import CUT_BOTH_REFUSAL, cut_shares
+from creps.intake.image_checks import CUT_BOTH_REFUSAL, cut_slices
 
 __all__ = ["FEW_PATIENTS", "FLOORS", "MOST_CASES", "IntakeProfile", "Scores", "profile_from", "profile_of"]
 
@@ -88,7 +88,7 @@ class IntakeProfile(BaseModel):
     usual: dict[str, float]
     """Part → distance that counts as 1."""
     cut_share: float
-    """Share of `cases` whose body is cut off on two opposite sides."""
+    """Share of `cases` whose body is cut off on two opposite sides, or by a third on one."""
     cases: Annotated[tuple[Features, ...], Field(min_length=1)]
 
     @field_validator("usual")
@@ -138,7 +138,8 @@ def profile_of(cohort: Cohort) -> IntakeProfile:
         body = cohort.body(case)
         measured.append((features_of(cohort.array(case), body, case.spacing_mm), case.patient))
         cropped = margin_mm is not None and margin_mm < max(case.spacing_mm)  # it meets the sides by construction
-        cut.append(not cropped and cut_shares(body, case.spacing_mm)[1] >= CUT_BOTH_REFUSAL)
+        cuts = cut_slices(body, case.spacing_mm)
+        cut.append(not cropped and max(cuts.share(cuts.both), cuts.share(cuts.half)) >= CUT_BOTH_REFUSAL)
     return profile_from(measured, cases_in_cohort=len(training), cut_share=float(np.mean(cut)))
 
 

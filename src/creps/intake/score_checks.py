@@ -23,6 +23,16 @@ REFUSING = ("contrast", "pattern", "shape", "size")
 REFUSING_OF_FEW = ("shape", "size")
 """Those that can when few patients were trained on: one scanner's contrast does not tell what others may be like."""
 
+BY_CUTS = ("shape", "size")
+"""Parts that a cut field of view changes."""
+
+NO_CUT_EXPLAINS = 3.0
+"""If outline and size are both this far off, the MR shows another part of the body. Real heads with a cut field of view
+reach 3.0 and 2.5 with a model of phantoms, a real hip 3.3 and 3.9 with a model of heads."""
+
+TALLER = 1.08
+"""Tolerance in comparisons of extents; the floor of `size`."""
+
 REMEDIES = {
     "contrast": "Check that the sequence is one that the model was trained with, not inverted and not saturated.",
     "pattern": "Check region, orientation, receive coil, and that head and feet are not exchanged.",
@@ -33,22 +43,30 @@ REMEDIES = {
 }
 
 
-def check_scores(scores: Scores, features: Features, profile: IntakeProfile) -> list[Finding]:
+def check_scores(scores: Scores, features: Features, profile: IntakeProfile, *, cut: bool = False) -> list[Finding]:
     """A finding for every part that is out of the training's distribution.
 
     Args:
         scores: What `IntakeProfile.score` returned for these features.
         features: Of the MR.
         profile: Of the training.
+        cut: Whether the field of view cuts the body. What is missing changes outline and size, which then only warn:
+            the cut itself says whether too much is missing.
     """
     found, refusing = [], REFUSING_OF_FEW if scores.weak else REFUSING
     refuse_at = dict.fromkeys(refusing, REFUSE_AT)
     if min(scores.parts["contrast"], scores.parts["pattern"]) >= REFUSE_BOTH_AT and not scores.weak:
         refuse_at |= {"contrast": REFUSE_BOTH_AT, "pattern": REFUSE_BOTH_AT}
+    cut = cut and min(scores.parts[part] for part in BY_CUTS) < NO_CUT_EXPLAINS
     for part, score in scores.parts.items():
         if score >= WARN_AT:
-            refuses = score >= refuse_at.get(part, float("inf"))
+            explained = (cut and part in BY_CUTS and not _is_larger(features, profile)) or (
+                part == "size" and _is_only_longer(features, profile)
+            )
+            refuses = score >= refuse_at.get(part, float("inf")) and not explained
             message = _message(part, score, features, profile)
+            if cut and part in BY_CUTS:
+                message += " The cut field of view changes this too."
             found.append(Finding(part, "refusal" if refuses else "warning", message, REMEDIES[part]))
     if scores.weak:
         message = (
@@ -57,6 +75,20 @@ def check_scores(scores: Scores, features: Features, profile: IntakeProfile) -> 
         )
         found.append(Finding("profile", "note", message, "Train on more patients."))
     return found
+
+
+def _is_larger(features: Features, profile: IntakeProfile) -> bool:
+    """Whether the body is wider or deeper than any of the training's, which no cut explains."""
+    across = zip(features.size[1:3], profile.sizes_mm()[1:], strict=True)
+    return any(own > TALLER * largest for own, (_, largest) in across)
+
+
+def _is_only_longer(features: Features, profile: IntakeProfile) -> bool:
+    """Whether the scan covers more from bottom to top than the training's, and is like them otherwise."""
+    (_, longest), *others = profile.sizes_mm()
+    height, *across = features.size[:3]
+    alike = all(low / TALLER <= own <= TALLER * high for own, (low, high) in zip(across, others, strict=True))
+    return height > longest and alike
 
 
 def _message(part: str, score: float, features: Features, profile: IntakeProfile) -> str:

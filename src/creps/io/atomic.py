@@ -1,16 +1,37 @@
-"""Write whole or not at all: a result appears under its name only when it is complete."""
+"""Write whole or not at all: a result appears under its name only when it is complete.
+
+Some disks (FAT, network shares, gvfs) refuse to change modes, or to rename one file over another. Modes are then left
+as they are; what is in the way is renamed first; and where nothing can be renamed, files are copied, the JSON files
+that mark a result as complete last.
+"""
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-__all__ = ["atomic_file", "atomic_folder", "filled_folder", "replace_folder", "write_json"]
+__all__ = [
+    "atomic_file",
+    "atomic_folder",
+    "copy_file",
+    "filled_folder",
+    "is_writable",
+    "let_others_read",
+    "move",
+    "replace_folder",
+    "write_json",
+]
+
+REFUSED = {
+    *(errno.EPERM, errno.EACCES, errno.EEXIST, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EXDEV)
+}
+"""Errors of disks that do not rename (over another file)."""
 
 
 @contextmanager
@@ -26,7 +47,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
         with _named(path):
             yield folder / path.name
         for written in sorted(folder.iterdir(), key=lambda file: file.name == path.name):
-            written.replace(path.parent / written.name)
+            move(written, path.parent / written.name)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -57,7 +78,7 @@ def filled_folder(path: Path, last: str) -> Iterator[Path]:
         with _named(path):
             yield holder
         for written in sorted(holder.iterdir(), key=lambda file: file.name == last):
-            written.replace(path / written.name)
+            move(written, path / written.name)
     except BaseException:
         for started in path.iterdir():
             if started != holder:
@@ -70,18 +91,93 @@ def filled_folder(path: Path, last: str) -> Iterator[Path]:
 def replace_folder(new: Path, path: Path) -> None:
     """Move a finished folder to `path`, on the same disk; what is there is deleted once it has gone in."""
     if not path.exists():
-        new.replace(path)
+        move(new, path)
         return
     holder = Path(tempfile.mkdtemp(prefix=".writing-", dir=path.parent))
     try:
-        path.replace(holder / "old")
-        new.replace(path)
+        move(path, holder / "old")
+        move(new, path)
     except BaseException:  # Ctrl-C as well: what was there must not vanish
         if (holder / "old").exists() and not path.exists():
-            (holder / "old").replace(path)
+            move(holder / "old", path)
         raise
     finally:
         shutil.rmtree(holder, ignore_errors=True)
+
+
+def move(old: Path, new: Path) -> None:
+    """Rename a file or a folder on the same disk, over a file of that name; copied where the disk does not rename.
+
+    Raises:
+        OSError: it cannot be written there; what was there is still there.
+    """
+    try:
+        old.replace(new)
+    except OSError as error:
+        if error.errno not in REFUSED or not old.exists():
+            raise
+        if not (new.is_file() and _moved_aside(old, new)):
+            _copy(old, new)
+            _delete(old)
+
+
+def _moved_aside(old: Path, new: Path) -> bool:
+    """Put a file in the place of another by renaming that one first; whether the disk allows it."""
+    aside = Path(tempfile.mkdtemp(prefix=".writing-", dir=new.parent)) / new.name
+    try:
+        new.replace(aside)
+    except OSError:
+        shutil.rmtree(aside.parent, ignore_errors=True)
+        return False
+    try:
+        old.replace(new)
+    except BaseException:
+        aside.replace(new)
+        raise
+    finally:
+        shutil.rmtree(aside.parent, ignore_errors=True)
+    return True
+
+
+def _copy(old: Path, new: Path) -> None:
+    if not old.is_dir():
+        copy_file(old, new)
+        return
+    try:
+        new.mkdir(exist_ok=True)
+        for inner in sorted(old.iterdir(), key=lambda one: one.suffix == ".json"):
+            _copy(inner, new / inner.name)
+    except BaseException:
+        shutil.rmtree(new, ignore_errors=True)
+        raise
+
+
+def copy_file(old: Path, new: Path) -> None:
+    """Copy the content of a file, and nothing else of it: disks may refuse modes and times."""
+    shutil.copyfile(old, new)
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()
+
+
+def let_others_read(path: Path) -> None:
+    """Give a file the usual mode, where the disk has modes."""
+    with suppress(OSError, NotImplementedError):
+        path.chmod(0o644)
+
+
+def is_writable(folder: Path) -> bool:
+    """Whether files can be made in a folder; tried out, since on network shares its mode need not tell."""
+    try:
+        Path(tempfile.mkdtemp(prefix=".writing-", dir=folder)).rmdir()
+    except OSError:
+        return False
+    return True
 
 
 @contextmanager

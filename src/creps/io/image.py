@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from creps.errors import InputError
-from creps.io.itk import read_header, read_volume, stem
+from creps.io.itk import geometry_remarks, is_volume_file, read_header, read_volume, stem, suffix
 from creps.provenance import sha256_file
 from creps.volume import Volume
 
@@ -85,13 +85,13 @@ class ImageSource:
         """
         path = Path(path)
         if path.is_dir():
+            if any(is_volume_file(one) for one in path.iterdir()) and suffix(path):
+                raise InputError(f"{path} is a folder, not a volume file.", "Give the file inside it.")
             from creps.io.dicom.read.series import one_series
 
             return cls(path, one_series(path, modality, name, wanted, selectable=selectable), name or "")
         if wanted is not None:
-            raise InputError(
-                f"{path} is not a folder of DICOM series, so there is none to choose.", "Leave out --series."
-            )
+            raise InputError(f"{path} is not a folder of DICOM series.", "Leave the series out.")
         return cls(path, None, name or "")
 
     @property
@@ -133,9 +133,11 @@ class ImageSource:
         return series_sha256(self.series)
 
     def record(self) -> dict[str, Any]:
-        """What a result's record says about the image: a file name or a number of files, and the hash."""
+        """What a record says about the image: file name or number of files, hash, doubts about its geometry."""
         if self.series is None:
-            return {"file": self.path.name, "sha256": self.sha256()}
+            remarks = geometry_remarks(self.path)
+            geometry = {"geometry": [f"It {remark}." for remark in remarks]} if remarks else {}
+            return {"file": self.path.name, "sha256": self.sha256(), **geometry}
         return {"dicom_files": len(self.series.files), "sha256": self.sha256()}
 
     def acquisition(self) -> Acquisition | None:

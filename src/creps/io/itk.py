@@ -1,10 +1,12 @@
-"""NIfTI, MetaImage and NRRD through SimpleITK."""
+"""Volume files: NIfTI read by `creps.io.nifti`; MetaImage and NRRD, and all that is written, through SimpleITK."""
 
 from __future__ import annotations
 
+import logging
+import math
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,13 +16,26 @@ import numpy.typing as npt
 
 from creps.errors import InputError
 from creps.io.atomic import atomic_file
-from creps.io.nifti import read_nifti_voxels
+from creps.io.nifti import NiftiHeader, read_nifti_header, read_nifti_voxels
+from creps.io.placement import Affine, orthogonal, placement
+from creps.io.text_headers import check_text_header, with_data_file
 from creps.volume import GeometryError, Volume
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
-__all__ = ["SUFFIXES", "is_volume_file", "read_header", "read_volume", "stem", "suffix", "write_volume"]
+__all__ = [
+    "SUFFIXES",
+    "geometry_remarks",
+    "is_volume_file",
+    "read_header",
+    "read_volume",
+    "stem",
+    "suffix",
+    "write_volume",
+]
+
+log = logging.getLogger(__name__)
 
 SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".nhdr")
 """File endings that are read and written."""
@@ -60,16 +75,12 @@ def read_volume(path: Path | str) -> Volume:
     """
     path = Path(path)
     _check_path(path)
-    voxels = read_nifti_voxels(path) if suffix(path) in (".nii", ".nii.gz") else None
-    with _reading(path) as reader:
-        if voxels is None:
-            image = reader.Execute()
-            while image.GetDimension() > 3:
-                image = image[(slice(None),) * (image.GetDimension() - 1) + (0,)]
     try:
-        volume = Volume.from_sitk(image) if voxels is None else _with_geometry(voxels, reader)
+        volume = _read_nifti(path) if _is_nifti(path) else _read_with_itk(path)
     except GeometryError as error:
         raise InputError(f"{path} has a broken geometry. {error.what}", "Correct the header.") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror or error}).", "Copy it again.") from error
     finite = np.isfinite(volume.array)
     if not finite.all():
         raise InputError(
@@ -79,12 +90,60 @@ def read_volume(path: Path | str) -> Volume:
     return volume
 
 
-def _with_geometry(voxels: npt.NDArray[np.float32], reader: sitk.ImageFileReader) -> Volume:
-    """The voxels of a file with the geometry that ITK has read from its header."""
-    dimension = reader.GetDimension()
-    direction = np.reshape(reader.GetDirection(), (dimension, dimension))[:3, 2::-1]
-    (w, h, d), (sw, sh, sd), (x, y, z) = reader.GetSize()[:3], reader.GetSpacing()[:3], reader.GetOrigin()[:3]
-    return Volume(voxels.reshape(d, h, w), (sd, sh, sw), (x, y, z), direction)
+def geometry_remarks(path: Path | str) -> list[str]:
+    """What the header leaves out or contradicts about the geometry, one sentence each, to follow the file's name.
+
+    Raises:
+        InputError: as `read_header`.
+    """
+    path = Path(path)
+    _check_path(path)
+    if _is_nifti(path):
+        header = read_nifti_header(path)
+        _check_size(path, header.shape, header.shape)
+        return list(placement(header, str(path)).remarks)
+    return check_text_header(path)
+
+
+def _is_nifti(path: Path) -> bool:
+    return suffix(path) in (".nii", ".nii.gz")
+
+
+def _read_nifti(path: Path) -> Volume:
+    header = read_nifti_header(path)
+    _check_size(path, header.shape, header.shape)
+    voxels, header = read_nifti_voxels(path)
+    placed = placement(header, str(path))
+    for remark in placed.remarks:
+        log.warning("%s %s.", path, remark)
+    return _placed(voxels, np.diag([-1.0, -1.0, 1.0, 1.0]) @ placed.affine)
+
+
+def _read_with_itk(path: Path) -> Volume:
+    remarks = check_text_header(path)
+    with _reading(path) as reader:
+        image = reader.Execute()
+        while image.GetDimension() > 3:
+            image = image[(slice(None),) * (image.GetDimension() - 1) + (0,)]
+    affine = np.eye(4)
+    affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3))
+    if not np.allclose(np.linalg.norm(affine[:3, :3], axis=0), 1, atol=1e-3):
+        raise GeometryError("The columns of its orientation do not have the length 1.", "Correct it.")
+    affine[:3, :3] *= image.GetSpacing()
+    affine[:3, 3] = image.GetOrigin()
+    affine = orthogonal(affine, image.GetSize(), str(path), "orientation", remarks)
+    for remark in remarks:
+        log.warning("%s %s.", path, remark)
+    import SimpleITK as sitk
+
+    return _placed(sitk.GetArrayViewFromImage(image).astype(np.float32), affine)
+
+
+def _placed(voxels: npt.NDArray[np.float32], affine: Affine) -> Volume:
+    """The voxels (D, H, W) on the grid whose index (i, j, k) `affine` maps to LPS."""
+    i, j, k = np.linalg.norm(affine[:3, :3], axis=0).tolist()
+    x, y, z = affine[:3, 3].tolist()
+    return Volume(voxels, (k, j, i), (x, y, z), affine[:3, 2::-1] / (k, j, i))
 
 
 def read_header(path: Path | str) -> tuple[tuple[int, int, int], tuple[float, float, float]]:
@@ -95,8 +154,18 @@ def read_header(path: Path | str) -> tuple[tuple[int, int, int], tuple[float, fl
     """
     path = Path(path)
     _check_path(path)
+    if _is_nifti(path):
+        return _nifti_grid(read_nifti_header(path), path)
+    check_text_header(path)
     with _reading(path) as reader:
         (w, h, d), (sw, sh, sd) = reader.GetSize()[:3], reader.GetSpacing()[:3]
+    return (d, h, w), (sd, sh, sw)
+
+
+def _nifti_grid(header: NiftiHeader, path: Path) -> tuple[tuple[int, int, int], tuple[float, float, float]]:
+    _check_size(path, header.shape, header.shape)
+    w, h, d = header.shape
+    sw, sh, sd = np.linalg.norm(placement(header, str(path)).affine[:3, :3], axis=0).tolist()
     return (d, h, w), (sd, sh, sw)
 
 
@@ -104,11 +173,19 @@ def _check_path(path: Path) -> None:
     if not path.exists():
         raise InputError(f"{path} does not exist.", "Check the path.")
     if path.is_dir():
-        raise InputError(f"{path} is a folder, not a volume file.", "Name the file inside it.")
+        raise InputError(f"{path} is a folder, not a volume file.", "Give the file inside it.")
     if suffix(path) == "":
-        raise InputError(f"{path} has no known ending.", f"creps reads {', '.join(SUFFIXES)}.")
+        raise InputError(f"{path} has an unknown file extension{_known(path)}.", f"creps reads {', '.join(SUFFIXES)}.")
     if not os.access(path, os.R_OK):
-        raise InputError(f"{path} cannot be opened (Permission denied).", "Check its access rights.")
+        raise InputError(f"{path} cannot be opened (permission denied).", "Check its permissions.")
+
+
+def _known(path: Path) -> str:
+    """What is known of an ending that is not read."""
+    ending = path.suffix.lower()
+    if ending in (".hdr", ".img"):
+        return " (one half of a NIfTI or Analyze pair: convert both to one .nii.gz)"
+    return " (decompress it first)" if ending in (".bz2", ".xz", ".zst", ".zip", ".7z", ".gz") else ""
 
 
 def write_volume(volume: Volume, path: Path | str, *, integer: bool = False) -> None:
@@ -126,7 +203,7 @@ def write_volume(volume: Volume, path: Path | str, *, integer: bool = False) -> 
 
     path = Path(path)
     if suffix(path) == "":
-        raise InputError(f"{path} has no known ending.", f"creps writes {', '.join(SUFFIXES)}.")
+        raise InputError(f"{path} has an unknown file extension.", f"creps writes {', '.join(SUFFIXES)}.")
     if not np.isfinite(volume.array).all():
         raise InputError(f"{path} would hold NaN or infinite voxels.", "Replace them before writing.")
     if integer:
@@ -136,8 +213,10 @@ def write_volume(volume: Volume, path: Path | str, *, integer: bool = False) -> 
         image = volume.to_sitk()
     try:
         with atomic_file(path) as temporary:
+            lower = temporary.with_name(stem(temporary) + suffix(temporary))  # ITK knows endings in small letters only
             with _quiet_itk():
-                sitk.WriteImage(image, str(temporary), useCompression=True)
+                sitk.WriteImage(image, str(lower), useCompression=True)
+            lower.rename(temporary)
             if suffix(path) in (".nii", ".nii.gz"):
                 read_nifti_voxels(temporary)  # ITK does not notice a full disk here
     except (RuntimeError, OSError, InputError) as error:
@@ -171,9 +250,10 @@ def _reading(path: Path) -> Iterator[sitk.ImageFileReader]:
     import SimpleITK as sitk
 
     reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
+    reader.SetImageIO("NrrdImageIO" if suffix(path) in (".nrrd", ".nhdr") else "MetaImageIO")
     try:
-        with _quiet_itk():
+        with with_data_file(path) as readable, _quiet_itk():
+            reader.SetFileName(str(readable))
             reader.ReadImageInformation()
             _check_header(reader, path)
             yield reader
@@ -184,7 +264,8 @@ def _reading(path: Path) -> Iterator[sitk.ImageFileReader]:
                 "Resample it to an orthogonal grid first.",
             ) from error
         reason = _reason(error).removeprefix("Reason: ")
-        detail = "" if "No such file" in reason else f" ({reason})"  # MetaImage says so of any truncated file
+        system = {os.strerror(code) for code in (0, 2)}  # MetaImage says one of these of any truncated file
+        detail = "" if reason in system else f" ({reason})"
         raise InputError(
             f"{path} cannot be read as an image{detail}.", "It may be truncated: copy or convert it again."
         ) from error
@@ -192,32 +273,37 @@ def _reading(path: Path) -> Iterator[sitk.ImageFileReader]:
 
 def _check_header(reader: sitk.ImageFileReader, path: Path) -> None:
     size, spacing = reader.GetSize(), reader.GetSpacing()
-    dimension = len(size)
-    while dimension > 3 and size[dimension - 1] == 1:
-        dimension -= 1
-    if dimension != 3:
-        raise InputError(
-            f"{path} has {dimension} dimensions (size {' x '.join(map(str, size))}), not 3.",
-            "Give one 3-D volume per file: split a time series or echoes first.",
-        )
     if reader.GetNumberOfComponents() != 1:
         raise InputError(
             f"{path} has {reader.GetNumberOfComponents()} values per voxel, not 1.",
             "Give a scalar image, not colour or a vector field.",
         )
-    if min(size[:3]) < 2:
-        raise InputError(
-            f"{path} has size {' x '.join(map(str, size[:3]))}: a single slice is not a volume.",
-            "Give the whole stack of slices.",
-        )
-    if int(np.prod([int(n) for n in size])) > MAX_VOXELS:
-        raise InputError(
-            f"{path} claims {' x '.join(map(str, size))} voxels.", "Its header is probably broken: convert it again."
-        )
+    shape = list(size)
+    while len(shape) > 3 and shape[-1] == 1:
+        shape.pop()
+    _check_size(path, shape, size)
     if not all(np.isfinite(s) and s > 1e-6 for s in spacing[:3]):
         raise InputError(
             f"{path} has a voxel spacing of {' x '.join(f'{s:g}' for s in spacing[:3])} mm.",
             "Spacing must be positive: correct the header.",
+        )
+
+
+def _check_size(path: Path, shape: Sequence[int], size: Sequence[int]) -> None:
+    """Refuse what is no 3-D volume; `shape` is `size` without trailing axes of length 1."""
+    if len(shape) != 3:
+        raise InputError(
+            f"{path} has {len(shape)} dimensions (size {' x '.join(map(str, size))}), not 3.",
+            "Give one 3-D volume per file: split a time series or echoes first.",
+        )
+    if min(shape) < 2:
+        raise InputError(
+            f"{path} has size {' x '.join(map(str, shape))}: a single slice is not a volume.",
+            "Give the whole stack of slices.",
+        )
+    if math.prod(size) > MAX_VOXELS:
+        raise InputError(
+            f"{path} claims {' x '.join(map(str, size))} voxels.", "The header is probably corrupt: convert it again."
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from types import TracebackType
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 from creps.errors import CrepsError
 
@@ -15,6 +15,8 @@ __all__ = ["FolderLock"]
 class FolderLock:
     """A lock file beside a folder, which need not exist yet; the system releases it when the process ends.
 
+    Where the disk has no locks, the file itself is the lock.
+
     Args:
         folder: The folder to lock.
         held: The error to raise if another process holds the lock.
@@ -22,7 +24,7 @@ class FolderLock:
 
     def __init__(self, folder: Path, held: CrepsError) -> None:
         self.folder, self.held = folder, held
-        self._lock: FileLock | None = None
+        self._lock: BaseFileLock | None = None
 
     def acquire(self) -> None:
         """Keep other processes out of the folder until `release`.
@@ -32,12 +34,19 @@ class FolderLock:
         """
         place = self.folder.absolute()
         place.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(place.with_name(f".{place.name}.lock"), timeout=0)
+        path = place.with_name(f".{place.name}.lock")
+        was_there = path.exists()
         try:
-            lock.acquire()
+            self._lock = _acquired(FileLock(path, timeout=0))
         except Timeout as error:
             raise self.held from error
-        self._lock = lock
+        except (OSError, NotImplementedError):
+            if not was_there:
+                path.unlink(missing_ok=True)  # made, but not locked
+            try:
+                self._lock = _acquired(SoftFileLock(path, timeout=0))
+            except Timeout as error:
+                raise self.held from error
 
     def release(self) -> None:
         """Let other processes in again; does nothing without `acquire`."""
@@ -54,3 +63,8 @@ class FolderLock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.release()
+
+
+def _acquired(lock: BaseFileLock) -> BaseFileLock:
+    lock.acquire()
+    return lock

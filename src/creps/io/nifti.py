@@ -1,8 +1,8 @@
-"""Read the voxels of a NIfTI file, and refuse what ITK lets pass.
+"""Read NIfTI-1 and NIfTI-2 files: the header, and the voxels as numbers.
 
-ITK reads a truncated body and NaN as 0, and a spacing of zero as 1 mm. It would also decompress the file once more, so
-the voxels are kept here, and ITK reads the geometry alone. (nibabel takes as long for a file of 256^3 voxels as all of
-this, and 0.2 s more for its import.)
+ITK reads a truncated body and NaN as 0, a spacing of zero as 1 mm, and the qform where every other reader of the field
+takes the sform. Files are therefore read here; `creps.io.placement` turns the header into a position. (nibabel takes
+0.2 s for its import alone, and as long as all of this for a file of 256^3 voxels.)
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 import gzip
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -18,58 +20,166 @@ import numpy as np
 import numpy.typing as npt
 
 from creps.errors import InputError
+from creps.io.contents import refuse_other_content
 
-__all__ = ["read_nifti_voxels"]
+__all__ = ["NiftiHeader", "read_nifti_header", "read_nifti_voxels"]
 
 CHUNK = 1 << 22
 
+GZIP = b"\x1f\x8b"
+
+HEADER_BYTES = 540
 
 KINDS = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8"}
 """NIfTI data type → numpy's: one number per voxel."""
 
+SEVERAL = {32: "2 (complex)", 128: "3 (RGB)", 1792: "2 (complex)", 2048: "2 (complex)", 2304: "4 (RGBA)"}
+"""NIfTI data type → numbers per voxel, of types that have several."""
 
-def read_nifti_voxels(path: Path) -> npt.NDArray[np.float32] | None:
-    """Read the voxels of a NIfTI file in the order of the file, and check that they are all there.
 
-    Returns:
-        (voxels,), rescaled by slope and intercept; None if ITK has to read them: they are in a second file, or are
-        not one number each.
+@dataclass(frozen=True)
+class NiftiHeader:
+    """What a NIfTI header says, unchecked.
+
+    Attributes:
+        dim: Length of every axis in use, in the order of the file (i, j, k, ...).
+        pixdim: qfac and the spacing along (i, j, k), in `units`.
+        units: Code of the unit of length: 0 unknown, 1 m, 2 mm, 3 µm.
+        qform_code: 0 if the qform is not used.
+        sform_code: 0 if the sform is not used.
+        quaternion: b, c, d of the qform.
+        offset: Translation of the qform, RAS.
+        sform: (3, 4), the sform, RAS.
+        kind: NIfTI's number of the data type.
+        bits: Bits of a voxel.
+        order: ``<`` or ``>``.
+        start: Byte at which the voxels start.
+        single_file: Whether the voxels are in the same file.
+        slope: Of rescaling, as stored.
+        intercept: Of rescaling, as stored.
+    """
+
+    dim: tuple[int, ...]
+    pixdim: tuple[float, float, float, float]
+    units: int
+    qform_code: int
+    sform_code: int
+    quaternion: tuple[float, float, float]
+    offset: tuple[float, float, float]
+    sform: npt.NDArray[np.float64]
+    kind: int
+    bits: int
+    order: str
+    start: int
+    single_file: bool
+    slope: float
+    intercept: float
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length of every axis, in the order of the file, without trailing axes of length 1 beyond the third."""
+        dim = tuple(n if axis < 3 else max(n, 1) for axis, n in enumerate(self.dim))
+        while len(dim) > 3 and dim[-1] == 1:
+            dim = dim[:-1]
+        return dim
+
+
+def read_nifti_header(path: Path) -> NiftiHeader:
+    """Read the header of a NIfTI file, compressed or not, whatever its name says.
 
     Raises:
-        InputError: the file is no NIfTI file, is shorter than its header says, holds NaN or infinite values, or has no
-            positive spacing.
+        InputError: the file is something else, is damaged, or does not hold one 3-D image of one number per voxel.
     """
+    with _opened(path) as stream:
+        return _header(stream, path)
+
+
+def read_nifti_voxels(path: Path) -> tuple[npt.NDArray[np.float32], NiftiHeader]:
+    """Read the voxels of a NIfTI file, and check that they are all there.
+
+    Returns:
+        (D, H, W) voxels, rescaled by slope and intercept, and the header.
+
+    Raises:
+        InputError: as `read_nifti_header`, or the file is shorter than its header says, or cannot be rescaled.
+    """
+    with _opened(path) as stream:
+        header = _header(stream, path)
+        count = header.shape[0] * header.shape[1] * header.shape[2]
+        expected = count * header.bits // 8
+        stream.seek(header.start)
+        body = bytearray()
+        while chunk := _exactly(stream, min(CHUNK, expected - len(body))):
+            body += chunk
+    if len(body) < expected:
+        raise InputError(
+            f"{path} is truncated: it holds {len(body)} of {expected} bytes of voxels.", "Copy or convert it again."
+        )
+    stored = np.frombuffer(body, np.dtype(header.order + KINDS[header.kind]))
+    return _rescaled(stored, header, path).reshape(header.shape[::-1]), header
+
+
+def _rescaled(stored: npt.NDArray[np.generic], header: NiftiHeader, path: Path) -> npt.NDArray[np.float32]:
+    """The values that the stored numbers stand for: a slope of 0, or one that is no number, rescales nothing."""
+    slope, intercept = header.slope, header.intercept
+    if slope == 0 or not np.isfinite(slope):
+        slope, intercept = 1.0, 0.0
+    if not np.isfinite(intercept):
+        raise InputError(
+            f"{path} rescales its voxels with slope {slope:g} and intercept {intercept:g}, which is not a number.",
+            "Correct scl_inter in its header, or convert it again.",
+        )
+    with np.errstate(over="ignore", invalid="ignore"):
+        if slope == 1 and intercept == 0:
+            return stored.astype(np.float32)
+        return (stored.astype(np.float64) * slope + intercept).astype(np.float32)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[gzip.GzipFile | BinaryIO]:
+    """The file's bytes, decompressed if they are compressed; damage becomes an InputError."""
     try:
-        with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as stream:
-            header = stream.read(540)
-            layout = _parse(header)
-            stream.seek(layout.offset)
-            body = bytearray()
-            while chunk := _exactly(stream, min(CHUNK, layout.data_bytes - len(body))):
-                body += chunk
+        with path.open("rb") as raw:
+            compressed = raw.read(2) == GZIP
+            raw.seek(0)
+            if not compressed:
+                yield raw
+                return
+            with gzip.open(raw) as stream:
+                yield stream
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise InputError(
             f"{path} is truncated or damaged: its compressed data ends early.", "Copy it again."
         ) from error
-    except (struct.error, ValueError, KeyError, OverflowError) as error:
-        raise InputError(f"{path} cannot be read as an image (no NIfTI header).", "Convert it again.") from error
-    if layout.single_file and len(body) < layout.data_bytes:
+
+
+def _header(stream: gzip.GzipFile | BinaryIO, path: Path) -> NiftiHeader:
+    """The header, checked as far as size and type of the voxels go."""
+    first = _exactly(stream, HEADER_BYTES)
+    refuse_other_content(path, first)
+    try:
+        header = _parsed(first)
+    except (ValueError, OverflowError) as error:
         raise InputError(
-            f"{path} is truncated: it holds {len(body)} of {layout.data_bytes} bytes of voxels.",
-            "Copy or convert it again.",
-        )
-    voxels = layout.values(body) if layout.single_file and layout.kind is not None else None
-    if voxels is not None and not np.isfinite(voxels).all():
-        count = int((~np.isfinite(voxels)).sum())
+            f"{path} cannot be read as an image (no NIfTI header: {error}).",
+            "It may be truncated or damaged: copy or convert it again.",
+        ) from error
+    if not header.single_file:
         raise InputError(
-            f"{path} has {count} voxels that are NaN or infinite.", "Replace them (0 in MR, -1000 in CT) first."
+            f"{path} is a header only: it says that its voxels are in a separate .img file.",
+            "Convert the pair of files to one .nii.gz.",
         )
-    if not all(0 < abs(s) < float("inf") for s in layout.spacing_mm):
+    if header.kind in SEVERAL:
         raise InputError(
-            f"{path} has a voxel spacing of {' x '.join(f'{s:g}' for s in layout.spacing_mm)} mm.",
-            "Spacing must be positive: correct the header.",
+            f"{path} has {SEVERAL[header.kind]} values per voxel, not 1.",
+            "Give a scalar image: the magnitude, not colour.",
         )
-    return voxels
+    if header.kind not in KINDS or header.bits != 8 * int(KINDS[header.kind][1]):
+        raise InputError(
+            f"{path} has voxels of NIfTI data type {header.kind} with {header.bits} bits, which creps does not read.",
+            "Convert it to int16 or float32.",
+        )
+    return header
 
 
 def _exactly(stream: gzip.GzipFile | BinaryIO, count: int) -> bytes:
@@ -81,69 +191,76 @@ def _exactly(stream: gzip.GzipFile | BinaryIO, count: int) -> bytes:
     return b"".join(parts)
 
 
-@dataclass(frozen=True)
-class Layout:
-    """What a NIfTI header says of its file.
-
-    Attributes:
-        spacing_mm: Along the axes in use, three at most.
-        offset: Where the voxels start.
-        data_bytes: Bytes of voxels.
-        single_file: Whether the voxels are in the same file.
-        kind: Type of the voxels if each is one number.
-        slope: Of rescaling, as ITK takes it: 0 and NaN are 1.
-        intercept: Of rescaling, as ITK takes it: NaN is 0.
-    """
-
-    spacing_mm: tuple[float, ...]
-    offset: int
-    data_bytes: int
-    single_file: bool
-    kind: np.dtype[np.generic] | None
-    slope: float
-    intercept: float
-
-    def values(self, body: bytearray) -> npt.NDArray[np.float32]:
-        """The voxels (n,) that the bytes stand for."""
-        stored = np.frombuffer(body, self.kind)
-        with np.errstate(over="ignore", invalid="ignore"):
-            if self.slope == 1 and self.intercept == 0:
-                return stored.astype(np.float32)
-            return (stored.astype(np.float64) * self.slope + self.intercept).astype(np.float32)
-
-
-def _parse(header: bytes) -> Layout:
-    """The layout from a NIfTI-1 or NIfTI-2 header."""
-    order = next((o for o in "<>" if struct.unpack_from(f"{o}i", header)[0] in (348, 540)), None)
+def _parsed(data: bytes) -> NiftiHeader:
+    """A NIfTI-1 or NIfTI-2 header of either byte order."""
+    order = next((o for o in "<>" if data[:4] in (struct.pack(f"{o}i", 348), struct.pack(f"{o}i", 540))), None)
     if order is None:
-        raise ValueError("no header size")
-    if struct.unpack_from(f"{order}i", header)[0] == 348:  # NIfTI-1
-        dim = struct.unpack_from(f"{order}8h", header, 40)
-        kind, bits = struct.unpack_from(f"{order}2h", header, 70)
-        pixdim = struct.unpack_from(f"{order}8f", header, 76)
-        offset = int(struct.unpack_from(f"{order}f", header, 108)[0])
-        single = header[344:347] == b"n+1"
-        slope, intercept = struct.unpack_from(f"{order}2f", header, 112)
-    else:  # NIfTI-2
-        kind, bits = struct.unpack_from(f"{order}2h", header, 12)
-        dim = struct.unpack_from(f"{order}8q", header, 16)
-        pixdim = struct.unpack_from(f"{order}8d", header, 104)
-        offset = struct.unpack_from(f"{order}q", header, 168)[0]
-        single = header[4:7] == b"n+2"
-        slope, intercept = struct.unpack_from(f"{order}2d", header, 176)
-    axes = dim[0]
-    if not 1 <= axes <= 7 or min(dim[1 : axes + 1]) < 1:
-        raise ValueError("no dimensions")
-    voxels = 1
-    for n in dim[1 : axes + 1]:
-        voxels *= n
-    numeric = np.dtype(order + KINDS[kind]) if kind in KINDS and bits == 8 * int(KINDS[kind][1]) else None
+        raise ValueError("its first 4 bytes are not a header size")
+    (size,) = struct.unpack_from(f"{order}i", data)
+    if len(data) < size:
+        raise ValueError(f"only {len(data)} of its {size} bytes are there")
+    if size == 348:
+        version, at = 1, NIFTI1
+        magic = data[344:348]
+    else:
+        version, at = 2, NIFTI2
+        magic = data[4:8]
+    if magic[:3] not in (b"n+%d" % version, b"ni%d" % version):
+        raise ValueError("its magic number is missing, as in an Analyze file, which does not say left from right")
 
-    def scale(number: float) -> float:
-        return number if np.isfinite(number) and abs(number) > np.finfo(np.float64).eps else 0.0
+    def get(name: str) -> tuple[float, ...]:
+        kind, place = at[name]
+        return struct.unpack_from(order + kind, data, place)
 
-    if offset < 0:
-        raise ValueError("a negative offset")
-    return Layout(
-        pixdim[1 : 1 + min(axes, 3)], offset, voxels * bits // 8, single, numeric, scale(slope) or 1.0, scale(intercept)
+    axes, *lengths = (int(n) for n in get("dim"))
+    if not 1 <= axes <= 7 or min(lengths[: min(axes, 3)]) < 1:
+        raise ValueError(f"dimensions {axes}: {lengths}")
+    b, c, d, x, y, z = get("qform")
+    qfac, *spacing = get("pixdim")
+    start = get("start")[0]
+    if not np.isfinite(start) or start < 0:
+        raise ValueError(f"voxels that start at byte {start}")
+    return NiftiHeader(
+        dim=tuple(lengths[:axes]),
+        pixdim=(qfac, spacing[0], spacing[1], spacing[2]),
+        units=int(get("units")[0]) & 7,
+        qform_code=int(get("codes")[0]),
+        sform_code=int(get("codes")[1]),
+        quaternion=(b, c, d),
+        offset=(x, y, z),
+        sform=np.reshape(get("sform"), (3, 4)).astype(np.float64),
+        kind=int(get("type")[0]),
+        bits=int(get("type")[1]),
+        order=order,
+        start=int(start),
+        single_file=magic[1:2] == b"+",
+        slope=get("scale")[0],
+        intercept=get("scale")[1],
     )
+
+
+NIFTI1 = {
+    "dim": ("8h", 40),
+    "type": ("2h", 70),
+    "pixdim": ("4f", 76),
+    "start": ("f", 108),
+    "scale": ("2f", 112),
+    "units": ("B", 123),
+    "codes": ("2h", 252),
+    "qform": ("6f", 256),
+    "sform": ("12f", 280),
+}
+"""Field → struct format and first byte, in NIfTI-1."""
+
+NIFTI2 = {
+    "dim": ("8q", 16),
+    "type": ("2h", 12),
+    "pixdim": ("4d", 104),
+    "start": ("q", 168),
+    "scale": ("2d", 176),
+    "units": ("i", 500),
+    "codes": ("2i", 344),
+    "qform": ("6d", 352),
+    "sform": ("12d", 400),
+}
+"""The same in NIfTI-2."""

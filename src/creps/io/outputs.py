@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from creps.errors import InputError, OutputExistsError
+from creps.io.atomic import is_writable
 from creps.io.itk import SUFFIXES
 
 __all__ = ["check_new", "check_targets"]
@@ -27,7 +27,7 @@ def check_new(path: Path, remedy: str, *, overwrite: bool = False) -> None:
         OutputExistsError: something is there (a broken link, too) and may not be replaced.
     """
     if not overwrite and (path.exists() or path.is_symlink()):
-        raise OutputExistsError(f"{path} is already there.", remedy)
+        raise OutputExistsError(f"{path} already exists.", remedy)
 
 
 def check_targets(targets: Iterable[Path], inputs: Iterable[Path], *, overwrite: bool) -> None:
@@ -50,11 +50,11 @@ def check_targets(targets: Iterable[Path], inputs: Iterable[Path], *, overwrite:
             raise InputError(f"{path} is a folder.", "Name a file.")
         source = next((one for one in inputs if _is_in(path, one)), None)
         if source is not None:
-            raise InputError(f"{path} is read in this evaluation and cannot take its results.", "Name another file.")
+            raise InputError(f"{path} is an input of this evaluation and cannot be its output.", "Name another file.")
         if path.name.lower().endswith(IMAGE_ENDINGS):
-            raise InputError(f"{path} has the ending of an image, not of a report.", "Name a .json or .csv file.")
+            raise InputError(f"{path} has the extension of an image, not of a report.", "Name a .json or .csv file.")
         if any(_same(path, other) for other in taken):
-            raise InputError(f"{path} is named for two results.", "Name two files.")
+            raise InputError(f"{path} is given for two outputs.", "Choose two different files.")
         check_new(path, "Add --overwrite, or name another file.", overwrite=overwrite)
         _check_place(path)
         taken.append(path)
@@ -64,9 +64,9 @@ def _check_place(path: Path) -> None:
     """The folder, or the nearest one above it that is there, must take new entries."""
     place = next(folder for folder in path.absolute().parents if folder.exists())
     if not place.is_dir():
-        raise InputError(f"{path} cannot be written: {place} is a file, not a folder.", "Name a file elsewhere.")
-    if not os.access(place, os.W_OK | os.X_OK):
-        raise InputError(f"{path} cannot be written: nothing may be written in {place}.", "Name a file elsewhere.")
+        raise InputError(f"{path} cannot be written: {place} is a file, not a folder.", "Choose another location.")
+    if not is_writable(place):
+        raise InputError(f"{path} cannot be written: no permission to write in {place}.", "Choose another location.")
 
 
 def _is_in(path: Path, source: Path) -> bool:

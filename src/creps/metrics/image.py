@@ -182,7 +182,7 @@ def check_comparable(ct_hu: HU, sct_hu: HU, mask: Mask) -> None:
         raise ValueError("the mask is empty")
     for name, array in (("ct", ct_hu), ("sct", sct_hu)):
         if not np.isfinite(array[mask]).all():
-            raise ValueError(f"{name} has values inside the mask that are not finite")
+            raise ValueError(f"{name} has NaN or infinite values inside the mask")
 
 
 def _difference(ct_hu: HU, sct_hu: HU, mask: Mask) -> npt.NDArray[np.float64]:

@@ -112,7 +112,7 @@ def synthrad2023_ssim(ct_hu: HU, sct_hu: HU, mask: Mask) -> float:
     """
     check_comparable(ct_hu, sct_hu, mask)
     if min(mask.shape) < WINDOW:
-        raise ValueError(f"SSIM needs {WINDOW} voxels along every axis, the images have {_sides(mask)}")
+        raise ValueError(f"SSIM needs {WINDOW} voxels along every axis; the images have {_sides(mask)}")
     box = _mask_box(mask)
     inside = mask[box]
     ct, sct = (_masked(array[box], inside, RANGE_4024_HU) for array in (ct_hu, sct_hu))

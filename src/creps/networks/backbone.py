@@ -188,7 +188,8 @@ def _load_weights(network: nn.Module, name: BackboneName, weights: str, sha256: 
         )
     if sha256 is not None and not digest.startswith(sha256.lower()):
         raise ModelError(
-            f"{path} has SHA-256 {digest}, the settings ask for {sha256}.", "Get the right file, or correct the hash."
+            f"{path} has SHA-256 {digest}, but the settings require {sha256}.",
+            "Use the right file, or correct the hash.",
         )
     layout = load_features(network, path, name)
     source: Literal["imagenet", "file"] = "imagenet" if weights == "imagenet" else "file"
@@ -206,6 +207,6 @@ def _official_file(name: BackboneName) -> Path:
         except (OSError, RuntimeError) as error:
             raise ModelError(
                 f"ImageNet weights of {name} are not in {path.parent} and cannot be downloaded ({error}).",
-                f"Put {address} there, name a file with creps.weights, or ask for 'random' by name.",
+                f"Put {address} there, name a file with creps.weights, or use 'random'.",
             ) from error
     return path

@@ -23,7 +23,7 @@ def build_generator(settings: GeneratorSettings) -> Generator:
     """
     if settings.kind not in GENERATORS:
         raise SettingsError(
-            f"There is no generator of kind '{settings.kind}'.", f"The kinds are: {', '.join(GENERATORS)}."
+            f"There is no generator of kind '{settings.kind}'.", f"Choose one of: {', '.join(GENERATORS)}."
         )
     fields = {name: getattr(settings, name) for name in type(settings).model_fields if name != "kind"}
     return GENERATORS[settings.kind](**fields)

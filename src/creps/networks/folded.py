@@ -6,7 +6,7 @@ are kept in the precision they are used in, and the last convolution converts to
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import Protocol, cast
 
 import torch
 from torch import nn
@@ -16,13 +16,21 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from creps.networks.blocks import LEAKY_SLOPE
 from creps.networks.generator import InferenceForm
 
-if TYPE_CHECKING:
-    from creps.networks.residual import ResidualGenerator
-
 __all__ = ["FoldedResidual"]
 
 HEAD_ROWS = 1 << 16
 """Voxels that the last convolution takes to float32 at a time: they stay in the processor's cache."""
+
+
+class ResidualLayers(Protocol):
+    """What is folded: the layers of a `ResidualGenerator`."""
+
+    width: int
+    stem: nn.Sequential
+    down: nn.Sequential
+    blocks: nn.Sequential
+    up: nn.Sequential
+    head: nn.Sequential
 
 
 class FoldedResidual(InferenceForm):
@@ -40,7 +48,7 @@ class FoldedResidual(InferenceForm):
         TypeError: instance norm, whose statistics are those of each input.
     """
 
-    def __init__(self, generator: ResidualGenerator, dtype: torch.dtype) -> None:
+    def __init__(self, generator: ResidualLayers, dtype: torch.dtype) -> None:
         super().__init__()
         self.dtype, self.width = dtype, generator.width
         whole, last = cast(nn.Sequential, generator.head[0]), generator.head[1]

@@ -113,7 +113,7 @@ def load_features(network: nn.Module, path: Path, name: BackboneName) -> LayoutN
     if layout is None:
         first = next(iter(state), "none at all")
         raise ModelError(
-            f"{path} does not hold the weights of {name} under any known names: its first tensor is {first}.",
+            f"{path} contains no weights of {name} in a known key layout: its first tensor is {first}.",
             f"Give a file with the key names of {' or '.join(one.name for one in LAYOUTS[name])}{_unwrapped(first)}.",
         )
     wanted = {key: tensor.shape for key, tensor in network.state_dict().items() if key.startswith("features.")}
@@ -149,7 +149,7 @@ def _as_ours(tensor: torch.Tensor, key: str, layout: Layout, called: str) -> tor
         raise ModelError(f"{called} holds values of type {str(tensor.dtype).removeprefix('torch.')}.", remedy)
     tensor = tensor.float()
     if not tensor.isfinite().all():
-        raise ModelError(f"{called} holds values that are not finite.", remedy)
+        raise ModelError(f"{called} contains NaN or infinite values.", remedy)
     return tensor[..., None, None] if key.endswith("layer_scale") and layout.name != "torchvision" else tensor
 
 
@@ -180,7 +180,7 @@ def _read_state(path: Path) -> dict[str, torch.Tensor]:
         isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in state.items()
     ):
         raise ModelError(
-            f"{path} does not hold a state dict of tensors.",
+            f"{path} contains no state dict of tensors.",
             "Give a file of weights, alone or under 'model' or 'state_dict', not a whole model or checkpoint.",
         )
     return state

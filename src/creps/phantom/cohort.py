@@ -26,7 +26,7 @@ TRAINING_MANIFEST = "train.csv"
 """Lists the training volumes with their centres, for preparation."""
 
 REGIONS: dict[str, Region] = {region.name: region for region in (HEAD, PELVIS)}
-"""What can be grown."""
+"""Regions that have a phantom, by name."""
 
 _MANIFEST_COLUMNS = ("case", "modality", "path", "mask", "centre", "split", "patient")
 
@@ -92,7 +92,7 @@ def write_cohort(
     Args:
         folder: Where; must be missing or empty.
         region: One of `REGIONS`.
-        mr_patients: Training patients with an MR.
+        mr_patients: Number of training patients with an MR.
         ct_patients: Training patients with a CT.
         test_patients: Patients with both.
         seed: Of the whole cohort.
@@ -104,7 +104,7 @@ def write_cohort(
 
     Raises:
         SettingsError: an unknown region, a negative number, or a spacing not above 0 and up to 5 mm.
-        InputError: `folder` is a file or holds something.
+        InputError: `folder` is a file, or is not empty.
     """
     folder = Path(folder)
     counts = {"mr_patients": mr_patients, "ct_patients": ct_patients, "test_patients": test_patients}
@@ -160,7 +160,7 @@ def _write_manifest(path: Path, records: list[dict[str, Any]]) -> None:
 
 def _check_settings(region: str, counts: dict[str, int], seed: int, spacing_mm: float) -> None:
     if region not in REGIONS:
-        raise SettingsError(f"There is no phantom of the region {region!r}.", f"Choose one of: {', '.join(REGIONS)}.")
+        raise SettingsError(f"Unknown region {region!r}.", f"Choose one of: {', '.join(REGIONS)}.")
     for name, count in counts.items():
         if count < 0:
             raise SettingsError(f"{name} is {count}.", "Give 0 or more.")
@@ -171,4 +171,4 @@ def _check_settings(region: str, counts: dict[str, int], seed: int, spacing_mm: 
 
 def _check_free(folder: Path) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder} already holds something.", "Name a new or empty folder.")
+        raise InputError(f"{folder} is not empty.", "Choose a new or empty folder.")

@@ -10,7 +10,8 @@ from creps.errors import InputError
 from creps.preprocessing.bias import correct_bias_field
 from creps.preprocessing.crop import crop_box, cropped
 from creps.preprocessing.intensity import AIR_NETWORK, hu_to_network, mr_divisor, mr_to_network
-from creps.preprocessing.mask import body_mask_ct, body_mask_mr
+from creps.preprocessing.mask import body_mask_ct, body_mask_mr, left_out_ml
+from creps.preprocessing.padding import ct_without_padding, mr_without_padding
 from creps.preprocessing.plausibility import check_ct, check_mr
 from creps.preprocessing.resample import resample, resample_onto
 from creps.settings import PreparationSettings
@@ -35,6 +36,8 @@ class Prepared:
         body: (D, H, W) body mask.
         intensity: 1st, 50th and 99th percentile inside the body in the original units, before any correction.
         mr_divisor: Divisor of an MR.
+        left_out_ml: Volume of bright signal outside the body of an MR, before any crop.
+        notes: What was changed in the image before it was prepared, as sentences without its name.
     """
 
     grid: Volume
@@ -42,6 +45,8 @@ class Prepared:
     body: Mask
     intensity: tuple[float, float, float]
     mr_divisor: float | None = None
+    left_out_ml: float = 0.0
+    notes: tuple[str, ...] = ()
 
 
 def prepare_mr(mr: Volume, settings: PreparationSettings, name: str, mask: Volume | None = None) -> Prepared:
@@ -58,6 +63,7 @@ def prepare_mr(mr: Volume, settings: PreparationSettings, name: str, mask: Volum
     Raises:
         InputError: the volume is not an MR, contains no body, or the mask is on another grid.
     """
+    mr, padding = mr_without_padding(mr)
     check_mr(mr, name)
     grid = resample(mr.reoriented(), settings.spacing_mm)
     found = body_mask_mr(grid)
@@ -70,19 +76,23 @@ def prepare_mr(mr: Volume, settings: PreparationSettings, name: str, mask: Volum
     array = mr_to_network(corrected, divisor)
     if settings.remove_outside:
         array = np.where(body, array, np.float32(0.0))
-    return _cropped(Prepared(grid, array, body, _percentiles(grid, body), divisor), settings)
+    left_out = left_out_ml(grid, body)
+    notes = () if padding is None else (padding.note("mr"),)
+    return _cropped(Prepared(grid, array, body, _percentiles(grid, body), divisor, left_out, notes), settings)
 
 
 def prepare_ct(ct: Volume, settings: PreparationSettings, name: str, mask: Volume | None = None) -> Prepared:
     """Resample a CT in HU, find the body, scale and crop; the counterpart of `prepare_mr`."""
-    check_ct(ct, name)
+    ct, padding = ct_without_padding(ct)
+    check_ct(ct, name, padding)
     grid = resample(ct.reoriented(), settings.spacing_mm)
     found = body_mask_ct(grid) if mask is None else np.zeros(grid.shape, dtype=bool)
     body = _checked_body(found, ct, grid, mask, name)
     array = hu_to_network(grid.array)
     if settings.remove_outside or settings.remove_couch:
         array = np.where(body, array, np.float32(AIR_NETWORK))
-    return _cropped(Prepared(grid, array, body, _percentiles(grid, body)), settings)
+    notes = () if padding is None else (padding.note("ct"),)
+    return _cropped(Prepared(grid, array, body, _percentiles(grid, body), notes=notes), settings)
 
 
 def _percentiles(grid: Volume, body: Mask) -> tuple[float, float, float]:
@@ -104,7 +114,9 @@ def _checked_body(found: Mask, image: Volume, grid: Volume, mask: Volume | None,
     if mask is not None:
         mask = mask.reoriented(image.direction)  # a mask with the same voxels in another order is fine
         if not mask.same_grid_as(image, tolerance_mm=0.5 * min(image.spacing_mm)):
-            raise InputError(f"The mask of {name} lies on another grid than its image.", "Give it on the image's grid.")
+            raise InputError(
+                f"The mask of {name} is on a different grid from its image.", "Give it on the image's grid."
+            )
         aligned = image.with_array(mask.array > 0)  # ignore rounding of the direction in the header
         body, source = resample_onto(aligned.reoriented(), grid).array > 0.5, f"the mask of {name}"
     if not body.any() or body.mean() < SMALLEST_BODY:

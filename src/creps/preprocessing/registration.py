@@ -248,7 +248,9 @@ def _coarse(image: sitk.Image, step_mm: float) -> sitk.Image:
 def _sample_points(fixed: Volume, fixed_mask: Volume | None) -> npt.NDArray[np.float64]:
     """(N, 3) patient coordinates of some ten thousand voxels of the fixed image, or of its mask."""
     if fixed_mask is not None and not fixed_mask.same_grid_as(fixed, tolerance_mm=0.5 * min(fixed.spacing_mm)):
-        raise InputError("The mask lies on another grid than the fixed image.", "Give a mask on the image's own grid.")
+        raise InputError(
+            "The mask is on a different grid from the fixed image.", "Give a mask on the image's own grid."
+        )
     steps = [max(1, n // 24) for n in fixed.shape]
     index = np.stack(np.meshgrid(*(np.arange(0, n, s) for n, s in zip(fixed.shape, steps, strict=True)), indexing="ij"))
     points = fixed.to_patient_mm(index.reshape(3, -1).T)

@@ -1,4 +1,4 @@
-"""The grid that an sCT is wanted on: the MR's, the model's, or one that planning systems accept."""
+"""Target grids of an sCT: the MR's, the model's, or one that planning systems accept."""
 
 from __future__ import annotations
 
@@ -20,32 +20,32 @@ PRONE: npt.NDArray[np.float64] = AXIAL * np.array([1.0, -1.0, -1.0])
 """Direction of an axial stack as scanners write it of a patient lying prone: rows to anterior, columns to right."""
 
 ALIGNED_MM = 0.005
-"""An MR none of whose corners is moved further by setting its axes straight is not oblique: headers are rounded."""
+"""An MR is not oblique if straightening its axes moves no corner further than this: headers are rounded."""
 
 LARGEST_GRID = 4e8
-"""Voxels that no planning system takes: 1000 slices of 632 x 632."""
+"""Maximum number of voxels, 1000 slices of 632 x 632: no planning system accepts more."""
 
 SQUARE_MM = 1e-3
-"""Pixels whose sides differ by less are square."""
+"""Pixels are square if their sides differ by less than this."""
 
 Spacing = tuple[float, float, float]
 Vector = npt.NDArray[np.float64]
 
 
 def check_target_grid(kind: str, spacing_mm: Spacing | None) -> None:
-    """Refuse a grid that does not exist, and a spacing that would do nothing or makes no grid.
+    """Refuse an unknown grid, and a spacing that has no effect or is out of range.
 
     Raises:
-        SettingsError: it is so.
+        SettingsError: the grid or the spacing is not allowed.
     """
     if kind not in get_args(TargetGrid):
-        raise SettingsError(f"There is no grid '{kind}'.", f"Use {', '.join(get_args(TargetGrid))}.")
+        raise SettingsError(f"Unknown grid '{kind}'.", f"Choose one of: {', '.join(get_args(TargetGrid))}.")
     if spacing_mm is None:
         return
     if kind != "planning":
-        raise SettingsError(f"A spacing was given, but the grid '{kind}' has its own.", "Use the grid planning.")
+        raise SettingsError(f"The grid '{kind}' has its own spacing.", "Use the planning grid, or remove the spacing.")
     if not all(0.1 <= s <= 20 for s in spacing_mm):
-        raise SettingsError("The spacing of the planning grid must be .1 to 20 mm along each axis.", "Change it.")
+        raise SettingsError("The spacing of the planning grid must be 0.1 to 20 mm along each axis.", "Choose another.")
 
 
 def planning_grid(mr: Volume, spacing_mm: Spacing | None = None, *, prone: bool = False) -> Volume:
@@ -59,7 +59,7 @@ def planning_grid(mr: Volume, spacing_mm: Spacing | None = None, *, prone: bool 
         prone: Whether rows run to anterior and columns to right, as usual for patients who lie prone.
 
     Raises:
-        SettingsError: it would have more voxels than anybody can use.
+        SettingsError: the grid would have more than `LARGEST_GRID` voxels.
     """
     direction = PRONE if prone else AXIAL
     upright = mr.reoriented(direction)
@@ -82,7 +82,7 @@ def planning_grid(mr: Volume, spacing_mm: Spacing | None = None, *, prone: bool 
 
 
 def obliquity_degrees(volume: Volume) -> float:
-    """The largest angle between an axis of the volume and the patient axis next to it; 0 if headers explain it."""
+    """Return the largest angle between a volume axis and the nearest patient axis; 0 if due to header rounding."""
     upright = volume.reoriented()
     if _straightened(upright, AXIAL) is not None:
         return 0.0
@@ -91,7 +91,7 @@ def obliquity_degrees(volume: Volume) -> float:
 
 
 def bring_onto(source: Volume, target: Volume, outside: float) -> Volume:
-    """A volume at the voxels of another grid, of any orientation.
+    """Resample a volume onto another grid, of any orientation.
 
     Args:
         source: What to sample, by cubic B-splines.
@@ -106,7 +106,7 @@ def bring_onto(source: Volume, target: Volume, outside: float) -> Volume:
 
 
 def _straightened(upright: Volume, direction: Vector) -> Volume | None:
-    """The volume with its axes along `direction` exactly, if that moves no corner noticeably; its middle stays."""
+    """Align the axes with `direction`, keeping the centre; None if that moves a corner noticeably."""
     middle = upright.to_patient_mm([(n - 1) / 2 for n in upright.shape])
     half = np.array([(n - 1) / 2 * s for n, s in zip(upright.shape, upright.spacing_mm, strict=True)])
     x, y, z = (middle - direction @ half).tolist()

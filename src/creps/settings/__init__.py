@@ -2,7 +2,13 @@
 
 from creps.settings.files import read_settings_file, to_yaml
 from creps.settings.inference import InferenceSettings
-from creps.settings.loading import load_settings, preparation_mismatch, preset_names, refuse_without_effect
+from creps.settings.loading import (
+    invalid_value,
+    load_settings,
+    preparation_mismatch,
+    preset_names,
+    refuse_without_effect,
+)
 from creps.settings.losses import (
     AdversarialSettings,
     CrepsSettings,
@@ -33,6 +39,7 @@ __all__ = [
     "SimulationSettings",
     "SupervisedSettings",
     "TrainingSettings",
+    "invalid_value",
     "leaf_fields",
     "load_settings",
     "preparation_mismatch",

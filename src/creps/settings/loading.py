@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import difflib
 import logging
+import reprlib
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
@@ -31,6 +32,7 @@ from creps.settings.recipes import DEFAULT_RECIPE, RECIPES, TERM_WEIGHTS, withou
 from creps.settings.tree import Settings, leaf_fields
 
 __all__ = [
+    "invalid_value",
     "load_settings",
     "preparation_mismatch",
     "preset_names",
@@ -41,6 +43,9 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 DEFAULT_PRESET = "brain"
+
+UNION_MEMBERS = ("float", "int", "literal", "constrained", "function")
+"""What the places of errors are called that belong to one member of a union."""
 
 Layer = Mapping[str, Any]
 """``{"recipe": ..., section: {name: value}}``"""
@@ -94,6 +99,8 @@ def load_settings(
         SettingsError: an unknown key (the nearest one is named), a wrong value or type, an unreadable file, or
             another preparation than the cohort's.
     """
+    if preset is not None and not isinstance(preset, str):
+        raise SettingsError(f"The preset is of the type {type(preset).__name__}.", "Give its name.")
     single = _by_section(overrides)
     if recipe is not None:
         single["recipe"] = recipe
@@ -205,7 +212,9 @@ def _by_section(overrides: Mapping[str, Any] | None) -> dict[str, Any]:
     if overrides is None:
         return {}
     if not isinstance(overrides, Mapping) or not all(isinstance(key, str) for key in overrides):
-        raise SettingsError(f"{overrides!r} are not settings.", 'Write overrides as {"training.steps": 100}.')
+        raise SettingsError(
+            f"{reprlib.repr(overrides)} are not settings.", 'Write overrides as {"training.steps": 100}.'
+        )
     layers = []
     for key, value in overrides.items():
         section, _, name = key.partition(".")
@@ -271,24 +280,47 @@ def _validated(tree: Layer, source: str) -> Settings:
     try:
         return Settings.model_validate(tree)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(
-            str(part) for part in first["loc"] if not str(part).startswith(("float", "literal", "constrained"))
-        )
+        first, (key, value, reason) = error.errors()[0], invalid_value(error)
         if first["type"] == "extra_forbidden":
             raise SettingsError(f"Unknown setting '{key}' in {source}.", _nearest(key)) from error
-        reason = first["msg"].removeprefix("Value error, ")
-        where = f"Setting '{key}' = {first['input']!r}" if key else "Settings"
+        if first["type"] in ("model_type", "model_attributes_type"):
+            raise SettingsError(
+                f"'{key}' in {source} is a section, but has the value {value}.",
+                f"Write '{key}:' and, indented below it, 'name: value'.",
+            ) from error
+        where = f"Setting '{key}' = {value}" if key else "Settings"
         raise SettingsError(f"{where} in {source}: {reason}.", "See 'creps settings' for every setting.") from error
+
+
+def invalid_value(error: ValidationError) -> tuple[str, str, str]:
+    """The first wrong setting: its name, its value (shortened), and what it should be instead."""
+    first = error.errors()[0]
+    key = _key(first["loc"])
+    reasons = [one["msg"].removeprefix("Value error, ") for one in error.errors() if _key(one["loc"]) == key]
+    reason = " or ".join([reasons[0], *(one.removeprefix("Input should be ") for one in reasons[1:])])
+    return key, reprlib.repr(first["input"]), reason
+
+
+def _key(location: Iterable[int | str]) -> str:
+    """The setting's name, without what pydantic calls the members of a union."""
+    return ".".join(str(part) for part in location if not str(part).startswith(UNION_MEMBERS))
 
 
 def _nearest(key: str) -> str:
     """The setting that a wrong key probably means, as a sentence."""
     known = [f"{section}.{name}" for section, name, _ in leaf_fields()]
-    by_name = {name.rpartition(".")[2]: name for name in known}
     last = key.rpartition(".")[2]
-    if last in by_name:  # the right name in the wrong section
-        return f"Did you mean '{by_name[last]}'?"
+    meant = next((name for name in known if key == name or key.endswith(f".{name}")), None)
+    if meant is not None:  # the whole name as one key
+        section, _, name = meant.partition(".")
+        return f"Write '{section}:' and, indented below it, '{name}: value'."
+    sections = {name.partition(".")[0] for name in known}
+    if last in sections:
+        return f"Write '{last}:' at the left margin: it is a section."
+    same = list(dict.fromkeys(name for name in known if name.rpartition(".")[2] == last))
+    if same:  # the right name in the wrong section
+        return f"Did you mean {' or '.join(repr(name) for name in same)}?"
+    by_name = {name.rpartition(".")[2]: name for name in known}
     close = difflib.get_close_matches(key, [*known, *Settings.model_fields], n=1, cutoff=0.75)
     if not close:
         close = [by_name[name] for name in difflib.get_close_matches(last, by_name, n=1, cutoff=0.6)]

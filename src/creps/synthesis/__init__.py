@@ -1,1 +1,1 @@
-"""From an MR to a synthetic CT: the recipe, files, many MRs, export."""
+"""From an MR to a synthetic CT: find the MR, synthesize it, write the result; one MR or many."""

@@ -1,39 +1,41 @@
-"""Synthesis of many MRs: plan the outputs, run case after case, and let one bad MR not stop the others."""
+"""Synthesis of many MRs: plan the outputs, run case after case, and let one bad MR not stop the others.
+
+`run_batch` does all of it in this process. A service or a cluster does it in two steps: `plan_cases` once, then
+`synthesize_case` for each case, anywhere: model and case travel by pickle.
+"""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from creps.errors import CrepsError, InputError, ModelError
 from creps.io.dicom.write.identity import SourceSeries
 from creps.io.image import ImageSource
-from creps.io.itk import is_volume_file, suffix
+from creps.io.itk import suffix
 from creps.model import Model
 from creps.settings import InferenceSettings
-from creps.synthesis.files import synthesize_source, write_synthesis
-from creps.synthesis.inputs import find_mr, target_paths
-from creps.synthesis.options import SynthesisOptions
+from creps.synthesis.inputs import find_mr, find_mrs
+from creps.synthesis.options import OutputOptions, SynthesisOptions
+from creps.synthesis.outputs import target_paths
+from creps.synthesis.synthesize import synthesize_source
+from creps.synthesis.writing import write_synthesis
 
 __all__ = [
     "BatchResult",
     "Outcome",
     "SynthesisCase",
-    "find_mrs",
     "plan_cases",
+    "run_batch",
     "synthesize_batch",
     "synthesize_case",
-    "synthesize_cases",
 ]
 
 Progress = Callable[[int, int, str], None]
 
 log = logging.getLogger(__name__)
-
-FOR_ONE = ("series", "mask", "pseudonym")
-"""Options that belong to one MR."""
 
 
 @dataclass(frozen=True)
@@ -43,24 +45,28 @@ class SynthesisCase:
     Attributes:
         source: The MR.
         target: Where its sCT goes: a volume file, or the folder of a DICOM series.
-        options: Of the synthesis.
+        options: What decides its voxels; the grid is named.
+        output: How it is written.
     """
 
     source: ImageSource
     target: Path
     options: SynthesisOptions
+    output: OutputOptions
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a case ended.
+    """What became of one MR.
 
     Attributes:
-        case: The case.
+        mr: The MR, as it was given.
+        target: The file or folder that was written; None if the MR failed.
         error: Why there is no sCT; None if there is one.
     """
 
-    case: SynthesisCase
+    mr: Path
+    target: Path | None = None
     error: CrepsError | None = None
 
 
@@ -83,18 +89,50 @@ def synthesize_batch(
     output: Path | str,
     settings: InferenceSettings | None = None,
     options: SynthesisOptions | None = None,
+    writing: OutputOptions | None = None,
     *,
+    series: str | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> BatchResult:
-    """Synthesize many MRs into a folder; one that fails does not stop the others.
+    """Synthesize many MRs into a folder: `run_batch`, its outcomes collected and failures logged."""
+    done, failed = [], {}
+    for outcome in run_batch(
+        model, mrs, output, settings, options, writing, series=series, overwrite=overwrite, progress=progress
+    ):
+        if outcome.error is not None:
+            failed[outcome.mr] = outcome.error
+            log.warning("%s", outcome.error)
+        elif outcome.target is not None:
+            done.append(outcome.target)
+    return BatchResult(tuple(done), failed)
+
+
+def run_batch(
+    model: Model,
+    mrs: Path | str | Iterable[Path | str],
+    output: Path | str,
+    settings: InferenceSettings | None = None,
+    options: SynthesisOptions | None = None,
+    writing: OutputOptions | None = None,
+    *,
+    series: str | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Iterator[Outcome]:
+    """Synthesize many MRs, one after the other; yield what became of each, in their order.
+
+    An MR that is missing or cannot be used, and one on which the network fails, is an outcome with an error. A wrong
+    setting would end all of them alike and is raised.
 
     Args:
         model: The trained model.
         mrs: A folder of MRs (see `find_mrs`), or volume files and DICOM folders.
-        output: The folder to write into.
+        output: The folder to write into; for a single MR also a volume file.
         settings: Overlap, fusion, device, precision; default: the plan's.
-        options: Of every case.
+        options: What decides the voxels of every sCT.
+        writing: How every sCT is written.
+        series: DICOM series of a folder that holds several, see `find_mr`.
         overwrite: Replace what creps wrote there before.
         progress: Called with (patches done, patches of this MR, its name).
 
@@ -103,54 +141,46 @@ def synthesize_batch(
         OutputExistsError: a target is there already.
         SettingsError: a setting does not fit the model.
     """
-    options = options or SynthesisOptions()
+    options, writing = options or SynthesisOptions(), writing or OutputOptions()
     paths = find_mrs(mrs) if isinstance(mrs, (Path, str)) else [_path(mr) for mr in mrs]
     if not paths:
         raise InputError("There is no MR to synthesize.", "Give volume files, or folders of DICOM series.")
-    _refuse_for_many(options, len(paths))
-    sources: dict[Path, ImageSource] = {}
-    failed: dict[Path, CrepsError] = {}
-    for path in paths:
+    for name, value in {"series": series, "mask": options.mask, "pseudonym": writing.pseudonym}.items():
+        if len(paths) > 1 and value is not None:
+            raise InputError(
+                f"'{name}' belongs to one MR, but there are {len(paths)}.", "Synthesize that MR by itself."
+            )
+    found = [_found(path, series) for path in paths]
+    sources = [one for one in found if isinstance(one, ImageSource)]
+    cases = iter(plan_cases(sources, Path(output), options, writing, overwrite=overwrite, given=len(paths)))
+    for path, one in zip(paths, found, strict=True):
+        if isinstance(one, CrepsError):
+            yield Outcome(path, error=one)
+            continue
         try:
-            sources[path] = find_mr(path, options.series)
-        except InputError as error:
-            failed[path] = error
-            log.warning("%s", error)
-    cases = plan_cases(list(sources.values()), Path(output), options, overwrite=overwrite) if sources else []
-    done = []
-    for path, outcome in zip(sources, synthesize_cases(model, cases, settings, progress), strict=True):
-        if outcome.error is None:
-            done.append(outcome.case.target)
-        else:
-            failed[path] = outcome.error
-            log.warning("%s", outcome.error)
-    return BatchResult(tuple(done), failed)
-
-
-def find_mrs(folder: Path | str) -> list[Path]:
-    """The MRs in a folder: every volume file and every subfolder; or the folder itself if it has neither.
-
-    Raises:
-        InputError: it is not a folder.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise InputError(f"{folder} is not a folder.", "Give a folder of MRs, or a list of files and folders.")
-    entries = [one for one in sorted(folder.iterdir()) if not one.name.startswith(".")]
-    found = [one for one in entries if one.is_dir() or is_volume_file(one)]
-    return found or ([folder] if entries else [])
+            yield Outcome(path, synthesize_case(model, next(cases), settings, progress))
+        except (InputError, ModelError) as error:
+            yield Outcome(path, error=error)
 
 
 def plan_cases(
-    sources: Sequence[ImageSource], output: Path, options: SynthesisOptions, *, overwrite: bool
+    sources: Sequence[ImageSource],
+    output: Path,
+    options: SynthesisOptions,
+    writing: OutputOptions,
+    *,
+    overwrite: bool,
+    given: int | None = None,
 ) -> list[SynthesisCase]:
     """A case for each MR, with its output checked before anything is computed.
 
     Args:
         sources: The MRs.
         output: A volume file (one MR only) or a folder.
-        options: Of every case; the grid becomes the usual one of each output.
+        options: What decides the voxels; a grid that is not named becomes the usual one of each output.
+        writing: How every sCT is written.
         overwrite: Whether what creps wrote may be replaced.
+        given: How many MRs were given, if some of them cannot be used; default: those in `sources`.
 
     Raises:
         InputError: several MRs for one file, or options that an output cannot have.
@@ -158,37 +188,11 @@ def plan_cases(
         SettingsError: no such grid.
     """
     cases = []
-    for source, target in zip(sources, target_paths(sources, output, overwrite), strict=True):
+    for source, target in zip(sources, target_paths(sources, output, overwrite, given=given), strict=True):
         dicom = not suffix(target)
-        options.check_output(target, dicom_source=source.series is not None, dicom_target=dicom)
-        cases.append(SynthesisCase(source, target, options.with_grid(dicom=dicom)))
+        writing.check_target(target, dicom_source=source.series is not None, dicom_target=dicom)
+        cases.append(SynthesisCase(source, target, replace(options, grid=options.grid_for(dicom=dicom)), writing))
     return cases
-
-
-def synthesize_cases(
-    model: Model,
-    cases: Iterable[SynthesisCase],
-    settings: InferenceSettings | None = None,
-    progress: Progress | None = None,
-) -> Iterator[Outcome]:
-    """Synthesize case after case; yield how each ended.
-
-    An MR that cannot be used, and one on which the network fails, end their own case only; a wrong setting would end
-    all of them alike and is raised.
-
-    Args:
-        model: The trained model.
-        cases: Of `plan_cases`.
-        settings: Overlap, fusion, device, precision; default: the plan's.
-        progress: Called with (patches done, patches of this MR, its name).
-    """
-    for case in cases:
-        try:
-            synthesize_case(model, case, settings, progress)
-        except (InputError, ModelError) as error:
-            yield Outcome(case, error)
-        else:
-            yield Outcome(case)
 
 
 def synthesize_case(
@@ -209,15 +213,16 @@ def synthesize_case(
     series = None if suffix(case.target) else case.source.series
     identity = None if series is None else SourceSeries.of(series)  # an unusable identity is refused before computing
     result = synthesize_source(model, case.source, settings, case.options, report)
-    write_synthesis(result, case.target, case.options, identity)
+    write_synthesis(result, case.target, case.output, identity)
     log.info("%s: %d patches, %.1f s", case.target, result.record["patches"]["count"], result.record["seconds"])
     return case.target
 
 
-def _refuse_for_many(options: SynthesisOptions, count: int) -> None:
-    for name in FOR_ONE:
-        if count > 1 and getattr(options, name) is not None:
-            raise InputError(f"'{name}' belongs to one MR, but there are {count}.", "Synthesize that MR by itself.")
+def _found(path: Path, series: str | None) -> ImageSource | CrepsError:
+    try:
+        return find_mr(path, series)
+    except InputError as error:
+        return error
 
 
 def _path(given: object) -> Path:

@@ -1,24 +1,20 @@
-"""What a synthesis is given and where its results go: files and DICOM series, checked before anything is computed."""
+"""Find the MRs that a path names: volume files and DICOM series."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
+import logging
 from pathlib import Path
 
-from creps.errors import InputError, OutputExistsError
-from creps.io.dicom.read.headers import ENDINGS, DamagedFileError, is_dicom
+from creps.errors import InputError
+from creps.io.dicom.read.headers import DamagedFileError, is_dicom
 from creps.io.dicom.read.series import Series, find_series, one_series
 from creps.io.image import ImageSource
 from creps.io.itk import SUFFIXES, is_volume_file, stem, suffix
-from creps.io.outputs import check_new
+from creps.preprocessing.label_maps import named_as_labels
 
-__all__ = ["SERIES_FILES", "beside", "check_free", "find_mr", "target_paths"]
+__all__ = ["find_mr", "find_mrs"]
 
-SERIES_FILES = ("record.json", "picture.png", "RS.dcm")
-"""What lies in the folder of a written series beside its slices."""
-
-SLICES = "CT.*.dcm"
+log = logging.getLogger(__name__)
 
 
 def find_mr(path: Path, wanted: str | None = None) -> ImageSource:
@@ -31,6 +27,8 @@ def find_mr(path: Path, wanted: str | None = None) -> ImageSource:
     Raises:
         InputError: there is none, or there are several series and `wanted` chooses none.
     """
+    if wanted is not None and not isinstance(wanted, str):
+        raise InputError(f"'series' is of the type {type(wanted).__name__}.", "Give it as text.")
     if path.is_dir():
         if any(is_volume_file(one) for one in path.iterdir()):
             raise InputError(f"{path} is a folder of volume files.", "Give the files, or a folder of DICOM alone.")
@@ -39,11 +37,33 @@ def find_mr(path: Path, wanted: str | None = None) -> ImageSource:
         raise InputError(f"{path} does not exist.", "Give MR volume files, or folders of DICOM series.")
     if suffix(path):
         if wanted is not None:
-            raise InputError(f"{path} is no DICOM series, but a series was chosen.", "Leave --series out.")
+            raise InputError(f"{path} is not a DICOM series, but a series is chosen.", "Leave the series out.")
         return ImageSource(path)
     if not is_dicom(path):
-        raise InputError(f"{path} has no known ending.", f"creps reads {', '.join(SUFFIXES)}, and folders of DICOM.")
+        raise InputError(
+            f"{path} has an unknown file extension.", f"creps reads {', '.join(SUFFIXES)}, and folders of DICOM."
+        )
     return ImageSource(path, _series(path, wanted))
+
+
+def find_mrs(folder: Path | str) -> list[Path]:
+    """The MRs in a folder: every subfolder and every volume file that is no label map by name.
+
+    A folder with neither is returned itself.
+
+    Raises:
+        InputError: it is not a folder.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder.", "Give a folder of MRs, or a list of files and folders.")
+    entries = [one for one in sorted(folder.iterdir()) if not one.name.startswith(".")]
+    found = [one for one in entries if one.is_dir() or is_volume_file(one)]
+    labels = [one for one in found if not one.is_dir() and named_as_labels(stem(one))]
+    if labels and len(labels) < len(found):
+        log.warning("Label maps by name, not synthesized: %s.", ", ".join(one.name for one in labels))
+        found = [one for one in found if one not in labels]
+    return found or ([folder] if entries else [])
 
 
 def _series(path: Path, wanted: str | None) -> Series:
@@ -57,84 +77,3 @@ def _series(path: Path, wanted: str | None) -> Series:
         names = [one.without_names(error.path.name) for one in find_series(path, others)] or [error.path.name]
         shown = min(names, key=lambda name: (-name.count("..."), name))
         raise InputError(f"{shown} in {path} {error.fault}.", error.remedy) from error
-
-
-def target_paths(inputs: Sequence[ImageSource], output: Path, overwrite: bool) -> list[Path]:
-    """Where the sCT of each input goes: files for files, a folder of DICOM for a DICOM series.
-
-    Args:
-        inputs: The MRs.
-        output: A file if its ending says so (one input only), otherwise a folder: of one DICOM series the one that
-            receives its slices.
-        overwrite: Whether what creps wrote may be replaced.
-
-    Raises:
-        InputError: several inputs for one file, two inputs with one name.
-        OutputExistsError: a target, its record or its picture is there already, or is an input.
-    """
-    if suffix(output):
-        if len(inputs) != 1:
-            raise InputError(f"{output} is one file, but there are {len(inputs)} inputs.", "Name a folder with -o.")
-        targets = [output]
-    elif output.suffix.lower() in ENDINGS and not output.is_dir():
-        raise InputError(f"{output} is called as a file, but a DICOM series is a folder of files.", "Name a folder.")
-    else:
-        volumes = any(one.series is None for one in inputs)
-        if output.is_file() or (volumes and output.suffix and not output.is_dir() and len(inputs) == 1):
-            raise InputError(f"{output} has no known ending.", f"Use {', '.join(SUFFIXES)}, or a folder.")
-        targets = _in_folder(inputs, output)
-    written = [path for target in targets for path in beside(target)]
-    twice = next((path for path in written if written.count(path) > 1), None)
-    if twice is not None:
-        raise InputError(f"Two inputs would both be written to {twice}.", "Synthesize them into different folders.")
-    for path in written:
-        check_free(path, inputs, overwrite)
-    return targets
-
-
-def beside(target: Path) -> list[Path]:
-    """A volume file's sCT, its record and its picture, for a header also its data file; a folder is alone."""
-    if not suffix(target):
-        return [target]
-    endings = [".json", ".png", *{".mhd": [".zraw"], ".nhdr": [".raw.gz"]}.get(suffix(target), [])]
-    return [target, *(target.with_name(f"{stem(target)}{ending}") for ending in endings)]
-
-
-def _in_folder(inputs: Sequence[ImageSource], output: Path) -> list[Path]:
-    """A place for each input; folders that are named after patients are numbered instead."""
-    if len(inputs) == 1 and inputs[0].series is not None:
-        return [output.resolve()]  # of a link to a folder the folder is filled, not the link replaced
-    nameless = sum(one.label == "mr" and one.series is not None for one in inputs) > 1
-    targets = []
-    for number, one in enumerate(inputs, start=1):
-        if one.series is None:
-            targets.append(output / f"{stem(one.path)}_sct{suffix(one.path)}")
-        else:
-            label = f"mr_{number}" if nameless and one.label == "mr" else one.label
-            targets.append(output / f"{label}_sct")
-    return targets
-
-
-def check_free(path: Path, inputs: Sequence[ImageSource], overwrite: bool) -> None:
-    """Refuse a place that cannot be written, is one of the inputs, or holds something that may not be replaced."""
-    real = path.resolve()
-    place = next(one for one in (real, *real.parents) if one.exists())
-    if not os.access(place if place.is_dir() else place.parent, os.W_OK):
-        raise InputError(f"Nothing can be written to {place}.", "Check its rights, or name another place with -o.")
-    for one in inputs:
-        source = one.path.resolve()
-        if real == source or (one.series is not None and (real in source.parents or source in real.parents)):
-            raise OutputExistsError(f"{path} is an MR that was given, or holds it.", "Name another place with -o.")
-    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
-        return
-    if path.is_dir():
-        shown = [file for file in path.iterdir() if not file.name.startswith(".")]
-        others = [file.name for file in shown if file.name not in SERIES_FILES and not file.match(SLICES)]
-        if others or not (path / SERIES_FILES[0]).is_file():
-            raise OutputExistsError(
-                f"{path} is a folder that holds something else than an sCT ({(others or ['no record'])[0]}).",
-                "Name a new folder with -o.",
-            )
-    check_new(path, "Add --overwrite, or name another place with -o.", overwrite=overwrite)
-    if path.is_mount():
-        raise OutputExistsError(f"{path} is a disk of its own, which cannot be replaced.", "Name a folder in it.")

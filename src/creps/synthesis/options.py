@@ -1,10 +1,11 @@
-"""Options of a synthesis: one object, checked once, that every layer passes on."""
+"""Options of a synthesis: those that decide the voxels, and those that decide how an sCT is written."""
 
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
 
@@ -12,25 +13,20 @@ from creps.errors import InputError, SettingsError
 from creps.preprocessing.target_grid import Spacing, TargetGrid, check_target_grid
 from creps.volume import Volume
 
-__all__ = ["SynthesisOptions"]
+__all__ = ["OutputOptions", "SynthesisOptions"]
 
 
 @dataclass(frozen=True)
 class SynthesisOptions:
-    """Everything a user can ask of a synthesis besides the inference settings.
+    """What decides the voxels of an sCT, besides the model and its inference settings.
 
     Attributes:
         grid: Grid of the sCT: ``mr``, ``model`` (the network's own) or ``planning`` (axial, not oblique). None:
-            ``planning`` for a DICOM series, ``mr`` for anything else.
+            ``planning`` for DICOM, ``mr`` for anything else.
         spacing_mm: Spacing of the planning grid along D (superior), H, W; None: the MR's.
-        force: Continue although the checks of the MR refuse it; the record says so.
-        spread: Also return how far the overlapping predictions of each voxel differ.
-        series: DICOM series of a folder that holds several: its number in the list, its UID, or part of its
-            description.
         mask: Body mask on the grid of the MR, or its file, to be used instead of the one found in the MR.
-        structures: Write body and bone as an RTSTRUCT beside a DICOM series; None: yes.
-        stable_uids: The same input, model and settings give the same DICOM UIDs.
-        pseudonym: Write DICOM without the patient's identity, under this name.
+        force: Continue although the intake checks refuse the MR; the record says so.
+        spread: Also return how far the overlapping predictions of each voxel differ.
 
     Raises:
         SettingsError: an unknown grid, or a spacing that does not belong to the grid.
@@ -39,43 +35,65 @@ class SynthesisOptions:
 
     grid: TargetGrid | None = None
     spacing_mm: Spacing | None = None
+    mask: Volume | Path | str | None = None
     force: bool = False
     spread: bool = False
-    series: str | None = None
-    mask: Volume | Path | str | None = None
-    structures: bool | None = None
-    stable_uids: bool = False
-    pseudonym: str | None = None
 
     def __post_init__(self) -> None:
         if self.grid is not None and not isinstance(self.grid, str):
-            raise SettingsError(f"The grid {self.grid!r} is not a name.", "Use mr, model or planning.")
+            raise SettingsError(f"The grid is of the type {type(self.grid).__name__}.", "Use mr, model or planning.")
         if self.mask is not None and not isinstance(self.mask, (Volume, Path, str)):
             raise InputError(
                 f"The mask is of the type {type(self.mask).__name__}.", "Give a creps.Volume, or the path of a file."
             )
-        for name in ("series", "pseudonym"):
-            value = getattr(self, name)
-            if value is not None and not isinstance(value, str):
-                raise InputError(f"'{name}' is of the type {type(value).__name__}.", "Give it as text.")
+        _check_flags(force=self.force, spread=self.spread)
         if self.spacing_mm is not None:
             object.__setattr__(self, "spacing_mm", _three_numbers(self.spacing_mm))
         if self.grid is not None:
             check_target_grid(self.grid, self.spacing_mm)
 
-    def with_grid(self, *, dicom: bool) -> SynthesisOptions:
-        """The options with the usual grid of the output, if they name none.
+    def grid_for(self, *, dicom: bool) -> TargetGrid:
+        """The grid asked for, or else the usual one.
 
         Args:
-            dicom: Whether the output is a DICOM series.
+            dicom: Whether the sCT becomes a DICOM series.
 
         Raises:
             SettingsError: a spacing is given, but the usual grid is not the planning grid.
         """
-        return replace(self, grid=self.grid or ("planning" if dicom else "mr"))
+        if self.grid is not None:
+            return self.grid
+        usual: TargetGrid = "planning" if dicom else "mr"
+        check_target_grid(usual, self.spacing_mm)
+        return usual
 
-    def check_output(self, target: Path, *, dicom_source: bool, dicom_target: bool) -> None:
-        """Refuse options that the output cannot have.
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """How an sCT is written as DICOM; the voxels are the same.
+
+    Attributes:
+        structures: Write body and bone as an RTSTRUCT beside the series; None: yes.
+        stable_uids: The same input, model and settings give the same UIDs.
+        pseudonym: Write it without the patient's identity, under this name.
+
+    Raises:
+        InputError: a value of the wrong type.
+    """
+
+    structures: bool | None = None
+    stable_uids: bool = False
+    pseudonym: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.pseudonym is not None and not isinstance(self.pseudonym, str):
+            raise InputError(f"'pseudonym' is of the type {type(self.pseudonym).__name__}.", "Give it as text.")
+        _check_flags(stable_uids=self.stable_uids)
+        if self.structures is not None:
+            _check_flags(structures=self.structures)
+
+    def check_target(self, target: Path, *, dicom_source: bool, dicom_target: bool) -> None:
+        """Refuse a target that cannot be written with these options.
 
         Args:
             target: Where the sCT is to be written.
@@ -91,18 +109,26 @@ class SynthesisOptions:
                 "Name a volume file, such as sct.nii.gz.",
             )
         given = {
-            "--deidentify": self.pseudonym is not None,
-            "--stable-uids": self.stable_uids,
-            "--structures": self.structures is not None,
+            "De-identification is": self.pseudonym is not None,
+            "Stable UIDs are": self.stable_uids,
+            "The choice of structures is": self.structures is not None,
         }
-        for name, is_given in given.items():
+        for what, is_given in given.items():
             if is_given and not dicom_target:
-                raise InputError(f"{name} is for DICOM, but {target} is a volume file.", "Name a folder with -o.")
+                raise InputError(f"{what} for DICOM, but {target} is a volume file.", "Name a folder.")
+
+
+def _check_flags(**flags: object) -> None:
+    for name, value in flags.items():
+        if not isinstance(value, bool):
+            raise InputError(f"'{name}' is of the type {type(value).__name__}.", "Give True or False.")
 
 
 def _three_numbers(value: object) -> Spacing:
     numbers = list(value) if isinstance(value, Iterable) else []
     if len(numbers) != 3 or not all(isinstance(n, Real) and math.isfinite(n) for n in numbers):
-        raise SettingsError(f"The spacing {value!r} is not three numbers.", "Give mm along D, H, W, as in (2, 1, 1).")
+        raise SettingsError(
+            f"The spacing {reprlib.repr(value)} is not three numbers.", "Give mm along D, H, W, as in (2, 1, 1)."
+        )
     d, h, w = (float(n) for n in numbers)
     return d, h, w

@@ -1,17 +1,15 @@
-"""`Synthesis`: a synthetic CT, how it was made, and how it is saved."""
+"""`Synthesis`: a synthetic CT and how it was made."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from creps.intake.gate import Gate
+from creps.intake.gate import IntakeResult
 from creps.io.image import ImageSource
 from creps.preprocessing.target_grid import bring_onto
-from creps.synthesis.options import SynthesisOptions
 from creps.volume import Mask, Volume
 
 __all__ = ["Synthesis"]
@@ -23,8 +21,8 @@ class Synthesis:
 
     Attributes:
         sct: In HU, on the grid that was asked for.
-        record: Model, settings, gate, coverage, versions and times, as plain JSON values.
-        gate: Findings of the checks before the synthesis.
+        record: Model, settings, intake checks, coverage, versions and times, as plain JSON values.
+        intake: Findings of the intake checks.
         body: The patient as found in the MR, 1 inside and 0 outside, on the model's grid.
         mr: The MR it was made from.
         source: The file or DICOM series of that MR; None for a volume in memory.
@@ -34,7 +32,7 @@ class Synthesis:
 
     sct: Volume
     record: dict[str, Any]
-    gate: Gate
+    intake: IntakeResult
     body: Volume
     mr: Volume
     source: ImageSource | None = None
@@ -49,42 +47,3 @@ class Synthesis:
             True
         """
         return np.asarray(bring_onto(self.body, self.sct, 0.0).array > 0.5)
-
-    def save(
-        self,
-        target: Path | str,
-        *,
-        overwrite: bool = False,
-        structures: bool | None = None,
-        stable_uids: bool = False,
-        pseudonym: str | None = None,
-    ) -> Path:
-        """Write the sCT with its record and its picture: all files or none.
-
-        Args:
-            target: A volume file (``.nii.gz``, ``.mha``, ``.nrrd``, …), which gets a ``.json`` and a ``.png`` beside
-                it; or, if the MR was a DICOM series, a folder that receives a CT series, an RTSTRUCT, the record and
-                the picture. If the MR was a file, a folder receives ``NAME_sct`` in the format of that file.
-            overwrite: Replace what creps wrote there before.
-            structures: Write body and bone as an RTSTRUCT beside DICOM; None: yes.
-            stable_uids: The same input, model and settings give the same DICOM UIDs.
-            pseudonym: Write DICOM without the patient's identity, under this name.
-
-        Returns:
-            The file or the folder that was written.
-
-        Raises:
-            OutputExistsError: the target is there already.
-            InputError: the target cannot be written, or an option does not belong to it.
-
-        Examples:
-            >>> synthesis = creps.load("model").synthesize("mr.nii.gz")
-            >>> synthesis.save("out/sct.nii.gz").name
-            'sct.nii.gz'
-        """
-        from creps.synthesis.files import output_path, write_synthesis
-
-        options = SynthesisOptions(structures=structures, stable_uids=stable_uids, pseudonym=pseudonym)
-        path = output_path(self.source, target, options, overwrite=overwrite)
-        write_synthesis(self, path, options)
-        return path

@@ -1,35 +1,64 @@
-"""One MR → one synthetic CT, on the MR's own grid unless another is asked for: the recipe from end to end."""
+"""Synthesize one CT from one MR, end to end; on the MR's grid unless the options request another."""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from creps import hu
 from creps.inference.executor import Executor
 from creps.inference.prediction import MARGIN_MM, Layout, lay_out, predict
-from creps.intake.gate import Gate, examine
+from creps.intake.gate import IntakeResult, examine
 from creps.io.dicom.read.acquisition import Acquisition
+from creps.io.image import ImageSource
 from creps.io.itk import read_volume
 from creps.machine import emulated_bf16, resolve_device
 from creps.model import Model
 from creps.preprocessing.intensity import network_to_hu
+from creps.preprocessing.plausibility import check_mr_scale
 from creps.preprocessing.preparation import Prepared, prepare_mr
 from creps.preprocessing.target_grid import TargetGrid, bring_onto, obliquity_degrees, planning_grid
-from creps.provenance import provenance
-from creps.settings import InferenceSettings
+from creps.settings import InferenceSettings, PreparationSettings
 from creps.synthesis.options import SynthesisOptions
+from creps.synthesis.record import synthesis_record
 from creps.synthesis.result import Synthesis
 from creps.volume import Array, Volume
 
-__all__ = ["Synthesis", "synthesize"]
+__all__ = ["synthesize", "synthesize_source"]
 
 log = logging.getLogger(__name__)
+
+IN_MEMORY = "the MR"
+"""What messages call an MR that is no file."""
+
+
+def synthesize_source(
+    model: Model,
+    source: ImageSource,
+    settings: InferenceSettings | None = None,
+    options: SynthesisOptions | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Synthesis:
+    """Read an MR and synthesize it, see `synthesize`; its DICOM attributes are checked against the model.
+
+    Args:
+        model: The trained model.
+        source: A volume file or a DICOM series.
+        settings: As in `synthesize`.
+        options: As in `synthesize`; default: the planning grid for a DICOM series, the MR's for a file.
+        progress: Called with (patches done, patches in all).
+
+    Raises:
+        InputError: the MR cannot be read; and as in `synthesize`.
+        SettingsError: see `synthesize`.
+        ModelError: see `synthesize`.
+    """
+    return synthesize(model, source.read(), settings, options, source=source, progress=progress)
 
 
 def synthesize(
@@ -38,8 +67,7 @@ def synthesize(
     settings: InferenceSettings | None = None,
     options: SynthesisOptions | None = None,
     *,
-    name: str = "the MR",
-    acquisition: Acquisition | None = None,
+    source: ImageSource | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Synthesis:
     """Make the synthetic CT of an MR (Hémon et al. 2023, section 2.2, Inference).
@@ -48,46 +76,63 @@ def synthesize(
         model: The trained model.
         mr: The MR in scanner units, on any grid, in any orientation.
         settings: Overlap, fusion, device, precision; default: the plan's.
-        options: Grid, mask, and whether to continue against a refusal; default: the MR's grid.
-        name: What messages call the MR.
-        acquisition: The MR's DICOM attributes; they are checked against the model, and decide the orientation of the
-            planning grid.
+        options: Grid, mask, spread, and whether to override a refusal; default: the MR's grid.
+        source: The file or series that `mr` was read from. The DICOM attributes of a series are checked against the
+            model, and decide the orientation of the planning grid.
         progress: Called with (patches done, patches in all).
 
     Returns:
         The sCT in HU, clipped to [-1024, 3000].
 
     Raises:
-        InputError: the MR is empty, looks like a CT, has no body in it, or is refused by the gate; or the mask cannot
-            be used.
+        InputError: the MR is empty, looks like a CT, has no body in it, or is refused by the intake checks; or the
+            mask cannot be used.
         ModelError: the network returns values that are not finite, or does not fit into memory.
         SettingsError: no such device or grid, an overlap that cannot cover every voxel, or a fusion that the network
             does not allow.
     """
-    plan, settings = model.plan, settings or model.plan.inference
-    options = (options or SynthesisOptions()).with_grid(dicom=False)
+    plan, settings, options = model.plan, settings or model.plan.inference, options or SynthesisOptions()
+    name, acquisition = (IN_MEMORY, None) if source is None else (source.name, source.acquisition())
+    options = replace(options, grid=options.grid_for(dicom=acquisition is not None))
     started = time.perf_counter()
-    prepared = prepare_mr(mr, plan.preparation, name, _mask(options))
-    gate = examine(mr, prepared, plan.preparation, plan.intake, acquisition, plan.recipe)
-    gate.refuse(name, forced=options.force)
+    prepared = _prepared(mr, plan.preparation, name, options)
+    masked = options.mask is not None
+    intake = examine(mr, prepared, plan.preparation, plan.intake, acquisition, plan.recipe, masked=masked)
+    intake.raise_if_refused(name, forced=options.force)
     target = _target(mr, prepared.grid, options, acquisition)
-    _warn(name, gate, mr, options.grid)
+    _warn(name, intake, mr, options.grid)
     executor = Executor(model.generator, resolve_device(settings.device), settings.precision)
     if slow := emulated_bf16(settings.precision, executor.device):
-        log.warning("%s (--inference.precision)", slow)
+        log.warning("%s (inference.precision)", slow)
     layout = _layout(model, executor, prepared, settings, spread=options.spread)
-    predicted, spread = _predicted(executor, prepared, layout, settings, progress, spread=options.spread)
+    predicted, spread = predict(executor, prepared.array, layout, settings, progress, spread=options.spread)
     sct_hu = _in_hu(model, prepared, predicted)
     sct = bring_onto(prepared.grid.with_array(sct_hu), target, hu.AIR)  # outside a crop: air, not its edge extended
-    record = {
-        **_record(model, settings, mr, executor, layout, prepared, sct.array),
-        "grid": _grid_record(options.grid, mr, sct),
-        "gate": gate.record(forced=options.force),
-        "acquisition": None if acquisition is None else acquisition.record(),
-        "seconds": round(time.perf_counter() - started, 3),
-    }
+    record = synthesis_record(
+        plan, settings, options, mr=mr, source=source, acquisition=acquisition, prepared=prepared, intake=intake,
+        executor=executor, layout=layout, sct=sct, seconds=time.perf_counter() - started,
+    )  # fmt: skip
     body = prepared.grid.with_array(prepared.body)
-    return Synthesis(sct, record, gate, body, mr, spread=_spread_on(target, model, prepared, spread))
+    return Synthesis(sct, record, intake, body, mr, source, _spread_on(target, model, prepared, spread))
+
+
+def _prepared(mr: Volume, preparation: PreparationSettings, name: str, options: SynthesisOptions) -> Prepared:
+    """The MR as the network takes it; whatever was changed in it is logged.
+
+    Raises:
+        InputError: it is no MR, or black, saturated or negative at the model's scale.
+    """
+    prepared = prepare_mr(mr, preparation, name, _mask(options))
+    check_mr_scale(
+        prepared.intensity,
+        prepared.mr_divisor or 1.0,
+        name,
+        fixed=preparation.mr_scale != "auto",
+        remedy="Rescale it to the units of the training MRs, or train a model with --preparation.mr_scale auto.",
+    )
+    for note in prepared.notes:
+        log.warning("%s: %s", name, note)
+    return prepared
 
 
 def _mask(options: SynthesisOptions) -> Volume | None:
@@ -96,16 +141,16 @@ def _mask(options: SynthesisOptions) -> Volume | None:
     return options.mask
 
 
-def _warn(name: str, gate: Gate, mr: Volume, grid: TargetGrid | None) -> None:
+def _warn(name: str, intake: IntakeResult, mr: Volume, grid: TargetGrid | None) -> None:
     """Log what the user should know before looking at the result."""
-    for finding in gate.refusals:
-        log.warning("%s: forced although: %s", name, finding.message)
-    for finding in gate.warnings:
+    for finding in intake.refusals:
+        log.warning("%s: forced in spite of the check '%s': %s", name, finding.check, finding.message)
+    for finding in intake.warnings:
         log.warning("%s: %s", name, finding)
     oblique = obliquity_degrees(mr)
     if grid == "planning" and oblique > 0:
         log.warning(
-            "%s is oblique by %.3g degrees: its sCT is on axial slices, and air beyond the MR's field of view.",
+            "%s is oblique by %.3g degrees: the sCT has axial slices, with air outside the MR's field of view.",
             name,
             oblique,
         )
@@ -126,7 +171,7 @@ def _layout(
         spread=spread,
     )
     log.info(
-        "%d pieces, %d at once, in %s on %s: about %.2g GB of memory.",
+        "%d patches or tiles, batch size %d, %s on %s: about %.2g GB of memory",
         len(layout.pieces),
         layout.batch_size,
         executor.precision,
@@ -136,23 +181,8 @@ def _layout(
     return layout
 
 
-def _predicted(
-    executor: Executor,
-    prepared: Prepared,
-    layout: Layout,
-    settings: InferenceSettings,
-    progress: Callable[[int, int], None] | None,
-    *,
-    spread: bool,
-) -> tuple[Array, Array | None]:
-    """Value and, if it is wanted, spread of every voxel, in network units."""
-    if spread:
-        return predict(executor, prepared.array, layout, settings, progress, spread=True)
-    return predict(executor, prepared.array, layout, settings, progress), None
-
-
 def _spread_on(target: Volume, model: Model, prepared: Prepared, spread: Array | None) -> Volume | None:
-    """The spread in HU on the grid of the sCT; 0 where nothing was predicted, and where the sCT is air by rule."""
+    """Return the spread in HU on the sCT's grid; 0 where nothing was predicted or the background is removed."""
     if spread is None:
         return None
     shown = ~np.isnan(spread) & (prepared.body | (not model.plan.preparation.remove_outside))
@@ -171,54 +201,8 @@ def _in_hu(model: Model, prepared: Prepared, sct: Array) -> Array:
 
 
 def _target(mr: Volume, model_grid: Volume, options: SynthesisOptions, acquisition: Acquisition | None) -> Volume:
-    """The grid that was asked for."""
+    """Return the requested grid."""
     if options.grid == "planning":
         position = (acquisition.patient_position if acquisition is not None else None) or ""
         return planning_grid(mr, options.spacing_mm, prone=position.endswith("P"))
     return mr if options.grid == "mr" else model_grid
-
-
-def _grid_record(grid: TargetGrid | None, mr: Volume, sct: Volume) -> dict[str, Any]:
-    return {
-        "kind": grid,
-        "shape": list(sct.shape),
-        "spacing_mm": [round(s, 6) for s in sct.spacing_mm],
-        "mr_oblique_degrees": round(obliquity_degrees(mr), 3),
-    }
-
-
-def _record(
-    model: Model,
-    settings: InferenceSettings,
-    mr: Volume,
-    executor: Executor,
-    layout: Layout,
-    prepared: Prepared,
-    sct_hu: Array,
-) -> dict[str, Any]:
-    plan, covered = model.plan, layout.coverage(prepared.body)
-    return {
-        **provenance(),
-        "model": {
-            "weights_sha256": plan.weights_sha256,
-            "region": plan.preparation.region,
-            "recipe": plan.recipe,
-            "training": plan.training,
-        },
-        "settings": settings.model_dump(mode="json"),
-        "mr": {
-            "shape": list(mr.shape),
-            "spacing_mm": list(mr.spacing_mm),
-            "range": [float(mr.array.min()), float(mr.array.max())],
-            "divisor": prepared.mr_divisor,
-            "body_share": round(float(prepared.body.mean()), 4),
-        },
-        "patches": {
-            **layout.record(),
-            "coverage_min": covered[0],
-            "coverage_max": covered[1],
-            "precision": executor.precision,
-            "device": executor.device.type,
-        },
-        "sct_hu": {"min": float(sct_hu.min()), "max": float(sct_hu.max()), "mean": float(sct_hu.mean())},
-    }

@@ -1,7 +1,7 @@
 """Training health: problems that the curves of a run show, each as a sentence with a setting to try.
 
 The rules use the last validations and the last rows of losses; each is a function of that history alone. Their bounds
-were set on runs of the accuracy benchmark, see docs/concepts/label-free-score.md. In doubt they report nothing.
+were set on runs of the accuracy benchmark, see docs/concepts/label-free-score.md. If in doubt, they report nothing.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ LITTLE_SPREAD, MUCH_SPREAD, LITTLE_BONE, MUCH_BONE = 0.3, 2.0, 0.1, 3.0
 """Bounds of ratios of sCT to CT: standard deviation of HU, share of bone."""
 
 WRONG_HU = 250.0
-"""Distance in HU to the CTs at the same position above which an image is no CT: water everywhere has about 300."""
+"""Distance in HU to the CTs at the same position above which an image is not a CT; constant water has about 300."""
 
 DRIFT_VALIDATIONS, DRIFT = 4, 1.25
 """A score drifts if it has been above the best one by this factor for this many validations."""
@@ -39,9 +39,7 @@ AGAIN = (
     "it ties the sCT to the MR."
 )
 
-SHARPER = (
-    "It may need more training.steps; if this remains, check that bone is dark in these MRs and that fat has a signal."
-)
+SHARPER = "It may need more training.steps; if this persists, check that bone is dark and fat has signal in these MRs."
 
 MODES_HU = 500.0
 """Difference in HU of training and evaluation mode that is unusual; with two patches a step, 200 to 350 are common."""
@@ -67,7 +65,7 @@ def diagnose(history: Sequence[Row], loss: AdversarialLoss) -> dict[str, str]:
 
 
 def _collapse(validations: Sequence[Row]) -> str | None:
-    """A constant image, hardly any bone, bone everywhere, or HU that no CT has; the start of a run looks the same."""
+    """Detect a constant image, hardly any bone, bone everywhere or non-CT HU; a new run looks the same."""
     last = validations[-COLLAPSE_VALIDATIONS:]
     if len(last) < COLLAPSE_VALIDATIONS:
         return None
@@ -86,12 +84,12 @@ def _collapse(validations: Sequence[Row]) -> str | None:
     elif always("spread_ratio", high=MUCH_SPREAD):
         found = f"varies {now['spread_ratio']:.1f} times as much as the CTs"
     elif always("place_distance_hu", high=WRONG_HU):
-        found = f"is {now['place_distance_hu']:.0f} HU from the CTs at the same place"
-    return found and f"At step {step} the sCT {found}: the run has collapsed, or has hardly begun. {AGAIN}"
+        found = f"is {now['place_distance_hu']:.0f} HU from the CTs at the same position"
+    return found and f"At step {step} the sCT {found}: the run has collapsed or has only just begun. {AGAIN}"
 
 
 def _drift(validations: Sequence[Row]) -> str | None:
-    """A score that has been worse than the best one for long."""
+    """Detect a score that has stayed worse than the best one."""
     if len(validations) <= DRIFT_VALIDATIONS:
         return None
     best = min(validations, key=lambda row: row["validation_score"])
@@ -101,8 +99,8 @@ def _drift(validations: Sequence[Row]) -> str | None:
         return None
     before, since = best["validation_score"], int(best["step"])
     return (
-        f"The score has worsened from {before:.0f} to {now:.0f} HU since step {since}: the run drifts. "
-        "best/ holds that step; training.patience stops such a run, a lower training.learning_rate may steady it."
+        f"The score has worsened from {before:.0f} to {now:.0f} HU since step {since}: the run is drifting. "
+        "best/ holds that step; training.patience stops such a run; a lower training.learning_rate may stabilise it."
     )
 
 
@@ -118,7 +116,7 @@ def _modes(validations: Sequence[Row]) -> str | None:
 
 
 def _discriminator(history: Sequence[Row], loss: AdversarialLoss, suffix: str) -> str | None:
-    """A discriminator that teaches the generator nothing: stuck at chance, or certain."""
+    """Detect a discriminator that no longer helps the generator: stuck at chance, or certain."""
     real, fake = f"d_real{suffix}", f"d_fake{suffix}"
     last = [row for row in history if _finite(row, real) and _finite(row, fake)][-RECENT:]
     if len(last) < RECENT:
@@ -133,7 +131,7 @@ def _discriminator(history: Sequence[Row], loss: AdversarialLoss, suffix: str) -
         )
     if decided > SURE:
         return (
-            f"The {which} has been certain for {RECENT} rows up to step {step}: it teaches the generator nothing. "
+            f"The {which} has been certain for {RECENT} rows up to step {step}: the generator learns nothing from it. "
             "Lower training.discriminator_learning_rate, or raise adversarial.gradient_penalty."
         )
     return None

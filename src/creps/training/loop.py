@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -20,25 +21,37 @@ from creps.io.atomic import atomic_folder
 from creps.model import Plan, save_model
 from creps.training.distribution import BatchShare
 from creps.training.health import HEALTHY, diagnose
-from creps.training.interruption import Interruption, ignore_signals
+from creps.training.interruption import Interruption, StepInterruptedError, ignore_signals
 from creps.training.networks import Networks, average_into
 from creps.training.report import StepReport
 from creps.training.run.monitor import Monitor
 from creps.training.sampling import PatchPairs
-from creps.training.state import SCORE, Best, Progress, inference_weights, refuse_broken, save_checkpoint
+from creps.training.state import (
+    SCORE,
+    Best,
+    Progress,
+    inference_weights,
+    refuse_broken,
+    restore,
+    save_checkpoint,
+    snapshot,
+)
 from creps.training.step import TrainingStep
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-__all__ = ["BEST", "Outcome", "TrainingLoop", "Validation"]
+__all__ = ["BEST", "SLOW_SECONDS", "Outcome", "TrainingLoop", "Validation"]
 
 log = logging.getLogger(__name__)
 
 Validation = Callable[[nn.Module, nn.Module], "tuple[dict[str, float], npt.NDArray[np.uint8]]"]
 """(generator in training, generator to synthesize with) → values for the curves, picture (H, W, 3).
 The value named `SCORE` decides which weights are the best."""
+
+SLOW_SECONDS = 3.0
+"""A signal interrupts a step or a validation if the one before it took longer; a shorter one is finished."""
 
 BEST = "best"
 """Folder of the best model inside a run's folder."""
@@ -59,6 +72,10 @@ class Outcome:
     best: Best | None
     signal: signal.Signals | None = None
     health: tuple[str, ...] = ()
+
+
+def _unsaid(_: str) -> None:
+    return None
 
 
 class TrainingLoop:
@@ -91,38 +108,99 @@ class TrainingLoop:
         self.settings = step.settings.training
         self._findings: dict[str, str] = {}
         self._unchecked: list[tuple[int, StepReport]] = []
+        self._saved = self.start
+        self._seconds = {"step": math.inf, "validation": math.inf}  # of the last one; nothing is known of the first
 
-    def run(self, monitor: Monitor | None, interruption: Interruption) -> Outcome:
+    def run(
+        self, monitor: Monitor | None, interruption: Interruption, doing: Callable[[str], None] = _unsaid
+    ) -> Outcome:
         """Train.
+
+        A signal drops a step that takes long (see `SLOW_SECONDS`): networks and optimizers are set back to where they
+        were before it, so that a resumed run does the same as one that was never interrupted. With several processes
+        the step is finished, as the others could not be told.
 
         Args:
             monitor: Reports the run; None in all processes but the first.
             interruption: Says when to stop early.
+            doing: Is told what begins.
 
         Raises:
             TrainingError: a loss or a weight is no longer finite; earlier checkpoints stay.
         """
-        settings, steps = self.settings, self.patches.steps
+        steps = self.patches.steps
         if self._patience_spent(self.start):  # a resumed run that had stopped
             return self._ended(monitor)
+        if self.start < steps and interruption.requested(self.processes):
+            return self._stopped(interruption, monitor)
         for done, batch in enumerate(self._batches(), self.start + 1):
-            self._unchecked.append((done, self._update(batch, done)))
-            stops = interruption.requested(self.processes)
-            ends = done == steps
-            validates = done % settings.validate_every == 0 or ends
-            saves = done % settings.checkpoint_every == 0 or ends or stops
-            if done == self.start + 1 or done % settings.log_every == 0 or validates or saves:
-                terms, weights = self._checked_terms()
-                self.processes.first_only(partial(self._report, monitor, done, terms, weights, validates))
-            spent = validates and not ends and self._patience_spent(done)
+            doing(f"step {done} of {steps}")
+            try:
+                saves, stops = self._one_step(done, batch, monitor, interruption, doing)
+            except StepInterruptedError:
+                return self._stopped(interruption, monitor)
+            spent = self._validates(done) and done < steps and self._patience_spent(done)
             if saves or spent:
                 self.processes.first_only(partial(self._save, done))
+                self._saved = done
             self.progress.steps = done
-            if stops and not ends:
+            if stops and done < steps:
                 return Outcome(done, self.progress.best, interruption.signal, tuple(self._findings.values()))
             if spent:
                 break
         return self._ended(monitor)
+
+    def _validates(self, done: int) -> bool:
+        return done % self.settings.validate_every == 0 or done == self.patches.steps
+
+    def _one_step(
+        self,
+        done: int,
+        batch: dict[str, torch.Tensor] | CrepsError,
+        monitor: Monitor | None,
+        interruption: Interruption,
+        doing: Callable[[str], None],
+    ) -> tuple[bool, bool]:
+        """A step with its report and validation; whether to save, and whether to stop.
+
+        Raises:
+            StepInterruptedError: a signal came, and the networks are as they were before.
+        """
+        settings, steps = self.settings, self.patches.steps
+        slow = self._seconds["step"] > SLOW_SECONDS
+        slow = slow or (self._validates(done) and self._seconds["validation"] > SLOW_SECONDS)
+        kept = snapshot(self.networks) if slow and self.processes.count == 1 else None
+        try:
+            started = time.perf_counter()
+            with interruption.within(allowed=kept is not None):
+                self._unchecked.append((done, self._update(batch, done)))
+            self._seconds["step"] = time.perf_counter() - started
+            stops = interruption.requested(self.processes)
+            saves = done % settings.checkpoint_every == 0 or done == steps or stops
+            if done == self.start + 1 or done % settings.log_every == 0 or self._validates(done) or saves:
+                report = partial(self._report, monitor, done, *self._checked_terms())
+                if self._validates(done):
+                    doing(f"the validation after step {done} of {steps}")
+                    report = partial(report, *self._validated(done, interruption, may_drop=kept is not None))
+                self.processes.first_only(report)
+                stops = interruption.requested(self.processes)
+        except StepInterruptedError:
+            if kept is not None:
+                restore(self.networks, kept)
+            raise
+        doing(f"what follows step {done} of {steps}")
+        return saves or stops, stops
+
+    def _stopped(self, interruption: Interruption, monitor: Monitor | None) -> Outcome:
+        """The outcome of a run whose current step is dropped; what was done before it is reported and saved."""
+        done = self.progress.steps
+        self._unchecked = [one for one in self._unchecked if one[0] <= done]
+        if self._unchecked:
+            terms, weights = self._checked_terms()
+            self.processes.first_only(partial(self._report, monitor, done, terms, weights))
+        if done > max(self.start, self._saved):
+            self.processes.first_only(partial(self._save, done))
+        return Outcome(done, self.progress.best, interruption.signal, tuple(self._findings.values()))
 
     def _ended(self, monitor: Monitor | None) -> Outcome:
         """The outcome of a run that is finished; logs its health."""
@@ -195,20 +273,38 @@ class TrainingLoop:
         self._unchecked.clear()
         return values, weights
 
-    def _report(
-        self, monitor: Monitor | None, done: int, terms: dict[str, float], weights: dict[str, float], validates: bool
-    ) -> None:
-        values = None
-        if validates:
+    def _validated(
+        self, done: int, interruption: Interruption, *, may_drop: bool
+    ) -> tuple[dict[str, float], npt.NDArray[np.uint8]]:
+        """Values and picture of a validation; notes how long it took."""
+
+        def validate() -> tuple[dict[str, float], npt.NDArray[np.uint8]]:
             refuse_broken(inference_weights(self.networks), done, self.folder / "checkpoints")
             final = self.networks.averaged if self.networks.averaged is not None else self.networks.generator
-            values, picture = self.validate(self.networks.generator, final)
+            return self.validate(self.networks.generator, final)
+
+        started = time.perf_counter()
+        with interruption.within(allowed=may_drop):
+            found = self.processes.on_first(validate)
+        self._seconds["validation"] = time.perf_counter() - started
+        return found
+
+    def _report(
+        self,
+        monitor: Monitor | None,
+        done: int,
+        terms: dict[str, float],
+        weights: dict[str, float],
+        values: dict[str, float] | None = None,
+        picture: npt.NDArray[np.uint8] | None = None,
+    ) -> None:
+        if values is not None:
             self._keep_if_best(done, values[SCORE])
-            if monitor is not None:
-                monitor.picture(done, picture)
+        if monitor is not None and picture is not None:
+            monitor.picture(done, picture)
         if monitor is not None:
             monitor.show(done, terms, weights, values)
-            if validates:
+            if values is not None:
                 self._diagnose(monitor)
         balance = self.networks.balance
         if balance.steps and done == balance.steps:

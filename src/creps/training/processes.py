@@ -224,7 +224,7 @@ def _check_launcher(place: Place | None, count: int, nodes: int) -> None:
         )
     if place is not None and place.count != count:
         raise SettingsError(
-            f"{place.launcher} started {place.count} tasks, the settings ask for {count}.", SLURM_REMEDY
+            f"{place.launcher} started {place.count} tasks, but the settings require {count}.", SLURM_REMEDY
         )
 
 

@@ -32,7 +32,10 @@ __all__ = [
     "load_checkpoint",
     "load_companions",
     "refuse_broken",
+    "restore",
     "save_checkpoint",
+    "snapshot",
+    "try_checkpoint",
 ]
 
 TENSORS = "training.safetensors"
@@ -100,6 +103,31 @@ def save_checkpoint(
     return path
 
 
+def try_checkpoint(folder: Path) -> None:
+    """Write a small checkpoint into a run's checkpoints folder, write it again over the first, and read it.
+
+    Raises:
+        TrainingError: the disk does not allow what a checkpoint needs. Nothing of the trial is left.
+    """
+    path, content = folder / "trial", {"trial": torch.arange(4.0)}
+    try:
+        for _ in range(2):
+            with atomic_folder(path) as temporary:
+                save_tensors(temporary / TENSORS, content)
+                write_json(temporary / TRAINING_STATE, {"sha256": sha256_file(temporary / TENSORS)})
+        state = json.loads((path / TRAINING_STATE).read_text(encoding="utf-8"))
+        if sha256_file(path / TENSORS) != state["sha256"]:
+            raise OSError(0, "what was written reads otherwise")
+    except (OSError, ValueError, ModelError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise TrainingError(
+            f"A checkpoint cannot be written to {folder} ({reason}).",
+            "Check the rights and the free space of this disk, or give a folder on another one with -o.",
+        ) from error
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
 def inference_weights(networks: Networks) -> dict[str, torch.Tensor]:
     """The weights to synthesize with: the moving average if there is one."""
     return dict((networks.averaged or networks.generator).state_dict())
@@ -122,9 +150,24 @@ def load_checkpoint(path: Path, networks: Networks) -> Progress:
             _load_optimizer(optimizer, module, _below(tensors, name))
     except (RuntimeError, KeyError) as error:
         raise ModelError(
-            f"{path} belongs to networks of another shape.", "Resume with the settings that the run was started with."
+            f"{path} belongs to a different network architecture.", "Resume with the run's original settings."
         ) from error
     return Progress(int(state["step"]), _best(state.get("best")))
+
+
+def snapshot(networks: Networks) -> dict[str, torch.Tensor]:
+    """Copies of all that a step changes, which `restore` takes."""
+    return {name: tensor.detach().clone() for name, tensor in _all_tensors(networks).items()}
+
+
+def restore(networks: Networks, tensors: dict[str, torch.Tensor]) -> None:
+    """Set networks and optimizers back to a snapshot."""
+    networks.discriminators.requires_grad_(True)
+    for name, module in _modules(networks).items():
+        module.load_state_dict(_below(tensors, name))
+    for name, (module, optimizer) in _optimizers(networks).items():
+        _load_optimizer(optimizer, module, _below(tensors, name))
+        optimizer.zero_grad(set_to_none=True)
 
 
 def load_companions(path: Path, networks: Networks) -> list[str]:
@@ -171,8 +214,8 @@ def refuse_broken(tensors: dict[str, torch.Tensor], step: int, folder: Path) -> 
     broken = next((name for name, value in tensors.items() if not torch.isfinite(value).all()), None)
     if broken is not None:
         raise TrainingError(
-            f"At step {step} the run's '{broken}' is no longer finite.",
-            f"Go on from the last checkpoint in {folder} with --resume auto and a lower training.learning_rate.",
+            f"At step {step} the tensor '{broken}' contains NaN or infinite values.",
+            f"Resume from the last checkpoint in {folder} with --resume auto and a lower training.learning_rate.",
         )
 
 

@@ -12,12 +12,12 @@ __all__ = ["demo"]
 
 
 @click.command()
-@click.option("-o", "--output", type=PATH, required=True, help="Folder for everything the demo makes; must not exist.")
+@click.option("-o", "--output", type=PATH, required=True, help="Output folder; must not exist.")
 @click.option(
     "--region", type=click.Choice(["head", "pelvis", "both"]), default="both", show_default=True, help="Body region."
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the phantoms.")
-@click.option("--steps", type=int, help="Training steps of every recipe, for a quick look.")
+@click.option("--steps", type=int, help="Number of training steps, for a quick test.")
 @click.pass_context
 def demo(ctx: click.Context, output: Path, region: str, seed: int, steps: int | None) -> None:
     """Train and synthesize digital phantoms with known truth, score, draw.

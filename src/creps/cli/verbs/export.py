@@ -14,7 +14,7 @@ __all__ = ["export"]
 @click.command()
 @click.argument("model", type=PATH)
 @click.option("-o", "--output", type=PATH, required=True, help="ONNX file to write.")
-@click.option("--overwrite", is_flag=True, help="Replace what is there.")
+@click.option("--overwrite", is_flag=True, help="Overwrite existing output.")
 @click.pass_context
 def export(ctx: click.Context, model: Path, output: Path, overwrite: bool) -> None:
     """Write the network of MODEL as ONNX, for programs without PyTorch.

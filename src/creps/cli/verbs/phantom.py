@@ -19,9 +19,11 @@ _REGIONS = ("head", "pelvis")
 @click.option(
     "--region", type=click.Choice(_REGIONS), default="head", show_default=True, help="Body region of the phantoms."
 )
-@click.option("--mr", "mr_patients", type=int, default=12, show_default=True, help="Training patients with an MR.")
 @click.option(
-    "--ct", "ct_patients", type=int, default=12, show_default=True, help="Other training patients, with a CT."
+    "--mr", "mr_patients", type=int, default=12, show_default=True, help="Number of training patients with an MR."
+)
+@click.option(
+    "--ct", "ct_patients", type=int, default=12, show_default=True, help="Number of other training patients, with a CT."
 )
 @click.option("--test", "test_patients", type=int, default=4, show_default=True, help="Test patients: MR and true CT.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the anatomy and of the scanners.")

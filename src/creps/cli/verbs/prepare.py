@@ -27,10 +27,10 @@ __all__ = ["prepare"]
 @click.option("-o", "--output", type=PATH, required=True, help="Cohort folder to write; must not exist.")
 @click.option("--jobs", type=click.IntRange(min=1), help="Processes.  [default: as cores and memory allow]")
 @click.option("--resume", is_flag=True, help="Continue the cohort in OUTPUT: prepare what is missing or has changed.")
-@click.option("--from", "model", type=PATH, help="Prepare as for this model (or run), to fine-tune or test it.")
+@click.option("--from", "model", type=PATH, help="Prepare exactly as this model (or run) was, to fine-tune or test it.")
 @click.option("--inspect", is_flag=True, help="Draw every case; without SOURCES, those of the cohort in OUTPUT.")
 @click.option("--series", help="Text in the description of the DICOM series to use, for patients with several.")
-@recipe
+@recipe()
 @preset
 @settings_file
 @click.pass_context

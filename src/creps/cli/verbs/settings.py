@@ -15,7 +15,7 @@ __all__ = ["settings"]
 @click.command(cls=SettingsCommand)
 @click.option("-o", "--output", type=PATH, help="Write to this file instead of standard output; must not exist.")
 @click.option("--markdown", is_flag=True, help="Print the reference page of all settings instead.")
-@recipe
+@recipe()
 @preset
 @settings_file
 @click.pass_context

@@ -8,7 +8,15 @@ from typing import Any
 
 import click
 
-from creps.cli.options import PARTLY, PATH, SettingsCommand, chosen_overrides, progress_bar, terminated_as_interrupted
+from creps.cli.options import (
+    PARTLY,
+    PATH,
+    SettingsCommand,
+    chosen_overrides,
+    message,
+    progress_bar,
+    terminated_as_interrupted,
+)
 
 __all__ = ["synthesize"]
 
@@ -37,7 +45,7 @@ def _spacing(_: click.Context, __: click.Parameter, value: str | None) -> tuple[
 @click.option(
     "--spacing", metavar="D,H,W", callback=_spacing, help="Spacing in mm of --grid planning; default: the MR's."
 )
-@click.option("--force", is_flag=True, help="Synthesize even if the checks refuse the MR; the record says so.")
+@click.option("--force", is_flag=True, help="Synthesize even if the intake checks refuse the MR; the record says so.")
 @click.option(
     "--structures/--no-structures", default=None, help="Write body and bone as an RTSTRUCT beside DICOM (default: yes)."
 )
@@ -45,7 +53,7 @@ def _spacing(_: click.Context, __: click.Parameter, value: str | None) -> tuple[
 @click.option("--deidentify", metavar="NAME", help="Write DICOM without the patient's identity, under this name.")
 @click.option("--device", help="Short for --inference.device.")
 @click.option("--mask", type=PATH, help="Body mask on the MR's grid, instead of the one found (one input only).")
-@click.option("--overwrite", is_flag=True, help="Replace what is there.")
+@click.option("--overwrite", is_flag=True, help="Overwrite existing output.")
 @click.pass_context
 def synthesize(
     ctx: click.Context,
@@ -54,6 +62,7 @@ def synthesize(
     inputs: tuple[Path, ...],
     output: Path,
     series: str | None,
+    deidentify: str | None,
     device: str | None,
     mask: Path | None,
     overwrite: bool,
@@ -66,29 +75,30 @@ def synthesize(
     a picture.
     """
     from creps.api import load
-    from creps.synthesis.batch import plan_cases, synthesize_cases
-    from creps.synthesis.inputs import find_mr
-    from creps.synthesis.options import SynthesisOptions
+    from creps.synthesis.batch import run_batch
+    from creps.synthesis.options import OutputOptions, SynthesisOptions
 
-    for given, name in ((mask, "--mask"), (series, "--series"), (options["deidentify"], "--deidentify")):
+    for given, name in ((mask, "--mask"), (series, "--series"), (deidentify, "--deidentify")):
         if given is not None and len(inputs) != 1:
             raise click.UsageError(f"{name} goes with one input.")
-    chosen = SynthesisOptions(
-        series=series, mask=mask, spacing_mm=options.pop("spacing"), pseudonym=options.pop("deidentify"), **options
-    )
-    cases = plan_cases([find_mr(path, series) for path in inputs], output, chosen, overwrite=overwrite)
+    chosen = SynthesisOptions(grid=options["grid"], spacing_mm=options["spacing"], mask=mask, force=options["force"])
+    writing = OutputOptions(options["structures"], options["stable_uids"], deidentify)
     loaded = load(model)
     changes = {key.partition(".")[2]: value for key, value in chosen_overrides(ctx).items()}
     settings = loaded.inference_settings(**changes | ({"device": device} if device else {}))
+    progress = progress_bar(ctx.obj["quiet"], "synthesizing")
+    outcomes = run_batch(
+        loaded, inputs, output, settings, chosen, writing, series=series, overwrite=overwrite, progress=progress
+    )
     failed = 0
     with terminated_as_interrupted():
-        for outcome in synthesize_cases(loaded, cases, settings, progress_bar(ctx.obj["quiet"], "synthesizing")):
+        for outcome in outcomes:
             if outcome.error is None:
-                click.echo(outcome.case.target)
-            elif len(cases) == 1:
+                click.echo(outcome.target)
+            elif len(inputs) == 1:
                 raise outcome.error
             else:
-                click.echo(f"Error: {outcome.error}", err=True)
+                click.echo(message(outcome.error), err=True)
                 failed += 1
     if failed:
         sys.exit(PARTLY)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from creps.cli.options import PATH, SettingsCommand, chosen_overrides, preset, recipe, settings_file
+from creps.cli.options import PATH, SettingsCommand, chosen_overrides, recipe, settings_file
 
 __all__ = ["train"]
 
@@ -19,8 +19,8 @@ __all__ = ["train"]
     "--from", "model", type=PATH, help="Start from this model, run or checkpoint (fine-tuning), with its settings."
 )
 @click.option("--weights", help="Same as --creps.weights.")
-@recipe
-@preset
+@recipe(default="the cohort's")
+@click.option("-p", "--preset", help="Preset that the settings start from; default: the cohort's.")
 @settings_file
 @click.pass_context
 def train(

@@ -74,7 +74,7 @@ def draw_outlines(rng: np.random.Generator, canvas: Canvas, person: PelvisPerson
         rng: Source of the fat's variation.
         canvas: The grid.
         person: Proportions.
-        posture: Says where the table top is that flattens the back.
+        posture: Position of the table top, which flattens the back.
     """
     p = canvas.points
     belly = np.float32(person.belly_mm) * smoothstep(p.z, 25.0, 110.0)
@@ -148,7 +148,7 @@ def _fat_thickness(rng: np.random.Generator, canvas: Canvas, person: PelvisPerso
 
 
 def paint_skin(canvas: Canvas, outlines: Outlines, person: PelvisPerson) -> None:
-    """Skin, the fat below it and in the body, and what hangs outside."""
+    """Paint the skin, the fat and the external genitals."""
     canvas.cover(canvas.everywhere, "skin", canvas.inside(outlines.skin))
     canvas.cover(canvas.everywhere, "fat", canvas.inside(outlines.skin + np.float32(SKIN_MM)))
     canvas.depth_mm = -outlines.skin

@@ -38,7 +38,7 @@ from creps.settings import Settings, load_settings, to_yaml
 from creps.training.loop import BEST, Outcome
 from creps.training.networks import Networks
 from creps.training.run.record import RunRecord, log_to, read_record
-from creps.training.state import Best, Progress, inference_weights
+from creps.training.state import Best, Progress, inference_weights, try_checkpoint
 
 __all__ = ["SETTINGS_FILE", "RunFolder"]
 
@@ -82,14 +82,16 @@ class RunFolder:
             SettingsError, CohortError, ModelError: it contains a different run.
         """
         path, settings = self.path, self.path / SETTINGS_FILE
+        if path.exists() and not path.is_dir():
+            raise OutputExistsError(f"{path} is a file, not the folder of a run.", "Name another folder.")
         held = [item for item in path.iterdir() if not item.name.startswith(".writing-")] if path.exists() else []
         if not held:
             return None
         if "run_id" not in read_record(path / RECORD_FILE) and not (path / "checkpoints").is_dir():
-            raise OutputExistsError(f"{path} is already there and holds no run.", "Name another folder.")
+            raise OutputExistsError(f"{path} already exists and contains no run.", "Name another folder.")
         checkpoint = latest_checkpoint(path)
         if not resume and (checkpoint is not None or (path / BEST).exists()):
-            raise OutputExistsError(f"{path} is already there.", "Go on with --resume auto, or name another folder.")
+            raise OutputExistsError(f"{path} already exists.", "Go on with --resume auto, or name another folder.")
         if checkpoint is None:
             return None  # the run never reached a checkpoint, so it starts anew
         _refuse_other_settings(load_settings(file=settings), self.settings, settings)
@@ -111,8 +113,13 @@ class RunFolder:
         return None
 
     def open(self, start: int) -> None:
-        """Write settings and record before the first step."""
-        log.info("profiling %d training MRs for the intake gate of the model", len(self.intake.cases))
+        """Write settings and record before the first step.
+
+        Raises:
+            TrainingError: a checkpoint cannot be written here, which is tried out.
+        """
+        try_checkpoint(self.path / "checkpoints")
+        log.info("profiling %d training MRs for the model's intake checks", len(self.intake.cases))
         with atomic_file(self.path / SETTINGS_FILE) as path:
             path.write_text(to_yaml(self.settings, f"{NOTICE}\nThe settings of this run."), encoding="utf-8")
         self.record.open(start, self.training_record(start))

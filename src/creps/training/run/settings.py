@@ -1,4 +1,4 @@
-"""The settings of a run, from whatever its caller gives."""
+"""Resolve the settings of a run from the caller's arguments."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def run_settings(
             raise SettingsError(f"Complete settings are given, but {given[0]} is given as well.", "Give one of them.")
         if settings.preparation != cohort.manifest.preparation:
             raise SettingsError(
-                "The settings have another preparation than the cohort.",
+                "The settings and the cohort differ in preparation.",
                 "Pass prepared=cohort.settings() to load_settings.",
             )
         return settings

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import torch
 
 from creps.cohort.cohort import Cohort, load_cohort
+from creps.cohort.screening import check_scales
 from creps.errors import InputError, TrainingError
 from creps.figures import curves_figure
 from creps.label_free.validation import PatchValidation
@@ -20,12 +21,15 @@ from creps.machine import emulated_bf16, free_bytes, resolve_precision
 from creps.provenance import NOTICE
 from creps.settings import Settings
 from creps.training.build import build_networks, build_style, total_steps
+from creps.training.duration import LONG_HOURS, advice, estimate_time, in_words
 from creps.training.interruption import Interruption
 from creps.training.loop import TrainingLoop
 from creps.training.memory import MemoryEstimate, estimate_memory, settings_that_fit
 from creps.training.networks import Networks
 from creps.training.processes import Processes, start_processes
+from creps.training.run.cohort_fit import warn_of_other_mrs
 from creps.training.run.folder import SETTINGS_FILE, RunFolder
+from creps.training.run.heartbeat import Heartbeat
 from creps.training.run.monitor import Monitor
 from creps.training.run.settings import run_settings, warn_of_other_preparation
 from creps.training.run.starting_point import StartingPoint, load_starting_point
@@ -83,8 +87,25 @@ def train(
     settings = run_settings(
         cohort, folder, settings, recipe=recipe, preset=preset, overrides=overrides, model=model, resume=resume
     )
+    check_scales(cohort)
     check_loggers(settings.training.loggers)
     source = load_starting_point(model, settings) if model is not None else None
+    if source is not None:
+        warn_of_other_mrs(cohort, source.plan.intake)
+    with Heartbeat("building the networks and estimating memory and time") as heartbeat:
+        _train(cohort, folder, settings, source, heartbeat, resume=resume)
+    return folder / "model"
+
+
+def _train(
+    cohort: Cohort,
+    folder: Path,
+    settings: Settings,
+    source: StartingPoint | None,
+    heartbeat: Heartbeat,
+    *,
+    resume: bool,
+) -> None:
     style = build_style(settings)
     processes = start_processes(settings.training)
     memory = Memory.of(settings, style, processes)  # while the perceptual network is on the CPU, as its probe is
@@ -92,7 +113,9 @@ def train(
     with Interruption() as interruption, processes.watched(), _locked(processes, run):
         networks, progress = _networks(processes, run, source, resume=resume)
         patches = _patches(cohort, settings)
+        heartbeat.doing("profiling the training MRs")
         processes.first_only(partial(run.open, progress.steps))
+        heartbeat.doing("building the networks and estimating the time of a step")
         loop = TrainingLoop(
             networks,
             TrainingStep(processes, networks, style.to(processes.device) if style else None, settings),
@@ -106,13 +129,14 @@ def train(
             if source is None:
                 processes.first_only(partial(warn_of_other_preparation, cohort, settings))
             _log_what_runs(processes, run, memory, progress.steps, patches.steps)
+            processes.first_only(partial(_log_time, processes, run, networks, patches.steps - progress.steps))
             with _monitored(processes, run, progress.steps, patches.steps) as monitor:
                 with _failures_explained(processes, progress, memory):
-                    outcome = loop.run(monitor, interruption)
+                    outcome = loop.run(monitor, interruption, heartbeat.doing)
+                heartbeat.doing("writing the models")
                 processes.first_only(partial(run.finish, networks, outcome))
             if outcome.signal is not None:
                 raise processes.error_of_all(run.interruption(outcome, patches.steps))
-    return folder / "model"
 
 
 class Memory(NamedTuple):
@@ -216,8 +240,8 @@ def _failures_explained(processes: Processes, progress: Progress, memory: Memory
             ) from error
         if processes.count > 1 and any(part in message for part in PROCESS_ENDED):
             raise TrainingError(
-                f"Another process of the run ended at step {step}.",
-                "Its own message says why; resume with --resume auto.",
+                f"Another process of this run stopped at step {step}.",
+                "See its own message; resume with --resume auto.",
             ) from error
         raise
 
@@ -238,16 +262,31 @@ def _log_what_runs(processes: Processes, run: RunFolder, memory: Memory, start: 
     )
     log.info("perceptual network: %s", style.backbone.weights.describe() if style else "none (creps.weight is 0)")
     free = f"{processes.device} has {memory.free / 1e9:.0f} GB free"
-    log.info("memory of a step: %s; %s", memory.estimate.describe(), free)
+    log.info("memory per step: %s; %s", memory.estimate.describe(), free)
     if memory.estimate.total > memory.free:
-        log.warning("this may not fit into memory. %s", memory.remedy)
+        log.warning("this may not fit into memory: %s", memory.remedy)
     if slow := emulated_bf16(training.precision, processes.device):
         log.warning("%s (--training.precision)", slow)
     if not (cohort.cases("mr", "validation") and cohort.cases("ct", "validation")):
-        log.warning("the cohort has no validation cases: scores and pictures are of training cases")
+        log.warning("the cohort has no validation cases: scores and pictures use training cases")
     if settings.simulation.weight > 0 and processes.device.type == "cuda" and training.workers == 0:
-        log.warning("the GPU waits while this process simulates MRs: set training.workers to about 4")
+        log.warning("simulating MRs in this process slows the GPU down: set training.workers to about 4")
     if start >= steps:
         log.info("all %d steps are done: raise training.steps or training.epochs to train further", steps)
     else:
         log.info("steps %d to %d, %d patches each", start + 1, steps, training.batch_size)
+
+
+def _log_time(processes: Processes, run: RunFolder, networks: Networks, steps: int) -> None:
+    """Say how long the run will take, before its first step; warn with a remedy if that is long."""
+    if steps <= 0:
+        return
+    step = estimate_time(run.settings, networks, run.style, processes.device)
+    seconds = step.total / processes.count
+    log.info(
+        "time per step: about %s, mostly %s; %d steps: about %s",
+        *(in_words(seconds), step.largest, steps, in_words(seconds * steps)),
+    )
+    if seconds * steps > LONG_HOURS * 3600:
+        remedy = advice(run.settings, step, -(-steps // processes.count))
+        log.warning("this run will take about %s. %s", in_words(seconds * steps), remedy)

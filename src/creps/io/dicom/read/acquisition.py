@@ -22,6 +22,7 @@ from creps.io.dicom.read.elements import (
     words,
 )
 from creps.io.dicom.read.frames import unreadable
+from creps.io.dicom.read.wording import is_negated, says_none, split_words
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -54,6 +55,9 @@ B_VALUES = (
     (0x0043, "GEMS_PARM_01", 0x39),
 )
 """Where makers keep the b-value (s/mm²): group, creator, element."""
+
+B_IN_NAME = re.compile(r"\*?(?:EP|RE|TGSE|RESOLVE)\w*?_?B(?:0_)?[1-9]\d*")
+"""SequenceName of a diffusion scan of Siemens: *ep_b1000t, re_b0_1000."""
 
 GE_OFFSET = 10**9
 """GE adds it to b-values of some sequences."""
@@ -96,8 +100,10 @@ class Acquisition:
         repetition_time_ms: RepetitionTime.
         inversion_time_ms: InversionTime.
         field_strength_t: MagneticFieldStrength.
+        acquisition_type: MRAcquisitionType, 2D or 3D.
+        fat_suppressed: Whether SpectrallySelectedSuppression says that fat is suppressed; None if it is not told.
         contrast_agent: Whether a contrast agent is named.
-        diffusion: Whether a slice has a b-value above 0 or is of a diffusion type.
+        diffusion: Whether a slice has a b-value above 0, is of a diffusion type, or its sequence's name has one.
         distortion_correction: "3d", "2d" or "none", by the ImageType values DIS3D, DIS2D and ND; None if it is not
             told. Of slices that differ, the least corrected counts.
         patient_position: PatientPosition, such as HFS.
@@ -120,6 +126,8 @@ class Acquisition:
     repetition_time_ms: float | None = None
     inversion_time_ms: float | None = None
     field_strength_t: float | None = None
+    acquisition_type: str = ""
+    fat_suppressed: bool | None = None
     contrast_agent: bool = False
     diffusion: bool = False
     distortion_correction: Correction | None = None
@@ -160,8 +168,10 @@ class Acquisition:
             repetition_time_ms=_middle(slices, "RepetitionTime"),
             inversion_time_ms=_middle(slices, "InversionTime", "InversionTimes"),
             field_strength_t=_tesla(both),
+            acquisition_type=_first(both, "MRAcquisitionType"),
+            fat_suppressed=_fat_suppressed(_first(both, "SpectrallySelectedSuppression")),
             contrast_agent=any(_agent(header) for header in both),
-            diffusion=any(one & DIFFUSION_TYPES for one in types) or any(_b_value(header) > 0 for header in both),
+            diffusion=any(one & DIFFUSION_TYPES for one in types) or any(_diffuses(header) for header in both),
             distortion_correction=_correction(types[: len(slices)], "SIEMENS" in manufacturer),
             patient_position=_first(files, "PatientPosition") or None,
             manufacturer=manufacturer,
@@ -176,6 +186,7 @@ class Acquisition:
             "field_strength_t": self.field_strength_t,
             "scanning_sequence": self.scanning_sequence,
             "sequence_variant": self.sequence_variant,
+            "acquisition_type": self.acquisition_type,
             "echo_time_ms": self.echo_time_ms,
             "repetition_time_ms": self.repetition_time_ms,
             "inversion_time_ms": self.inversion_time_ms,
@@ -227,8 +238,9 @@ def _body_part(headers: Sequence[Dataset]) -> str:
 def _pulses(headers: Sequence[Dataset]) -> str:
     """ScanningSequence of an enhanced object."""
     pulses = PULSES.get(_first(headers, "EchoPulseSequence"), "")
+    planar = "EP" * (_first(headers, "EchoPlanarPulseSequence") == "YES")
     inversion = "IR" * (_first(headers, "InversionRecovery") == "YES")
-    return "\\".join(filter(None, (pulses, inversion)))
+    return "\\".join(filter(None, (planar, pulses, inversion)))
 
 
 def _tesla(headers: Sequence[Dataset]) -> float | None:
@@ -238,7 +250,16 @@ def _tesla(headers: Sequence[Dataset]) -> float | None:
 
 def _agent(header: Dataset) -> bool:
     coded = any(words(item, "CodeMeaning") or words(item, "CodeValue") for item in items(header, AGENTS))
-    return coded or bool(set(words(header, "ContrastBolusAgent")) - NO_AGENT)
+    told = set(words(header, "ContrastBolusAgent")) - NO_AGENT
+    return coded or any(not says_none(one) for one in told)
+
+
+def _fat_suppressed(told: str) -> bool | None:
+    return None if not told else told != "NONE"
+
+
+def _diffuses(header: Dataset) -> bool:
+    return _b_value(header) > 0 or B_IN_NAME.match(text(header, "SequenceName").upper()) is not None
 
 
 def _b_value(header: Dataset) -> float:
@@ -270,5 +291,15 @@ def _correction(types: Sequence[frozenset[str]], siemens: bool) -> Correction | 
 
 
 def _speaks_of_implant(header: Dataset, series: Series) -> bool:
-    told = " ".join(series.without_names(text(header, name)) for name in IMPLANT_TEXTS).casefold()
-    return IMPLANT.search(told) is not None
+    told = (series.without_names(text(header, name)) for name in IMPLANT_TEXTS)
+    return any(_names_implant(one) for one in told)
+
+
+def _names_implant(told: str) -> bool:
+    """Whether a text names one and does not say that there is none."""
+    folded = told.casefold()
+    for found in IMPLANT.finditer(folded):
+        before = split_words(re.split(r"[,;.\\\n]", folded[: found.start()])[-1])
+        if not is_negated([*before, found.group()], len(before)):
+            return True
+    return False

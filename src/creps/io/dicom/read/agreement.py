@@ -31,13 +31,13 @@ def check_agreement(instances: Sequence[Instance], modality: str, label: str) ->
     if len({instance.study for instance in instances}) > 1:
         raise InputError(
             f"{label} mixes images of more than one study: its files disagree in StudyInstanceUID.",
-            "Export the series again, each study into a folder of its own.",
+            "Export the series again, each study into a separate folder.",
         )
     kinds = {{**CLASSIC, **MULTI_FRAME}.get(instance.kind, "others") for instance in instances}
     if kinds != {modality}:
         raise InputError(
             f"{label} mixes images of {' and '.join(sorted(kind.upper() for kind in kinds | {modality}))}.",
-            "Export the series again, each into a folder of its own.",
+            "Export the series again, each into a separate folder.",
         )
     uids = Counter(instance.uid for instance in instances)
     if "" in uids:
@@ -45,9 +45,8 @@ def check_agreement(instances: Sequence[Instance], modality: str, label: str) ->
     twice = sum(1 for count in uids.values() if count > 1)
     if twice:
         raise InputError(
-            f"{label} holds {twice} of its {len(uids)} images in more than one file (the same SOPInstanceUID): there is"
-            " a copy of it below the folder.",
-            "Remove the copy, or give the folder of one of them.",
+            f"{label} has {twice} of its {len(uids)} images in more than one file (the same SOPInstanceUID).",
+            "Remove the copies, or give the subfolder that holds one of them.",
         )
 
 
@@ -65,5 +64,5 @@ def check_one_patient(patients: Sequence[tuple[str, str, str]], label: str) -> N
     if differing:
         raise InputError(
             f"{label} mixes images of more than one patient: its files disagree in {' and '.join(differing)}.",
-            "Export the series again, each patient into a folder of his or her own; nothing was used.",
+            "Export the series again, each patient into a separate folder.",
         )

@@ -1,8 +1,4 @@
-"""The slices of a DICOM file: a classic file holds one, an enhanced object many frames.
-
-What an enhanced object says of a frame in nested sequences is laid flat, under the names of the attributes
-themselves, so that everything after it knows one kind of slice header.
-"""
+"""The slices of a DICOM file: a classic file holds one, an enhanced object many frames."""
 
 from __future__ import annotations
 
@@ -18,8 +14,6 @@ from creps.io.dicom.read.elements import (
     MULTI_FRAME,
     MalformedDicomError,
     floats,
-    items,
-    malformed,
     private,
     tagged,
     text,
@@ -27,99 +21,17 @@ from creps.io.dicom.read.elements import (
     whole,
     words,
 )
+from creps.io.dicom.read.functional_groups import PHILIPS, PHILIPS_FRAME, SCALE, SCALE_SLOPE
 from creps.io.dicom.read.geometry import SliceGeometry
+from creps.io.dicom.read.headers import FileHeader
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-    from creps.io.dicom.read.headers import FileHeader
-
-__all__ = ["Frame", "Instance", "frame_headers", "loss_of", "patient_of", "unreadable"]
-
-FRAME_SEQUENCES = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
-"""Where an enhanced object keeps what holds for all frames, and for each."""
-
-SCALE = ("RescaleSlope", "RescaleIntercept")
-
-MACROS = {
-    "PlanePositionSequence": ("ImagePositionPatient",),
-    "PlaneOrientationSequence": ("ImageOrientationPatient",),
-    "PixelMeasuresSequence": ("PixelSpacing", "SliceThickness"),
-    "PixelValueTransformationSequence": SCALE,
-    "FrameContentSequence": ("StackID", "TemporalPositionIndex"),
-    "FrameAnatomySequence": ("AnatomicRegionSequence",),
-    "MREchoSequence": ("EffectiveEchoTime",),
-    "MRTimingAndRelatedParametersSequence": ("RepetitionTime",),
-    "MRModifierSequence": ("InversionRecovery", "InversionTimes"),
-    "MRDiffusionSequence": ("DiffusionBValue",),
-    "MRImageFrameTypeSequence": ("FrameType",),
-    "CTImageFrameTypeSequence": ("FrameType",),
-}
-"""Functional groups (PS3.3 C.7.6.16, C.8.13, C.8.15) and what is taken from them."""
-
-CONVERTED = ("UnassignedSharedConvertedAttributesSequence", "UnassignedPerFrameConvertedAttributesSequence")
-"""Where a legacy converted object keeps the attributes of the classic files, as they were."""
-
-CONVERTED_NAMES = (
-    "EchoTime", "RepetitionTime", "InversionTime", "ScanningSequence", "SequenceVariant", "ScanOptions",
-    "SequenceName", "ImageType", "DiffusionBValue", "ProtocolName", "BodyPartExamined", "MagneticFieldStrength",
-    "ContrastBolusAgent", *SCALE,
-)  # fmt: skip
-
-COMMON = (
-    "Rows", "Columns", "FrameOfReferenceUID", "ImageType", "DiffusionBValue",
-    "InversionRecovery", "RepetitionTime", "SliceThickness", *SCALE,
-)  # fmt: skip
-"""What a frame takes from the object itself where no functional group says it."""
-
-PHILIPS = "Philips MR Imaging DD 001"
-SCALE_SLOPE = (0x2005, 0x100E)
-PHILIPS_FRAME = (0x2005, 0x140F)
-"""Where an enhanced object of Philips keeps the private attributes of a frame."""
-PRIVATE = (PHILIPS_FRAME, SCALE_SLOPE, (0x0021, 0x11FE))
-"""Private attributes of a frame that are kept for their readers: Philips' scaling, Siemens' image type."""
+__all__ = ["Frame", "Instance", "loss_of", "patient_of", "unreadable"]
 
 LARGEST_SIDE = 8192
 """Rows or columns that a slice may have; no scanner writes as many."""
-
-
-def frame_headers(dataset: Dataset) -> list[Dataset]:
-    """What each frame says; a classic file is its own only frame."""
-    if text(dataset, "SOPClassUID") not in MULTI_FRAME:
-        return [dataset]
-    from pydicom import Dataset as Flat
-
-    common, shared = Flat(), items(dataset, FRAME_SEQUENCES[0])
-    _take(common, dataset, COMMON)
-    for group in shared[:1]:
-        _lay_flat(common, group)
-    headers = []
-    for group in items(dataset, FRAME_SEQUENCES[1]):
-        header = Flat()
-        header.update(common)
-        _lay_flat(header, group)
-        headers.append(header)
-    return headers
-
-
-def _lay_flat(header: Dataset, group: Dataset) -> None:
-    for sequence in CONVERTED:
-        for item in items(group, sequence)[:1]:
-            _take(header, item, CONVERTED_NAMES)
-    for sequence, names in MACROS.items():
-        for item in items(group, sequence)[:1]:
-            _take(header, item, names)
-    for place in PRIVATE:
-        if place in group:
-            with malformed():
-                header[place] = group[place]
-
-
-def _take(header: Dataset, source: Dataset, names: tuple[str, ...]) -> None:
-    for name in names:
-        if name in source:
-            element = source.get_item(name)  # as it lies there: what is malformed must not look absent
-            header[element.tag] = element
 
 
 @dataclass(frozen=True)
@@ -243,7 +155,7 @@ def _check_size(dataset: Dataset, kind: str, described: int, label: str) -> None
     for name in ("Rows", "Columns"):
         number = whole(dataset, name, 0)
         if number is None or number < 1:
-            raise InputError(f"{label} has a slice without a valid {name}.", "Export it again.")
+            raise InputError(f"{label} contains a slice without a valid {name}.", "Export it again.")
         if number > LARGEST_SIDE:
             raise InputError(f"{label} has a slice that claims {number} {name.lower()}.", "Copy or export it again.")
 
@@ -272,7 +184,7 @@ def _number(header: Dataset, name: str, label: str) -> float | None:
     if number is not None and np.isfinite(number[0]):
         return number[0]
     if name in header and header.get_item(name).value not in (None, b"", ""):
-        raise InputError(f"{label} has a slice without a valid {name}.", "Export it again.")
+        raise InputError(f"{label} contains a slice without a valid {name}.", "Export it again.")
     return None
 
 

@@ -124,7 +124,7 @@ def stack_geometry(slices: Sequence[SliceGeometry], label: str) -> StackGeometry
         InputError: they make no regular, orthogonal stack; `label` and the positions are named.
     """
     if len(slices) < 2:
-        raise InputError(f"{label} has {len(slices)} slice, which is no volume.", "Give the whole stack of slices.")
+        raise InputError(f"{label} has {len(slices)} slice, which is not a volume.", "Give the whole stack of slices.")
     _check_alike(slices, label)
     direction = _direction(slices[0])
     positions = np.stack([s.position_mm for s in slices])
@@ -217,8 +217,8 @@ def _check_gaps(along: Vector, label: str) -> None:
         worst = int(np.argmax(np.abs(gaps - usual)))
         raise InputError(
             f"{label} is unevenly spaced: slices are {gaps.min():.3f} to {gaps.max():.3f} mm apart (near"
-            f" {along[worst]:.2f} mm along its normal); {allowed:.2g} mm off an even stack is accepted.",
-            "Export an evenly spaced series, or resample it with a tool of your choice.",
+            f" {along[worst]:.2f} mm along its normal); {allowed:.2g} mm deviation is accepted.",
+            "Export an evenly spaced series, or resample it first.",
         )
 
 
@@ -238,5 +238,5 @@ def _check_shear(offsets: Vector, normal: Vector, label: str) -> None:
 def _numbers(dataset: Dataset, name: str, count: int, label: str) -> Vector:
     numbers = np.array(floats(dataset, name, count) or [], dtype=np.float64)
     if numbers.shape != (count,) or not np.isfinite(numbers).all():
-        raise InputError(f"{label} has a slice without a valid {name}.", REMEDY_EXPORT)
+        raise InputError(f"{label} contains a slice without a valid {name}.", REMEDY_EXPORT)
     return numbers

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from creps.errors import InputError
 from creps.io.dicom.read.elements import CLASSIC, MULTI_FRAME, MalformedDicomError, malformed, text
-from creps.io.dicom.read.frames import frame_headers
+from creps.io.dicom.read.functional_groups import frame_headers
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -79,7 +79,7 @@ def files_below(folder: Path, refuse: Callable[[DamagedFileError], None]) -> Ite
     """
 
     def closed(error: OSError) -> None:
-        refuse(DamagedFileError(Path(error.filename), f"cannot be opened ({error.strerror})", "Check its rights."))
+        refuse(DamagedFileError(Path(error.filename), f"cannot be opened ({error.strerror})", "Check its permissions."))
 
     seen: set[str] = set()
     for place, folders, names in os.walk(folder, onerror=closed, followlinks=True):
@@ -165,7 +165,7 @@ def is_dicom(path: Path) -> bool:
 
 
 def _closed(path: Path, error: OSError) -> DamagedFileError:
-    return DamagedFileError(path, f"cannot be opened ({error.strerror})", "Check its access rights.")
+    return DamagedFileError(path, f"cannot be opened ({error.strerror})", "Check its permissions.")
 
 
 def _starts_as_dicom(path: Path, start: bytes) -> bool:

@@ -81,7 +81,7 @@ class _Layout:
         }
         for name, right in fine.items():
             if not right:
-                raise InputError(f"{label} has a slice without a valid {name}.", "Export it again.")
+                raise InputError(f"{label} contains a slice without a valid {name}.", "Export it again.")
         self.signed = sign == 1
         self.syntax = _transfer_syntax(dataset, label)
         self.encapsulated = self.syntax.is_encapsulated
@@ -115,7 +115,7 @@ class _Layout:
 def _whole(dataset: Dataset, name: str, label: str) -> int:
     number = whole(dataset, name, 1 if name == "NumberOfFrames" else 0)
     if number is None or number < 1:
-        raise InputError(f"{label} has a slice without a valid {name}.", "Export it again.")
+        raise InputError(f"{label} contains a slice without a valid {name}.", "Export it again.")
     return number
 
 
@@ -128,9 +128,7 @@ def _transfer_syntax(dataset: Dataset, label: str) -> UID:
         explicit = uid.ExplicitVRLittleEndian if little else uid.ExplicitVRBigEndian
         return uid.ImplicitVRLittleEndian if implicit else explicit
     if not isinstance(found, uid.UID) or found.is_private or not found.is_transfer_syntax:
-        raise InputError(
-            f"{label} is stored in a transfer syntax that is not known here ({found}).", "Export it uncompressed."
-        )
+        raise InputError(f"{label} has an unknown transfer syntax ({found}).", "Export it uncompressed.")
     return found
 
 
@@ -145,7 +143,7 @@ def _padding(dataset: Dataset, bits: int, signed: bool, label: str) -> tuple[int
             little = dataset.original_encoding[1] is not False
             found = int.from_bytes(found, "little" if little else "big") if len(found) in (2, 4) else None
         if not isinstance(found, int):
-            raise InputError(f"{label} has a slice without a valid {name}.", "Export it again.")
+            raise InputError(f"{label} contains a slice without a valid {name}.", "Export it again.")
         if not -(2 ** (bits - 1)) <= found < 2**bits:
             break  # no pixel can have it
         turn = 2**bits if signed and found >= 2 ** (bits - 1) else -(2**bits) if not signed and found < 0 else 0
@@ -185,7 +183,10 @@ def _compressed(dataset: Dataset, layout: _Layout, label: str) -> Iterator[Store
                 plane = _decoded(frame, layout)
         except UNDECODABLE as error:
             which = f" (frame {index + 1} of {len(frames)})" if len(frames) > 1 else ""
-            raise _undecodable(layout, label, which) from error
+            raise InputError(
+                f"{label} has a slice compressed as {layout.syntax.name} that cannot be decoded{which}.",
+                "Copy it again, or export it uncompressed.",
+            ) from error
         yield plane
 
 
@@ -198,7 +199,10 @@ def _encoded_frames(dataset: Dataset, layout: _Layout, label: str) -> list[bytes
     except NotImplementedError:
         available = False
     if not available:
-        raise _undecodable(layout, label)
+        raise InputError(
+            f"{label} is compressed as {layout.syntax.name}, which is not supported.",
+            "Export it uncompressed.",
+        )
     if not dataset.get("PixelData"):
         raise InputError(f"{label} has a truncated slice: it has no pixels.", "Copy or export it again.")
     names = ("ExtendedOffsetTable", "ExtendedOffsetTableLengths")
@@ -212,13 +216,6 @@ def _encoded_frames(dataset: Dataset, layout: _Layout, label: str) -> list[bytes
             "Copy or export it again.",
         )
     return frames
-
-
-def _undecodable(layout: _Layout, label: str, which: str = "") -> InputError:
-    return InputError(
-        f"{label} is compressed as {layout.syntax.name}, which cannot be decoded here{which}.",
-        "Export it uncompressed.",
-    )
 
 
 def _decoded(frame: bytes, layout: _Layout) -> Stored:

@@ -182,7 +182,7 @@ def one_series(
     kind = _kind(modality or "MR or CT")
     if not fitting:
         others = f"; it holds {', '.join(series.summary() for series in found)}" if found else ""
-        raise InputError(f"{name} holds no DICOM series of {kind}{others}.", "Give the folder of the series.")
+        raise InputError(f"{name} contains no DICOM series of {kind}{others}.", "Give the folder of the series.")
     if wanted is not None:
         chosen = matching(fitting, wanted.strip())
         if len(chosen) != 1:
@@ -195,13 +195,13 @@ def one_series(
 
 
 CHOOSE = (
-    "Choose one with --series: its number in this list, its SeriesInstanceUID or the last part of it, or text that only"
+    "Choose one with series=…: its number in this list, its SeriesInstanceUID or the last part of it, or text that only"
     " its description holds."
 )
 
 
 def several_series(series: Sequence[Series], kind: str, name: str, *, selectable: bool = False) -> InputError:
-    """The error that lists them, numbered if one can be chosen with `--series`."""
+    """The error that lists them, numbered if the caller can choose one."""
     listed = _numbered(series) if selectable else ", ".join(one.summary() for one in series)
     patients = len({one.patient_key for one in series})
     whose = f" of {patients} patients" if patients > 1 else ""

@@ -82,7 +82,7 @@ def _scales(instances: Sequence[Instance], modality: str, label: str) -> list[tu
 def _room(shape: tuple[int, int, int], label: str) -> Array:
     voxels = shape[0] * shape[1] * shape[2]
     if voxels > LARGEST_VOXELS:
-        raise InputError(f"{label} claims {voxels:.3g} voxels, more than any scanner writes.", "Export it again.")
+        raise InputError(f"{label} claims {voxels:.3g} voxels, more than any scanner produces.", "Export it again.")
     try:
         return np.empty(shape, dtype=np.float32)
     except MemoryError as error:
@@ -93,7 +93,7 @@ def _warn_of_loss(instances: Sequence[Instance], label: str) -> None:
     losses = sorted({instance.loss for instance in instances} - {""})
     if losses:
         log.warning(
-            "%s was compressed with loss (%s): fine structures may differ from the original's.", label, losses[0]
+            "%s has undergone lossy compression (%s): fine structures may differ from the original.", label, losses[0]
         )
 
 

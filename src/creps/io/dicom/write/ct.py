@@ -74,7 +74,7 @@ def write_ct(folder: Path, sct: Volume, source: SourceSeries, derivation: Deriva
     """
     if not np.isfinite(sct.array).all():
         raise InputError(
-            "The synthetic CT has values that are NaN or infinite.", "Report this: it is a fault of creps."
+            "The synthetic CT has values that are NaN or infinite.", "This is a bug in creps; please report it."
         )
     if max(sct.shape) > 2**16 - 1:
         raise InputError(
@@ -101,7 +101,7 @@ def write_ct(folder: Path, sct: Volume, source: SourceSeries, derivation: Deriva
         save(dataset, files[-1], derivation, EXPLICIT_LITTLE_ENDIAN)
     if clipped:
         low, high = hu.STORED_RANGE
-        log.warning("%d voxels were outside %d to %d HU and are written as the nearest of both.", clipped, low, high)
+        log.warning("%d voxels were outside %d to %d HU and were clipped.", clipped, low, high)
     return WrittenSeries(series_uid, tuple(uids), tuple(files))
 
 

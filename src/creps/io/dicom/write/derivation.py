@@ -27,7 +27,7 @@ class Derivation:
         region: What the model is for.
         recipe: How it was trained.
         grid: "planning", "mr" or "model".
-        forced: Reasons against making it that were overridden, one sentence each.
+        forced: Checks that refused the MR and were overridden, each with what it found.
         created: When; one without a time zone is taken as local time.
         uid_entropy: None: random UIDs. Strings: UIDs that come out the same when the same synthetic CT is made
             again. Everything that changes its voxels belongs in here and is not added by itself (the MR's hash, the
@@ -79,4 +79,7 @@ class Derivation:
 
     @property
     def _warning(self) -> str:
-        return f"WARNING: made by force although: {' '.join(self.forced)}" if self.forced else ""
+        if not self.forced:
+            return ""
+        refused = " ".join(self.forced)
+        return f"WARNING: synthesized by force although intake checks, which may be wrong, refused the MR. {refused}"

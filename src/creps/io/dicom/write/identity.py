@@ -1,4 +1,4 @@
-"""`SourceSeries`: what of an MR series goes on into what is made from it."""
+"""`SourceSeries`: what an MR series passes on to the DICOM objects derived from it."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 __all__ = ["SourceSeries"]
 
 EXACT = ("PatientName", "PatientID", "StudyInstanceUID", "FrameOfReferenceUID")
-"""Kept as they are, whatever they look like: changed, they would be another patient's."""
+"""Copied unchanged, even if malformed: a changed value would identify another patient."""
 
 EMPTY_IF_INVALID = (
     "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName", "StudyID",
     "PositionReferenceIndicator", "PatientPosition",
 )  # fmt: skip
-"""Must be there, and may be empty (type 2)."""
+"""Must be present, may be empty (type 2)."""
 
 ABSENT_IF_INVALID = (
     "TimezoneOffsetFromUTC", "IssuerOfPatientID", "TypeOfPatientID", "IssuerOfPatientIDQualifiersSequence",
@@ -46,7 +46,7 @@ ABSENT_IF_INVALID = (
 """Optional (type 3, or part of an optional module)."""
 
 RETIRED_IDS = "OtherPatientIDs"
-"""Goes on as OtherPatientIDsSequence, which took its place in the standard."""
+"""Written as OtherPatientIDsSequence, which replaced it in the standard."""
 
 EQUIPMENT = (
     "Manufacturer", "InstitutionName", "StationName", "InstitutionalDepartmentName", "ManufacturerModelName",
@@ -68,13 +68,13 @@ class SourceSeries:
     """The patient, the study, the frame of reference and the instances that something was made from.
 
     Attributes:
-        kept: Attributes that go on unchanged, with the character set they are written in.
+        kept: Attributes copied unchanged, with their character set.
         equipment: The scanner as an item of ContributingEquipmentSequence.
         series_uid: SeriesInstanceUID of the MR.
         series_number: Its SeriesNumber.
         instances: SOP class and instance UID of each file.
-        pseudonym: Of the patient, where nothing of the patient may go on.
-        lossy: Whether the MR's pixels have been compressed with loss at any time: it is said of all made from them.
+        pseudonym: The patient's pseudonym in a de-identified export; None otherwise.
+        lossy: Whether the MR was ever compressed with loss; every derived object records this.
     """
 
     kept: Dataset = field(repr=False)
@@ -137,9 +137,9 @@ class SourceSeries:
         return single(self.kept.FrameOfReferenceUID)
 
     def deidentified(self, name: str, entropy: Sequence[str] | None = None) -> SourceSeries:
-        """The same without the patient: PS3.15, annex E, Basic Application Level Confidentiality Profile.
+        """Return a de-identified copy: PS3.15, annex E, Basic Application Level Confidentiality Profile.
 
-        Everything of the patient, the study and the scanner goes; every UID is replaced, the same by the same. The
+        Attributes of the patient, the study and the scanner are removed; UIDs are replaced consistently. The
         shape of a head or face in the voxels remains.
 
         Args:
@@ -164,7 +164,7 @@ class SourceSeries:
 
 
 def _check_alike(headers: Sequence[Dataset], label: str) -> None:
-    """Refuse slices of several patients or studies, and those that do not say where they belong."""
+    """Refuse slices of several patients or studies, and slices without valid UIDs."""
     check_one_patient([patient_of(header) for header in headers], label)
     for name in (*EXACT[2:], "SeriesInstanceUID"):
         if len({single(value(header, name)) for header in headers}) > 1:
@@ -216,7 +216,7 @@ def _copy(header: Dataset, name: str, kept: Dataset) -> None:
 
 
 def _element(header: Dataset, name: str) -> DataElement | None:
-    """An element that has a value and keeps the rules; of a sequence, the items without what breaks them."""
+    """Return an element if its value is valid; for a sequence, its items without invalid elements."""
     if not value(header, name):
         return None
     element = header[name]
@@ -249,7 +249,7 @@ def _modern_ids(header: Dataset, kept: Dataset) -> None:
 
 
 def _equipment(header: Dataset) -> Dataset:
-    """The scanner, and when it began."""
+    """Describe the scanner and when the acquisition started."""
     from pydicom import Dataset
 
     item = Dataset()

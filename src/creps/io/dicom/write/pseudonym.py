@@ -84,6 +84,6 @@ def _check(name: str, kept: Dataset) -> None:
     for part in {true_id.casefold(), *parts(true_id), *(part for text in known for part in parts(text))} - {""}:
         if part in words or (len(part) >= SHORTEST_PART and part in plain):
             raise InputError(
-                "The pseudonym carries the patient's ID, birth date, accession number or a part of the name.",
-                "Choose one that says nothing.",
+                "The pseudonym contains the patient's ID, birth date, accession number or part of the name.",
+                "Choose one that does not identify the patient.",
             )

@@ -55,7 +55,7 @@ def export(model: Model, target: Path | str, *, overwrite: bool = False) -> Expo
     Args:
         model: The model; its generator is not changed.
         target: The file to write, ``.onnx``.
-        overwrite: Replace what is there.
+        overwrite: Overwrite existing output.
 
     Raises:
         OutputExistsError: `target` is there already, or is a folder.
@@ -67,7 +67,7 @@ def export(model: Model, target: Path | str, *, overwrite: bool = False) -> Expo
         raise SettingsError(f"{target} is not the name of an ONNX file.", "Name a file that ends in .onnx.")
     if target.is_dir():
         raise OutputExistsError(f"{target} is a folder.", "Name a file.")
-    check_new(target, "Add --overwrite, or name another file with -o.", overwrite=overwrite)
+    check_new(target, "Pass overwrite=True, or name another file.", overwrite=overwrite)
     missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if importlib.util.find_spec(name) is None]
     if missing:
         raise SettingsError(
@@ -79,7 +79,7 @@ def export(model: Model, target: Path | str, *, overwrite: bool = False) -> Expo
         _write(generator, _metadata(model, generator), temporary)
         difference = _difference_hu(generator, temporary)
         if np.isnan(difference):
-            raise ModelError("The model returns values that are not finite.", "Train it again, or use a checkpoint.")
+            raise ModelError("The model returns NaN or infinite values.", "Train it again, or use a checkpoint.")
         if difference > LARGEST_DIFFERENCE_HU:
             raise ModelError(
                 f"ONNX Runtime's predictions differ from PyTorch's by up to {difference:.3g} HU; nothing was written.",

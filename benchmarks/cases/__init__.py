@@ -1,0 +1,1 @@
+"""Inputs that hospitals really have, through the command line."""

@@ -1,0 +1,1 @@
+"""Two versions side by side, other Pythons, lowest versions. See README.md."""

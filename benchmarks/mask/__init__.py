@@ -1,0 +1,1 @@
+"""Does the body mask keep the whole patient and nothing else?"""

@@ -1,0 +1,1 @@
+"""Would the tests notice a mistake? See README.md."""

@@ -1,0 +1,68 @@
+"""`Synthesis`: a synthetic CT, how it was made, and how it is saved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import creps.synthesis.result
+from creps.api.arguments import as_path, check_flags
+from creps.errors import file_errors_explained
+from creps.synthesis.options import OutputOptions
+from creps.synthesis.outputs import output_path
+from creps.synthesis.writing import write_synthesis
+
+__all__ = ["Synthesis"]
+
+
+class Synthesis(creps.synthesis.result.Synthesis):
+    """A synthetic CT and how it was made; it can be saved.
+
+    Attributes:
+        sct: In HU, on the grid that was asked for.
+        record: Model, settings, intake checks, coverage, versions and times, as plain JSON values.
+        intake: Findings of the intake checks.
+        body: The patient as found in the MR, 1 inside and 0 outside, on the model's grid.
+        mr: The MR it was made from.
+        source: The file or DICOM series of that MR; None for a volume in memory.
+        spread: In HU, on the grid of `sct`: half the range of the overlapping predictions of each voxel; None unless
+            it was asked for.
+    """
+
+    @file_errors_explained
+    def save(
+        self,
+        target: Path | str,
+        *,
+        overwrite: bool = False,
+        structures: bool | None = None,
+        stable_uids: bool = False,
+        pseudonym: str | None = None,
+    ) -> Path:
+        """Write the sCT with its record and its picture: all files or none.
+
+        Args:
+            target: A volume file (``.nii.gz``, ``.mha``, ``.nrrd``, …), which gets a ``.json`` and a ``.png`` beside
+                it; or, if the MR was a DICOM series, a folder that receives a CT series, an RTSTRUCT, the record and
+                the picture. If the MR was a file, a folder receives ``NAME_sct`` in the format of that file.
+            overwrite: Replace what creps wrote there before.
+            structures: Write body and bone as an RTSTRUCT beside DICOM; None: yes.
+            stable_uids: The same input, model and settings give the same DICOM UIDs.
+            pseudonym: Write DICOM without the patient's identity, under this name.
+
+        Returns:
+            The file or the folder that was written.
+
+        Raises:
+            OutputExistsError: the target is there already.
+            InputError: the target cannot be written, or an option does not belong to it.
+
+        Examples:
+            >>> synthesis = creps.load("model").synthesize("mr.nii.gz")
+            >>> synthesis.save("out/sct.nii.gz").name
+            'sct.nii.gz'
+        """
+        check_flags(overwrite=overwrite)
+        options = OutputOptions(structures=structures, stable_uids=stable_uids, pseudonym=pseudonym)
+        path = output_path(self.source, as_path(target, "The target"), options, overwrite=overwrite)
+        write_synthesis(self, path, options)
+        return path

@@ -1,0 +1,136 @@
+"""Where synthetic CTs go, and whether they may be written there: checked before anything is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from creps.errors import InputError, OutputExistsError
+from creps.io.atomic import is_writable
+from creps.io.dicom.read.headers import ENDINGS
+from creps.io.image import ImageSource
+from creps.io.itk import SUFFIXES, stem, suffix
+from creps.io.outputs import check_new
+from creps.synthesis.options import OutputOptions
+
+__all__ = ["PICTURE", "RECORD", "STRUCTURES", "beside", "output_path", "target_paths"]
+
+RECORD, PICTURE, STRUCTURES = "record.json", "picture.png", "RS.dcm"
+"""Names of the files beside the slices of a written series."""
+
+SLICES = "CT.*.dcm"
+
+
+def output_path(source: ImageSource | None, target: Path | str, options: OutputOptions, *, overwrite: bool) -> Path:
+    """Where the sCT is written, if that is possible.
+
+    Args:
+        source: Of the MR; None for a volume in memory.
+        target: A volume file or a folder.
+        options: Structures, UIDs, pseudonym.
+        overwrite: Whether what creps wrote may be replaced.
+
+    Raises:
+        InputError: the target cannot be written, or an option does not belong to it.
+        OutputExistsError: it is there already.
+    """
+    if not isinstance(target, (Path, str)):
+        raise InputError(f"The target is of the type {type(target).__name__}.", "Give the path of a file or a folder.")
+    path = Path(target)
+    if source is not None:
+        (path,) = target_paths([source], path, overwrite)
+    elif not suffix(path):
+        raise InputError(f"{path} has an unknown file extension.", f"Use {', '.join(SUFFIXES)}.")
+    else:
+        for one in beside(path):
+            _check_free(one, [], overwrite)
+    is_dicom = source is not None and source.series is not None
+    options.check_target(path, dicom_source=is_dicom, dicom_target=not suffix(path))
+    return path
+
+
+def target_paths(
+    inputs: Sequence[ImageSource], output: Path, overwrite: bool, *, given: int | None = None
+) -> list[Path]:
+    """Where the sCT of each input goes: files for files, a folder of DICOM for a DICOM series.
+
+    Args:
+        inputs: The MRs.
+        output: A file if its ending says so (one input only), otherwise a folder: of one DICOM series the one that
+            receives its slices.
+        overwrite: Whether what creps wrote may be replaced.
+        given: How many MRs were given, if some of them cannot be used; default: those in `inputs`.
+
+    Raises:
+        InputError: several inputs for one file, two inputs with one name.
+        OutputExistsError: a target, its record or its picture is there already, or is an input.
+    """
+    given = given or len(inputs)
+    if suffix(output):
+        if given != 1:
+            raise InputError(f"{output} is a single file, but there are {given} inputs.", "Name a folder.")
+        targets = [output]
+    elif output.suffix.lower() in ENDINGS and not output.is_dir():
+        raise InputError(f"{output} names a file, but the sCT of a DICOM series is a folder.", "Name a folder.")
+    else:
+        volumes = any(one.series is None for one in inputs)
+        if output.is_file() or (volumes and output.suffix and not output.is_dir() and given == 1):
+            raise InputError(f"{output} has an unknown file extension.", f"Use {', '.join(SUFFIXES)}, or a folder.")
+        targets = _in_folder(inputs, output, alone=given == 1)
+    written = [path for target in targets for path in beside(target)]
+    twice = next((path for path in written if written.count(path) > 1), None)
+    if twice is not None:
+        raise InputError(f"Two inputs have the same output {twice}.", "Synthesize them into different folders.")
+    for path in written:
+        _check_free(path, inputs, overwrite)
+    return targets
+
+
+def beside(target: Path) -> list[Path]:
+    """A volume file's sCT, its record and its picture, for a header also its data file; a folder is alone."""
+    if not suffix(target):
+        return [target]
+    endings = [".json", ".png", *{".mhd": [".zraw"], ".nhdr": [".raw.gz"]}.get(suffix(target), [])]
+    return [target, *(target.with_name(f"{stem(target)}{ending}") for ending in endings)]
+
+
+def _in_folder(inputs: Sequence[ImageSource], output: Path, *, alone: bool) -> list[Path]:
+    """A place for each input; folders that are named after patients are numbered instead."""
+    if alone and inputs and inputs[0].series is not None:
+        return [output.resolve()]  # of a link to a folder the folder is filled, not the link replaced
+    nameless = sum(one.label == "mr" and one.series is not None for one in inputs) > 1
+    targets = []
+    for number, one in enumerate(inputs, start=1):
+        if one.series is None:
+            targets.append(output / f"{stem(one.path)}_sct{suffix(one.path)}")
+        else:
+            label = f"mr_{number}" if nameless and one.label == "mr" else one.label
+            targets.append(output / f"{label}_sct")
+    return targets
+
+
+def _check_free(path: Path, inputs: Sequence[ImageSource], overwrite: bool) -> None:
+    """Refuse a place that cannot be written, is one of the inputs, or holds something that may not be replaced."""
+    real = path.resolve()
+    place = next(one for one in (real, *real.parents) if one.exists())
+    if not is_writable(place if place.is_dir() else place.parent):
+        raise InputError(f"Cannot write to {place}.", "Check its permissions, or choose another output.")
+    for one in inputs:
+        source = one.path.resolve()
+        if real == source or (one.series is not None and (real in source.parents or source in real.parents)):
+            raise OutputExistsError(f"{path} is an input MR, or contains one.", "Choose another output.")
+    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        return
+    if path.is_dir():
+        shown = [file for file in path.iterdir() if not file.name.startswith(".")]
+        others = [
+            file.name for file in shown if file.name not in (RECORD, PICTURE, STRUCTURES) and not file.match(SLICES)
+        ]
+        if others or not (path / RECORD).is_file():
+            raise OutputExistsError(
+                f"{path} contains something other than an sCT ({(others or ['no record'])[0]}).",
+                "Name a new folder.",
+            )
+    check_new(path, "Pass overwrite=True, or choose another output.", overwrite=overwrite)
+    if path.is_mount():
+        raise OutputExistsError(f"{path} is a mount point and cannot be replaced.", "Name a folder in it.")

@@ -1,0 +1,52 @@
+"""Compare a cohort with the model that a training starts from."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+
+from creps.cohort.cohort import Cohort
+from creps.intake.features import features_of
+from creps.intake.profile import IntakeProfile
+from creps.intake.score_checks import REFUSE_AT
+
+__all__ = ["warn_of_other_mrs"]
+
+log = logging.getLogger(__name__)
+
+MOST = 12
+"""Training MRs that are compared."""
+
+
+def warn_of_other_mrs(cohort: Cohort, profile: IntakeProfile | None) -> None:
+    """Warn if the MRs of a cohort are unlike those that a model was trained on: other units, sequence or region.
+
+    Args:
+        cohort: The new cohort, prepared as for the model.
+        profile: The model's; None if it has none.
+
+    Raises:
+        CohortError: an array of the cohort is missing or damaged.
+    """
+    if profile is None:
+        return
+    cases = cohort.cases("mr", "train")[:MOST]
+    scores = [
+        profile.score(features_of(cohort.array(case), cohort.body(case), case.spacing_mm)).parts for case in cases
+    ]
+    far = {part: float(np.median([one[part] for one in scores])) for part in ("contrast", "pattern", "shape", "size")}
+    part, score = max(far.items(), key=lambda item: item[1])
+    if score < REFUSE_AT:
+        return
+    medians = [float(np.median(cohort.array(case)[cohort.body(case)])) for case in cases]
+    known = [case.contrast[len(case.contrast) // 2] for case in profile.cases]
+    log.warning(
+        "The cohort's MRs are unlike those of the model to start from: their %s is %.1f times as far from the nearest"
+        " training MR as these are from each other (median in the body %.2g, there about %.2g, of 2). Check units,"
+        " sequence and region, or train without --from.",
+        part,
+        score,
+        float(np.median(medians)),
+        float(np.median(known)),
+    )
