@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, field_validator
 
 from creps.settings.choices import AdversarialLoss, BackboneName
-from creps.settings.fields import Count, NotNegative, OneOrMany, Positive, Section
+from creps.settings.fields import Count, Fraction, NotNegative, OneOrMany, Positive, Section
 
 __all__ = [
     "AdversarialSettings",
@@ -100,7 +100,11 @@ class SupervisedSettings(Section):
 
 
 class SimulationSettings(Section):
-    """MR simulated from CT (not in the paper): an MR patch of random contrast is simulated from the CT patch, which is its ground truth."""
+    """Simulated pairs (not in the paper): MR patches of random contrast, simulated from the cohort's CT patches or from phantoms, whose CT is the ground truth."""
 
     weight: NotNegative = 0.0
     """Weight of the mean L1 distance between that CT and the sCT of the simulated MR, in network units; 0 is off."""
+    phantom_share: Fraction = 0.0
+    """Share of the pairs that come from phantoms of `preparation.region` (brain, head, pelvis); 0 uses the cohort's CTs alone."""
+    phantoms: Count = 24
+    """Number of phantom people."""

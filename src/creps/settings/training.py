@@ -33,7 +33,9 @@ class TrainingSettings(Section):
     batch_size: Count = 8
     """Patches per step (paper: 8)."""
     learning_rate: Positive = 1e-4
-    """AdamW's learning rate, constant (paper: 1e-4)."""
+    """AdamW's learning rate (paper: 1e-4)."""
+    schedule: Literal["constant", "cosine"] = "constant"
+    """How the learning rate moves: `constant` (paper), or `cosine`, down to 0 at the last step."""
     discriminator_learning_rate: Positive | None = None
     """Learning rate of the discriminator (default: the same)."""
     beta1: Fraction = 0.9

@@ -250,10 +250,25 @@ class TrainingLoop:
         device = self.processes.device
         there = {name: patches.to(device, non_blocking=device.type == "cuda") for name, patches in batch.items()}
         mr, ct = (there[name].contiguous(memory_format=torch.channels_last_3d) for name in ("mr", "ct"))
-        report = self.step(mr, ct, done, there.get("simulated"))
+        simulated = (there["simulated_mr"], there["simulated_ct"]) if "simulated_mr" in there else None
+        if self.settings.schedule == "cosine":
+            self._decay_rates(done)
+        report = self.step(mr, ct, done, simulated)
         if self.networks.averaged is not None:
             average_into(self.networks.averaged, self.networks.generator, self.settings.ema_decay, done)
         return report
+
+    def _decay_rates(self, done: int) -> None:
+        """Set the learning rates of a step, counted from 1; the same in a resumed run."""
+        share = 0.5 * (1 + math.cos(math.pi * (done - 1) / self.patches.steps))
+        rate = self.settings.learning_rate
+        optimizers = {
+            self.networks.generator_optimizer: rate,
+            self.networks.discriminator_optimizer: self.settings.discriminator_learning_rate or rate,
+        }
+        for optimizer, full in optimizers.items():
+            for group in optimizer.param_groups if optimizer is not None else ():
+                group["lr"] = full * share
 
     def _checked_terms(self) -> tuple[dict[str, float], dict[str, float]]:
         """The last step's terms and weights, after checking every step since the last report for NaN and infinity."""

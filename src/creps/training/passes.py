@@ -14,7 +14,11 @@ from creps.networks.blocks import frozen_statistics
 from creps.settings import Settings
 from creps.training.networks import Networks
 
-__all__ = ["Part", "Passes", "Synthetic"]
+__all__ = ["Part", "Passes", "SimulatedBatch", "Synthetic"]
+
+SimulatedBatch = tuple[torch.Tensor, torch.Tensor]
+"""Simulated MR patches and the CT patches that they show."""
+
 
 
 class Part(NamedTuple):
@@ -23,12 +27,14 @@ class Part(NamedTuple):
     Attributes:
         mr: MR patches.
         ct: The CT patches that face them.
-        simulated: MR patches simulated from `ct`; `mr` stands in for them where no term uses them.
+        simulated_mr: Simulated MR patches; `mr` stands in for them where no term uses them.
+        simulated_ct: The CT patches that they show; likewise.
     """
 
     mr: torch.Tensor
     ct: torch.Tensor
-    simulated: torch.Tensor
+    simulated_mr: torch.Tensor
+    simulated_ct: torch.Tensor
 
 
 class Synthetic(NamedTuple):

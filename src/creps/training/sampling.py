@@ -5,7 +5,7 @@ Nothing here depends on workers, on earlier draws or on where a run was resumed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -19,14 +19,11 @@ from creps.errors import CohortError, CrepsError
 from creps.patches import PatchLocation, Triple, centred_location, covering_grid, triple
 from creps.preprocessing.intensity import AIR_NETWORK
 from creps.settings import SamplingSettings
-from creps.volume import Array
+from creps.training.simulation import SimulatedPairs
 
-__all__ = ["Draw", "PatchPairs", "PatchSampler", "Simulator"]
+__all__ = ["Draw", "PatchPairs", "PatchSampler"]
 
 MR_STREAM, CT_STREAM, ORDER_STREAM, SIMULATION_STREAM = 0, 1, 2, 4  # 3: places of PatchNCE
-
-Simulator = Callable[..., Array]
-"""(CT patch, its body mask, rng=random numbers) → MR patch, see `creps.training.simulation`."""
 
 
 @dataclass(frozen=True)
@@ -115,18 +112,20 @@ class PatchPairs(Dataset[dict[str, torch.Tensor] | CrepsError]):
         cohort: Where arrays are read from.
         sampler: Which patches are read.
         steps: Steps of the run.
-        simulator: Simulates an MR from each CT patch, if a loss term needs it.
+        simulated: Draws simulated pairs, if a loss term needs them.
     """
 
-    def __init__(self, cohort: Cohort, sampler: PatchSampler, steps: int, simulator: Simulator | None = None) -> None:
-        self.cohort, self.sampler, self.steps, self.simulator = cohort, sampler, steps, simulator
+    def __init__(self, cohort: Cohort, sampler: PatchSampler, steps: int, simulated: SimulatedPairs | None = None) -> None:
+        self.cohort, self.sampler, self.steps, self.simulated = cohort, sampler, steps, simulated
         self.reader = PatchReader(cohort)
 
     def __len__(self) -> int:
         return self.steps * self.sampler.batch_size
 
     def __getitem__(self, k: int) -> dict[str, torch.Tensor] | CrepsError:
-        """``mr``, ``ct`` and, with a simulator, ``simulated``: each (1, D, H, W) in network units.
+        """``mr``, ``ct`` and, where pairs are simulated, ``simulated_mr`` and ``simulated_ct``.
+
+        Each is (1, D, H, W) in network units.
 
         A worker process returns an error of the cohort instead of raising it: torch would replace its message.
         """
@@ -142,10 +141,10 @@ class PatchPairs(Dataset[dict[str, torch.Tensor] | CrepsError]):
         mr = self.reader.read(draw.mr, draw.mr_location, fill=0.0)
         ct = self.reader.read(draw.ct, draw.ct_location, fill=AIR_NETWORK)
         patches = {"mr": mr, "ct": ct}
-        if self.simulator is not None:
+        if self.simulated is not None:
             body = self.reader.read(draw.ct, draw.ct_location, fill=False, body=True)
             rng = self.sampler.rng(SIMULATION_STREAM, *divmod(k, self.sampler.batch_size))
-            patches["simulated"] = self.simulator(ct, body, rng=rng)
+            patches["simulated_mr"], patches["simulated_ct"] = self.simulated.draw(ct, body, rng)
         return {name: torch.from_numpy(patch)[None] for name, patch in patches.items()}
 
 

@@ -11,7 +11,7 @@ from creps.settings import Settings
 from creps.training.discriminators import adversarial_loss, comparisons, discriminator_loss
 from creps.training.distribution import average_gradients
 from creps.training.networks import Networks
-from creps.training.passes import Part, Passes, Synthetic
+from creps.training.passes import Part, Passes, SimulatedBatch, Synthetic
 from creps.training.processes import Processes
 from creps.training.report import StepReport
 from creps.training.terms import active_terms
@@ -39,7 +39,7 @@ class TrainingStep:
         self.terms = active_terms(settings)
 
     def __call__(
-        self, mr: torch.Tensor, ct: torch.Tensor, number: int, simulated: torch.Tensor | None = None
+        self, mr: torch.Tensor, ct: torch.Tensor, number: int, simulated: SimulatedBatch | None = None
     ) -> StepReport:
         """One update of each network.
 
@@ -47,7 +47,8 @@ class TrainingStep:
             mr: (B, 1, D, H, W) MR patches in network units: this process's share of the batch.
             ct: (B, 1, D, H, W) CT patches that face them, as `sampling.ct_positions` says.
             number: Number of the step in the run; random draws of the step depend on nothing else.
-            simulated: (B, 1, D, H, W) MR simulated from the CT patches, if a term uses them.
+            simulated: Simulated MR patches and the CT patches that they show, (B, 1, D, H, W) each, if a term uses
+                them.
         """
         report = StepReport()
         parts = self._parts(mr, ct, simulated)
@@ -63,11 +64,10 @@ class TrainingStep:
         self._update_generators(parts, synthetic if len(parts) == 1 else None, report, number)
         return report
 
-    def _parts(self, mr: torch.Tensor, ct: torch.Tensor, simulated: torch.Tensor | None) -> list[Part]:
+    def _parts(self, mr: torch.Tensor, ct: torch.Tensor, simulated: SimulatedBatch | None) -> list[Part]:
         count = self.settings.training.accumulate
-        third = mr if simulated is None else simulated
-        chunks = zip(mr.chunk(count), ct.chunk(count), third.chunk(count), strict=True)
-        return [Part(*chunk) for chunk in chunks]
+        batch = (mr, ct, *(simulated or (mr, ct)))
+        return [Part(*chunk) for chunk in zip(*(images.chunk(count) for images in batch), strict=True)]
 
     def _synthesize(self, part: Part) -> Synthetic:
         return self.passes.synthesize(part, sct_graph=any(term.uses_sct for term in self.terms))

@@ -151,9 +151,9 @@ def _supervised(passes: Passes, part: Part, synthetic: Synthetic, _: int) -> Add
 
 
 def _simulated(passes: Passes, part: Part, _: Synthetic, __: int) -> Added:
-    """L1 to the CT from which the MR was simulated, see `creps.training.simulation`."""
-    sct = passes.generate(passes.networks.generator, part.simulated, track=False)
-    yield "simulated", absolute_distance(sct, part.ct), passes.settings.simulation.weight
+    """L1 to the CT that a simulated MR shows, see `creps.training.simulation`."""
+    sct = passes.generate(passes.networks.generator, part.simulated_mr, track=False)
+    yield "simulated", absolute_distance(sct, part.simulated_ct), passes.settings.simulation.weight
 
 
 TERMS = (

@@ -11,7 +11,7 @@ from creps.phantom.painting.canvas import Canvas
 from creps.phantom.painting.tissues import TISSUES, Tissue
 from creps.volume import Array
 
-__all__ = ["MR_CENTRES", "PELVIS_MR_CENTRES", "MrCentre", "acquire_mr", "signal"]
+__all__ = ["MR_CENTRES", "PELVIS_MR_CENTRES", "MrCentre", "acquire_mr", "relative_texture", "signal"]
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def acquire_mr(
     values = {tissue.name: signal(tissue, centre) for tissue in TISSUES}
     image = canvas.mix(values)
     for length, field in texture.items():
-        relative = {t.name: _relative_texture(t) for t in TISSUES if t.texture_mm == length}
+        relative = {t.name: relative_texture(t) for t in TISSUES if t.texture_mm == length}
         image *= 1 + canvas.mix(relative) * field
     bias = canvas.smooth_field(rng, 110.0) + np.float32(0.5) * canvas.smooth_field(rng, 60.0)
     image *= np.exp(np.float32(centre.bias) * bias)
@@ -141,6 +141,6 @@ _TEXTURE = {
 _LITTLE_TEXTURE = 0.02
 
 
-def _relative_texture(tissue: Tissue) -> float:
+def relative_texture(tissue: Tissue) -> float:
     """Relative modulation of the MR signal: a few per cent, more in muscle, marrow and glands."""
     return _TEXTURE.get(tissue.name, _LITTLE_TEXTURE)

@@ -35,7 +35,7 @@ from creps.training.run.settings import run_settings, warn_of_other_preparation
 from creps.training.run.starting_point import StartingPoint, load_starting_point
 from creps.training.run.tensorboard import check_loggers, open_loggers
 from creps.training.sampling import PatchPairs, PatchSampler
-from creps.training.simulation import simulator
+from creps.training.simulation import simulated_pairs
 from creps.training.state import Progress, load_checkpoint
 from creps.training.step import TrainingStep
 
@@ -196,7 +196,7 @@ def _patches(cohort: Cohort, settings: Settings) -> PatchPairs:
         settings.training.seed,
         settings.training.batch_size,
     )
-    return PatchPairs(cohort, sampler, total_steps(settings, sampler.samples_per_epoch), simulator(settings))
+    return PatchPairs(cohort, sampler, total_steps(settings, sampler.samples_per_epoch), simulated_pairs(settings))
 
 
 @contextmanager

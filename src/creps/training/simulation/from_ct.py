@@ -10,16 +10,14 @@ random contrast: Billot et al. 2023, Medical Image Analysis 86:102789, for the s
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 from scipy import ndimage
 
-from creps.settings import Settings
-from creps.training.sampling import Simulator
+from creps.training.simulation.fields import smooth_field
 from creps.volume import Array, Mask
 
-__all__ = ["Contrast", "simulate_mr", "simulator"]
+__all__ = ["Contrast", "simulate_mr"]
 
 COMPARTMENTS_MM = (6.0, 12.0, 24.0, 36.0)
 """Sizes of compartments and distances between sheets in soft tissue."""
@@ -58,14 +56,14 @@ class Contrast:
             soft=rng.uniform(0.25, 0.8) * brightest,
             marrow=rng.uniform(0.3, 1.0) * fat,
             cortical=rng.uniform(0.0, 0.2) * brightest * (rng.random() < 0.6),
-            cortical_hu=rng.uniform(0.5, 0.8),
+            cortical_hu=rng.uniform(0.9, 1.6),
             partial=rng.uniform(0.2, 0.6),
         )
 
     def signal(self, ct: Array) -> Array:
         """Signal of a CT (D, H, W) in network units: piecewise linear, constant within fat and within soft tissue."""
         between = (self.soft + self.marrow) / 2
-        hu = [-1.0, -0.55, -0.2, -0.06, 0.0, 0.08, 0.2, 0.35, self.cortical_hu, 1.1]
+        hu = [-1.0, -0.55, -0.2, -0.06, 0.0, 0.08, 0.2, 0.35, self.cortical_hu, 2.0]
         levels = [0.0, self.partial * self.fat, self.fat, self.fat, self.soft, self.soft, between, self.marrow]
         return np.interp(ct, hu, [*levels, self.cortical, self.cortical / 2]).astype(np.float32)
 
@@ -91,8 +89,8 @@ def simulate_mr(
     tissue = np.clip((smooth + 0.3) / 0.2, 0, 1)
     image = contrast.signal(smooth) * np.exp(soft * _compartments(ct.shape, spacing_mm, rng))
     voxels = (1.0, 1.0, 1.0)
-    image *= np.exp(tissue * rng.uniform(0, 0.12) * _field(ct.shape, voxels, 1.0, rng))
-    image *= np.exp(rng.uniform(0, 0.25) * _field(ct.shape, spacing_mm, BIAS_FIELD_MM, rng))
+    image *= np.exp(tissue * rng.uniform(0, 0.12) * smooth_field(ct.shape, voxels, 1.0, rng))
+    image *= np.exp(rng.uniform(0, 0.25) * smooth_field(ct.shape, spacing_mm, BIAS_FIELD_MM, rng))
     image[~body] = 0
     real, imaginary = rng.standard_normal((2, *ct.shape), dtype=np.float32) * np.float32(
         rng.uniform(0.01, 0.07) * contrast.fat
@@ -101,39 +99,14 @@ def simulate_mr(
     return np.asarray(np.clip(noisy if outside else np.where(body, noisy, 0), 0, 2), dtype=np.float32)
 
 
-def simulator(settings: Settings) -> Simulator | None:
-    """The function that simulates MRs for a run with these settings; None if no term uses them."""
-    if settings.simulation.weight == 0:
-        return None
-    preparation = settings.preparation
-    return partial(simulate_mr, spacing_mm=preparation.spacing_mm, outside=not preparation.remove_outside)
-
-
 def _compartments(shape: tuple[int, ...], spacing_mm: tuple[float, float, float], rng: np.random.Generator) -> Array:
     """Logarithm of the relative signal within soft tissue: compartments and sheets (fissures, fasciae, vessels)."""
     total = np.zeros(shape, dtype=np.float32)
     for length in COMPARTMENTS_MM:
-        field = _field(shape, spacing_mm, length, rng)
+        field = smooth_field(shape, spacing_mm, length, rng)
         if rng.random() < 0.5:
             total += 0.35 * rng.normal() * np.tanh(field * rng.uniform(0.5, 6.0) - rng.normal())
         else:
             sheets = np.exp(-np.square((field - rng.normal()) / rng.uniform(0.1, 0.5)))
             total += min(rng.normal(-0.5, 0.8), 0.6) * sheets
     return total
-
-
-def _field(
-    shape: tuple[int, ...], spacing_mm: tuple[float, float, float], length_mm: float, rng: np.random.Generator
-) -> Array:
-    """Smooth noise of unit variance: random values on a grid of `length_mm`, linearly interpolated."""
-    coarse = [max(2, round(n * s / length_mm) + 2) for n, s in zip(shape, spacing_mm, strict=True)]
-    field = rng.standard_normal(coarse, dtype=np.float32)
-    for axis, (n, c) in enumerate(zip(shape, coarse, strict=True)):
-        place = np.linspace(0, c - 1, n, dtype=np.float32)
-        below = np.minimum(place.astype(np.intp), c - 2)
-        share = np.expand_dims(place - below.astype(np.float32), [a for a in range(len(shape)) if a != axis])
-        low, high = field.take(below, axis), field.take(below + 1, axis)
-        high -= low  # no matrix product: its threads would compete with those of other workers
-        high *= share
-        field = low + high
-    return np.asarray(field / (field.std() + 1e-6))

@@ -1,0 +1,7 @@
+"""MR images simulated from CTs and from digital phantoms: pairs to learn from where there are none."""
+
+from __future__ import annotations
+
+from creps.training.simulation.pairs import SimulatedPairs, simulated_pairs
+
+__all__ = ["SimulatedPairs", "simulated_pairs"]

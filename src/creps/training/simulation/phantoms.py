@@ -1,0 +1,240 @@
+"""Pairs from digital phantoms: exact anatomy, imaged anew for every patch (not in the paper).
+
+A phantom knows what every voxel is made of. So each visit gets another sequence, another person's tissue levels, another
+posture and size, and another scanner, and its CT is the exact truth. (Learning from label maps imaged at random: Billot
+et al. 2023, Medical Image Analysis 86:102789.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from creps import hu
+from creps.patches import Triple
+from creps.phantom import REGIONS, TISSUES
+from creps.phantom.scanners.mr import relative_texture
+from creps.phantom.tissue_map import TissueMap, Window, grow_tissue_map
+from creps.preprocessing.intensity import AIR_NETWORK, MR_RANGE_NETWORK, hu_to_network
+from creps.training.simulation.fields import smooth_field
+from creps.training.simulation.sequences import draw_levels
+from creps.volume import Array, Mask
+
+__all__ = ["REGION_PHANTOMS", "PhantomTeacher", "grow_teacher"]
+
+REGION_PHANTOMS = {"head": "head", "brain": "head", "pelvis": "pelvis"}
+"""`preparation.region` → the phantom that stands for it."""
+
+SEED_STREAM = 20231
+"""Keeps these people apart from those of the demo and of the benchmarks, whatever the run's seed."""
+
+BONE = ("cortical bone", "dense bone", "thin bone", "diploe", "marrow", "trabecular bone", "yellow marrow")
+BONE_CENTRED = 0.4
+"""Share of patches that are centred on bone."""
+
+BRIGHT_SHARE = 0.005
+"""Of a body this share is brighter than the top of the range, as with `preparation.mr_scale` auto."""
+
+ROTATION_DEG, SCALE, BEND_MM = 15.0, (0.85, 1.2), 3.0
+CUT_SHARE = 0.3
+"""Share of patches in which the field of view ends."""
+
+
+@dataclass(frozen=True, eq=False)
+class Person:
+    """A phantom to take patches from.
+
+    Attributes:
+        tissues: What its voxels are made of.
+        bone: (N, 3) indices of voxels with bone.
+        inside: (2, 3) first and last index of the body along each axis.
+        volumes: Voxels of each tissue in the body.
+    """
+
+    tissues: TissueMap
+    bone: npt.NDArray[np.int16]
+    inside: npt.NDArray[np.int64]
+    volumes: dict[str, float]
+
+    @classmethod
+    def of(cls, tissues: TissueMap) -> Person:
+        """Of a grown phantom."""
+        ids = [number for number, tissue in enumerate(TISSUES) if tissue.name in BONE]
+        bone = np.argwhere(np.isin(tissues.tissues[0], ids)).astype(np.int16)
+        places = np.argwhere(tissues.body)
+        return cls(tissues, bone, np.array([places.min(axis=0), places.max(axis=0)]), tissues.volumes())
+
+
+class PhantomTeacher:
+    """Draws pairs of MR and CT patches from phantoms.
+
+    Args:
+        people: Whom to image.
+        size: Patch size (D, H, W).
+        outside: Whether MRs have noise outside the body.
+    """
+
+    def __init__(self, people: Sequence[TissueMap], size: Triple, *, outside: bool) -> None:
+        self.people = [Person.of(person) for person in people]
+        self.size, self.outside = size, outside
+
+    def draw(self, rng: np.random.Generator) -> tuple[Array, Array]:
+        """A pair of patches.
+
+        Args:
+            rng: Source of everything: person, place, posture, sequence, scanner.
+
+        Returns:
+            MR and CT, each (D, H, W) in network units.
+        """
+        person = self.people[int(rng.integers(len(self.people)))]
+        places = self._places(person, rng)
+        mr, ct, body = _imaged(person, places, rng)
+        _cut(mr, ct, body, rng)
+        return _scanned(mr, body, person.tissues.spacing_mm, rng, outside=self.outside), ct
+
+    def _places(self, person: Person, rng: np.random.Generator) -> Array:
+        """(3, D, H, W) where in the phantom each voxel of the patch lies: turned, scaled, mirrored and bent."""
+        spacing = np.array(person.tissues.spacing_mm)
+        if len(person.bone) and rng.random() < BONE_CENTRED:
+            centre = person.bone[int(rng.integers(len(person.bone)))] + rng.uniform(-4, 4, 3)
+        else:
+            centre = _in_body(person, rng)
+        turn = _rotation(np.radians(rng.uniform(-ROTATION_DEG, ROTATION_DEG, 3)))
+        scale = rng.uniform(*SCALE) * np.exp(rng.normal(0, 0.05, 3))
+        mirror = np.array([1, 1, rng.choice([-1, 1])])
+        matrix = (turn * (scale * mirror * spacing)) / spacing[:, None]
+        axes = [np.arange(n, dtype=np.float32) - (n - 1) / 2 for n in self.size]
+        grid = np.stack(np.meshgrid(*axes, indexing="ij"))
+        places = np.tensordot(matrix.astype(np.float32), grid, axes=1) + centre.astype(np.float32)[:, None, None, None]
+        for axis in range(3):
+            bend = rng.uniform(0, BEND_MM) / spacing[axis]
+            places[axis] += np.float32(bend) * smooth_field(self.size, person.tissues.spacing_mm, 48.0, rng)
+        return np.asarray(places, dtype=np.float32)
+
+
+def grow_teacher(
+    region: str, spacing_mm: tuple[float, float, float], size: Triple, *, count: int, seed: int, outside: bool
+) -> PhantomTeacher:
+    """Grow the phantoms of a run.
+
+    Args:
+        region: Key of `REGION_PHANTOMS`.
+        spacing_mm: Voxel spacing (D, H, W).
+        size: Patch size (D, H, W).
+        count: People.
+        seed: The run's seed.
+        outside: Whether MRs have noise outside the body.
+    """
+    kind = REGIONS[REGION_PHANTOMS[region]]
+    people = [
+        grow_tissue_map(kind, [seed, SEED_STREAM, number], spacing_mm, planning=number % 3 == 2)
+        for number in range(count)
+    ]
+    return PhantomTeacher(people, size, outside=outside)
+
+
+def _imaged(person: Person, places: Array, rng: np.random.Generator) -> tuple[Array, Array, Mask]:
+    """Signal without a scanner's traces, CT in network units, and body mask at these places."""
+    levels = draw_levels(rng)
+    top = _bright(levels, person.volumes)
+    levels = {name: level / top * MR_RANGE_NETWORK[1] * 0.85 for name, level in levels.items()}
+    air = float(rng.uniform(0, 0.02))
+    levels["air"] = air
+    density = float(np.exp(rng.normal(0, 0.08)))  # of this person's bone
+    numbers = {
+        tissue.name: tissue.hu * (density if tissue.name in BONE else 1) + 0.3 * tissue.hu_sd * rng.standard_normal()
+        for tissue in TISSUES
+    }
+    window = _window(places, person.tissues.shape)
+    if window is None:
+        empty = np.zeros(places.shape[1:], dtype=np.float32)
+        return empty, empty + np.float32(AIR_NETWORK), empty > 0
+    start = np.array([part.start for part in window], dtype=np.float32)[:, None, None, None]
+    there = places - start
+    tissues = person.tissues
+    size = tissues.body[window].shape
+    texture = smooth_field(size, tissues.spacing_mm, 7.0, rng)
+    signal = tissues.mix(levels, window)
+    signal *= 1 + rng.uniform(0.5, 2) * tissues.mix({t.name: relative_texture(t) for t in TISSUES}, window) * texture
+    ct = tissues.mix(numbers, window) + tissues.mix({t.name: t.hu_sd for t in TISSUES}, window) * texture
+    mr = ndimage.map_coordinates(signal, there, order=1, mode="constant", cval=air)
+    at = ndimage.map_coordinates(ct, there, order=1, mode="constant", cval=hu.AIR)
+    body = ndimage.map_coordinates(tissues.body[window].astype(np.float32), there, order=1, mode="constant") >= 0.5
+    return np.clip(mr, 0, None), hu_to_network(at), body
+
+
+def _in_body(person: Person, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+    """A random place in the body; anywhere in its box if it is not met soon."""
+    for _ in range(20):
+        centre = rng.uniform(*person.inside)
+        if person.tissues.body[tuple(centre.astype(int))]:
+            break
+    return centre
+
+
+def _window(places: Array, shape: Triple) -> Window | None:
+    """The part of the phantom that a patch shows, or None where it shows nothing."""
+    low = [max(0, int(np.floor(axis.min())) - 1) for axis in places]
+    high = [min(n, int(np.ceil(axis.max())) + 2) for axis, n in zip(places, shape, strict=True)]
+    if any(b - a < 2 for a, b in zip(low, high, strict=True)):
+        return None
+    first, second, third = (slice(a, b) for a, b in zip(low, high, strict=True))
+    return first, second, third
+
+
+def _bright(levels: dict[str, float], volumes: dict[str, float]) -> float:
+    """The level that `BRIGHT_SHARE` of the body exceeds."""
+    order = sorted(((levels[name], n) for name, n in volumes.items()), reverse=True)
+    left = BRIGHT_SHARE * sum(volumes.values())
+    for level, n in order:
+        left -= n
+        if left < 0:
+            return max(level, 1e-6)
+    return max(order[0][0], 1e-6)
+
+
+def _cut(mr: Array, ct: Array, body: Mask, rng: np.random.Generator) -> None:
+    """Now and then the field of view ends within the patch: nothing in any image beyond. In place."""
+    if rng.random() >= CUT_SHARE:
+        return
+    axis = int(rng.integers(3))
+    n = mr.shape[axis]
+    where = [slice(None)] * 3
+    cut = int(rng.integers(1, max(2, n // 2)))
+    where[axis] = slice(0, cut) if rng.random() < 0.5 else slice(n - cut, n)
+    mr[tuple(where)], ct[tuple(where)], body[tuple(where)] = 0, AIR_NETWORK, False
+
+
+def _scanned(
+    mr: Array, body: Mask, spacing_mm: tuple[float, float, float], rng: np.random.Generator, *, outside: bool
+) -> Array:
+    """An MR with the traces of a scanner: thick slices, texture, receive field, noise, scale."""
+    blur = rng.uniform(0, 0.5, 3)
+    if rng.random() < 0.35:
+        blur[int(rng.integers(3))] = rng.uniform(0.5, 1.2)  # thick slices
+    image = ndimage.gaussian_filter(mr, blur)
+    image *= np.exp(rng.uniform(0, 0.1) * smooth_field(mr.shape, (1.0, 1.0, 1.0), 1.5, rng))
+    image *= np.exp(rng.uniform(0, 0.25) * smooth_field(mr.shape, spacing_mm, 72.0, rng))
+    image *= np.float32(np.exp(rng.normal(0, 0.12)))
+    sd = np.float32(rng.uniform(0.01, 0.06))
+    real, imaginary = rng.standard_normal((2, *mr.shape), dtype=np.float32) * sd
+    noisy = np.hypot(image + real, imaginary)
+    shown = noisy if outside else np.where(body, noisy, 0)
+    return np.asarray(np.clip(shown, *MR_RANGE_NETWORK), dtype=np.float32)
+
+
+def _rotation(angles: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Turns about the axes one after the other."""
+    matrix = np.eye(3)
+    for axis, angle in enumerate(angles):
+        a, b = [other for other in range(3) if other != axis]
+        turn = np.eye(3)
+        turn[a, a] = turn[b, b] = np.cos(angle)
+        turn[a, b], turn[b, a] = -np.sin(angle), np.sin(angle)
+        matrix = matrix @ turn
+    return matrix
