@@ -42,6 +42,7 @@ TINY = {
     "creps.layers": ["features.1.0.block.5"],
     "creps.image_size": None,
     "creps.slice_step": 8,
+    "simulation.phantoms": 2,
     "sampling.patch_size": [24, 24, 24],
     "training.batch_size": 2,
     "training.steps": 3,

@@ -31,7 +31,7 @@ def passes_of(**changes):
 def part_of(seed=0):
     torch.manual_seed(seed)
     mr, ct = torch.rand(SIZE) * 2, torch.rand(SIZE) * 4 - 1
-    return Part(mr, ct, mr)
+    return Part(mr, ct, mr, ct)
 
 
 def added(passes, part):

@@ -134,7 +134,7 @@ def test_other_ways_to_the_same_gradients(recipe, changes):
     results = []
     for extra in ({}, changes):
         networks, step = trainer(settings(**same | extra))
-        reports = [step(*batch(4), number, batch(4)[0]) for number in (1, 2)]
+        reports = [step(*batch(4), number, batch(4)) for number in (1, 2)]
         results.append((networks, reports))
     (ours, ours_reports), (theirs, theirs_reports) = results
     for mine, other in zip(ours_reports, theirs_reports, strict=True):
@@ -233,7 +233,7 @@ def test_the_estimate_counts_every_pass(recipe):
     mr, ct = torch.rand(2, 1, 32, 48, 40), torch.rand(2, 1, 32, 48, 40)
 
     def forward():
-        part = Part(mr, ct, mr)
+        part = Part(mr, ct, mr, ct)
         synthetic = step.passes.synthesize(part)
         return [list(term.compute(step.passes, part, synthetic, 1)) for term in step.terms]
 

@@ -90,7 +90,7 @@ def test_each_update_moves_only_its_own_network():
     with torch.no_grad():
         sizes = [float(p.grad.abs().sum()) for p in discriminator.parameters()]
     mr, ct, sct = (torch.rand(2, 1, 24, 24, 24, requires_grad=True) for _ in range(3))
-    step._update_generators([Part(mr, ct, mr)], [Synthetic(sct, None)], StepReport(), 1)
+    step._update_generators([Part(mr, ct, mr, ct)], [Synthetic(sct, None)], StepReport(), 1)
     assert sizes == [float(p.grad.abs().sum()) for p in discriminator.parameters()]
 
 
@@ -147,7 +147,7 @@ def test_cpu_bf16_gives_the_discriminator_the_float32_gradient():
         for _ in range(10):
             junk = [torch.full((size,), float("nan")) for size in (4096, 65536, 1 << 18)]
             del junk
-            step._update_discriminators([Part(ct, ct, ct)], [Synthetic(sct, None)], StepReport())
+            step._update_discriminators([Part(ct, ct, ct, ct)], [Synthetic(sct, None)], StepReport())
         gradients[precision] = [p.grad.clone() for p in networks.discriminator.parameters()]
     for full, half in zip(gradients["fp32"], gradients["bf16"], strict=True):
         torch.testing.assert_close(full, half)

@@ -25,7 +25,7 @@ from creps.provenance import provenance
 from creps.training.build import build_networks, build_style
 from creps.training.processes import start_processes
 from creps.training.sampling import PatchPairs, PatchSampler
-from creps.training.simulation import simulator
+from creps.training.simulation import simulated_pairs
 from creps.training.step import TrainingStep
 
 
@@ -68,7 +68,7 @@ def stepper(plan: Plan, arm: str) -> Callable[[int], None]:
     sampler = PatchSampler(
         cohort.cases("mr", "train"), cohort.cases("ct", "train"), settings.sampling, settings.training.seed, size
     )
-    patches = PatchPairs(cohort, sampler, 1_000_000, simulator(settings))
+    patches = PatchPairs(cohort, sampler, 1_000_000, simulated_pairs(settings))
     done = 0
 
     def take_steps(count: int) -> None:
@@ -77,7 +77,8 @@ def stepper(plan: Plan, arm: str) -> Callable[[int], None]:
             batch = default_collate([patches[done * size + place] for place in range(size)])
             mr, ct = (batch[name].contiguous(memory_format=torch.channels_last_3d) for name in ("mr", "ct"))
             done += 1
-            step(mr, ct, done, batch.get("simulated"))
+            simulated = (batch["simulated_mr"], batch["simulated_ct"]) if "simulated_mr" in batch else None
+            step(mr, ct, done, simulated)
 
     return take_steps
 

@@ -19,7 +19,7 @@ from creps.cohort.cohort import Cohort
 from creps.label_free.patches import FixedPatch, fixed_patches
 from creps.label_free.score import ByPlace, Score
 from creps.preprocessing.intensity import network_to_hu
-from creps.training.simulation import simulate_mr
+from creps.training.simulation.from_ct import simulate_mr
 from creps.volume import Array
 
 

@@ -75,7 +75,7 @@ def measure(name: str, device: str, steps: int, results: multiprocessing.Queue[d
         seconds = []
         for _ in range(steps):
             started = time.perf_counter()
-            step(mr, ct, 1, mr)
+            step(mr, ct, 1, (mr, ct))
             if processes.device.type == "cuda":
                 torch.cuda.synchronize()
             seconds.append(time.perf_counter() - started)

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from creps.errors import SettingsError
+from creps.phantom.painting.body import Body
 from creps.phantom.painting.tissues import TISSUE_ID, TISSUES
 from creps.phantom.patient import MAX_SPACING_MM, draw_axes
 from creps.phantom.region import Region
@@ -16,8 +17,8 @@ from creps.volume import Array, Mask
 
 __all__ = ["KEPT", "TissueMap", "grow_tissue_map"]
 
-KEPT = 3
-"""Tissues kept in each voxel; what is left of a fourth goes to the largest."""
+KEPT = 4
+"""Tissues kept in each voxel; the others go to the largest."""
 
 Bytes = npt.NDArray[np.uint8]
 Window = tuple[slice, slice, slice]
@@ -29,7 +30,7 @@ class TissueMap:
 
     Attributes:
         tissues: (KEPT, D, H, W), places in `TISSUES`, the largest fraction first.
-        shares: (KEPT - 1, D, H, W), fractions of the second and third tissue in 1/255.
+        shares: (KEPT - 1, D, H, W), fractions of all but the first tissue in 1/255.
         body: (D, H, W), True inside the skin, airways included.
         spacing_mm: Voxel spacing (D, H, W).
     """
@@ -38,6 +39,23 @@ class TissueMap:
     shares: Bytes
     body: Mask
     spacing_mm: tuple[float, float, float]
+
+    @classmethod
+    def of(cls, body: Body, spacing_mm: tuple[float, float, float]) -> TissueMap:
+        """The fractions of a grown body on its own grid."""
+        canvas = body.canvas
+        names = sorted({layer.tissue for layer in canvas.layers} | {"air"}, key=TISSUE_ID.__getitem__)
+        tissues = np.zeros((KEPT, *canvas.shape), dtype=np.uint8)
+        fractions = np.zeros((KEPT, *canvas.shape), dtype=np.float32)
+        for name in names:
+            part = canvas.mix({name: 1.0})
+            ids = np.full(canvas.shape, TISSUE_ID[name], dtype=np.uint8)
+            for place in range(KEPT):  # insertion: what is larger moves in, what it displaces moves on
+                larger = part > fractions[place]
+                part[larger], fractions[place][larger] = fractions[place][larger], part[larger]
+                ids[larger], tissues[place][larger] = tissues[place][larger], ids[larger]
+        shares = np.rint(255 * fractions[1:]).astype(np.uint8)
+        return cls(tissues, shares, body.skin_mm < 0, spacing_mm)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -96,17 +114,4 @@ def grow_tissue_map(
     person, posture, anatomy, day = streams
     subject = region.draw(person, posture, planning)
     axes = draw_axes(posture, 1.0, spacing_mm, region.ct_view if planning else region.mr_view)
-    body = subject.grow(anatomy, axes)(day)
-    canvas = body.canvas
-    names = sorted({layer.tissue for layer in canvas.layers} | {"air"}, key=TISSUE_ID.__getitem__)
-    tissues = np.zeros((KEPT, *canvas.shape), dtype=np.uint8)
-    fractions = np.zeros((KEPT, *canvas.shape), dtype=np.float32)
-    for name in names:
-        part = canvas.mix({name: 1.0})
-        ids = np.full(canvas.shape, TISSUE_ID[name], dtype=np.uint8)
-        for place in range(KEPT):  # insertion: what is larger moves in, what it displaces moves on
-            larger = part > fractions[place]
-            part[larger], fractions[place][larger] = fractions[place][larger], part[larger]
-            ids[larger], tissues[place][larger] = tissues[place][larger], ids[larger]
-    shares = np.rint(255 * fractions[1:]).astype(np.uint8)
-    return TissueMap(tissues, shares, body.skin_mm < 0, spacing_mm)
+    return TissueMap.of(subject.grow(anatomy, axes)(day), spacing_mm)

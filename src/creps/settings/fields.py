@@ -6,7 +6,18 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-__all__ = ["Count", "Fraction", "NotNegative", "OneOrMany", "PatchSize", "Positive", "Section", "Seed", "SpacingMm"]
+__all__ = [
+    "Count",
+    "Fraction",
+    "NotNegative",
+    "OneOrMany",
+    "PatchSize",
+    "Positive",
+    "Section",
+    "Seed",
+    "Share",
+    "SpacingMm",
+]
 
 
 Positive = Annotated[float, Field(gt=0)]
@@ -33,6 +44,7 @@ OneOrMany = BeforeValidator(_listed)
 Count = Annotated[int, BeforeValidator(_whole), Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
 SpacingMm = tuple[Positive, Positive, Positive]
 PatchSize = tuple[Count, Count, Count]
 

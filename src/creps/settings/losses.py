@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, field_validator
 
 from creps.settings.choices import AdversarialLoss, BackboneName
-from creps.settings.fields import Count, Fraction, NotNegative, OneOrMany, Positive, Section
+from creps.settings.fields import Count, NotNegative, OneOrMany, Positive, Section, Share
 
 __all__ = [
     "AdversarialSettings",
@@ -104,7 +104,7 @@ class SimulationSettings(Section):
 
     weight: NotNegative = 0.0
     """Weight of the mean L1 distance between that CT and the sCT of the simulated MR, in network units; 0 is off."""
-    phantom_share: Fraction = 0.0
+    phantom_share: Share = 0.0
     """Share of the pairs that come from phantoms of `preparation.region` (brain, head, pelvis); 0 uses the cohort's CTs alone."""
     phantoms: Count = 24
     """Number of phantom people."""

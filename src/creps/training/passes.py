@@ -20,7 +20,6 @@ SimulatedBatch = tuple[torch.Tensor, torch.Tensor]
 """Simulated MR patches and the CT patches that they show."""
 
 
-
 class Part(NamedTuple):
     """A part of a batch, each (B, 1, D, H, W) in network units.
 

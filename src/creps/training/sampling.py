@@ -115,7 +115,9 @@ class PatchPairs(Dataset[dict[str, torch.Tensor] | CrepsError]):
         simulated: Draws simulated pairs, if a loss term needs them.
     """
 
-    def __init__(self, cohort: Cohort, sampler: PatchSampler, steps: int, simulated: SimulatedPairs | None = None) -> None:
+    def __init__(
+        self, cohort: Cohort, sampler: PatchSampler, steps: int, simulated: SimulatedPairs | None = None
+    ) -> None:
         self.cohort, self.sampler, self.steps, self.simulated = cohort, sampler, steps, simulated
         self.reader = PatchReader(cohort)
 

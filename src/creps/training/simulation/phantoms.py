@@ -1,7 +1,7 @@
 """Pairs from digital phantoms: exact anatomy, imaged anew for every patch (not in the paper).
 
-A phantom knows what every voxel is made of. So each visit gets another sequence, another person's tissue levels, another
-posture and size, and another scanner, and its CT is the exact truth. (Learning from label maps imaged at random: Billot
+A phantom knows what every voxel is made of. So each visit gets another sequence, other tissue levels, another posture
+and size, and another scanner, and its CT is the exact truth. (Learning from label maps imaged at random: Billot
 et al. 2023, Medical Image Analysis 86:102789.)
 """
 
@@ -171,7 +171,7 @@ def _imaged(person: Person, places: Array, rng: np.random.Generator) -> tuple[Ar
 def _in_body(person: Person, rng: np.random.Generator) -> npt.NDArray[np.float64]:
     """A random place in the body; anywhere in its box if it is not met soon."""
     for _ in range(20):
-        centre = rng.uniform(*person.inside)
+        centre = np.asarray(rng.uniform(*person.inside))
         if person.tissues.body[tuple(centre.astype(int))]:
             break
     return centre

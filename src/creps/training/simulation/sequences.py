@@ -40,7 +40,9 @@ def draw_sequence(rng: np.random.Generator) -> MrCentre:
     name = list(SEQUENCES)[int(rng.choice(len(SEQUENCES), p=_OFTEN))]
     sequence, tr, te, ti, flip = SEQUENCES[name](rng)
     tesla = 1.5 if rng.random() < 0.5 else 3.0
-    return MrCentre(name, tesla, sequence, tr, te, ti, flip, 1.0, (1.0, 1.0, 1.0), 0.0, 1.0, flow_void=rng.random() < 0.5)
+    return MrCentre(
+        name, tesla, sequence, tr, te, ti, flip, 1.0, (1.0, 1.0, 1.0), 0.0, 1.0, flow_void=rng.random() < 0.5
+    )
 
 
 _OFTEN = (0.2, 0.2, 0.1, 0.2, 0.2, 0.1)
@@ -49,4 +51,6 @@ _OFTEN = (0.2, 0.2, 0.1, 0.2, 0.2, 0.1)
 def draw_levels(rng: np.random.Generator) -> dict[str, float]:
     """Signal of each tissue, in any unit: a random sequence, and every tissue off its equation by `LEVEL_SD`."""
     sequence = draw_sequence(rng)
-    return {tissue.name: signal(tissue, sequence) * float(np.exp(LEVEL_SD * rng.standard_normal())) for tissue in TISSUES}
+    return {
+        tissue.name: signal(tissue, sequence) * float(np.exp(LEVEL_SD * rng.standard_normal())) for tissue in TISSUES
+    }

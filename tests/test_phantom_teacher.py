@@ -1,0 +1,155 @@
+"""Pairs from phantoms: what a tissue map keeps, and what is drawn from it."""
+
+import logging
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from creps.errors import SettingsError
+from creps.phantom import REGIONS, TISSUES, head_patient
+from creps.phantom.tissue_map import TissueMap, grow_tissue_map
+from creps.settings import load_settings
+from creps.training.run.train import train
+from creps.training.simulation import simulated_pairs
+from creps.training.simulation.phantoms import PhantomTeacher, grow_teacher
+from creps.training.simulation.sequences import SEQUENCES, draw_levels, draw_sequence
+from creps.training.step import TrainingStep
+from tests.conftest import TINY
+
+SIZE = (12, 20, 16)
+seeds = st.integers(0, 2**32 - 1)
+
+
+@pytest.fixture(scope="module")
+def people():
+    return [grow_tissue_map(REGIONS["head"], [1, number], (5.0, 4.0, 4.0)) for number in range(2)]
+
+
+@pytest.fixture(scope="module")
+def teacher(people):
+    return PhantomTeacher(people, SIZE, outside=False)
+
+
+def test_a_tissue_map_mixes_as_the_layers_do():
+    body = head_patient(3, 5.0, mr=False, ct=False).body
+    tissues = TissueMap.of(body, (5.0, 5.0, 5.0))
+    values = {tissue.name: tissue.hu for tissue in TISSUES}
+    difference = np.abs(tissues.mix(values) - body.canvas.mix(values))
+    assert np.median(difference) < 0.5
+    assert np.percentile(difference, 98) < 20  # a fourth tissue in a voxel
+    window = (slice(3, 9), slice(10, 30), slice(5, 25))
+    np.testing.assert_array_equal(tissues.mix(values, window), tissues.mix(values)[window])
+    assert sum(tissues.volumes().values()) == pytest.approx(tissues.body.sum(), rel=1e-3)
+
+
+def test_people_are_the_same_for_the_same_seed_and_have_the_spacing(people):
+    again = grow_tissue_map(REGIONS["head"], [1, 0], (5.0, 4.0, 4.0))
+    np.testing.assert_array_equal(again.tissues, people[0].tissues)
+    assert people[0].tissues.shape != people[1].tissues.shape or (people[0].tissues != people[1].tissues).any()
+    finer = grow_tissue_map(REGIONS["head"], [1, 0], (5.0, 2.0, 4.0))
+    assert finer.shape[1] == pytest.approx(2 * again.shape[1], abs=1)
+    with pytest.raises(SettingsError, match="up to 5 mm"):
+        grow_tissue_map(REGIONS["head"], 0, (6.0, 1.0, 1.0))
+
+
+@settings(max_examples=25, deadline=None)
+@given(seeds)
+def test_a_pair_is_in_network_units_and_a_function_of_the_generator_alone(teacher, seed):
+    mr, ct = teacher.draw(np.random.default_rng(seed))
+    again, _ = teacher.draw(np.random.default_rng(seed))
+    np.testing.assert_array_equal(mr, again)
+    assert mr.shape == ct.shape == SIZE
+    assert mr.dtype == ct.dtype == np.float32
+    assert (mr.min(), mr.max()) >= (0, 0)
+    assert mr.max() <= 2
+    assert ct.min() >= -1
+    assert ct.max() <= 3
+
+
+def test_both_images_show_the_same_place(teacher):
+    """Where the CT has air there is little signal, in every sequence; soft tissue has some."""
+    air, soft = [], []
+    for seed in range(60):
+        mr, ct = teacher.draw(np.random.default_rng(seed))
+        air += list(mr[ct < -0.97])
+        soft += list(mr[(ct > 0) & (ct < 0.1)])
+    assert np.percentile(air, 95) < 0.25
+    assert np.median(soft) > 0.3
+
+
+def test_patches_are_turned_scaled_and_mirrored(people):
+    teacher = PhantomTeacher(people[:1], SIZE, outside=False)
+    matrices = []
+    for seed in range(200):
+        places = teacher._places(teacher.people[0], np.random.default_rng(seed))
+        steps = [np.diff(places, axis=axis + 1).mean(axis=(1, 2, 3)) for axis in range(3)]
+        matrices.append(np.stack(steps, axis=1) * np.array([5.0, 4.0, 4.0])[:, None] / np.array([5.0, 4.0, 4.0]))
+    sizes = np.abs(np.linalg.det(matrices)) ** (1 / 3)
+    assert 0.7 < sizes.min() < 0.9
+    assert 1.1 < sizes.max() < 1.45
+    mirrored = np.mean(np.linalg.det(matrices) < 0)
+    assert 0.35 < mirrored < 0.65
+
+
+def test_bone_is_met_more_often_than_by_chance(people):
+    teacher = PhantomTeacher(people, SIZE, outside=False)
+    shares = [(teacher.draw(np.random.default_rng(seed))[1] > 0.25).mean() for seed in range(80)]
+    by_chance = np.mean([(person.mix({t.name: t.hu for t in TISSUES}) > 250).mean() for person in people])
+    assert np.mean(shares) > by_chance
+
+
+def test_the_background_is_as_the_preparation_says(people):
+    for outside in (True, False):
+        teacher = PhantomTeacher(people, (30, 40, 40), outside=outside)
+        quiet = [
+            (mr[ct <= -0.999] == 0).mean() for mr, ct in (teacher.draw(np.random.default_rng(k)) for k in range(6))
+        ]
+        assert (np.mean(quiet) < 0.2) == outside
+
+
+@settings(max_examples=50, deadline=None)
+@given(seeds)
+def test_sequences_give_every_tissue_a_signal_and_bone_little(seed):
+    rng = np.random.default_rng(seed)
+    assert draw_sequence(rng).name in SEQUENCES
+    levels = draw_levels(rng)
+    assert levels.keys() == {tissue.name for tissue in TISSUES}
+    assert levels["air"] == 0
+    assert all(np.isfinite(level) and level >= 0 for level in levels.values())
+    assert levels["cortical bone"] < 0.35 * max(levels.values())
+
+
+def test_a_region_without_phantoms_learns_from_the_cohorts_cts_and_says_so(caplog):
+    changes = {"recipe": "anatomy", "preparation.region": "thorax", "simulation.phantom_share": 0.6}
+    with caplog.at_level(logging.WARNING):
+        pairs = simulated_pairs(load_settings(overrides=TINY | changes))
+    assert pairs.teacher is None
+    assert "no phantom of the region 'thorax'" in caplog.text
+
+
+def test_all_pairs_can_come_from_phantoms_and_a_seed_has_its_own_people():
+    changes = {"recipe": "anatomy", "preparation.region": "pelvis", "simulation.phantom_share": 1}
+    pairs = simulated_pairs(load_settings(overrides=TINY | changes))
+    ct = np.full((24, 24, 24), 0.5, dtype=np.float32)
+    assert all(pairs.draw(ct, ct > 0, np.random.default_rng(k))[1] is not ct for k in range(20))
+    one, other = (
+        grow_teacher("pelvis", (5.0, 5.0, 5.0), SIZE, count=1, seed=seed, outside=False).people[0].tissues
+        for seed in (0, 1)
+    )
+    assert one.shape != other.shape or (one.tissues != other.tissues).any()
+
+
+def test_the_rate_falls_to_0_along_a_cosine(cohort, tmp_path, monkeypatch):
+    rates, original = [], TrainingStep.__call__
+
+    def step(self, *arguments):
+        rates.append(self.networks.generator_optimizer.param_groups[0]["lr"])
+        return original(self, *arguments)
+
+    monkeypatch.setattr(TrainingStep, "__call__", step)
+    changes = {"recipe": "anatomy", "training.schedule": "cosine", "training.learning_rate": 1e-3, "training.steps": 4}
+    chosen = load_settings(prepared=cohort.settings(), overrides=TINY | changes)
+    train(cohort, tmp_path / "run", chosen)
+    np.testing.assert_allclose(rates, 0.5e-3 * (1 + np.cos(np.pi * np.arange(4) / 4)))
