@@ -5,12 +5,14 @@ from __future__ import annotations
 from creps.errors import SettingsError
 from creps.networks.generator import Generator
 from creps.networks.residual import ResidualGenerator
+from creps.networks.unet import UNetGenerator
 from creps.settings import GeneratorSettings
 
 __all__ = ["GENERATORS", "build_generator"]
 
 GENERATORS: dict[str, type[Generator]] = {
     "residual": ResidualGenerator,
+    "unet": UNetGenerator,
 }
 """Kind → class. Its constructor takes the fields of the kind's settings, all but `kind`, by name."""
 

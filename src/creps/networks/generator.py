@@ -72,6 +72,19 @@ class Generator(nn.Module):
         del size
         return [self.forward]
 
+    def distance(self, mr: torch.Tensor, ct: torch.Tensor) -> torch.Tensor:
+        """How far the sCT of an MR is from its CT, for terms that know the CT: mean absolute distance by default.
+
+        Args:
+            mr: (B, 1, D, H, W) in network units.
+            ct: (B, 1, D, H, W) in network units.
+
+        Returns:
+            A scalar in float32.
+        """
+        sct: torch.Tensor = self(mr)
+        return (sct.float() - ct).abs().mean()
+
     def features(self, image: torch.Tensor, names: Sequence[str]) -> dict[str, torch.Tensor]:
         """Feature maps of an image.
 

@@ -17,7 +17,13 @@ from creps.settings.losses import (
     SimulationSettings,
     SupervisedSettings,
 )
-from creps.settings.networks import AnyGenerator, DiscriminatorSettings, GeneratorSettings, ResidualSettings
+from creps.settings.networks import (
+    AnyGenerator,
+    DiscriminatorSettings,
+    GeneratorSettings,
+    ResidualSettings,
+    UNetSettings,
+)
 from creps.settings.preparation import PreparationSettings
 from creps.settings.reference import to_markdown
 from creps.settings.training import SamplingSettings, TrainingSettings
@@ -39,6 +45,7 @@ __all__ = [
     "SimulationSettings",
     "SupervisedSettings",
     "TrainingSettings",
+    "UNetSettings",
     "invalid_value",
     "leaf_fields",
     "load_settings",

@@ -10,7 +10,7 @@ from pydantic.fields import FieldInfo
 from creps.settings.choices import Norm
 from creps.settings.fields import Count, Section
 
-__all__ = ["AnyGenerator", "DiscriminatorSettings", "GeneratorSettings", "ResidualSettings"]
+__all__ = ["AnyGenerator", "DiscriminatorSettings", "GeneratorSettings", "ResidualSettings", "UNetSettings"]
 
 
 class GeneratorSettings(Section):
@@ -61,7 +61,7 @@ class ResidualSettings(GeneratorSettings):
     """The 3-D residual generator (paper, section 2.2, cGAN)."""
 
     kind: Literal["residual"] = "residual"
-    """Architecture of the generator; there is only `residual`, the paper's."""
+    """Architecture of the generator: `residual`, the paper's, or `unet`."""
     width: Count = 32
     """Channels at full resolution; twice as many at half resolution."""
     residual_blocks: Count = 6
@@ -73,6 +73,23 @@ class ResidualSettings(GeneratorSettings):
     def feature_names(self) -> tuple[str, ...]:
         """``input``, ``stem``, ``down`` and each block."""
         return ("input", "stem", "down", *(f"block{number}" for number in range(1, self.residual_blocks + 1)))
+
+
+class UNetSettings(GeneratorSettings):
+    """A residual U-Net whose first level is at half resolution (not in the paper)."""
+
+    kind: Literal["unet"] = "unet"
+    """Architecture of the generator: `residual`, the paper's, or `unet`."""
+    width: Count = 32
+    """Channels at half resolution; twice as many at each further level."""
+    levels: Annotated[int, Field(ge=2, le=6)] = 4
+    """Resolutions, half resolution included."""
+    blocks: Count = 1
+    """Residual blocks at each level of the encoder."""
+    norm: Norm = "instance"
+    """Normalisation after each convolution but the last (paper: batch)."""
+    classes: bool = True
+    """Tell a distribution over HU for each voxel; its median is the sCT."""
 
 
 class DiscriminatorSettings(Section):

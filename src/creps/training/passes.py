@@ -11,6 +11,7 @@ from torch import nn
 from creps.losses.creps import CrepsLoss
 from creps.machine import resolve_precision
 from creps.networks.blocks import frozen_statistics
+from creps.networks.generator import Generator
 from creps.settings import Settings
 from creps.training.networks import Networks
 
@@ -104,6 +105,20 @@ class Passes:
         with self.autocast(), nullcontext() if track else frozen_statistics(generator):
             result: torch.Tensor = generator(image)
         return result.float()
+
+    def distance(self, generator: Generator, mr: torch.Tensor, ct: torch.Tensor) -> torch.Tensor:
+        """How far the sCT of a simulated MR is from its CT; batch norm's statistics do not follow it.
+
+        Args:
+            generator: Which one.
+            mr: (B, 1, D, H, W) in network units.
+            ct: Likewise.
+
+        Returns:
+            A scalar, float32.
+        """
+        with self.autocast(), frozen_statistics(generator):
+            return generator.distance(mr, ct)
 
     def discriminate(self, discriminator: nn.Module, *images: torch.Tensor, exact: bool = False) -> torch.Tensor:
         """Logits of a discriminator.

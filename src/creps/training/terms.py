@@ -152,8 +152,8 @@ def _supervised(passes: Passes, part: Part, synthetic: Synthetic, _: int) -> Add
 
 def _simulated(passes: Passes, part: Part, _: Synthetic, __: int) -> Added:
     """L1 to the CT that a simulated MR shows, see `creps.training.simulation`."""
-    sct = passes.generate(passes.networks.generator, part.simulated_mr, track=False)
-    yield "simulated", absolute_distance(sct, part.simulated_ct), passes.settings.simulation.weight
+    distance = passes.distance(passes.networks.generator, part.simulated_mr, part.simulated_ct)
+    yield "simulated", distance, passes.settings.simulation.weight
 
 
 TERMS = (
