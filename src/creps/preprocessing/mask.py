@@ -21,7 +21,7 @@ from creps.preprocessing.morphology import (
     voxel_ml,
 )
 from creps.preprocessing.mr_tissue import tissue_mr
-from creps.preprocessing.room import room_around, trunk_and_limbs
+from creps.preprocessing.room import lone_fingers, room_around, trunk_and_limbs
 from creps.volume import Mask, Volume
 
 __all__ = ["body_box", "body_mask_ct", "body_mask_mr", "depth_mm", "left_out_ml"]
@@ -72,6 +72,7 @@ def body_mask_mr(mr: Volume) -> Mask:
     body, box = np.zeros_like(tissue), around(tissue, [int(MARGIN_MM / s) + 1 for s in mr.spacing_mm])
     solid = ~room_around(tissue[box], mr.spacing_mm)
     trunk = trunk_and_limbs(solid, mr.spacing_mm)
+    trunk |= lone_fingers(solid & ~trunk, mr.spacing_mm)
     body[box] = filled(trunk | _hanging(solid & ~trunk, trunk, mr.spacing_mm))
     return body
 

@@ -10,7 +10,7 @@ from scipy import ndimage
 from creps.preprocessing.morphology import around, grow, largest, shrink, sizes_within, voxel_ml
 from creps.volume import Mask
 
-__all__ = ["room_around", "trunk_and_limbs"]
+__all__ = ["lone_fingers", "room_around", "trunk_and_limbs"]
 
 ENTRY_MM = 8.0
 """Radius of the ball that enters from beyond the sides of the volume: a skull cut by the field of view is thinner."""
@@ -29,6 +29,15 @@ SMALLEST_CORE_ML = 0.5
 
 SHEET_SHARE = 0.18
 """A swelling goes over into a sheet on more than this share of its surface, a finger on less."""
+
+FINGER_MM = 12.0
+"""Fingers that lie apart are thicker than this, in voxels of 4 mm too ..."""
+
+FINGERS_MM = 140.0
+"""... no longer than this ..."""
+
+FINGER_SHARE = 0.95
+"""... and thick all along: at least this share belongs to the thick part."""
 
 
 def room_around(tissue: Mask, spacing_mm: Sequence[float]) -> Mask:
@@ -66,6 +75,22 @@ def trunk_and_limbs(solid: Mask, spacing_mm: Sequence[float]) -> Mask:
     box = around(parts, (1, 1, 1))
     trunk[box] |= _without_swellings(parts[box], (solid & ~trunk)[box], small[box], spacing_mm)
     return trunk
+
+
+def lone_fingers(loose: Mask, spacing_mm: Sequence[float]) -> Mask:
+    """(D, H, W) pieces of a mask without trunk and limbs that have the shape of fingers."""
+    core = shrink(loose, spacing_mm, FINGER_MM / 2)
+    if core.sum() * voxel_ml(spacing_mm) < SMALLEST_CORE_ML:
+        return np.zeros_like(core)
+    thick = grow(core, spacing_mm, FINGER_MM / 2 + max(spacing_mm)) & loose
+    labels, count = ndimage.label(loose)
+    keep = sizes_within(labels, count, core) * voxel_ml(spacing_mm) >= SMALLEST_CORE_ML
+    keep &= sizes_within(labels, count, thick) >= FINGER_SHARE * sizes_within(labels, count, loose)
+    boxes = ndimage.find_objects(labels)
+    for label in np.flatnonzero(keep):
+        extents = [(part.stop - part.start) * s for part, s in zip(boxes[label - 1], spacing_mm, strict=True)]
+        keep[label] = max(extents) <= FINGERS_MM
+    return np.asarray(keep[labels])
 
 
 def _without_swellings(parts: Mask, beside: Mask, core: Mask, spacing_mm: Sequence[float]) -> Mask:
