@@ -101,7 +101,7 @@ def test_two_processes_are_one_with_further_networks(cohort, tmp_path):
 def test_a_users_error_ends_every_process_with_one_sentence(cohort, both, tmp_path):
     done = train_with_two(cohort, both[0], tmp_path)
     assert done.returncode == 1
-    assert done.stderr.count("is already there") == 1
+    assert done.stderr.count("already exists") == 1
     assert "Traceback" not in done.stderr
 
 

@@ -94,8 +94,20 @@ def test_a_signal_saves_and_the_run_goes_on_bit_for_bit(cohort, tmp_path, monkey
 
 
 def test_a_signal_in_the_last_step_ends_the_run_as_ever(cohort, tmp_path, monkeypatch):
+    """The validation after it was quick the last time, so both are finished."""
     interrupting(monkeypatch, 3)
-    train(cohort, tmp_path / "run", settings())
+    train(cohort, tmp_path / "run", settings(**{"training.validate_every": 2}))
+    assert record(tmp_path / "run")["status"] == "finished"
+
+
+def test_a_signal_in_the_last_step_drops_it_if_the_first_validation_follows(cohort, tmp_path, monkeypatch):
+    """Nobody knows how long that will take; the signal is obeyed and the step is done again."""
+    with monkeypatch.context() as patch:
+        interrupting(patch, 3)
+        with pytest.raises(RunInterruptedError, match="after step 2 of 3"):
+            train(cohort, tmp_path / "run", settings())
+    train(cohort, tmp_path / "run", settings(), resume=True)
+    assert [row["step"] for row in rows(tmp_path / "run")] == ["1", "2", "3"]
     assert record(tmp_path / "run")["status"] == "finished"
 
 
@@ -136,7 +148,7 @@ def test_the_folder_tells_the_whole_story(cohort, tmp_path):
     assert story["best"]["step"] in (2, 3)
     log = (run / "log.txt").read_text()
     assert "step 3/3" in log
-    assert "memory of a step: about" in log
+    assert "memory per step: about" in log
     assert (run / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert same_weights(run / "model", run / "ema")
     assert not same_weights(run / "model", run / "last")

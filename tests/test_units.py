@@ -14,6 +14,7 @@ from creps.cohort.prepare import prepare
 from creps.cohort.sources import Source
 from creps.errors import CohortError, InputError
 from creps.evaluation.evaluate import evaluate
+from creps.evaluation.options import EvaluationOptions
 from creps.io.itk import read_volume
 from creps.preprocessing.label_maps import is_label_map, named_as_labels
 from creps.preprocessing.padding import ct_without_padding, find_padding, mr_without_padding
@@ -88,6 +89,18 @@ def test_an_evaluation_leaves_padding_out(value, tmp_path):
     assert result.values["mae_hu"] == pytest.approx(np.abs(sct - ct)[tissue].mean(), abs=0.5)
     assert result.record["mask"]["voxels"] == pytest.approx(tissue.sum(), rel=0.02)
     assert any("padding" in note for note in result.record["notes"])
+
+
+def test_a_constant_sct_in_the_scored_region_is_a_prediction_and_not_padding():
+    """Water everywhere, or an sCT of a few densities, that reaches the corners of a scan cut on all sides."""
+    _, ct = head(1)
+    cut = (slice(None), slice(8, 20), slice(8, 20))
+    ct = Volume(ct.astype(np.float32)[cut], (4, 4, 4))
+    water = ct.with_array(np.zeros(ct.shape, np.float32))
+    everywhere = ct.with_array(np.ones(ct.shape, np.float32))
+    result = evaluate(water, ct, EvaluationOptions(mask=everywhere))
+    assert result.values["mae_hu"] == pytest.approx(np.abs(ct.array).mean())
+    assert not [note for note in result.record["notes"] if "padding" in note]
 
 
 @pytest.mark.parametrize(

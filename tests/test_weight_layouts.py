@@ -240,7 +240,7 @@ def test_another_network_is_refused(torchvision_state, tmp_path):
     )
     second = timm | {"stages.0.blocks.0.mlp.grn.weight": torch.ones(384)}  # ConvNeXt V2
     assert "1 tensors are not part of it" in refused(second, path)
-    assert "does not hold the weights of vgg16 under any known names" in refused(timm, path, "vgg16")
+    assert "contains no weights of vgg16 in a known key layout" in refused(timm, path, "vgg16")
     assert "first tensor is layer4.0.weight" in refused({"layer4.0.weight": torch.ones(2)}, path)
 
 
@@ -262,7 +262,7 @@ def test_layer_scale_in_the_wrong_shape_is_refused(torchvision_state, tmp_path):
 
 def test_a_whole_checkpoint_or_an_empty_file_is_refused(tmp_path):
     torch.save({"model": {"stem.0.weight": 3}, "epoch": 4}, tmp_path / "checkpoint.pth")
-    with pytest.raises(ModelError, match="does not hold a state dict of tensors"):
+    with pytest.raises(ModelError, match="contains no state dict of tensors"):
         load_features(models.convnext_tiny(), tmp_path / "checkpoint.pth", "convnext_tiny")
     torch.save({}, tmp_path / "empty.pth")
     with pytest.raises(ModelError, match="its first tensor is none at all"):
@@ -282,9 +282,9 @@ def test_vgg16_loads_with_timms_classifier(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda tensor: torch.full_like(tensor, torch.nan), "holds values that are not finite"),
-        (lambda tensor: torch.full_like(tensor, torch.inf), "holds values that are not finite"),
-        (lambda tensor: torch.full_like(tensor, 1e300, dtype=torch.float64), "holds values that are not finite"),
+        (lambda tensor: torch.full_like(tensor, torch.nan), "contains NaN or infinite values"),
+        (lambda tensor: torch.full_like(tensor, torch.inf), "contains NaN or infinite values"),
+        (lambda tensor: torch.full_like(tensor, 1e300, dtype=torch.float64), "contains NaN or infinite values"),
         (lambda tensor: torch.ones_like(tensor, dtype=torch.int64), "holds values of type int64"),
         (lambda tensor: torch.ones_like(tensor, dtype=torch.complex64), "holds values of type complex64"),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,12 @@ from creps import hu
 from creps.errors import InputError
 from creps.evaluation.alignment import Aligned, align
 from creps.evaluation.definitions import definitions
-from creps.evaluation.images import check_image, image_of, label_names_of, without_padding
+from creps.evaluation.images import check_image, image_of, label_names_of
 from creps.evaluation.options import EvaluationOptions, Image
 from creps.evaluation.results import Evaluation
 from creps.evaluation.scores import Scores, score_image, score_structures, score_tissues
 from creps.preprocessing.mask import body_mask_ct
-from creps.preprocessing.padding import Padding
+from creps.preprocessing.padding import Padding, ct_without_padding
 from creps.provenance import provenance
 from creps.volume import Array, Mask, Volume
 
@@ -57,8 +58,10 @@ def evaluate(sct: Image, ct: Image, options: EvaluationOptions | None = None, *,
     pair = name or (str(sct) if isinstance(sct, (Path, str)) else "the sCT")
     given = {"sct": sct, "ct": ct, "mask": options.mask, "labels": options.labels}
     images, inputs, paddings = _read(given, pair, named=name is not None)
+    predicted = images["sct"].reoriented()
+    surrounded, paddings["sct"] = ct_without_padding(predicted)
     aligned = align(
-        images["sct"],
+        surrounded,
         images["ct"],
         images.get("mask"),
         images.get("labels"),
@@ -68,6 +71,7 @@ def evaluate(sct: Image, ct: Image, options: EvaluationOptions | None = None, *,
     )
     body = body_mask_ct(aligned.ct)
     inside = _inside(aligned, body, pair)
+    aligned, paddings["sct"] = _as_predicted(aligned, predicted, paddings["sct"], inside)
     scores, classes_and_structures = _scores(aligned, inside, body, names, pair)
     values = scores.ordered()
     not_covered = _not_covered(aligned)
@@ -96,10 +100,27 @@ def _read(
         if image is None and role in ("mask", "labels"):
             continue
         images[role], records[role] = image_of(image, role)
-        images[role], paddings[role] = without_padding(images[role], role)
+        if role == "ct":
+            images[role], paddings[role] = ct_without_padding(images[role])
         in_pair = f"the {ROLES[role]} of {pair}" if role in ROLES else pair
-        check_image(images[role], role, in_pair if named or isinstance(image, Volume) else str(image), paddings[role])
+        check_image(
+            images[role], role, in_pair if named or isinstance(image, Volume) else str(image), paddings.get(role)
+        )
     return images, records, paddings
+
+
+def _as_predicted(
+    aligned: Aligned, predicted: Volume, padding: Padding | None, inside: Mask
+) -> tuple[Aligned, Padding | None]:
+    """The sCT as it is in the scored region, where a constant is a prediction, and the padding outside that region."""
+    if padding is None:
+        return aligned, None
+    array = np.where(inside, predicted.array, aligned.sct.array)
+    outside = padding.mask & ~inside
+    return (
+        replace(aligned, sct=predicted.with_array(array)),
+        replace(padding, mask=outside) if outside.any() else None,
+    )
 
 
 def _mask_of(padding: Padding | None) -> Mask | None:

@@ -14,11 +14,11 @@ from creps.errors import InputError
 from creps.io.image import ImageSource
 from creps.phantom import PHANTOM_SCHEMA
 from creps.phantom.painting.tissues import PHANTOM_CLASSES
-from creps.preprocessing.padding import Padding, ct_without_padding
+from creps.preprocessing.padding import Padding
 from creps.preprocessing.plausibility import LARGEST, check_ct, check_extent, normalised
 from creps.volume import Volume
 
-__all__ = ["check_image", "image_of", "label_names_of", "without_padding"]
+__all__ = ["check_image", "image_of", "label_names_of"]
 
 LARGEST_CLASS = 65535
 """No label volume has more classes; a larger number is no class but a grey value."""
@@ -45,16 +45,6 @@ def image_of(image: object, role: str) -> tuple[Volume, dict[str, Any]]:
         )
     source = ImageSource.find(image, modality="ct")
     return source.read(), source.record()
-
-
-def without_padding(image: Volume, role: str) -> tuple[Volume, Padding | None]:
-    """An sCT or CT with air in its padding; masks and labels as they are.
-
-    Args:
-        image: As it was read or given.
-        role: ``sct``, ``ct``, ``mask`` or ``labels``.
-    """
-    return ct_without_padding(image) if role in ("sct", "ct") else (image, None)
 
 
 def check_image(image: Volume, role: str, name: str, padding: Padding | None = None) -> None:

@@ -75,7 +75,7 @@ def estimate_time(settings: Settings, networks: Networks, style: CrepsLoss | Non
     voxels = training.batch_size * math.prod(settings.sampling.patch_size)
     passes = Passes(device, networks, settings, style)
     cube = _ramp(PROBE, PROBE, PROBE, device).contiguous(memory_format=torch.channels_last_3d)
-    generator = copy.deepcopy(networks.generator)  # batch norm counts what passes through it
+    generator = copy.deepcopy(networks.generator).eval()  # in training, batch norm waits for the other processes
     own = (1 + (settings.cycle.weight > 0)) if any(term.uses_sct for term in terms) else 0
     own *= 1 + (training.accumulate > 1)
     further = sum(term.generator_passes + term.encoder_passes for term in terms)
@@ -86,7 +86,7 @@ def estimate_time(settings: Settings, networks: Networks, style: CrepsLoss | Non
         side = max(PROBE, smallest_input(len(settings.discriminator.widths)))
         images = [_ramp(side, side, side, device)] * (1 + settings.discriminator.conditional)
         with torch.no_grad():
-            discriminator = copy.deepcopy(next(iter(networks.discriminators.values())))
+            discriminator = copy.deepcopy(next(iter(networks.discriminators.values()))).eval()
             discriminated = _seconds(lambda: discriminator(*images), device) / images[0].numel()
     styled = 0.0
     if style is not None and max(settings.creps.weight, settings.creps.content_weight) > 0:
