@@ -32,6 +32,7 @@ from creps.io.dicom.read.volume import read_series
 from creps.io.itk import read_volume
 from creps.phantom import REGIONS
 from creps.phantom.patient import grow_patient
+from creps.preprocessing.plausibility import check_mr_scale
 from creps.preprocessing.preparation import Prepared, prepare_mr
 from creps.provenance import provenance
 from creps.settings import PreparationSettings
@@ -131,7 +132,9 @@ def prepared_once(mr: Volume, chosen: PreparationSettings) -> Prepared:
     """The MRs that are looked at again and again are kept."""
     key = (id(mr), chosen.region, chosen.mr_scale)
     if key not in KEPT:
-        KEPT[key] = (mr, prepare_mr(mr, chosen, "an MR"))
+        prepared = prepare_mr(mr, chosen, "an MR")
+        check_mr_scale(prepared.intensity, prepared.mr_divisor or 1.0, "an MR", fixed=chosen.mr_scale != "auto")
+        KEPT[key] = (mr, prepared)
         while len(KEPT) > MOST_KEPT:
             KEPT.pop(next(iter(KEPT)))
     return KEPT[key][1]

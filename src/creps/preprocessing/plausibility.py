@@ -325,7 +325,7 @@ def _refuse_labels(image: Volume, name: str) -> None:
     count = is_label_map(image.array)
     if count:
         raise InputError(
-            f"{name} is a label map: it has only {count} different values, all of them integers, in uniform regions.",
+            f"{name} is a label map: it has only {count} different values in uniform regions.",
             "Give the image that it belongs to.",
         )
 
