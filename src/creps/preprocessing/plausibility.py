@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 from creps import hu
 from creps.errors import InputError
@@ -12,7 +13,16 @@ from creps.preprocessing.label_maps import is_label_map
 from creps.preprocessing.padding import Padding
 from creps.volume import Array, Volume
 
-__all__ = ["LOOKS_LIKE_CT", "NO_CT", "check_ct", "check_extent", "check_mr", "check_mr_scale", "normalised"]
+__all__ = [
+    "LOOKS_LIKE_CT",
+    "NO_CT",
+    "check_below_air",
+    "check_ct",
+    "check_extent",
+    "check_mr",
+    "check_mr_scale",
+    "normalised",
+]
 
 LOOKS_LIKE_CT = "looks like a CT in HU"
 NO_CT = "is not a CT in HU"
@@ -25,6 +35,14 @@ AIR_HU = -800.0
 
 AIR_MEDIAN_HU = (-1060.0, -880.0)
 """The median of a CT's air lies in this range."""
+
+ROOM_MEDIAN_HU, ROOM_SPREAD_HU = -940.0, 40.0
+"""Air whose quartiles lie this close is that of the room, not of lungs; its median is below the first (at most -979 in
+the real CTs)."""
+
+BELOW_SHARES, SHELL = {hu.LOWEST_AIR: 0.05, -1300.0: 0.01}, 2
+"""Value → share of voxels that may lie below it, apart from padding and this many voxels beside it. It is 0 in the real
+CTs; cubic interpolation undershoots at edges."""
 
 SOFT_HU, SOFT_SHARE = 200.0, 0.3
 """Of a CT's voxels above `hu.AIR_BELOW` at least this share lies within this many HU of water (78 % or more in the real
@@ -49,6 +67,14 @@ NORMALISED_RANGE = 20.0
 INVERTED_SHARE = 0.85
 """All corners of an inverted MR are at least this bright, relative to its 99.9th percentile (4 % in the real MRs)."""
 
+OFFSET_SHARE = 0.15
+"""The corners of an MR, and its darkest hundredth, are not both brighter than this share of the 99.9th percentile (at
+most 4 % and 1.3 % in the real MRs)."""
+
+WRAPPED_SHARE, WRAPPED_TIMES = 0.001, 10.0
+"""An MR with more than this share of its voxels at its exact maximum, and that many times as bright as the 99.9th
+percentile of all others, has wrapped around."""
+
 BLACK_SHARE = 0.025
 """An MR is black if the 99th percentile in its body is below this share of the range [0, 2]. With a divisor of 1000 the
 real MRs reach 3.9 % (an 8-bit-like one) to 56 %; an MR in [0, 1] reaches .05 %."""
@@ -71,11 +97,11 @@ LARGEST_MR = 1e10
 
 
 def check_mr(mr: Volume, name: str) -> None:
-    """Refuse an MR that is empty, inverted, a label map, or looks like a CT.
+    """Refuse an MR that is empty, inverted, shifted, a label map, or looks like a CT.
 
     Raises:
         InputError: constant, nothing positive, with the air of a CT, a label map, brighter around the patient than
-            inside, no scanner's values, or an impossible size.
+            inside, without dark voxels, wrapped around, no scanner's values, or an impossible size.
     """
     check_extent(mr.shape, mr.extent_mm, name)
     low, high = _range(mr, name, LARGEST_MR)
@@ -94,6 +120,14 @@ def check_mr(mr: Volume, name: str) -> None:
             f" as bright as the brightest tissue ({bright:g}).",
             "Give the MR in scanner units, in which air is dark.",
         )
+    dark = float(np.percentile(mr.array, 1))
+    if min(corners, dark) > OFFSET_SHARE * bright > 0:
+        raise InputError(
+            f"{name} has an offset: 99 % of its voxels lie above {_figure(dark)}, which is"
+            f" {100 * dark / bright:.0f} % of its brightest tissue ({_figure(bright)}), but air is about 0 in an MR.",
+            "Subtract that offset, or give the MR in scanner units.",
+        )
+    _refuse_wrapped(mr.array, high, name)
 
 
 def check_ct(ct: Volume, name: str, padding: Padding | None = None) -> None:
@@ -124,13 +158,40 @@ def check_ct(ct: Volume, name: str, padding: Padding | None = None) -> None:
             f"{name} {NO_CT}: its values run from {low:g} to {high:g}, without air.", _unit_of_ct(values, low, high)
         )
     _refuse_air_of_padding(values, air, name)
-    median = float(np.median(air))
-    if not AIR_MEDIAN_HU[0] <= median <= AIR_MEDIAN_HU[1]:
+    quarter, median, three = np.percentile(air, (25, 50, 75)).tolist()
+    shifted = median > ROOM_MEDIAN_HU and three - quarter < ROOM_SPREAD_HU
+    if shifted or not AIR_MEDIAN_HU[0] <= median <= AIR_MEDIAN_HU[1]:
         raise InputError(
             f"{name} {NO_CT}: the median of its air is {median:.0f}, not about -1000.",
             "Check rescale slope and intercept, and convert it to HU.",
         )
     _check_tissue(values, high, name)
+
+
+def check_below_air(ct: Volume, name: str, padding: Padding | None) -> None:
+    """Refuse a CT with values below air, as after subtracting 1024 twice.
+
+    Args:
+        ct: As it was read, with its padding.
+        name: What the message calls it.
+        padding: Its padding.
+
+    Raises:
+        InputError: more of its voxels than `BELOW_SHARES` lie below air, apart from padding and its surroundings.
+    """
+    if float(ct.array.min()) >= hu.LOWEST_AIR:
+        return
+    apart = np.ones(ct.shape, dtype=bool)
+    if padding is not None:
+        apart = ~ndimage.binary_dilation(padding.mask, np.ones((3, 3, 3)), iterations=SHELL)
+    for value, share in BELOW_SHARES.items():
+        below = (ct.array < value) & apart
+        if below.mean() > share:
+            raise InputError(
+                f"{name} {NO_CT}: {100 * below.mean():.2g} % of its voxels lie below {value:g}, down to"
+                f" {float(ct.array[below].min()):g}.",
+                "Check rescale slope and intercept: perhaps 1024 was subtracted twice, or the values were scaled.",
+            )
 
 
 def check_mr_scale(
@@ -241,6 +302,21 @@ def _unit_of_ct(values: npt.NDArray[np.float32], low: float, high: float) -> str
     return "Give CT in HU (raw values usually need 1024 subtracted), and MR as the other source."
 
 
+def _refuse_wrapped(array: Array, high: float, name: str) -> None:
+    """Refuse an MR in which negative values have become the largest ones."""
+    top = array == high
+    share = float(top.mean())
+    if share < WRAPPED_SHARE or top.all():
+        return
+    rest = float(np.percentile(array[~top], 99.9))
+    if 0 < WRAPPED_TIMES * rest < high:
+        raise InputError(
+            f"{name} has {100 * share:.2g} % of its voxels at {high:g}, {high / rest:.0f} times as bright as all others"
+            f" ({_figure(rest)}).",
+            "Negative values were probably stored without a sign: convert it again, and set these voxels to 0.",
+        )
+
+
 def _figure(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
@@ -249,7 +325,7 @@ def _refuse_labels(image: Volume, name: str) -> None:
     count = is_label_map(image.array)
     if count:
         raise InputError(
-            f"{name} is a label map: it has only {count} different values, all of them integers, in uniform regions.",
+            f"{name} is a label map: it has only {count} different values in uniform regions.",
             "Give the image that it belongs to.",
         )
 

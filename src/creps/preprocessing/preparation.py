@@ -12,7 +12,7 @@ from creps.preprocessing.crop import crop_box, cropped
 from creps.preprocessing.intensity import AIR_NETWORK, hu_to_network, mr_divisor, mr_to_network
 from creps.preprocessing.mask import body_mask_ct, body_mask_mr, left_out_ml
 from creps.preprocessing.padding import ct_without_padding, mr_without_padding
-from creps.preprocessing.plausibility import check_ct, check_mr
+from creps.preprocessing.plausibility import check_below_air, check_ct, check_mr
 from creps.preprocessing.resample import resample, resample_onto
 from creps.settings import PreparationSettings
 from creps.volume import Array, Mask, Volume
@@ -83,8 +83,10 @@ def prepare_mr(mr: Volume, settings: PreparationSettings, name: str, mask: Volum
 
 def prepare_ct(ct: Volume, settings: PreparationSettings, name: str, mask: Volume | None = None) -> Prepared:
     """Resample a CT in HU, find the body, scale and crop; the counterpart of `prepare_mr`."""
-    ct, padding = ct_without_padding(ct)
+    whole = ct
+    ct, padding = ct_without_padding(whole)
     check_ct(ct, name, padding)
+    check_below_air(whole, name, padding)
     grid = resample(ct.reoriented(), settings.spacing_mm)
     found = body_mask_ct(grid) if mask is None else np.zeros(grid.shape, dtype=bool)
     body = _checked_body(found, ct, grid, mask, name)
