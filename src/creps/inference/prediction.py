@@ -111,6 +111,7 @@ def lay_out(
     *,
     margin_mm: float = MARGIN_MM,
     spread: bool = False,
+    lattice_index: Triple = (0, 0, 0),
 ) -> Layout:
     """Choose patches or tiles, and how many at once.
 
@@ -123,6 +124,8 @@ def lay_out(
         settings: Extent, overlap, coverage, fusion, batch size, memory.
         margin_mm: Around the body, for ``extent: body``.
         spread: Whether the spread is wanted too; it counts as memory.
+        lattice_index: Of the volume's first voxel on the lattice of the patient: patches start at multiples of their
+            stride on it, tiles at even points.
 
     Raises:
         SettingsError: an overlap that cannot cover every voxel, a single pass of a network without a halo, or the
@@ -146,11 +149,12 @@ def lay_out(
                 "Use another inference.fusion.",
             )
         most = min(budget / executor.bytes_at_peak(1), MOST_VOXELS)
-        tiles = exact_tiles(shape, extent, executor.halo, most)
+        tiles = exact_tiles(shape, extent, executor.halo, most, lattice_index)
         largest = max(math.prod(tile.view.size) for tile in tiles)
         return Layout(extent, None, tiles, 1, _pass_bytes(executor, largest), 0, volume_bytes + 8 * largest)
+    first = extent.moved(lattice_index).index
     try:
-        grid = covering_grid(extent.size, patch_size, settings.patch_overlap, settings.min_coverage)
+        grid = covering_grid(extent.size, patch_size, settings.patch_overlap, settings.min_coverage, first)
     except ValueError as error:
         raise SettingsError(f"{str(error).capitalize()}.", "Change inference.patch_overlap or min_coverage.") from error
     wanted = body[extent.slices] if settings.extent == "body" else None
@@ -216,7 +220,8 @@ def predict(
         return sct if ranges is None else (sct, ranges)
     for tile, prediction in zip(layout.tiles, predictions, strict=True):
         box = tile.core.inside(triple(mr.shape))
-        sct[box] = prediction[tile.of_view][tuple(slice(0, s.stop - s.start) for s in box)]
+        inside = (slice(s.start - i, s.stop - i) for s, i in zip(box, tile.view.index, strict=True))
+        sct[box] = prediction[tuple(inside)]
     return sct if ranges is None else (sct, ranges)
 
 

@@ -14,6 +14,10 @@ from creps.patches import PatchLocation, Triple, triple
 
 __all__ = ["Tile", "even", "exact_tiles"]
 
+RIM = 8
+"""Voxels around the part that is predicted which the network sees too, even; beyond the volume's edge they are zeros. If
+views ended with the volume instead, the network would see whether the MR was padded or cropped."""
+
 SMALLEST_TILE = 16
 """Voxels along an axis; tiles are not cut smaller."""
 
@@ -64,7 +68,9 @@ def even(shape: Triple) -> Triple:
     return triple(n + n % 2 for n in shape)
 
 
-def exact_tiles(shape: Triple, extent: PatchLocation, halo: int, most_voxels: float) -> tuple[Tile, ...]:
+def exact_tiles(
+    shape: Triple, extent: PatchLocation, halo: int, most_voxels: float, first: Triple = (0, 0, 0)
+) -> tuple[Tile, ...]:
     """The tiles over a part of a volume that predict the fewest voxels.
 
     Args:
@@ -72,11 +78,12 @@ def exact_tiles(shape: Triple, extent: PatchLocation, halo: int, most_voxels: fl
         extent: The part to predict, within the volume.
         halo: How far a voxel of the network sees.
         most_voxels: Largest view. If no tiling keeps to it, the one with the smallest views is taken.
+        first: Index of the volume's first voxel on a lattice; tiles begin on even points of that.
 
     Returns:
         Tiles, depth slowest, whose cores cover the extent once.
     """
-    axes = zip(even(shape), extent.index, extent.size, strict=True)
+    axes = zip(shape, extent.index, extent.size, (n % 2 for n in first), strict=True)
     tilings = product(*(_ways_to_cut(*axis, halo + halo % 2) for axis in axes))
 
     def cost(tiling: tuple[_Cuts, ...]) -> tuple[float, int]:
@@ -88,14 +95,14 @@ def exact_tiles(shape: Triple, extent: PatchLocation, halo: int, most_voxels: fl
     return tuple(Tile(_box(core), _box(view)) for core, view in zip(cores, views, strict=True))
 
 
-def _ways_to_cut(length: int, first: int, size: int, halo: int) -> list[_Cuts]:
-    """Every way to cut one axis into equal tiles that begin and end on even voxels."""
-    start, end = first - first % 2, first + size + (first + size) % 2
+def _ways_to_cut(length: int, first: int, size: int, odd: int, halo: int) -> list[_Cuts]:
+    """Every way to cut one axis into equal tiles that begin and end on even voxels; on odd ones if the first is odd."""
+    start, end = first - (first + odd) % 2, first + size + (first + size + odd) % 2
     ways = []
     for count in range(1, max(1, (end - start) // SMALLEST_TILE) + 1):
         step = 2 * math.ceil((end - start) / (2 * count))
         spans = [(begin, min(begin + step, end)) for begin in range(start, end, step)]
-        seen = [(max(0, begin - halo), min(length, stop + halo)) for begin, stop in spans]
+        seen = [(max(start - RIM, begin - halo), min(end + RIM, stop + halo)) for begin, stop in spans]
         ways.append(_Cuts(*(tuple((begin, stop - begin) for begin, stop in part) for part in (spans, seen))))
     return ways
 

@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from creps.errors import InputError
+from creps.patches import Triple, triple
 from creps.preprocessing.bias import correct_bias_field
-from creps.preprocessing.crop import crop_box, cropped
+from creps.preprocessing.crop import Slices, crop_box, cropped
 from creps.preprocessing.intensity import AIR_NETWORK, hu_to_network, mr_divisor, mr_to_network
 from creps.preprocessing.mask import body_mask_ct, body_mask_mr
 from creps.preprocessing.plausibility import check_ct, check_mr
-from creps.preprocessing.resample import resample, resample_onto
+from creps.preprocessing.resample import lattice_index, resample_imaged, resample_onto
 from creps.settings import PreparationSettings
 from creps.volume import Array, Mask, Volume
 
@@ -34,6 +35,8 @@ class Prepared:
         array: (D, H, W) in network units.
         body: (D, H, W) body mask.
         intensity: 1st, 50th and 99th percentile inside the body in the original units, before any correction.
+        lattice_index: Index (D, H, W) of the first voxel on the lattice of `model_grid`: its patches lie on that too.
+        imaged: Box along D, H, W without padding: what is beyond it was never measured.
         mr_divisor: Divisor of an MR.
     """
 
@@ -41,6 +44,8 @@ class Prepared:
     array: Array
     body: Mask
     intensity: tuple[float, float, float]
+    lattice_index: Triple
+    imaged: Slices
     mr_divisor: float | None = None
 
 
@@ -59,8 +64,9 @@ def prepare_mr(mr: Volume, settings: PreparationSettings, name: str, mask: Volum
         InputError: the volume is not an MR, contains no body, or the mask is on another grid.
     """
     check_mr(mr, name)
-    grid = resample(mr.reoriented(), settings.spacing_mm)
-    found = body_mask_mr(grid)
+    upright = mr.reoriented()
+    grid, imaged = resample_imaged(upright, settings.spacing_mm)
+    found = _within(imaged, body_mask_mr(grid))
     corrected = correct_bias_field(grid.array, found, grid.spacing_mm) if settings.mr_bias_correction else grid.array
     try:
         divisor = mr_divisor(corrected, found, settings.mr_scale)
@@ -70,19 +76,29 @@ def prepare_mr(mr: Volume, settings: PreparationSettings, name: str, mask: Volum
     array = mr_to_network(corrected, divisor)
     if settings.remove_outside:
         array = np.where(body, array, np.float32(0.0))
-    return _cropped(Prepared(grid, array, body, _percentiles(grid, body), divisor), settings)
+    start = lattice_index(upright, settings.spacing_mm)
+    return _cropped(Prepared(grid, array, body, _percentiles(grid, body), start, imaged, divisor), settings)
 
 
 def prepare_ct(ct: Volume, settings: PreparationSettings, name: str, mask: Volume | None = None) -> Prepared:
     """Resample a CT in HU, find the body, scale and crop; the counterpart of `prepare_mr`."""
     check_ct(ct, name)
-    grid = resample(ct.reoriented(), settings.spacing_mm)
-    found = body_mask_ct(grid) if mask is None else np.zeros(grid.shape, dtype=bool)
+    upright = ct.reoriented()
+    grid, imaged = resample_imaged(upright, settings.spacing_mm)
+    found = _within(imaged, body_mask_ct(grid)) if mask is None else np.zeros(grid.shape, dtype=bool)
     body = _checked_body(found, ct, grid, mask, name)
     array = hu_to_network(grid.array)
     if settings.remove_outside or settings.remove_couch:
         array = np.where(body, array, np.float32(AIR_NETWORK))
-    return _cropped(Prepared(grid, array, body, _percentiles(grid, body)), settings)
+    start = lattice_index(upright, settings.spacing_mm)
+    return _cropped(Prepared(grid, array, body, _percentiles(grid, body), start, imaged), settings)
+
+
+def _within(box: Slices, body: Mask) -> Mask:
+    """The body without what lies in padding."""
+    inside = np.zeros_like(body)
+    inside[box] = body[box]
+    return inside
 
 
 def _percentiles(grid: Volume, body: Mask) -> tuple[float, float, float]:
@@ -96,7 +112,12 @@ def _cropped(whole: Prepared, settings: PreparationSettings) -> Prepared:
         return whole
     box = crop_box(whole.body, whole.grid.spacing_mm, settings.crop_margin_mm)
     grid = cropped(whole.grid, box)
-    return replace(whole, grid=grid, array=whole.array[box].copy(), body=whole.body[box].copy())
+    d, h, w = (
+        slice(max(0, part.start - cut.start), max(0, min(part.stop, cut.stop) - cut.start))
+        for part, cut in zip(whole.imaged, box, strict=True)
+    )
+    index = triple(n + part.start for n, part in zip(whole.lattice_index, box, strict=True))
+    return replace(whole, grid=grid, array=whole.array[box].copy(), body=whole.body[box].copy(), lattice_index=index, imaged=(d, h, w))
 
 
 def _checked_body(found: Mask, image: Volume, grid: Volume, mask: Volume | None, name: str) -> Mask:

@@ -18,6 +18,7 @@ from creps.io.dicom.read.acquisition import Acquisition
 from creps.io.itk import read_volume
 from creps.machine import emulated_bf16, resolve_device
 from creps.model import Model
+from creps.preprocessing.crop import cropped
 from creps.preprocessing.intensity import network_to_hu
 from creps.preprocessing.preparation import Prepared, prepare_mr
 from creps.preprocessing.target_grid import TargetGrid, bring_onto, obliquity_degrees, planning_grid
@@ -78,7 +79,8 @@ def synthesize(
     layout = _layout(model, executor, prepared, settings, spread=options.spread)
     predicted, spread = _predicted(executor, prepared, layout, settings, progress, spread=options.spread)
     sct_hu = _in_hu(model, prepared, predicted)
-    sct = bring_onto(prepared.grid.with_array(sct_hu), target, hu.AIR)  # outside a crop: air, not its edge extended
+    imaged = cropped(prepared.grid.with_array(sct_hu), prepared.imaged)
+    sct = bring_onto(imaged, target, hu.AIR)  # outside a crop, and in padding: air, not its edge extended
     record = {
         **_record(model, settings, mr, executor, layout, prepared, sct.array),
         "grid": _grid_record(options.grid, mr, sct),
@@ -124,6 +126,7 @@ def _layout(
         settings,
         margin_mm=margin_mm,
         spread=spread,
+        lattice_index=prepared.lattice_index,
     )
     log.info(
         "%d patches or tiles, batch size %d, %s on %s: about %.2g GB of memory",
