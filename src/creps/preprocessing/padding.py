@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from creps.volume import Volume
 
@@ -14,8 +15,12 @@ DARK = 0.15
 EMPTY = 0.02
 """A plane with less than this share of the bright voxels of the fullest plane is empty: noise has outliers."""
 
-CUT = 0.25
-"""The patient is cut off at a plane with at least this share of them. The top of a head has less: that is its shape."""
+ABRUPT = 0.2
+"""Share of a plane's mean that the padding next to it has at most: a signal that fades is not padding."""
+
+CUT, STEADY = 0.25, 0.9
+"""The patient is cut off at a plane with at least these shares of the bright voxels of the fullest plane and of the next
+one inwards. Where the patient ends by himself, planes fill quickly: the first of a cylinder has .75 of the second."""
 
 
 def without_padding(volume: Volume) -> tuple[slice, slice, slice] | None:
@@ -38,10 +43,16 @@ def without_padding(volume: Volume) -> tuple[slice, slice, slice] | None:
     box = []
     for axis in range(3):
         counts = np.count_nonzero(bright, axis=tuple(i for i in range(3) if i != axis))
-        filled = np.flatnonzero(counts >= max(1, EMPTY * counts.max()))
-        first, last = int(filled[0]), int(filled[-1])
-        cut = CUT * counts.max()
-        box.append(slice(first if counts[first] >= cut else 0, last + 1 if counts[last] >= cut else len(counts)))
+        means = (volume.array - lowest).mean(axis=tuple(i for i in range(3) if i != axis), dtype=np.float64)
+        box.append(slice(_first(counts, means), len(counts) - _first(counts[::-1], means[::-1])))
     d, h, w = box
     whole = all(part.stop - part.start == n for part, n in zip(box, volume.shape, strict=True))
     return None if whole or any(part.stop - part.start < 2 for part in box) else (d, h, w)
+
+
+def _first(counts: npt.NDArray[np.int64], means: npt.NDArray[np.float64]) -> int:
+    """The first plane that is not padding, from the bright voxels and the mean of each."""
+    first = int(np.flatnonzero(counts >= max(1, EMPTY * counts.max()))[0])
+    if first in (0, len(counts) - 1) or means[first - 1] > ABRUPT * means[first]:
+        return 0
+    return first if counts[first] >= max(CUT * counts.max(), STEADY * counts[first + 1]) else 0

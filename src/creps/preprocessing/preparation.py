@@ -22,6 +22,9 @@ __all__ = ["Prepared", "prepare_ct", "prepare_mr"]
 SMALLEST_BODY = 0.01
 """Minimum fraction of the voxels in the body."""
 
+AIR_MM = 12.0
+"""Air around the patient in which the body is looked for: less than most volumes have."""
+
 PERCENTILES = (1.0, 50.0, 99.0)
 """Percentiles of the values inside the body that are kept to compare scanners."""
 
@@ -66,7 +69,7 @@ def prepare_mr(mr: Volume, settings: PreparationSettings, name: str, mask: Volum
     check_mr(mr, name)
     upright = mr.reoriented()
     grid, imaged = resample_imaged(upright, settings.spacing_mm)
-    found = _within(imaged, body_mask_mr(grid))
+    found = _body_in_mr(grid, imaged)
     corrected = correct_bias_field(grid.array, found, grid.spacing_mm) if settings.mr_bias_correction else grid.array
     try:
         divisor = mr_divisor(corrected, found, settings.mr_scale)
@@ -85,7 +88,9 @@ def prepare_ct(ct: Volume, settings: PreparationSettings, name: str, mask: Volum
     check_ct(ct, name)
     upright = ct.reoriented()
     grid, imaged = resample_imaged(upright, settings.spacing_mm)
-    found = _within(imaged, body_mask_ct(grid)) if mask is None else np.zeros(grid.shape, dtype=bool)
+    found = np.zeros(grid.shape, dtype=bool)
+    if mask is None:
+        found[imaged] = body_mask_ct(cropped(grid, imaged))
     body = _checked_body(found, ct, grid, mask, name)
     array = hu_to_network(grid.array)
     if settings.remove_outside or settings.remove_couch:
@@ -94,11 +99,15 @@ def prepare_ct(ct: Volume, settings: PreparationSettings, name: str, mask: Volum
     return _cropped(Prepared(grid, array, body, _percentiles(grid, body), start, imaged), settings)
 
 
-def _within(box: Slices, body: Mask) -> Mask:
-    """The body without what lies in padding."""
-    inside = np.zeros_like(body)
-    inside[box] = body[box]
-    return inside
+def _body_in_mr(grid: Volume, imaged: Slices) -> Mask:
+    """The body in what was imaged, looked for again with little air around it: the thresholds hang on how much it is."""
+    body = np.zeros(grid.shape, dtype=bool)
+    first = body_mask_mr(cropped(grid, imaged))
+    if first.any():
+        box = crop_box(first, grid.spacing_mm, AIR_MM)
+        d, h, w = (slice(i.start + b.start, i.start + b.stop) for i, b in zip(imaged, box, strict=True))
+        body[d, h, w] = body_mask_mr(cropped(grid, (d, h, w)))
+    return body
 
 
 def _percentiles(grid: Volume, body: Mask) -> tuple[float, float, float]:
