@@ -1,6 +1,7 @@
 """How much an sCT depends on where its MR happens to end, and how accurate it is, on phantoms.
 
-    python -m benchmarks.grid.grid [--phantoms N] [--regions head pelvis] [--spacing MM ...] [--model MODEL] [--out FILE]
+    python -m benchmarks.grid.grid [--phantoms N] [--regions head pelvis] [--spacing MM ...]
+                                   [--fusion median single] [--model MODEL] [--out FILE]
 
 Each phantom's MR is synthesized as it is and in every variant of `variants.py`: padded, cut, stored otherwise. The
 table says by how many HU the sCT changes in the body: voxels that both have, compared without interpolation. Writes
@@ -85,7 +86,8 @@ def measured(
 def of_phantom(model: Model, phantom: Phantom, fusion: str, variants: Sequence[str]) -> Iterable[Row]:
     """Accuracy of the sCT of a phantom, and how much each variant changes it."""
     mr, truth, body = phantom.mr, phantom.ct_noise_free, phantom.mask.array > 0
-    assert mr is not None and truth is not None  # noqa: S101
+    if mr is None or truth is None:
+        raise ValueError("the phantom has no MR or no CT")
     plain = synthesized(model, mr, fusion)
     yield {
         "variant": "as it is",

@@ -154,10 +154,11 @@ def covering_grid(
     overlap = half_overlap(patch_size) if patch_overlap is None else patch_overlap
     if any(not 0 <= o < p for o, p in zip(overlap, patch_size, strict=True)):
         raise ValueError(f"patch overlap {overlap} must lie in [0, patch size {patch_size})")
-    options = [
-        _axis_options(*axis) if start is None else _options_on_lattice(*axis, start)
-        for *axis, start in zip(shape, patch_size, overlap, first or (None,) * 3, strict=True)
-    ]
+    axes = list(zip(shape, patch_size, overlap, strict=True))
+    if first is None:
+        options = [_axis_options(*axis) for axis in axes]
+    else:
+        options = [_options_on_lattice(*axis, start) for axis, start in zip(axes, first, strict=True)]
     candidates = [
         (math.prod(option.count for option in choice), choice)
         for choice in product(*options)

@@ -15,8 +15,8 @@ from creps.patches import PatchLocation, Triple, triple
 __all__ = ["RIM", "Tile", "exact_tiles"]
 
 RIM = 8
-"""The network sees this many voxels (an even number) around the predicted part, zeros beyond the volume's edge. If views
-ended at the volume's edge, the sCT would depend on how much air was imaged."""
+"""The network sees this many voxels (an even number) around the predicted part, zeros beyond the volume's edge. If
+views ended at the volume's edge, the sCT would depend on how much air was imaged."""
 
 SMALLEST_TILE = 16
 """Voxels along an axis; tiles are not cut smaller."""
@@ -63,9 +63,7 @@ class _Cuts:
         return sum(size for _, size in self.views)
 
 
-def exact_tiles(
-    extent: PatchLocation, halo: int, most_voxels: float, first: Triple = (0, 0, 0)
-) -> tuple[Tile, ...]:
+def exact_tiles(extent: PatchLocation, halo: int, most_voxels: float, first: Triple = (0, 0, 0)) -> tuple[Tile, ...]:
     """The tiles over a part of a volume that predict the fewest voxels.
 
     Args:

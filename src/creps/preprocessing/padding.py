@@ -19,8 +19,8 @@ ABRUPT = 0.2
 """Share of a plane's mean that the padding next to it has at most: a signal that fades is not padding."""
 
 CUT, STEADY = 0.25, 0.9
-"""The patient is cut off at a plane with at least these shares of the bright voxels of the fullest plane and of the next
-one inwards. Where the patient ends by himself, planes fill quickly: the first of a cylinder has .75 of the second."""
+"""The patient is cut off at a plane with at least these shares of the bright voxels of the fullest plane and of the
+next one inwards. Where the patient ends naturally, planes fill quickly: the first of a cylinder has .75 of the second."""
 
 
 def without_padding(volume: Volume) -> tuple[slice, slice, slice] | None:

@@ -100,7 +100,7 @@ def prepare_ct(ct: Volume, settings: PreparationSettings, name: str, mask: Volum
 
 
 def _body_in_mr(grid: Volume, imaged: Slices) -> Mask:
-    """The body in what was imaged, looked for again with little air around it: the thresholds hang on how much it is."""
+    """The body in what was imaged. It is looked for again with little air around it: thresholds depend on the air."""
     body = np.zeros(grid.shape, dtype=bool)
     first = body_mask_mr(cropped(grid, imaged))
     if first.any():
@@ -126,7 +126,14 @@ def _cropped(whole: Prepared, settings: PreparationSettings) -> Prepared:
         for part, cut in zip(whole.imaged, box, strict=True)
     )
     index = triple(n + part.start for n, part in zip(whole.lattice_index, box, strict=True))
-    return replace(whole, grid=grid, array=whole.array[box].copy(), body=whole.body[box].copy(), lattice_index=index, imaged=(d, h, w))
+    return replace(
+        whole,
+        grid=grid,
+        array=whole.array[box].copy(),
+        body=whole.body[box].copy(),
+        lattice_index=index,
+        imaged=(d, h, w),
+    )
 
 
 def _checked_body(found: Mask, image: Volume, grid: Volume, mask: Volume | None, name: str) -> Mask:
