@@ -11,7 +11,7 @@ from creps.inference.tiles import exact_tiles
 from creps.patches import PatchLocation, covering_grid
 from creps.phantom import REGIONS
 from creps.phantom.patient import grow_patient
-from creps.preprocessing.padding import without_padding
+from creps.preprocessing.padding import imaged_box
 from creps.preprocessing.preparation import prepare_mr
 from creps.preprocessing.resample import lattice_index, model_grid, resample
 from creps.settings import PreparationSettings
@@ -84,8 +84,8 @@ def neck():
 @pytest.mark.parametrize("noise", [False, True])
 def test_padding_beyond_a_cut_is_told_from_air(noise):
     mr = neck()
-    assert without_padding(mr) is None
-    assert without_padding(padded(mr, (2, 3, 0), (3, 0, 1), noise=noise)) == (slice(2, 34), slice(0, 33), slice(0, 31))
+    assert imaged_box(mr) is None
+    assert imaged_box(padded(mr, (2, 3, 0), (3, 0, 1), noise=noise)) == (slice(2, 34), slice(0, 33), slice(0, 31))
 
 
 @pytest.mark.parametrize("variant", sorted(set(VARIANTS) - {"moved in the header"}))

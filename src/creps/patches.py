@@ -146,7 +146,7 @@ def covering_grid(
         patch_size: Patch (D, H, W).
         patch_overlap: Overlap of neighbours (D, H, W) in voxels; default: half a patch.
         min_coverage: Fewest predictions for any voxel of the volume.
-        first: Index of the volume's first voxel (D, H, W) on a lattice; None: centred padding.
+        first: Index of the volume's first voxel (D, H, W) on a lattice; None: there is none.
 
     Raises:
         ValueError: the overlap does not fit the patch, or is too small for `min_coverage`.
@@ -175,14 +175,14 @@ def covering_grid(
 
 
 def read_patch(
-    array: npt.NDArray[Value], location: PatchLocation, fill: float, out: npt.NDArray[Value] | None = None
+    array: npt.NDArray[Value], location: PatchLocation, fill: float | None, out: npt.NDArray[Value] | None = None
 ) -> npt.NDArray[Value]:
     """Copy a patch out of a (D, H, W) array or mask; `fill` where it reaches beyond the array's edge.
 
     Args:
         array: (D, H, W).
         location: The patch.
-        fill: Value beyond the edge.
+        fill: Value beyond the edge; None: the outermost value goes on.
         out: Where to, of the patch's size; default: a new array.
     """
     inside = location.inside(triple(array.shape))
@@ -191,7 +191,14 @@ def read_patch(
     )
     values = array[inside]
     patch = np.empty(location.size, dtype=array.dtype) if out is None else out
-    if values.shape != location.size:
+    if fill is None and values.shape != location.size:
+        d, h, w = (
+            np.clip(np.arange(index, index + n), 0, length - 1)
+            for index, n, length in zip(location.index, location.size, array.shape, strict=True)
+        )
+        patch[...] = array[np.ix_(d, h, w)]
+        return patch
+    if values.shape != location.size and fill is not None:
         patch[...] = fill
     patch[target] = values
     return patch

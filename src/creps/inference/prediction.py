@@ -16,7 +16,7 @@ from creps.inference.pruning import pruned
 from creps.inference.sliding_window import predict_patches
 from creps.inference.tiles import Tile, exact_tiles
 from creps.machine import free_bytes
-from creps.patches import CoveringGrid, PatchLocation, Triple, covering_grid, triple
+from creps.patches import CoveringGrid, PatchLocation, Triple, covering_grid, half_overlap, triple
 from creps.preprocessing.crop import crop_box
 from creps.settings import InferenceSettings
 from creps.volume import Array, Mask
@@ -50,6 +50,7 @@ class Layout:
         batch_size: Patches per forward pass.
         pass_bytes: Memory of a forward pass, and of the gaps it leaves in the heap.
         slab_bytes: Memory of the predictions that wait to be fused.
+        fill: Value beyond the volume's edge; None: its outermost value goes on.
         volume_bytes: Memory of the fused volume (and its spread) and of the predictions on their way to it.
     """
 
@@ -57,6 +58,7 @@ class Layout:
     grid: CoveringGrid | None
     tiles: tuple[Tile, ...]
     batch_size: int
+    fill: float | None
     pass_bytes: int
     slab_bytes: int
     volume_bytes: int
@@ -135,6 +137,8 @@ def lay_out(
     if settings.extent == "body":
         box = crop_box(body, spacing_mm, margin_mm)
         extent = PatchLocation(triple(s.start for s in box), triple(s.stop - s.start for s in box))
+    # The paper pads with zeros. To a network that saw few such patches, the end of a neck beside zeros is no neck.
+    fill = None if settings.extent == "body" else 0.0
     budget = _budget(settings, executor)
     volume_bytes = 4 * math.prod(shape) * (2 if spread else 1)
     if settings.fusion == "single":
@@ -151,10 +155,9 @@ def lay_out(
         most = min(budget / executor.bytes_at_peak(1), MOST_VOXELS)
         tiles = exact_tiles(extent, executor.halo, most, lattice_index)
         largest = max(math.prod(tile.view.size) for tile in tiles)
-        return Layout(extent, None, tiles, 1, _pass_bytes(executor, largest), 0, volume_bytes + 8 * largest)
-    first = extent.moved(lattice_index).index
+        return Layout(extent, None, tiles, 1, fill, _pass_bytes(executor, largest), 0, volume_bytes + 8 * largest)
     try:
-        grid = covering_grid(extent.size, patch_size, settings.patch_overlap, settings.min_coverage, first)
+        grid = _patches(extent, body, patch_size, settings, lattice_index)
     except ValueError as error:
         raise SettingsError(f"{str(error).capitalize()}.", "Change inference.patch_overlap or min_coverage.") from error
     wanted = body[extent.slices] if settings.extent == "body" else None
@@ -163,7 +166,7 @@ def lay_out(
     batch = min(_batch_size(settings, executor, voxels, budget), len(grid.locations))
     waiting = 4 * voxels * batch * 3  # the patches cut out, the batch in progress, the one before it
     return Layout(
-        extent, grid, (), batch, _pass_bytes(executor, batch * voxels), slab_bytes(grid), volume_bytes + waiting
+        extent, grid, (), batch, fill, _pass_bytes(executor, batch * voxels), slab_bytes(grid), volume_bytes + waiting
     )
 
 
@@ -209,7 +212,9 @@ def predict(
     """
     sct = np.full(mr.shape, np.nan, dtype=np.float32)
     ranges = np.full_like(sct, np.nan) if spread else None
-    predictions = predict_patches(executor, mr, layout.pieces, batch_size=layout.batch_size, progress=progress)
+    predictions = predict_patches(
+        executor, mr, layout.pieces, batch_size=layout.batch_size, fill=layout.fill, progress=progress
+    )
     if layout.grid is not None:
         pairs = zip(layout.grid.locations, predictions, strict=True)
         for slab in fused_slabs(layout.grid, pairs, settings.fusion, spread=spread):
@@ -223,6 +228,40 @@ def predict(
         inside = (slice(s.start - i, s.stop - i) for s, i in zip(box, tile.view.index, strict=True))
         sct[box] = prediction[tuple(inside)]
     return sct if ranges is None else (sct, ranges)
+
+
+def _patches(
+    extent: PatchLocation, body: Mask, patch_size: Triple, settings: InferenceSettings, lattice_index: Triple
+) -> CoveringGrid:
+    """Patches over the extent: along D on the lattice, along H and W centred on the body.
+
+    What a network makes of a voxel depends on where its patches end, and on whether they start at an even point. So
+    they must not move against the patient when there is more air around or, along D, a slice more of the patient. Along
+    H and W, patches that meet in the middle of the body are more accurate than others (benchmarks/grid).
+    """
+    overlap = half_overlap(patch_size) if settings.patch_overlap is None else settings.patch_overlap
+    first = [extent.index[0] + lattice_index[0]]
+    for axis in (1, 2):
+        start = _first_patch(body, axis, patch_size[axis], overlap[axis])
+        start -= (start + lattice_index[axis]) % 2
+        first.append(extent.index[axis] - start)
+    return covering_grid(extent.size, patch_size, overlap, settings.min_coverage, triple(first))
+
+
+def _first_patch(body: Mask, axis: int, size: int, overlap: int) -> int:
+    """Where the first of the fewest patches starts that cover the body along an axis, centred on it.
+
+    The body's length is that of an ellipsoid with its second moment: a box would change with a voxel at the skin.
+    """
+    counts = body.sum(axis=tuple(i for i in range(3) if i != axis), dtype=np.float64)
+    if not counts.any():
+        counts = np.ones(body.shape[axis])
+    places = np.arange(len(counts))
+    centre = float(np.average(places, weights=counts))
+    length = 2 * math.sqrt(5 * float(np.average((places - centre) ** 2, weights=counts)))
+    stride = max(1, size - overlap)
+    more = max(0, math.ceil((length - size) / stride))
+    return round(centre + 0.5 - (size + more * stride) / 2)
 
 
 def _pass_bytes(executor: Executor, voxels: int) -> int:

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from creps.volume import Volume
 
-__all__ = ["without_padding"]
+__all__ = ["imaged_box"]
 
 DARK = 0.15
 """Share of the typical signal below which a voxel is dark: noise is, dark muscle is not."""
@@ -15,15 +15,18 @@ DARK = 0.15
 EMPTY = 0.02
 """A plane with less than this share of the bright voxels of the fullest plane is empty: noise has outliers."""
 
+AIRLESS = 0.5
+"""There is no air, and so no padding, if the lowest value is no further than this share below the typical signal."""
+
 ABRUPT = 0.2
 """Share of a plane's mean that the padding next to it has at most: a signal that fades is not padding."""
 
 CUT, STEADY = 0.25, 0.9
 """The patient is cut off at a plane with at least these shares of the bright voxels of the fullest plane and of the
-next one inwards. Where the patient ends naturally, planes fill quickly: the first of a cylinder has .75 of the second."""
+next one inwards. Where the patient ends naturally, planes fill quickly: a cylinder's first has .75 of its second."""
 
 
-def without_padding(volume: Volume) -> tuple[slice, slice, slice] | None:
+def imaged_box(volume: Volume) -> tuple[slice, slice, slice] | None:
     """The part of a volume that was imaged, if there are empty planes beyond an end at which the patient is cut off.
 
     A spline between the last slice of a neck and a slice of zeros gives values that were never measured. Empty planes
@@ -37,7 +40,7 @@ def without_padding(volume: Volume) -> tuple[slice, slice, slice] | None:
     """
     lowest = volume.array.min()
     above = volume.array[volume.array > volume.array.mean()]
-    if above.size == 0:
+    if above.size == 0 or np.median(above) - lowest < AIRLESS * abs(np.median(above)):
         return None
     bright = volume.array > lowest + DARK * (np.median(above) - lowest)
     box = []

@@ -17,7 +17,7 @@ from creps.preprocessing.resample import lattice_index, resample_imaged, resampl
 from creps.settings import PreparationSettings
 from creps.volume import Array, Mask, Volume
 
-__all__ = ["Prepared", "prepare_ct", "prepare_mr"]
+__all__ = ["Prepared", "prepare_ct", "prepare_mr", "without_padding"]
 
 SMALLEST_BODY = 0.01
 """Minimum fraction of the voxels in the body."""
@@ -115,11 +115,19 @@ def _percentiles(grid: Volume, body: Mask) -> tuple[float, float, float]:
     return low, middle, high
 
 
+def without_padding(whole: Prepared) -> Prepared:
+    """Only what was imaged."""
+    return _part(whole, whole.imaged)
+
+
 def _cropped(whole: Prepared, settings: PreparationSettings) -> Prepared:
     """Crop to the bounding box of the body if the settings ask for it."""
     if settings.crop_margin_mm is None:
         return whole
-    box = crop_box(whole.body, whole.grid.spacing_mm, settings.crop_margin_mm)
+    return _part(whole, crop_box(whole.body, whole.grid.spacing_mm, settings.crop_margin_mm))
+
+
+def _part(whole: Prepared, box: Slices) -> Prepared:
     grid = cropped(whole.grid, box)
     d, h, w = (
         slice(max(0, part.start - cut.start), max(0, min(part.stop, cut.stop) - cut.start))

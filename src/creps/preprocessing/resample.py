@@ -17,7 +17,7 @@ from scipy import ndimage, sparse
 
 from creps.preprocessing.crop import Slices, beyond, cropped
 from creps.preprocessing.morphology import around
-from creps.preprocessing.padding import without_padding
+from creps.preprocessing.padding import imaged_box
 from creps.volume import Array, Volume
 
 __all__ = ["lattice_index", "model_grid", "resample", "resample_imaged", "resample_onto", "resample_turned"]
@@ -78,13 +78,13 @@ def resample(volume: Volume, spacing_mm: tuple[float, float, float]) -> Volume:
 def resample_imaged(volume: Volume, spacing_mm: tuple[float, float, float]) -> tuple[Volume, Slices]:
     """`resample`, and the part of the result that was imaged.
 
-    Planes that are padding (`without_padding`) are not interpolated with the patient: they become the volume's lowest
+    Planes that are padding (`imaged_box`) are not interpolated with the patient: they become the volume's lowest
     value, and what was imaged is resampled as if they were not there.
 
     Returns:
         The resampled volume; its box along D, H, W without padding.
     """
-    grid, box = model_grid(volume, spacing_mm), without_padding(volume)
+    grid, box = model_grid(volume, spacing_mm), imaged_box(volume)
     if box is None:
         return resample_onto(volume, grid), (slice(0, grid.shape[0]), slice(0, grid.shape[1]), slice(0, grid.shape[2]))
     imaged = cropped(volume, box)

@@ -18,9 +18,8 @@ from creps.io.dicom.read.acquisition import Acquisition
 from creps.io.itk import read_volume
 from creps.machine import emulated_bf16, resolve_device
 from creps.model import Model
-from creps.preprocessing.crop import cropped
 from creps.preprocessing.intensity import network_to_hu
-from creps.preprocessing.preparation import Prepared, prepare_mr
+from creps.preprocessing.preparation import Prepared, prepare_mr, without_padding
 from creps.preprocessing.target_grid import TargetGrid, bring_onto, obliquity_degrees, planning_grid
 from creps.provenance import provenance
 from creps.settings import InferenceSettings
@@ -72,6 +71,7 @@ def synthesize(
     gate = examine(mr, prepared, plan.preparation, plan.intake, acquisition, plan.recipe)
     gate.refuse(name, forced=options.force)
     target = _target(mr, prepared.grid, options, acquisition)
+    prepared = without_padding(prepared)
     _warn(name, gate, mr, options.grid)
     executor = Executor(model.generator, resolve_device(settings.device), settings.precision)
     if slow := emulated_bf16(settings.precision, executor.device):
@@ -79,8 +79,7 @@ def synthesize(
     layout = _layout(model, executor, prepared, settings, spread=options.spread)
     predicted, spread = _predicted(executor, prepared, layout, settings, progress, spread=options.spread)
     sct_hu = _in_hu(model, prepared, predicted)
-    imaged = cropped(prepared.grid.with_array(sct_hu), prepared.imaged)
-    sct = bring_onto(imaged, target, hu.AIR)  # outside a crop, and in padding: air, not its edge extended
+    sct = bring_onto(prepared.grid.with_array(sct_hu), target, hu.AIR)  # outside a crop: air, not its edge extended
     record = {
         **_record(model, settings, mr, executor, layout, prepared, sct.array),
         "grid": _grid_record(options.grid, mr, sct),
