@@ -131,7 +131,7 @@ def test_a_single_pass_in_tiles_is_the_whole_at_once(shape):
     assert len(many.tiles) > 1
     sct = predict(executor, mr, many, small)
     box = tuple(slice(i - i % 2 - RIM, i + n + (i + n) % 2 + RIM) for i, n in zip(*astuple(many.extent), strict=True))
-    seen = read_patch(mr, PatchLocation(tuple(b.start for b in box), tuple(b.stop - b.start for b in box)), fill=0.0)
+    seen = read_patch(mr, PatchLocation(tuple(b.start for b in box), tuple(b.stop - b.start for b in box)), fill=None)
     once = executor.start(seen[None]).result()[0]
     inside = tuple(slice(i - b.start, i - b.start + n) for b, i, n in zip(box, *astuple(many.extent), strict=True))
     np.testing.assert_allclose(sct[many.extent.slices], once[inside], atol=1e-5)
