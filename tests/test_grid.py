@@ -124,7 +124,7 @@ def places(mr, chosen):
     executor = Executor(shipped().generator, precision="fp32")
     layout = lay_out(
         prepared.grid.shape, (3.0, 3.0, 3.0), prepared.body, (8, 16, 16), executor, chosen,
-        lattice_index=prepared.lattice_index,
+        lattice_index=prepared.lattice_index, signal=prepared.array,
     )  # fmt: skip
     starts = prepared.grid.to_patient_mm([piece.index for piece in layout.pieces])
     x, y, z = (np.round(axis, 3) for axis in starts.T)

@@ -114,6 +114,7 @@ def lay_out(
     margin_mm: float = MARGIN_MM,
     spread: bool = False,
     lattice_index: Triple = (0, 0, 0),
+    signal: Array | None = None,
 ) -> Layout:
     """Choose patches or tiles, and how many at once.
 
@@ -128,6 +129,8 @@ def lay_out(
         spread: Whether the spread is wanted too; it counts as memory.
         lattice_index: Of the volume's first voxel on the lattice of the patient: patches start at multiples of their
             stride on it, tiles at even points.
+        signal: (D, H, W) the MR in network units: weights the body's centre, on which patches are placed, so that
+            dark voxels at the skin that a mask holds or not do not move it.
 
     Raises:
         SettingsError: an overlap that cannot cover every voxel, a single pass of a network without a halo, or the
@@ -157,7 +160,7 @@ def lay_out(
         largest = max(math.prod(tile.view.size) for tile in tiles)
         return Layout(extent, None, tiles, 1, fill, _pass_bytes(executor, largest), 0, volume_bytes + 8 * largest)
     try:
-        grid = _patches(extent, body, patch_size, settings, lattice_index)
+        grid = _patches(extent, body if signal is None else body * signal, patch_size, settings, lattice_index)
     except ValueError as error:
         raise SettingsError(f"{str(error).capitalize()}.", "Change inference.patch_overlap or min_coverage.") from error
     wanted = body[extent.slices] if settings.extent == "body" else None
@@ -231,7 +234,7 @@ def predict(
 
 
 def _patches(
-    extent: PatchLocation, body: Mask, patch_size: Triple, settings: InferenceSettings, lattice_index: Triple
+    extent: PatchLocation, body: Mask | Array, patch_size: Triple, settings: InferenceSettings, lattice_index: Triple
 ) -> CoveringGrid:
     """Patches over the extent: along D on the lattice, along H and W centred on the body.
 
@@ -248,7 +251,7 @@ def _patches(
     return covering_grid(extent.size, patch_size, overlap, settings.min_coverage, triple(first))
 
 
-def _first_patch(body: Mask, axis: int, size: int, overlap: int) -> int:
+def _first_patch(body: Mask | Array, axis: int, size: int, overlap: int) -> int:
     """Where the first of the fewest patches starts that cover the body along an axis, centred on it.
 
     The body's length is that of an ellipsoid with its second moment: a box would change with a voxel at the skin.

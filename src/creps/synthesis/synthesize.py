@@ -126,6 +126,7 @@ def _layout(
         margin_mm=margin_mm,
         spread=spread,
         lattice_index=prepared.lattice_index,
+        signal=prepared.array,
     )
     log.info(
         "%d patches or tiles, batch size %d, %s on %s: about %.2g GB of memory",
