@@ -139,7 +139,7 @@ def covering_grid(
 
     Padding is centred; on a lattice, patches start at multiples of the stride, wherever the volume ends. Along one axis
     patches cover the first and last part of the padded volume less often than its middle; where the coverage asks for
-    it, the grid grows by whole strides along the axes where that costs the fewest patches.
+    it, the grid grows by whole strides along the axes where that costs the fewest patches, on a lattice along D first.
 
     Args:
         shape: Volume (D, H, W).
@@ -168,7 +168,10 @@ def covering_grid(
         raise ValueError(
             f"patches of {patch_size} with an overlap of {overlap} cannot cover every voxel {min_coverage} times"
         )
-    _, best = min(candidates, key=lambda candidate: candidate[0])
+    if first is None:
+        _, best = min(candidates, key=lambda candidate: candidate[0])
+    else:  # not by the number of patches: a slice more could make another axis the cheapest
+        _, best = min(candidates, key=lambda candidate: [option.count for option in reversed(candidate[1])])
     stride = triple(p - o for p, o in zip(patch_size, overlap, strict=True))
     counts, before = triple(option.count for option in best), triple(option.before for option in best)
     return CoveringGrid(shape, patch_size, stride, counts, before)
