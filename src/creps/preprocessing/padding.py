@@ -21,7 +21,7 @@ AIRLESS = 0.5
 ABRUPT = 0.2
 """Share of a plane's mean that the padding next to it has at most: a signal that fades is not padding."""
 
-CUT, STEADY = 0.1, 0.8
+CUT, STEADY = 0.25, 0.85
 """The patient is cut off at a plane with at least these shares of the bright voxels of the fullest plane and of the
 next one inwards. Where the patient ends naturally, planes fill quickly: a cylinder's first has .75 of its second."""
 
