@@ -57,4 +57,4 @@ def _on_rim(grid: CoveringGrid, place: PatchLocation) -> bool:
 
 def _counts_for_one(grid: CoveringGrid) -> Triple:
     d, h, w = (p - s for p, s in zip(grid.patch_size, grid.stride, strict=True))
-    return covering_grid(grid.shape, grid.patch_size, (d, h, w), min_coverage=1).counts
+    return covering_grid(grid.shape, grid.patch_size, (d, h, w), min_coverage=1, first=grid.pad_before).counts
