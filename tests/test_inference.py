@@ -181,6 +181,19 @@ def test_patches_are_left_out_only_where_nothing_is_lost(seed, least):
         np.testing.assert_array_equal(counts[body], whole.coverage_map[body])
 
 
+@pytest.mark.parametrize("cut_off", [(False, False), (True, False), (False, True), (True, True)], ids=str)
+def test_a_slice_more_takes_no_prediction_from_the_others(cut_off):
+    """Where the patient is cut off, the outer row of patches stays, whichever it is."""
+    counts = []
+    for more in range(9):
+        grid = covering_grid((40 + more, 30, 30), (16, 12, 12), first=(-more, 0, 0))
+        kept = pruned(grid, np.ones(grid.shape, bool), 2, cut_off)
+        counts.append(kept.coverage_map[more:])
+    same = [np.array_equal(one, counts[0]) for one in counts]
+    assert all(same) == cut_off[0]
+    assert min(count.min() for count in counts) >= 2
+
+
 def test_the_brain_presets_patches():
     """Forwards for the volume of the benchmark, counted: with and without what is idle."""
     shape, patch = (168, 256, 256), (66, 168, 168)

@@ -171,7 +171,7 @@ def lay_out(
     except ValueError as error:
         raise SettingsError(f"{str(error).capitalize()}.", "Change inference.patch_overlap or min_coverage.") from error
     wanted = body[extent.slices] if settings.extent == "body" else None
-    grid = pruned(grid, wanted, settings.min_coverage)
+    grid = pruned(grid, wanted, settings.min_coverage, (bool(body[0].any()), bool(body[-1].any())))
     voxels = math.prod(patch_size)
     batch = min(_batch_size(settings, executor, voxels, budget), len(grid.locations))
     waiting = 4 * voxels * batch * 3  # the patches cut out, the batch in progress, the one before it
