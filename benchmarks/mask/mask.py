@@ -23,7 +23,8 @@ from benchmarks.mask.tables import draw_sheet, write_tables
 from creps import hu
 from creps.io.atomic import write_json
 from creps.io.itk import read_volume
-from creps.preprocessing.mask import body_mask_ct, body_mask_mr, left_out_ml
+from creps.preprocessing.mask import body_mask_ct, left_out_ml
+from creps.preprocessing.preparation import body_in_mr
 from creps.preprocessing.resample import resample
 from creps.provenance import provenance
 from creps.volume import Mask, Volume
@@ -76,9 +77,15 @@ def measured(scene: Scene, modality: str) -> dict[str, float]:
     A voxel counts as lost or extra only if its whole neighbourhood of one voxel is: where the skin runs through a voxel
     is a matter of partial volume. `*_raw` counts every voxel.
     """
-    volume, find = (scene.mr, body_mask_mr) if modality == "mr" else (scene.ct, body_mask_ct)
+    volume, find = (scene.mr, found_in_mr) if modality == "mr" else (scene.ct, body_mask_ct)
     things = scene.things[0 if modality == "mr" else 1]
     return compared(find(volume), scene.patient, things, volume)
+
+
+def found_in_mr(volume: Volume) -> Mask:
+    """As in preparation, of a volume without padding."""
+    depth, height, width = (slice(0, n) for n in volume.shape)
+    return body_in_mr(volume, (depth, height, width))
 
 
 def compared(mask: Mask, patient: Mask, things: Mask, volume: Volume) -> dict[str, float]:
@@ -113,7 +120,7 @@ def on_real(folder: Path, sheets: Path | None = None) -> Iterable[dict[str, Any]
         for path in sorted((folder / region).glob("[cm][rt]/*.nii.gz")):
             modality = path.parent.name
             volume = resample(read_volume(path).reoriented(), spacing_mm)
-            mask = (body_mask_mr if modality == "mr" else body_mask_ct)(volume)
+            mask = (found_in_mr if modality == "mr" else body_mask_ct)(volume)
             name = path.name.removesuffix(".nii.gz")
             sizes = piece_sizes_ml(mask, spacing_mm)
             left_out = left_out_ml(volume, mask) if modality == "mr" else dense_outside_ml(volume, mask)

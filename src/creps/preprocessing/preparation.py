@@ -18,7 +18,7 @@ from creps.preprocessing.resample import lattice_index, resample_imaged, resampl
 from creps.settings import PreparationSettings
 from creps.volume import Array, Mask, Volume
 
-__all__ = ["Prepared", "crop_to_imaged", "prepare_ct", "prepare_mr"]
+__all__ = ["Prepared", "body_in_mr", "crop_to_imaged", "prepare_ct", "prepare_mr"]
 
 SMALLEST_BODY = 0.01
 """Minimum fraction of the voxels in the body."""
@@ -75,7 +75,7 @@ def prepare_mr(mr: Volume, settings: PreparationSettings, name: str, mask: Volum
     check_mr(mr, name)
     upright = mr.reoriented()
     grid, imaged = resample_imaged(upright, settings.spacing_mm)
-    found = _body_in_mr(grid, imaged)
+    found = body_in_mr(grid, imaged)
     corrected = correct_bias_field(grid.array, found, grid.spacing_mm) if settings.mr_bias_correction else grid.array
     try:
         divisor = mr_divisor(corrected, found, settings.mr_scale)
@@ -112,8 +112,19 @@ def prepare_ct(ct: Volume, settings: PreparationSettings, name: str, mask: Volum
     return _cropped(Prepared(grid, array, body, _percentiles(grid, body), start, imaged, notes=notes), settings)
 
 
-def _body_in_mr(grid: Volume, imaged: Slices) -> Mask:
-    """The body in what was imaged. It is looked for again with little air around it: thresholds depend on the air."""
+def body_in_mr(grid: Volume, imaged: Slices) -> Mask:
+    """Find the body in an MR as every preparation does.
+
+    It is looked for twice, the second time with little air around it: thresholds depend on the air, and the mask must
+    not depend on where the field of view ends.
+
+    Args:
+        grid: The MR, upright.
+        imaged: The part of it that was imaged, from `resample_imaged`.
+
+    Returns:
+        (D, H, W) body mask, False in padding.
+    """
     body = np.zeros(grid.shape, dtype=bool)
     first = body_mask_mr(cropped(grid, imaged))
     if first.any():
