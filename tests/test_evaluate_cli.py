@@ -4,10 +4,12 @@ import csv
 import json
 import re
 import shutil
+import unicodedata
 
 import numpy as np
 import pytest
 
+from creps.errors import InputError
 from creps.evaluation.batch import evaluate_folder
 from creps.evaluation.matching import find_scts, match
 from creps.io.itk import read_volume, write_volume
@@ -226,6 +228,50 @@ def test_true_cts_and_their_masks(tmp_path, names, mask):
 def test_sct_and_ct_may_lie_together(tmp_path):
     write(tmp_path, "p1/ct.mha", "p1/sct.mha", "p2/ct.mha", "p2/sct.mha")
     assert [pair.case for pair in match(tmp_path, tmp_path).pairs] == ["p1", "p2"]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["{}_ct.mha", "{}_mask.mha", "{}_organs.mha"],
+        ["{}.nii.gz", "{}_mask.mha", "{}_organs.mha"],
+        ["{}/ct.mha", "{}/mask.mha", "{}/organs.mha"],
+    ],
+)
+@pytest.mark.parametrize("name", ["Jörg Müller", "Đặng", "Å1"])
+def test_the_unicode_form_of_a_name_does_not_count(tmp_path, name, names):
+    one, other = (unicodedata.normalize(form, name) for form in ("NFC", "NFD"))
+    assert one != other
+    for first, second in ((one, other), (other, one)):
+        folder = tmp_path / first.encode().hex()
+        write(folder / "s", f"{first}_sct.nii.gz")
+        write(folder / "t", *(each.format(second) for each in names))
+        (pair,) = match(folder / "s", folder / "t", labels="organs").pairs
+        assert pair.case == one
+        assert pair.mask is not None
+        assert pair.labels is not None
+
+
+def test_one_name_in_two_unicode_forms_is_one_case(tmp_path):
+    write(tmp_path, *(f"{unicodedata.normalize(form, 'Bär')}_sct.nii.gz" for form in ("NFC", "NFD")))
+    with pytest.raises(InputError, match="two files for case 'Bär'"):
+        find_scts(tmp_path)
+
+
+def test_two_models_agree_on_names_whatever_their_unicode_form(cohort, tmp_path, capsys):
+    for folder, form in (("good", "NFC"), ("bad", "NFD"), ("data", "NFD")):
+        name = unicodedata.normalize(form, "Bär")
+        source = cohort / folder / f"{CASES[0]}_sct.nii.gz"
+        if folder == "data":
+            source = cohort / "data" / "brain" / CASES[0] / "ct.mha"
+        (tmp_path / folder).mkdir()
+        shutil.copy(source, tmp_path / folder / (f"{name}_ct.mha" if folder == "data" else f"{name}_sct.nii.gz"))
+    folders = [tmp_path / "good", tmp_path / "data", "--against", tmp_path / "bad"]
+    assert run("-q", "evaluate", *folders, "--json", tmp_path / "e.json") == 0
+    content = json.loads((tmp_path / "e.json").read_text())
+    assert [case["case"] for case in content["cases"]] == ["Bär"]
+    assert content["cases"][0]["values"]["bias_hu"] == pytest.approx(5, abs=0.01)
+    assert content["comparison"]["metrics"]["bias_hu"]["mean_second"] == pytest.approx(50, abs=0.01)
 
 
 def test_a_dicom_series_is_a_ct_and_its_folder_is_not_told(cohort, tmp_path):

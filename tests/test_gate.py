@@ -16,7 +16,7 @@ from creps.intake.gate import IntakeResult, examine
 from creps.intake.image_checks import cut_shares
 from creps.intake.profile import FLOORS, Scores, profile_from
 from creps.intake.resemblance import check_greys
-from creps.intake.score_checks import check_scores
+from creps.intake.score_checks import NO_CUT_EXPLAINS, check_scores
 from creps.io.dicom.read.acquisition import Acquisition
 from creps.io.itk import read_volume
 from creps.preprocessing.preparation import prepare_mr
@@ -394,9 +394,11 @@ def test_bright_fluid_is_another_sequence_than_the_trainings(head, profile):
 
 
 def test_a_cut_explains_outline_and_size_and_comes_first(head, profile):
-    scores = Scores({"contrast": 0.5, "pattern": 0.5, "shape": 3.0, "size": 3.0, "noise": 0.1, "void": 0.1}, weak=False)
-    features = measured(head)
+    parts = {"contrast": 0.5, "pattern": 0.5, "shape": 2.6, "size": 2.6, "noise": 0.1, "void": 0.1}
+    scores, features = Scores(parts, weak=False), measured(head)
     assert {one.level for one in check_scores(scores, features, profile)} == {"refusal"}
     cut = check_scores(scores, features, profile, cut=True)
     assert {one.level for one in cut} == {"warning"}
     assert all("cut field of view" in one.message for one in cut)
+    another_part = Scores(parts | {"shape": NO_CUT_EXPLAINS, "size": NO_CUT_EXPLAINS}, weak=False)
+    assert "refusal" in {one.level for one in check_scores(another_part, features, profile, cut=True)}

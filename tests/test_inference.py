@@ -2,6 +2,7 @@
 
 import logging
 import math
+from dataclasses import astuple
 
 import numpy as np
 import pytest
@@ -16,12 +17,12 @@ from creps.inference.executor import Executor, Pending
 from creps.inference.prediction import lay_out, predict
 from creps.inference.pruning import pruned
 from creps.inference.sliding_window import predict_patches
-from creps.inference.tiles import even, exact_tiles
+from creps.inference.tiles import RIM, exact_tiles
 from creps.machine import emulated_bf16, resolve_precision
 from creps.networks.build import build_generator
 from creps.networks.folded import FoldedResidual
 from creps.networks.generator import Generator
-from creps.patches import PatchLocation, covering_grid
+from creps.patches import PatchLocation, covering_grid, read_patch
 from creps.settings import InferenceSettings, ResidualSettings
 
 
@@ -96,17 +97,18 @@ def test_the_halo_is_how_far_a_voxel_sees(blocks, odd):
 def test_tiles_cover_the_extent_once_with_their_halo(shape, cuts, halo, most):
     first = [int(c * (n - 1)) for c, n in zip(cuts[:3], shape, strict=True)]
     size = [1 + int(c * (n - f - 1)) for c, n, f in zip(cuts[3:], shape, first, strict=True)]
-    extent = PatchLocation(tuple(first), tuple(size))
-    counts = np.zeros(even(shape), int)
-    for tile in exact_tiles(shape, extent, halo, most):
-        counts[tile.core.slices] += 1
+    extent, lattice = PatchLocation(tuple(first), tuple(size)), tuple(int(99 * c) for c in cuts[:3])
+    counts = np.zeros([n + 2 for n in shape], int)  # a voxel more on each side
+    for tile in exact_tiles(extent, halo, most, lattice):
+        counts[tile.core.moved((1, 1, 1)).slices] += 1
         for i in range(3):
             begin, end = tile.view.index[i], tile.view.index[i] + tile.view.size[i]
-            assert begin % 2 == end % 2 == 0
-            assert begin == 0 or begin <= tile.core.index[i] - halo
-            assert end == even(shape)[i] or end >= tile.core.index[i] + tile.core.size[i] + halo
+            assert (begin + lattice[i]) % 2 == (end + lattice[i]) % 2 == 0
+            assert begin <= tile.core.index[i] - halo or first[i] - RIM - 1 <= begin <= first[i] - RIM
+            stop = first[i] + size[i]
+            assert end >= tile.core.index[i] + tile.core.size[i] + halo or stop + RIM <= end <= stop + RIM + 1
     assert counts.max() == 1
-    assert (counts[extent.slices] == 1).all()
+    assert (counts[extent.moved((1, 1, 1)).slices] == 1).all()
 
 
 def single(**changes):
@@ -114,13 +116,13 @@ def single(**changes):
 
 
 @pytest.mark.parametrize("shape", [(40, 44, 48), (37, 41, 35)], ids=str)
-def test_a_single_pass_in_tiles_is_the_whole_volume_at_once(shape):
+def test_a_single_pass_in_tiles_is_the_whole_at_once(shape):
     executor = Executor(trained(residual_blocks=1), precision="fp32")
     mr = np.random.default_rng(0).random(shape, np.float32)
     body = np.zeros(shape, bool)
     body[5:-4, 6:-3, 2:-6] = True
-    padded = np.pad(mr, [(0, n % 2) for n in shape])
-    whole = executor.start(padded[None]).result()[0][tuple(slice(0, n) for n in shape)]
+    padded = np.pad(mr, [(RIM, RIM + n % 2) for n in shape])
+    whole = executor.start(padded[None]).result()[0][tuple(slice(RIM, RIM + n) for n in shape)]
     few = lay_out(shape, (1, 1, 1), body, (8, 8, 8), executor, single(extent="volume"))
     assert len(few.tiles) == 1
     np.testing.assert_allclose(predict(executor, mr, few, single())[0], whole, atol=1e-5)
@@ -128,7 +130,11 @@ def test_a_single_pass_in_tiles_is_the_whole_volume_at_once(shape):
     many = lay_out(shape, (1, 1, 1), body, (8, 8, 8), executor, small, margin_mm=1.0)
     assert len(many.tiles) > 1
     sct, _ = predict(executor, mr, many, small)
-    np.testing.assert_allclose(sct[body], whole[body], atol=1e-5)
+    box = tuple(slice(i - i % 2 - RIM, i + n + (i + n) % 2 + RIM) for i, n in zip(*astuple(many.extent), strict=True))
+    seen = read_patch(mr, PatchLocation(tuple(b.start for b in box), tuple(b.stop - b.start for b in box)), fill=None)
+    once = executor.start(seen[None]).result()[0]
+    inside = tuple(slice(i - b.start, i - b.start + n) for b, i, n in zip(box, *astuple(many.extent), strict=True))
+    np.testing.assert_allclose(sct[many.extent.slices], once[inside], atol=1e-5)
     assert np.isnan(sct[0]).all()  # outside the body's box
 
 
@@ -173,6 +179,19 @@ def test_patches_are_left_out_only_where_nothing_is_lost(seed, least):
         assert not held.any() or counts[box][held].min() >= least
     if least == 1:  # no rim: every voxel of the body has all its predictions
         np.testing.assert_array_equal(counts[body], whole.coverage_map[body])
+
+
+@pytest.mark.parametrize("cut_off", [(False, False), (True, False), (False, True), (True, True)], ids=str)
+def test_a_slice_more_takes_no_prediction_from_the_others(cut_off):
+    """Where the patient is cut off, the outer row of patches stays, whichever it is."""
+    counts = []
+    for more in range(9):
+        grid = covering_grid((40 + more, 30, 30), (16, 12, 12), first=(-more, 0, 0))
+        kept = pruned(grid, np.ones(grid.shape, bool), 2, cut_off)
+        counts.append(kept.coverage_map[more:])
+    same = [np.array_equal(one, counts[0]) for one in counts]
+    assert all(same) == cut_off[0]
+    assert min(count.min() for count in counts) >= 2
 
 
 def test_the_brain_presets_patches():

@@ -47,6 +47,24 @@ def test_two_folders_become_a_cohort(head_folders, tmp_path):
     assert str(tmp_path.parent) not in json.dumps(manifest)  # no path of this machine in it
 
 
+def test_the_manifest_says_how_much_bright_signal_is_outside_the_body(tmp_path):
+    for i in range(3):
+        mr, ct = ball_head(i)
+        array = mr.array.copy()
+        if i == 1:  # markers, too small for a limb or a finger
+            for first in (4, 12, 20):
+                array[first : first + 5, 1:4, 1:4] = 1.2 * np.median(array[ct.array > -400])
+            markers_ml = 3 * 5 * 9 * np.prod(mr.spacing_mm) / 1000
+        write_volume(mr.with_array(array), tmp_path / "mr" / f"m{i}.nii.gz")
+        write_volume(ct, tmp_path / "ct" / f"c{i}.nii.gz", integer=True)
+    prepare((tmp_path / "mr", tmp_path / "ct"), tmp_path / "c", settings=settings())
+    cases = json.loads((tmp_path / "c" / "manifest.json").read_text())["cases"]
+    left_out = {case["case"]: case["left_out_ml"] for case in cases}
+    assert [left_out[f"c{i}"] for i in range(3)] == [None] * 3
+    assert left_out["m0"] == left_out["m2"] == 0
+    assert 0.3 * markers_ml < left_out["m1"] <= markers_ml  # specks do not count, and corners are specks
+
+
 def test_orientation_and_spacing_are_the_models(tmp_path):
     """A sagittal, flipped scan and the axial one prepare to the same array."""
     volume = ball_head(0)[0]

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 
 import nibabel as nib
 import numpy as np
@@ -185,3 +186,44 @@ def test_nobody_is_in_training_and_validation(tmp_path, caplog):
     assert {name: len(own) for name, own in splits.items() if len(own) > 1} == {"BÄR1": 2, "p_02": 2, "x3_ct": 2}
     assert all(len(set(own)) == 1 for own in splits.values())
     assert "'Meier4' and 'Meyer4' differ by a letter" in caplog.text
+
+
+def test_labels_that_are_no_integers_are_label_maps():
+    labels = np.select([head(1)[0] > 700, head(1)[0] > 300, head(1)[0] > 30], [0.3, 0.1, 0.2], 0.0)
+    assert is_label_map(volume(labels).array) == len(np.unique(labels)) == 4
+    assert is_label_map(volume(head(1)[0]).array) == 0
+
+
+@pytest.mark.parametrize("stem", ["m1_GTVp", "m1_ptv60", "m1_lesion", "m1_prob", "aparc+aseg", "m1_organs"])
+def test_names_of_derived_volumes_are_no_images(stem):
+    assert named_as_labels(stem)
+    assert not named_as_labels(stem.replace("_", "").replace("+", ""))
+
+
+def test_names_that_differ_by_a_date_or_a_copy_are_told(tmp_path, caplog):
+    for i in range(4):
+        mr, ct = head(i)
+        save(mr, tmp_path / "MR" / f"pat{i}_20240101.nii.gz")
+        save(ct, tmp_path / "CT" / (f"pat{i}_20240203.nii.gz" if i else "pat0 (1).nii.gz"))
+    caplog.set_level(logging.WARNING, logger="creps")
+    prepare((tmp_path / "MR", tmp_path / "CT"), tmp_path / "c", settings=settings())
+    for i in range(4):
+        assert f"'pat{i}_20240101'" in caplog.text
+        assert (f"'pat{i}_20240203'" if i else "'pat0 (1)'") in caplog.text
+    assert caplog.text.count("differ by a date") == 4
+
+
+def test_an_image_that_was_made_of_another_is_the_same_patients():
+    for derived in ("P07_brain", "p7-T1-tra", "P07_t1_reg", "CT_p07_planning"):
+        assert patient_key(derived) == patient_key("p7")
+    assert patient_key("brain") == "brain"
+
+
+def test_a_pipe_among_the_files_is_passed_over(tmp_path):
+    write_units(tmp_path)
+    (tmp_path / "MR" / "more").mkdir()
+    os.mkfifo(tmp_path / "MR" / "more" / "pipe")
+    os.mkfifo(tmp_path / "MR" / "pipe.nii.gz")
+    (tmp_path / "MR" / "loop").symlink_to(tmp_path / "MR", target_is_directory=True)
+    cohort = prepare((tmp_path / "MR", tmp_path / "CT"), tmp_path / "c", settings=settings())
+    assert len(cohort.manifest.cases) == 8

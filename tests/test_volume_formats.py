@@ -199,7 +199,11 @@ META_REFUSED = {
     "another unit": (SPACING, f"{SPACING}DistanceUnits = cm\n", "lengths in cm"),
     "a shear": (MATRIX, "TransformMatrix = 0.5 -0.866 0 -1 0 0 0 0 1", r"sheared orientation.*would move by \d\.\d mm"),
     "a scaled matrix": (MATRIX, "TransformMatrix = 0 -2 0 -2 0 0 0 0 2", "length 1"),
-    "a matrix of zeros": (MATRIX, "TransformMatrix = 0 0 0 0 0 0 0 0 0", "orientation|cannot be read"),
+    "a matrix of zeros": (
+        MATRIX,
+        "TransformMatrix = 0 0 0 0 0 0 0 0 0",
+        "TransformMatrix = 0 0 0 0 0 0 0 0 0, which flattens",
+    ),
 }
 
 

@@ -1,6 +1,6 @@
 """Inputs that hospitals really have, through the command line: is what comes of each of them right?
 
-    python -m benchmarks.cases.cases [CASES] OUT [--seed 0] [--only 3_units]
+    python -m benchmarks.cases.cases [CASES] OUT [--seed 0] [--only 3_units] [--dicom 83]
 
 CASES is a folder of inputs written by ``make_cases.py``; without it, creps writes its own, seeded ones only. OUT
 receives `results.json` and `results.md`: case, exit code, figure, and whether that is right. Exit code 1 if one is not.
@@ -9,7 +9,6 @@ receives `results.json` and `results.md`: case, exit code, figure, and whether t
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import sys
 import tempfile
@@ -18,18 +17,30 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 
-from benchmarks.cases.inputs import Change, unchanged, write_labels, write_names, write_padded, write_units
-from benchmarks.dicom.campaign import command_line
+from benchmarks.cases.headers import DAMAGES, PLACES
+from benchmarks.cases.inputs import Change, unchanged, write_units
+from benchmarks.cases.steps import (
+    Result,
+    cohort_of,
+    covered,
+    damaged,
+    evaluated,
+    labelled,
+    one_more,
+    placed,
+    prepared,
+    read,
+    scored,
+    spelled,
+    told,
+    with_hand,
+)
+from benchmarks.dicom.campaign import campaign
+from benchmarks.dicom.mutations import MUTATIONS
 from creps.io.atomic import write_json
 from creps.provenance import provenance
-
-Result = tuple[int, str, bool]
-"""Exit code, figure, and whether it is right."""
-
-PREPARATION = ("--preparation.spacing_mm", "[4,4,4]", "--jobs", "1")
 
 
 @dataclass(frozen=True)
@@ -47,11 +58,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER", help="[CASES] OUT")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--dicom", type=int, default=len(MUTATIONS), help="spoilt DICOM series (benchmarks/dicom)")
     parser.add_argument("--only", default="", help="start of the names of the cases to run")
     chosen = parser.parse_args()
     *cases, output = chosen.folders
     with tempfile.TemporaryDirectory() as work:
         rows = list(run(Path(work), chosen.seed, chosen.only, cases[0] if cases else None))
+    if "dicom".startswith(chosen.only) or chosen.only.startswith("dicom"):
+        rows += spoilt_series(chosen.dicom, chosen.seed)
     output.mkdir(parents=True, exist_ok=True)
     write_json(output / "results.json", {**provenance(), "seed": chosen.seed, "rows": [asdict(row) for row in rows]})
     (output / "results.md").write_text(table(rows), encoding="utf-8")
@@ -69,12 +83,25 @@ def run(work: Path, seed: int, only: str = "", given: Path | None = None) -> Ite
         only: Start of the names.
         given: Folder of inputs that exist already.
     """
-    steps = seeded(seed) | (of_folder(given) if given is not None else {})
+    steps = seeded(seed) | seeded_geometry(seed) | (of_folder(given) if given is not None else {})
     for number, (case, step) in enumerate(steps.items()):
         if case.startswith(only):
             folder = work / str(number)
             folder.mkdir()
             yield Row(case, *step(folder))
+
+
+def spoilt_series(count: int, seed: int) -> list[Row]:
+    """The mutations of benchmarks/dicom, in turn: one row for each of its trials."""
+    return [
+        Row(
+            f"dicom: {trial['mutation']}",
+            {"accepted": 0, "refused": 1}.get(trial["outcome"], -1),
+            trial["fault"] or re.sub(r"\S*/", "", trial["said"])[:200].replace("|", "/").replace("\n", " "),
+            not trial["fault"],
+        )
+        for trial in campaign(count, seed)
+    ]
 
 
 def table(rows: list[Row]) -> str:
@@ -109,6 +136,13 @@ def seeded(seed: int) -> dict[str, Callable[[Path], Result]]:
         "3_units: constant": units("is empty", lambda a: 0 * a + 7),
         "3_units: NaN": units("NaN", lambda a: np.where(a < 20, np.nan, a)),
         "3_units: MR padded with -1000": units("", lambda a: padded(a, -1000)),
+        "3_units: MR + 1024": units("has an offset", lambda a: a + 1024),
+        "3_units: negative values stored without a sign": units(
+            "as bright as all others", lambda a: np.where(a < 3, 65535, a)
+        ),
+        "4_background: CT - 1024": units("lie below", ct=lambda a: a - 1024),
+        "4_background: CT + 100": units("median of its air", ct=lambda a: a + 100),
+        "4_background: CT x 2": units("is not a CT in HU", ct=lambda a: 2 * a),
         "4_background: CT unshifted": units("looks like raw values", ct=lambda a: np.clip(a + 1024, 0, 4095)),
         "4_background: CT in [-1, 1]": units("looks normalised", ct=lambda a: np.clip(a / 1000, -1, 1)),
         "4_background: CT of 8 bits": units("8-bit", ct=lambda a: np.rint(255 * np.clip((a + 160) / 400, 0, 1))),
@@ -119,15 +153,34 @@ def seeded(seed: int) -> dict[str, Callable[[Path], Result]]:
     }
     for value in (0, 1, -2000, -3024, -32768):
         found[f"4_background: evaluate, {value}"] = lambda folder, v=value: evaluated(folder, v, seed)  # type: ignore[misc]
-    for ending in ("_seg", "-label", "_mask", ".labels"):
+    for ending in ("_seg", "-label", "_mask", ".labels", "_GTVp", "_prob"):
         found[f"6_labels: {ending}"] = lambda folder, e=ending: labelled(folder, e, seed)  # type: ignore[misc]
     for one, other in (
         ("Bär{}", "BÄR{}"),
         ("case_{:03d}_0000", "case_{:03d}"),
         ("p{}_mr", "p{}_ct"),
         ("P-0{}", "p {}"),
+        ("O'Neil {}", "o'neil-{}_CT"),
+        ("CON{}", "con{}"),
+        ("sub-{}_ses-1_T1w", "sub-{}_ses-2_ct"),
+        ("p{}_brain", "p{}"),
     ):
         found[f"7_names: {one}, {other}"] = lambda folder, m=one, c=other: spelled(folder, m, c, seed)  # type: ignore[misc]
+    return found
+
+
+def seeded_geometry(seed: int) -> dict[str, Callable[[Path], Result]]:
+    """Likewise of what a header or a field of view decides."""
+    found: dict[str, Callable[[Path], Result]] = {}
+    for words, change in (("normalised", lambda a: a / 1000), ("is the sCT in HU", lambda a: a + 1024)):
+        found[f"4_background: evaluate, sCT {words}"] = lambda f, w=words, c=change: told(f, w, c, seed)  # type: ignore[misc]
+    for axis, side in ((2, "top"), (1, "front")):
+        for value in (-1000, -1024, 0, -3024):
+            found[f"13_coverage: {side}, {value}"] = lambda f, a=axis, v=value: covered(f, a, v, seed)  # type: ignore[misc]
+    for place in PLACES:
+        found[f"2_sform: {place}"] = lambda folder, p=place: placed(folder, p, seed)  # type: ignore[misc]
+    for damage in DAMAGES:
+        found[f"9_reasons: {damage}"] = lambda folder, d=damage: damaged(folder, d, seed)  # type: ignore[misc]
     return found
 
 
@@ -158,114 +211,6 @@ def of_folder(cases: Path) -> dict[str, Callable[[Path], Result]]:
             cases / "9_reasons" / f"{n}.nii.gz", folder, demo
         )
     return found
-
-
-def prepared(folder: Path, words: str, *options: str, output: Path | None = None) -> Result:
-    """Prepare; with `words` it has to be refused in these, else to succeed with a plausible median in the body."""
-    output = output or folder / "cohort"
-    code, said = command_line("prepare", folder / "MR", folder / "CT", "-o", output, *PREPARATION, *options)
-    if words:
-        right = code == 1 and words in said and not output.exists()
-        return code, figure_in(said), right
-    if code:
-        return code, figure_in(said), False
-    cases = [c for c in json.loads((output / "manifest.json").read_text())["cases"] if c["modality"] == "mr"]
-    medians = [
-        float(np.median(np.load(output / f"mr/{c['case']}.npy")[np.load(output / f"mr_body/{c['case']}.npy")]))
-        for c in cases
-    ]
-    return code, f"median {np.median(medians):.3g} of 2", len(cases) == 4 and 0.5 < min(medians) < max(medians) < 1.9
-
-
-def evaluated(folder: Path, value: float, seed: int) -> Result:
-    """Score an sCT against a CT with padding of this value."""
-    write_padded(folder, value, seed)
-    return scored(folder, folder / "sct.nii.gz", folder / "ct.nii.gz")
-
-
-def scored(folder: Path, sct: Path, ct: Path) -> Result:
-    """Score an sCT whose noise alone gives an MAE of 32 HU."""
-    code, said = command_line("evaluate", sct, ct, "--json", folder / "scores.json")
-    if code:
-        return code, figure_in(said), False
-    found = re.search(r'"mae(?:_hu)?":\s*([-\d.]+)', (folder / "scores.json").read_text())
-    mae = float(found[1]) if found else float("nan")
-    return code, f"MAE {mae:.1f} HU", 30 < mae < 34
-
-
-def labelled(folder: Path, ending: str, seed: int) -> Result:
-    """Prepare a cohort with label maps beside the MRs."""
-    write_labels(folder, ending, seed)
-    return cohort_of(folder, folder / "cohort", 8)
-
-
-def spelled(folder: Path, mr: str, ct: str, seed: int) -> Result:
-    """Prepare four people under two spellings."""
-    write_names(folder, mr, ct, seed)
-    return cohort_of(folder, folder / "cohort", 4)
-
-
-def cohort_of(folder: Path, output: Path, patients: int) -> Result:
-    """Prepare; four MRs, so many patients, and nobody in training and validation."""
-    code, said = command_line("prepare", folder / "MR", folder / "CT", "-o", output, *PREPARATION)
-    if code:
-        return code, figure_in(said), False
-    cases = json.loads((output / "manifest.json").read_text())["cases"]
-    splits: dict[str, set[str]] = {}
-    for case in cases:
-        splits.setdefault(case["patient"], set()).add(case["split"])
-    mrs = sum(case["modality"] == "mr" for case in cases)
-    right = mrs == 4 and len(splits) == patients and all(len(own) == 1 for own in splits.values())
-    return code, f"{mrs} MRs, {len(splits)} patients", right
-
-
-def with_hand(case: Path, folder: Path, options: tuple[str, ...]) -> Result:
-    """Is a hand beside the head predicted?"""
-    code, said, sct = synthesized(case / "mr.nii.gz", folder, options)
-    if sct is None:
-        return code, figure_in(said), False
-    hand = voxels(case / "hand.nii.gz") > 0
-    share = float((sct[hand] > -400).mean())
-    return code, f"{100 * share:.0f} % of the hand predicted", share > 0.9
-
-
-def one_more(case: Path, folder: Path, options: tuple[str, ...]) -> Result:
-    """How much does an empty slice change the sCT inside the body?"""
-    code, said, one = synthesized(case / "mr.nii.gz", folder / "a", options)
-    _, _, other = synthesized(case / "mr_one_more.nii.gz", folder / "b", options)
-    if one is None or other is None:
-        return code, figure_in(said), False
-    apart = np.abs(one - other[..., : one.shape[2]])[one > -400]
-    mean, high = float(apart.mean()), float(np.percentile(apart, 95))
-    return code, f"{mean:.1f} HU, 95th percentile {high:.1f}", mean <= 2 and high <= 10
-
-
-def read(path: Path, folder: Path, options: tuple[str, ...]) -> Result:
-    """Is a file read that libraries read?"""
-    code, said, sct = synthesized(path, folder, options)
-    return code, figure_in(said) or "read", sct is not None
-
-
-def synthesized(mr: Path, folder: Path, options: tuple[str, ...]) -> tuple[int, str, Any]:
-    """Exit code, messages and the sCT (x, y, z) by the shipped model, whatever it says of such heads."""
-    import creps
-
-    model = Path(creps.__file__).parent / "demo" / "model"
-    folder.mkdir(exist_ok=True)
-    code, said = command_line("synthesize", model, mr, "-o", folder / "sct.nii.gz", "--force", *options)
-    return code, said, None if code else voxels(folder / "sct.nii.gz")
-
-
-def figure_in(said: str) -> str:
-    """The error without folders."""
-    errors = [line for line in said.splitlines() if line.startswith("Error: ")]
-    return re.sub(r"\S*/", "", errors[0])[:200] if errors else ""
-
-
-def voxels(path: Path) -> Any:
-    """The values of a NIfTI file, read by nibabel."""
-    image: Any = nib.load(path)
-    return np.asarray(image.dataobj, np.float32)
 
 
 def padded(mr: Any, value: float) -> Any:

@@ -121,6 +121,102 @@ def of_units(times: float) -> Change:
     return lambda mr: mr.with_array(mr.array * times)
 
 
+def limb(gap_mm: float = 12.0, radii_mm: tuple[float, float, float] = (60, 25, 25)) -> Change:
+    """An arm or a hand beside the body, not connected with it, as bright as the body's median."""
+
+    def change(mr: Volume) -> Volume:
+        body = body_mask_mr(mr)
+        d, h, w = mr.spacing_mm
+        end = int(np.flatnonzero(body.any(axis=(0, 1)))[-1])
+        place = end + (gap_mm + radii_mm[2]) / w
+        wide = max(0, int(np.ceil(place + radii_mm[2] / w)) + 3 - mr.shape[2])
+        array = np.pad(mr.array, ((0, 0), (0, 0), (0, wide)), mode="reflect" if wide < mr.shape[2] // 4 else "edge")
+        array[:, :, mr.shape[2] :] = _air(mr, array[:, :, mr.shape[2] :].shape)
+        inside = _ellipsoid(array.shape, (d, h, w), (mr.shape[0] * 0.45, mr.shape[1] / 2, place), radii_mm)
+        return Volume(np.where(inside, np.median(mr.array[body]), array).astype(np.float32), mr.spacing_mm)
+
+    return change
+
+
+def coil(mr: Volume) -> Volume:
+    """Two thin bright shells, 12 mm from the body on either side, 40 % as bright as it."""
+    body = body_mask_mr(mr)
+    columns = np.flatnonzero(body.any(axis=(0, 1)))
+    away = round(12 / mr.spacing_mm[2]) + 1
+    wide = max(0, away + 2 - columns[0], columns[-1] + away + 2 - mr.shape[2])
+    array = np.pad(mr.array, ((0, 0), (0, 0), (wide, wide)))
+    if wide:
+        array[:, :, :wide] = array[:, :, -wide:] = _air(mr, (*mr.shape[:2], wide))
+    bright = 0.4 * np.median(mr.array[body])
+    height, depth = mr.shape[0] // 4, mr.shape[1] // 4
+    for place in (columns[0] + wide - away, columns[-1] + wide + away):
+        array[height:-height, depth:-depth, place] = bright
+    return Volume(array, mr.spacing_mm)
+
+
+def padded(voxels: int, value: float, sides: tuple[int, ...] = (0, 1, 2)) -> Change:
+    """So many voxels of a constant on both ends of these axes."""
+
+    def change(mr: Volume) -> Volume:
+        widths = [(voxels, voxels) if axis in sides else (0, 0) for axis in range(3)]
+        return Volume(np.pad(mr.array, widths, constant_values=value), mr.spacing_mm)
+
+    return change
+
+
+def one_slice_more(mr: Volume) -> Volume:
+    return Volume(np.pad(mr.array, ((0, 1), (0, 0), (0, 0))), mr.spacing_mm)
+
+
+def dark_edges(lowest: float, cut: float = 0.0) -> Change:
+    """Signal that falls to that share at the left and right side of what is left of the field of view."""
+
+    def change(mr: Volume) -> Volume:
+        if cut:
+            mr = without(2, cut, both=True)(mr)
+        across = np.abs(np.linspace(-1, 1, mr.shape[2]))
+        return mr.with_array((mr.array * (1 - (1 - lowest) * across**3)).astype(np.float32))
+
+    return change
+
+
+def z_scored(mr: Volume) -> Volume:
+    body = mr.array[body_mask_mr(mr)]
+    return mr.with_array((mr.array - body.mean()) / body.std())
+
+
+def inverted_with_air(mr: Volume) -> Volume:
+    return mr.with_array(mr.array.max() - mr.array)
+
+
+def to_range(top: float) -> Change:
+    """Values scaled to [0, top], as integers if top is large."""
+
+    def change(mr: Volume) -> Volume:
+        scaled = top * (mr.array - mr.array.min()) / (mr.array.max() - mr.array.min())
+        return mr.with_array(np.rint(scaled) if top > 100 else scaled)
+
+    return change
+
+
+def _air(mr: Volume, shape: tuple[int, ...]) -> Array:
+    """Noise as in a corner of the MR."""
+    corner = mr.array[:3, :3, :3]
+    noise = np.abs(np.random.default_rng(0).normal(float(corner.mean()), float(corner.std()), shape))
+    return np.asarray(noise, dtype=np.float32)
+
+
+def _ellipsoid(
+    shape: tuple[int, ...],
+    spacing: tuple[float, float, float],
+    centre: tuple[float, float, float],
+    radii: tuple[float, float, float],
+) -> Array:
+    axes = [(np.arange(n) - c) * s / r for n, c, s, r in zip(shape, centre, spacing, radii, strict=True)]
+    d, h, w = np.ix_(*axes)
+    return np.asarray(d**2 + h**2 + w**2 < 1)
+
+
 def _to_the(array: Array, power: float) -> Array:
     return np.asarray(np.clip(array, 0, None) ** power, dtype=np.float32)
 
@@ -132,6 +228,13 @@ HARMLESS: dict[str, Change] = {
     "noise, 5 %": noisy(0.05),
     "receive field, 2 times": receive_field(2, 1),
     "void, ball of 10 mm radius": void(10),
+    "a limb beside the body": limb(),
+    "coil shells beside the body": coil,
+    "one empty slice more": one_slice_more,
+    "40 mm of 0 on all sides": padded(10, 0),
+    "12 mm of -1000 on the sides": padded(3, -1000, (1, 2)),
+    "values in [0, 1]": to_range(1),
+    "values from 0 to 65,000": to_range(65000),
 }
 
 MISTAKES: dict[str, Change] = {
@@ -150,7 +253,14 @@ MISTAKES: dict[str, Change] = {
     "cut in front, 30 %": without(1, 0.3),
     "spacing 1.15 times as long": wrong_spacing(1.15),
     "spacing 1.3 times as long": wrong_spacing(1.3),
+    "spacing 0.85 times as long (a child's size)": wrong_spacing(0.85),
+    "spacing 0.75 times as long": wrong_spacing(0.75),
     "spacing in cm": wrong_spacing(0.1),
+    "z-score": z_scored,
+    "inverted contrast, air too": inverted_with_air,
+    "dark left and right edges, a quarter of the signal": dark_edges(0.25),
+    "cut on both sides by a tenth, edges dark": dark_edges(0.3, 0.1),
+    "cut on both sides by a fifth, edges dark": dark_edges(0.3, 0.2),
     "slices of 10 to 13 mm, averaged": thick_slices(13),
     "noise, 10 %": noisy(0.1),
     "noise, 20 %": noisy(0.2),

@@ -43,7 +43,7 @@ from creps.volume import Volume
 PARTS = {
     "hash of the file": (preparing, "_hashes"),
     "read": (ImageSource, "read"),
-    "resample": (preparation, "resample"),
+    "resample": (preparation, "resample_imaged"),
     "body mask": (preparation, "body_mask_mr"),
     "body mask (CT)": (preparation, "body_mask_ct"),
     "write": (preparing, "_store"),

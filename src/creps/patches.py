@@ -6,6 +6,7 @@ patches overlap by half, every voxel of the original volume is seen at least twi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -128,19 +129,24 @@ def half_overlap(patch_size: Triple) -> Triple:
 
 
 def covering_grid(
-    shape: Triple, patch_size: Triple, patch_overlap: Triple | None = None, min_coverage: int = 2
+    shape: Triple,
+    patch_size: Triple,
+    patch_overlap: Triple | None = None,
+    min_coverage: int = 2,
+    first: Triple | None = None,
 ) -> CoveringGrid:
     """The smallest grid of patches that sees every voxel of a volume at least `min_coverage` times.
 
-    Padding is centred. Along one axis patches cover the first and last part of the padded volume
-    less often than its middle; where the coverage asks for it, the grid grows by whole strides
-    along the axes where that costs the fewest patches.
+    Padding is centred; on a lattice, patches start at multiples of the stride, wherever the volume ends. Along one axis
+    patches cover the first and last part of the padded volume less often than its middle; where the coverage asks for
+    it, the grid grows by whole strides along the axes where that costs the fewest patches, on a lattice along D first.
 
     Args:
         shape: Volume (D, H, W).
         patch_size: Patch (D, H, W).
         patch_overlap: Overlap of neighbours (D, H, W) in voxels; default: half a patch.
         min_coverage: Fewest predictions for any voxel of the volume.
+        first: Index of the volume's first voxel (D, H, W) on a lattice; None: there is none.
 
     Raises:
         ValueError: the overlap does not fit the patch, or is too small for `min_coverage`.
@@ -148,33 +154,38 @@ def covering_grid(
     overlap = half_overlap(patch_size) if patch_overlap is None else patch_overlap
     if any(not 0 <= o < p for o, p in zip(overlap, patch_size, strict=True)):
         raise ValueError(f"patch overlap {overlap} must lie in [0, patch size {patch_size})")
-    options = [_axis_options(*axis) for axis in zip(shape, patch_size, overlap, strict=True)]
+    axes = list(zip(shape, patch_size, overlap, strict=True))
+    if first is None:
+        options = [_axis_options(*axis) for axis in axes]
+    else:
+        options = [_options_on_lattice(*axis, start) for axis, start in zip(axes, first, strict=True)]
     candidates = [
-        (int(np.prod([count for count, _ in choice])), choice)
+        (math.prod(option.count for option in choice), choice)
         for choice in product(*options)
-        if np.prod([covered for _, covered in choice]) >= min_coverage
+        if math.prod(option.covered for option in choice) >= min_coverage
     ]
     if not candidates:
         raise ValueError(
             f"patches of {patch_size} with an overlap of {overlap} cannot cover every voxel {min_coverage} times"
         )
-    _, best = min(candidates, key=lambda candidate: candidate[0])
-    counts = triple(count for count, _ in best)
+    if first is None:
+        _, best = min(candidates, key=lambda candidate: candidate[0])
+    else:  # not by the number of patches: a slice more could make another axis the cheapest
+        _, best = min(candidates, key=lambda candidate: [option.count for option in reversed(candidate[1])])
     stride = triple(p - o for p, o in zip(patch_size, overlap, strict=True))
-    padded = (p + (c - 1) * s for p, c, s in zip(patch_size, counts, stride, strict=True))
-    before = triple((total - n) // 2 for total, n in zip(padded, shape, strict=True))
+    counts, before = triple(option.count for option in best), triple(option.before for option in best)
     return CoveringGrid(shape, patch_size, stride, counts, before)
 
 
 def read_patch(
-    array: npt.NDArray[Value], location: PatchLocation, fill: float, out: npt.NDArray[Value] | None = None
+    array: npt.NDArray[Value], location: PatchLocation, fill: float | None, out: npt.NDArray[Value] | None = None
 ) -> npt.NDArray[Value]:
     """Copy a patch out of a (D, H, W) array or mask; `fill` where it reaches beyond the array's edge.
 
     Args:
         array: (D, H, W).
         location: The patch.
-        fill: Value beyond the edge.
+        fill: Value beyond the edge; None: the outermost value goes on.
         out: Where to, of the patch's size; default: a new array.
     """
     inside = location.inside(triple(array.shape))
@@ -183,7 +194,14 @@ def read_patch(
     )
     values = array[inside]
     patch = np.empty(location.size, dtype=array.dtype) if out is None else out
-    if values.shape != location.size:
+    if fill is None and values.shape != location.size:
+        d, h, w = (
+            np.clip(np.arange(index, index + n), 0, length - 1)
+            for index, n, length in zip(location.index, location.size, array.shape, strict=True)
+        )
+        patch[...] = array[np.ix_(d, h, w)]
+        return patch
+    if values.shape != location.size and fill is not None:
         patch[...] = fill
     patch[target] = values
     return patch
@@ -198,24 +216,49 @@ def centred_location(centre: Sequence[float], shape: Triple, size: Triple) -> Pa
     return PatchLocation(triple(index), size)
 
 
-def _axis_options(length: int, size: int, overlap: int) -> list[tuple[int, int]]:
-    """(patches, least coverage of the original) along one axis: the smallest grid for each coverage."""
+@dataclass(frozen=True)
+class _Option:
+    """Patches along one axis: how many, least coverage of the original, padding in front of it."""
+
+    count: int
+    covered: int
+    before: int
+
+
+def _axis_options(length: int, size: int, overlap: int) -> list[_Option]:
+    """The smallest centred grid for each coverage."""
     stride = size - overlap
-    options: list[tuple[int, int]] = []
+    options: list[_Option] = []
     count = max(1, -(-(length - size) // stride) + 1)
     most = -(-size // stride)
-    while not options or options[-1][1] < most:
+    while not options or options[-1].covered < most:
         total = size + (count - 1) * stride
         before = (total - length) // 2
-        starts = np.arange(count) * stride
-        positions = np.arange(before, before + length)[:, None]
-        covered = int(((starts <= positions) & (positions < starts + size)).sum(axis=1).min())
-        if not options or covered > options[-1][1]:
-            options.append((count, covered))
+        covered = _least_coverage(length, size, stride, count, before)
+        if not options or covered > options[-1].covered:
+            options.append(_Option(count, covered, before))
         if total > length + 2 * (size + stride):
             break
         count += 1
     return options
+
+
+def _options_on_lattice(length: int, size: int, overlap: int, first: int) -> list[_Option]:
+    """The smallest grid for each coverage whose patches start at multiples of the stride."""
+    stride, options = size - overlap, list[_Option]()
+    enough = max(1, -(-(length + first % stride - size) // stride) + 1)
+    for more in range(-(-size // stride)):
+        count, before = enough + 2 * more, first % stride + more * stride
+        covered = _least_coverage(length, size, stride, count, before)
+        if not options or covered > options[-1].covered:
+            options.append(_Option(count, covered, before))
+    return options
+
+
+def _least_coverage(length: int, size: int, stride: int, count: int, before: int) -> int:
+    starts = np.arange(count) * stride
+    positions = np.arange(before, before + length)[:, None]
+    return int(((starts <= positions) & (positions < starts + size)).sum(axis=1).min())
 
 
 def triple(values: Iterable[int]) -> Triple:

@@ -204,6 +204,7 @@ def _store(task: Task, prepared: Prepared, hashes: tuple[str, str | None]) -> Ca
         direction=tuple(grid.direction.ravel().tolist()),
         body=body_box(prepared.body),  # type: ignore[arg-type]
         mr_divisor=prepared.mr_divisor,
+        left_out_ml=prepared.left_out_ml if source.modality == "mr" else None,
         source=source.shown,
         source_sha256=hashes[0],
         mask_sha256=hashes[1],

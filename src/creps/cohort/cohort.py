@@ -77,6 +77,8 @@ class Case(BaseModel):
     """Bounding box of the body in voxels, ((first, end), ...) along D, H, W."""
     mr_divisor: Annotated[float, Field(gt=0)] | None = None
     """Divisor of the MR; null for CT."""
+    left_out_ml: Annotated[float, Field(ge=0)] | None = None
+    """Volume in ml of bright signal outside the body of the MR; null for CT and in cohorts of older versions."""
     source: str
     """File that it was prepared from, relative to the given folder or table."""
     source_sha256: str

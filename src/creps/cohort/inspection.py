@@ -168,6 +168,8 @@ def _numbers(case: Case, values: Array, unit: str) -> str:
     ]
     if case.mr_divisor is not None:
         lines.append(f"divisor  {case.mr_divisor:.4g}")
+    if case.left_out_ml is not None:
+        lines.append(f"left out {case.left_out_ml:.4g} ml of bright signal")
     source = case.source
     lines += ["file", *(source[i : i + 30] for i in range(0, len(source), 30))]
     return "\n".join(lines)

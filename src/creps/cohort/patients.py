@@ -21,13 +21,18 @@ log = logging.getLogger(__name__)
 IMAGE_WORDS = frozenset(
     {
         "mr", "mri", "ct", "cbct", "sct", "t1", "t1w", "t1c", "t1ce", "t1gd", "t2", "t2w", "t2star",
-        "flair", "pd", "pdw", "dixon", "image", "img", "vol", "volume",
+        "flair", "pd", "pdw", "dixon", "image", "img", "vol", "volume", "tra", "sag", "cor", "ax", "axial", "sagittal",
+        "coronal", "planning", "brain", "stripped", "bet", "n4", "reg", "registered", "resampled", "cropped",
+        "denoised",
     }
 )  # fmt: skip
 """Words at either end of a name that say what the image is, and not whose."""
 
 CHANNEL = re.compile(r"(.+)_(000\d)")
 """nnU-Net numbers the channels of a case: case_001_0000."""
+
+DATE = re.compile(r"-?(19|20)\d\d-?(0[1-9]|1[0-2])-?(0[1-9]|[12]\d|3[01])$|\s*\(\d+\)$")
+"""A date, or the number of a copy, at the end of a name."""
 
 SHORTEST = 4
 """Names with fewer letters differ by one letter without being a slip."""
@@ -99,6 +104,16 @@ def tell_of_twins(cases: Sequence[Case]) -> None:
                 " column 'patient' of a CSV table.",
                 one,
                 other,
+            )
+    undated: dict[str, str] = {}
+    for name in patients:
+        before = undated.setdefault(patient_key(DATE.sub("", name).rstrip("_- ")), name)
+        if before != name and any(letter.isdigit() for letter in DATE.sub("", name)):
+            log.warning(
+                "The patients '%s' and '%s' differ by a date or a copy's number. If they are one person, give both the"
+                " same name in the column 'patient' of a CSV table.",
+                before,
+                name,
             )
     for a, b in combinations(cases, 2):
         if a.modality == b.modality and a.patient != b.patient and _alike(a, b):

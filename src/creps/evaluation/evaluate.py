@@ -21,12 +21,16 @@ from creps.evaluation.results import Evaluation
 from creps.evaluation.scores import Scores, score_image, score_structures, score_tissues
 from creps.preprocessing.mask import body_mask_ct
 from creps.preprocessing.padding import Padding, ct_without_padding
+from creps.preprocessing.plausibility import check_below_air
 from creps.provenance import provenance
 from creps.volume import Array, Mask, Volume
 
 __all__ = ["evaluate"]
 
 log = logging.getLogger(__name__)
+
+OTHER_UNITS_HU = 300.0
+"""Medians of an sCT and its CT that lie further apart than this belong to different units."""
 
 REGISTERED = "The CT was registered to the sCT: position errors are hidden and the metrics are better than without."
 
@@ -84,7 +88,7 @@ def evaluate(sct: Image, ct: Image, options: EvaluationOptions | None = None, *,
         "not_covered": not_covered,
         "mask": {"source": source, "voxels": int(inside.sum())},
         **classes_and_structures,
-        "notes": _padding_notes(paddings, pair) + _notes(aligned, not_covered),
+        "notes": _padding_notes(paddings, pair) + _notes(aligned, not_covered, inside),
         "definitions": definitions(list(values)),
         "seconds": round(time.perf_counter() - started, 3),
     }
@@ -100,12 +104,14 @@ def _read(
         if image is None and role in ("mask", "labels"):
             continue
         images[role], records[role] = image_of(image, role)
-        if role == "ct":
-            images[role], paddings[role] = ct_without_padding(images[role])
         in_pair = f"the {ROLES[role]} of {pair}" if role in ROLES else pair
-        check_image(
-            images[role], role, in_pair if named or isinstance(image, Volume) else str(image), paddings.get(role)
-        )
+        called = in_pair if named or isinstance(image, Volume) else str(image)
+        whole = images[role]
+        if role == "ct":
+            images[role], paddings[role] = ct_without_padding(whole)
+        check_image(images[role], role, called, paddings.get(role))
+        if role == "ct":
+            check_below_air(whole, called, paddings[role])
     return images, records, paddings
 
 
@@ -178,7 +184,7 @@ def _not_covered(aligned: Aligned) -> dict[str, Any]:
     return {"body_ml": round(ml, 3), "slices": int(lost.any(axis=(1, 2)).sum())}
 
 
-def _notes(aligned: Aligned, not_covered: Mapping[str, Any]) -> list[str]:
+def _notes(aligned: Aligned, not_covered: Mapping[str, Any], inside: Mask) -> list[str]:
     notes = []
     if not_covered["slices"]:
         notes.append(
@@ -189,4 +195,10 @@ def _notes(aligned: Aligned, not_covered: Mapping[str, Any]) -> list[str]:
         notes.append(REGISTERED)
     if float(aligned.sct.array.min()) > hu.AIR_BELOW:
         notes.append(f"The sCT has no voxel below {hu.AIR_BELOW:g} HU: is it a CT in HU?")
+    sct, ct = (float(np.median(image.array[inside])) for image in (aligned.sct, aligned.ct))
+    if abs(sct - ct) > OTHER_UNITS_HU:
+        notes.append(
+            f"The sCT's median in the scored region is {sct:.0f}, the CT's {ct:.0f} HU: is the sCT in HU? Raw values"
+            " usually need 1024 subtracted."
+        )
     return notes

@@ -15,10 +15,13 @@ from creps.io.image import ImageSource
 from creps.phantom import PHANTOM_SCHEMA
 from creps.phantom.painting.tissues import PHANTOM_CLASSES
 from creps.preprocessing.padding import Padding
-from creps.preprocessing.plausibility import LARGEST, check_ct, check_extent, normalised
+from creps.preprocessing.plausibility import LARGEST, check_ct, check_extent
 from creps.volume import Volume
 
 __all__ = ["check_image", "image_of", "label_names_of"]
+
+NORMALISED_SCT = 10.0
+"""An sCT whose values all lie within this of 0 has been normalised; the worst network spans more in HU."""
 
 LARGEST_CLASS = 65535
 """No label volume has more classes; a larger number is no class but a grey value."""
@@ -71,7 +74,7 @@ def check_image(image: Volume, role: str, name: str, padding: Padding | None = N
                 f"{name} has values from {low:g} to {high:g}; no CT has values beyond {LARGEST:g}.",
                 "Check its data type and scaling: an sCT is in HU.",
             )
-        if normalised(low, high) and low < high:
+        if max(-low, high) < NORMALISED_SCT and low < high:
             raise InputError(
                 f"{name} has values from {low:g} to {high:g}: it has been normalised and is not in HU.",
                 "Give the sCT in HU.",

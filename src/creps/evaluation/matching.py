@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,7 +71,8 @@ def match(scts: Path, cts: Path, *, truth: str = "ct", labels: str | None = None
     """Match synthetic and true CTs by case.
 
     The true CT of a case is ``CASE/ct.*`` (the layout of the SynthRAD challenges, also in folders of tasks and regions)
-    with ``CASE/mask.*``, or a file ``CASE.*`` or ``CASE_ct.*`` with ``CASE_mask.*``.
+    with ``CASE/mask.*``, or a file ``CASE.*`` or ``CASE_ct.*`` with ``CASE_mask.*``. The Unicode form of names does not
+    count.
 
     Args:
         scts: Folder of synthetic CTs, see `find_scts`.
@@ -99,8 +101,8 @@ def match(scts: Path, cts: Path, *, truth: str = "ct", labels: str | None = None
 
 def one_pair(sct: Path, ct: Path, mask: Image | None = None, labels: Image | None = None) -> Pair:
     """Return one case, named as in a folder; a DICOM series is ``sct``: its folder may bear the patient's name."""
-    case = "sct" if sct.is_dir() else _sct_case(sct, sct.absolute().parent.parent) or stem(sct)
-    return Pair(case, sct, ct, mask, labels)
+    case = "sct" if sct.is_dir() else _sct_case(sct, sct.absolute().parent.parent) or _named(sct)
+    return Pair(_composed(case), sct, ct, mask, labels)
 
 
 def holds_cases(folder: Path) -> bool:
@@ -117,7 +119,7 @@ def sct_of(pair: Pair, folder: Path) -> Path:
         InputError: the folder does not exist, holds no sCT, or none of that name.
     """
     scts = find_scts(folder)
-    alike = [path for path in scts.values() if stem(path) == stem(pair.sct)]
+    alike = [path for path in scts.values() if _named(path) == _named(pair.sct)]
     if pair.case in scts:
         return scts[pair.case]
     if len(alike) == 1:
@@ -140,7 +142,7 @@ def find_scts(folder: Path) -> dict[str, Path]:
     files = list(_volume_files(folder))
     named = [(case, path) for path in files if (case := _sct_case(path, folder)) is not None]
     if not named:
-        named = [(stem(path), path) for path in files if path.parent == folder and "mask" not in stem(path).lower()]
+        named = [(_named(path), path) for path in files if path.parent == folder and "mask" not in _named(path).lower()]
     if not named:
         raise InputError(f"{folder} contains no synthetic CT.", "Name files CASE_sct.nii.gz or CASE/sct.nii.gz.")
     found: dict[str, Path] = {}
@@ -151,7 +153,7 @@ def find_scts(folder: Path) -> dict[str, Path]:
 
 def _sct_case(path: Path, folder: Path) -> str | None:
     """The case's name if a file is named as a synthetic CT."""
-    name = stem(path)
+    name = _named(path)
     if name.lower() == "sct":
         return path.absolute().parent.name if path.parent != folder else None
     if not name.lower().endswith("_sct"):
@@ -164,7 +166,7 @@ def _find_truths(folder: Path, truth: str, labels: str | None) -> dict[str, _Tru
     files = list(_volume_files(folder))
     found: dict[str, Path] = {}
     for path in files:
-        if path.parent != folder and stem(path).lower() == truth.lower():
+        if path.parent != folder and _named(path).lower() == _composed(truth).lower():
             _add(found, path.parent.name, path, folder)
     in_folders = bool(found)
     if not in_folders:
@@ -172,10 +174,11 @@ def _find_truths(folder: Path, truth: str, labels: str | None) -> dict[str, _Tru
         found = _flat_truths(files, truth, labels, folder)
     named: dict[tuple[Path, str], list[Path]] = {}
     for path in files:
-        named.setdefault((path.parent, stem(path).lower() if in_folders else stem(path)), []).append(path)
+        name = _named(path)
+        named.setdefault((path.parent, name.lower() if in_folders else name), []).append(path)
 
     def beside(case: str, what: str | None) -> Path | None:
-        name = None if what is None else what.lower() if in_folders else f"{case}_{what}"
+        name = None if what is None else _composed(what.lower() if in_folders else f"{case}_{what}")
         return None if name is None else _only(named.get((found[case].parent, name), []), case, folder)
 
     return {case: _Truth(ct, beside(case, "mask"), beside(case, labels)) for case, ct in sorted(found.items())}
@@ -183,11 +186,11 @@ def _find_truths(folder: Path, truth: str, labels: str | None) -> dict[str, _Tru
 
 def _flat_truths(files: list[Path], truth: str, labels: str | None, folder: Path) -> dict[str, Path]:
     """Case → ``CASE_ct.*``; without any of these, every other file ``CASE.*``."""
-    ending = f"_{truth}".lower()
-    named = [(stem(path)[: -len(ending)], path) for path in files if stem(path).lower().endswith(ending)]
+    ending = _composed(f"_{truth}").lower()
+    named = [(_named(path)[: -len(ending)], path) for path in files if _named(path).lower().endswith(ending)]
     if not named:
-        others = ("_mask", "_sct", *([f"_{labels}".lower()] if labels else []))
-        named = [(stem(path), path) for path in files if not stem(path).lower().endswith(others)]
+        others = ("_mask", "_sct", *([_composed(f"_{labels}").lower()] if labels else []))
+        named = [(_named(path), path) for path in files if not _named(path).lower().endswith(others)]
     if not named:
         raise InputError(
             f"{folder} contains no CT named {truth}.", f"True CTs are CASE/{truth}.nii.gz, or files CASE.nii.gz."
@@ -214,8 +217,18 @@ def _volume_files(folder: Path, depth: int = 0) -> Iterator[Path]:
 
 
 def _add(found: dict[str, Path], case: str, path: Path, folder: Path) -> None:
+    case = _composed(case)
     _only([found[case], path] if case in found else [path], case, folder)
     found[case] = path
+
+
+def _named(path: Path) -> str:
+    return _composed(stem(path))
+
+
+def _composed(name: str) -> str:
+    """A name in one Unicode form: macOS stores decomposed letters, other systems what they were given."""
+    return unicodedata.normalize("NFC", name)
 
 
 def _only(files: list[Path], case: str, folder: Path) -> Path | None:

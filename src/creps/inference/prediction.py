@@ -16,7 +16,7 @@ from creps.inference.pruning import pruned
 from creps.inference.sliding_window import predict_patches
 from creps.inference.tiles import Tile, exact_tiles
 from creps.machine import free_bytes
-from creps.patches import CoveringGrid, PatchLocation, Triple, covering_grid, triple
+from creps.patches import CoveringGrid, PatchLocation, Triple, covering_grid, half_overlap, triple
 from creps.preprocessing.crop import crop_box
 from creps.settings import InferenceSettings
 from creps.volume import Array, Mask
@@ -25,6 +25,13 @@ __all__ = ["Layout", "lay_out", "predict"]
 
 MARGIN_MM = 10.0
 """Margin around the body that is predicted too, if the background is kept: skin, and whatever the mask misses."""
+
+SMALL_SLICE = 0.25
+"""Slices with less than this share of the fullest one's signal say little about where the middle of the body is."""
+
+STEPS = 6
+"""Patches centred on the body start at multiples of a third of their stride (even numbers): with few places to choose
+from, a slice more seldom makes them jump from one to the next."""
 
 BATCH_VOXELS = 1 << 18
 """Voxels in a batch from which a larger one is no faster on a CPU (benchmarks/speed)."""
@@ -50,6 +57,7 @@ class Layout:
         batch_size: Patches per forward pass.
         pass_bytes: Memory of a forward pass, and of the gaps it leaves in the heap.
         slab_bytes: Memory of the predictions that wait to be fused.
+        fill: Value beyond the volume's edge; None: its outermost value goes on.
         volume_bytes: Memory of the fused volume (and its spread) and of the predictions on their way to it.
     """
 
@@ -57,6 +65,7 @@ class Layout:
     grid: CoveringGrid | None
     tiles: tuple[Tile, ...]
     batch_size: int
+    fill: float | None
     pass_bytes: int
     slab_bytes: int
     volume_bytes: int
@@ -111,6 +120,8 @@ def lay_out(
     *,
     margin_mm: float = MARGIN_MM,
     spread: bool = False,
+    lattice_index: Triple = (0, 0, 0),
+    signal: Array | None = None,
 ) -> Layout:
     """Choose patches or tiles, and how many at once.
 
@@ -123,6 +134,10 @@ def lay_out(
         settings: Extent, overlap, coverage, fusion, batch size, memory.
         margin_mm: Around the body, for ``extent: body``.
         spread: Whether the spread is wanted too; it counts as memory.
+        lattice_index: Of the volume's first voxel on the lattice of the patient: patches start at multiples of their
+            stride on it, tiles at even points.
+        signal: (D, H, W) the MR in network units: weights the body's centre, on which patches are placed, so that
+            dark voxels at the skin that a mask holds or not do not move it.
 
     Raises:
         SettingsError: an overlap that cannot cover every voxel, a single pass of a network without a halo, or the
@@ -132,6 +147,8 @@ def lay_out(
     if settings.extent == "body":
         box = crop_box(body, spacing_mm, margin_mm)
         extent = PatchLocation(triple(s.start for s in box), triple(s.stop - s.start for s in box))
+    # The paper pads with zeros. To a network that saw few such patches, the end of a neck beside zeros is no neck.
+    fill = None if settings.extent == "body" else 0.0
     budget = _budget(settings, executor)
     volume_bytes = 4 * math.prod(shape) * (2 if spread else 1)
     if settings.fusion == "single":
@@ -146,20 +163,20 @@ def lay_out(
                 "Use another inference.fusion.",
             )
         most = min(budget / executor.bytes_at_peak(1), MOST_VOXELS)
-        tiles = exact_tiles(shape, extent, executor.halo, most)
+        tiles = exact_tiles(extent, executor.halo, most, lattice_index)
         largest = max(math.prod(tile.view.size) for tile in tiles)
-        return Layout(extent, None, tiles, 1, _pass_bytes(executor, largest), 0, volume_bytes + 8 * largest)
+        return Layout(extent, None, tiles, 1, fill, _pass_bytes(executor, largest), 0, volume_bytes + 8 * largest)
     try:
-        grid = covering_grid(extent.size, patch_size, settings.patch_overlap, settings.min_coverage)
+        grid = _patches(extent, body if signal is None else body * signal, patch_size, settings, lattice_index)
     except ValueError as error:
         raise SettingsError(f"{str(error).capitalize()}.", "Change inference.patch_overlap or min_coverage.") from error
     wanted = body[extent.slices] if settings.extent == "body" else None
-    grid = pruned(grid, wanted, settings.min_coverage)
+    grid = pruned(grid, wanted, settings.min_coverage, (bool(body[0].any()), bool(body[-1].any())))
     voxels = math.prod(patch_size)
     batch = min(_batch_size(settings, executor, voxels, budget), len(grid.locations))
     waiting = 4 * voxels * batch * 3  # the patches cut out, the batch in progress, the one before it
     return Layout(
-        extent, grid, (), batch, _pass_bytes(executor, batch * voxels), slab_bytes(grid), volume_bytes + waiting
+        extent, grid, (), batch, fill, _pass_bytes(executor, batch * voxels), slab_bytes(grid), volume_bytes + waiting
     )
 
 
@@ -192,7 +209,9 @@ def predict(
     """
     sct = np.full(mr.shape, np.nan, dtype=np.float32)
     ranges = np.full_like(sct, np.nan) if spread else None
-    predictions = predict_patches(executor, mr, layout.pieces, batch_size=layout.batch_size, progress=progress)
+    predictions = predict_patches(
+        executor, mr, layout.pieces, batch_size=layout.batch_size, fill=layout.fill, progress=progress
+    )
     if layout.grid is not None:
         pairs = zip(layout.grid.locations, predictions, strict=True)
         for slab in fused_slabs(layout.grid, pairs, settings.fusion, spread=spread):
@@ -203,8 +222,46 @@ def predict(
         return sct, ranges
     for tile, prediction in zip(layout.tiles, predictions, strict=True):
         box = tile.core.inside(triple(mr.shape))
-        sct[box] = prediction[tile.of_view][tuple(slice(0, s.stop - s.start) for s in box)]
+        inside = (slice(s.start - i, s.stop - i) for s, i in zip(box, tile.view.index, strict=True))
+        sct[box] = prediction[tuple(inside)]
     return sct, ranges
+
+
+def _patches(
+    extent: PatchLocation, body: Mask | Array, patch_size: Triple, settings: InferenceSettings, lattice_index: Triple
+) -> CoveringGrid:
+    """Patches over the extent: along D on the lattice, along H and W centred on the body.
+
+    What a network makes of a voxel depends on where its patches end, and on whether they start at an even point. So
+    they must not move against the patient when there is more air around or, along D, a slice more of the patient. Along
+    H and W, patches that meet in the middle of the body are more accurate than others (benchmarks/grid).
+    """
+    overlap = half_overlap(patch_size) if settings.patch_overlap is None else settings.patch_overlap
+    first = [extent.index[0] + lattice_index[0]]
+    for axis in (1, 2):
+        start = _first_patch(body, axis, patch_size[axis], overlap[axis])
+        step = 2 * max(1, (patch_size[axis] - overlap[axis]) // STEPS)
+        start -= (start + lattice_index[axis] + step // 2) % step - step // 2
+        first.append(extent.index[axis] - start)
+    return covering_grid(extent.size, patch_size, overlap, settings.min_coverage, triple(first))
+
+
+def _first_patch(body: Mask | Array, axis: int, size: int, overlap: int) -> int:
+    """Where the first of the fewest patches starts that cover the body along an axis, centred on it.
+
+    The centre is the median of the slices' centres of mass, the length their 90th percentile, taking each slice for an
+    ellipse. A box would change with a voxel at the skin, the centre of mass of the body with every slice at an end.
+    """
+    rows = body.sum(axis=3 - axis, dtype=np.float64)
+    totals = rows.sum(axis=1)
+    rows = rows[totals >= SMALL_SLICE * totals.max()] if totals.any() else np.ones((1, body.shape[axis]))
+    places, totals = np.arange(rows.shape[1]), rows.sum(axis=1)
+    centres = rows @ places / totals
+    variances = np.maximum(rows @ places**2 / totals - centres**2, 0)
+    centre, length = float(np.median(centres)), 4 * math.sqrt(float(np.quantile(variances, 0.9)))
+    stride = max(1, size - overlap)
+    more = max(0, math.ceil((length - size) / stride))
+    return round(centre + 0.5 - (size + more * stride) / 2)
 
 
 def _pass_bytes(executor: Executor, voxels: int) -> int:

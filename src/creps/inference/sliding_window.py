@@ -27,6 +27,7 @@ def predict_patches(
     places: Sequence[PatchLocation],
     *,
     batch_size: int = 1,
+    fill: float | None = 0.0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[Array]:
     """Predict the patches at the given places.
@@ -36,9 +37,10 @@ def predict_patches(
 
     Args:
         executor: The generator, ready to run.
-        mr: (D, H, W) in network units; beyond its edge are zeros, the background of an MR.
+        mr: (D, H, W) in network units.
         places: In voxels of `mr`; those of one batch have one size.
         batch_size: Patches per forward pass.
+        fill: Beyond the edge of `mr`: 0, the background of an MR; None: the outermost value goes on.
         progress: Called with (patches done, patches in all).
 
     Raises:
@@ -54,7 +56,7 @@ def predict_patches(
         if started < len(places):
             batch = places[started : started + batch_size]
             try:
-                following = executor.start(_cut_out(mr, batch))
+                following = executor.start(_cut_out(mr, batch, fill))
             except (RuntimeError, MemoryError) as error:
                 batch_size = _halved(len(batch), error)
                 continue
@@ -68,10 +70,10 @@ def predict_patches(
         in_progress = following
 
 
-def _cut_out(mr: Array, places: Sequence[PatchLocation]) -> Array:
+def _cut_out(mr: Array, places: Sequence[PatchLocation], fill: float | None) -> Array:
     patches = np.empty((len(places), *places[0].size), dtype=np.float32)
     for patch, place in zip(patches, places, strict=True):
-        read_patch(mr, place, fill=0.0, out=patch)
+        read_patch(mr, place, fill, out=patch)
     return patches
 
 

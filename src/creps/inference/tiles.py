@@ -1,7 +1,7 @@
-"""Tiles for the exact single pass: each voxel predicted once, as if the whole volume went through at once.
+"""Tiles for the exact single pass: each voxel predicted once, as if all that is predicted went through at once.
 
 In evaluation mode a voxel depends on nothing farther away than the network's halo. A tile is predicted with that
-halo around it, cut off only at the volume's own edge, where the whole volume would be padded as well.
+halo around it, cut off only `RIM` voxels beyond the predicted part, wherever the volume ends.
 """
 
 from __future__ import annotations
@@ -12,7 +12,11 @@ from itertools import product
 
 from creps.patches import PatchLocation, Triple, triple
 
-__all__ = ["Tile", "even", "exact_tiles"]
+__all__ = ["RIM", "Tile", "exact_tiles"]
+
+RIM = 8
+"""The network sees this many voxels (an even number) around the predicted part, zeros beyond the volume's edge. If
+views ended at the volume's edge, the sCT would depend on how much air was imaged."""
 
 SMALLEST_TILE = 16
 """Voxels along an axis; tiles are not cut smaller."""
@@ -29,11 +33,6 @@ class Tile:
 
     core: PatchLocation
     view: PatchLocation
-
-    @property
-    def of_view(self) -> tuple[slice, slice, slice]:
-        """The core, as slices of the view's prediction."""
-        return self.core.moved([-n for n in self.view.index]).slices
 
 
 @dataclass(frozen=True)
@@ -59,24 +58,19 @@ class _Cuts:
         return sum(size for _, size in self.views)
 
 
-def even(shape: Triple) -> Triple:
-    """The volume padded to even sizes, so that half resolution falls on the same voxels in every tile."""
-    return triple(n + n % 2 for n in shape)
-
-
-def exact_tiles(shape: Triple, extent: PatchLocation, halo: int, most_voxels: float) -> tuple[Tile, ...]:
+def exact_tiles(extent: PatchLocation, halo: int, most_voxels: float, first: Triple = (0, 0, 0)) -> tuple[Tile, ...]:
     """The tiles over a part of a volume that predict the fewest voxels.
 
     Args:
-        shape: The volume (D, H, W); tiles may reach a voxel beyond it, where it is `even`.
-        extent: The part to predict, within the volume.
+        extent: The part to predict; tiles may reach a voxel beyond it.
         halo: How far a voxel of the network sees.
         most_voxels: Largest view. If no tiling keeps to it, the one with the smallest views is taken.
+        first: Index of the volume's first voxel on a lattice; tiles begin on even points of that.
 
     Returns:
         Tiles, depth slowest, whose cores cover the extent once.
     """
-    axes = zip(even(shape), extent.index, extent.size, strict=True)
+    axes = zip(extent.index, extent.size, (n % 2 for n in first), strict=True)
     tilings = product(*(_ways_to_cut(*axis, halo + halo % 2) for axis in axes))
 
     def cost(tiling: tuple[_Cuts, ...]) -> tuple[float, int]:
@@ -88,14 +82,14 @@ def exact_tiles(shape: Triple, extent: PatchLocation, halo: int, most_voxels: fl
     return tuple(Tile(_box(core), _box(view)) for core, view in zip(cores, views, strict=True))
 
 
-def _ways_to_cut(length: int, first: int, size: int, halo: int) -> list[_Cuts]:
-    """Every way to cut one axis into equal tiles that begin and end on even voxels."""
-    start, end = first - first % 2, first + size + (first + size) % 2
+def _ways_to_cut(first: int, size: int, odd: int, halo: int) -> list[_Cuts]:
+    """Every way to cut one axis into equal tiles that begin and end on even voxels; on odd ones if the first is odd."""
+    start, end = first - (first + odd) % 2, first + size + (first + size + odd) % 2
     ways = []
     for count in range(1, max(1, (end - start) // SMALLEST_TILE) + 1):
         step = 2 * math.ceil((end - start) / (2 * count))
         spans = [(begin, min(begin + step, end)) for begin in range(start, end, step)]
-        seen = [(max(0, begin - halo), min(length, stop + halo)) for begin, stop in spans]
+        seen = [(max(start - RIM, begin - halo), min(end + RIM, stop + halo)) for begin, stop in spans]
         ways.append(_Cuts(*(tuple((begin, stop - begin) for begin, stop in part) for part in (spans, seen))))
     return ways
 

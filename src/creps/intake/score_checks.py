@@ -26,9 +26,9 @@ REFUSING_OF_FEW = ("shape", "size")
 BY_CUTS = ("shape", "size")
 """Parts that a cut field of view changes."""
 
-NO_CUT_EXPLAINS = 3.0
+NO_CUT_EXPLAINS = 2.7
 """If outline and size are both this far off, the MR shows another part of the body. Real heads with a cut field of view
-reach 3.0 and 2.5 with a model of phantoms, a real hip 3.3 and 3.9 with a model of heads."""
+reached 3.0 and 2.5 with a model of phantoms, a real hip reaches 2.9 and 4.2 with a model of heads."""
 
 TALLER = 1.08
 """Tolerance in comparisons of extents; the floor of `size`."""

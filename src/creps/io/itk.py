@@ -18,6 +18,7 @@ from creps.errors import InputError
 from creps.io.atomic import atomic_file
 from creps.io.nifti import NiftiHeader, read_nifti_header, read_nifti_voxels
 from creps.io.placement import Affine, orthogonal, placement
+from creps.io.stored import check_stored
 from creps.io.text_headers import check_text_header, with_data_file
 from creps.volume import GeometryError, Volume
 
@@ -39,6 +40,9 @@ log = logging.getLogger(__name__)
 
 SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".nhdr")
 """File endings that are read and written."""
+
+HEADER_FAULTS = ("HeaderCheck", "FieldCheck", "Parse", "couldn't parse")
+"""What NRRD's errors of a header are called."""
 
 MAX_VOXELS = 2**31
 """A header that claims more voxels than this is taken to be broken."""
@@ -120,7 +124,7 @@ def _read_nifti(path: Path) -> Volume:
 
 
 def _read_with_itk(path: Path) -> Volume:
-    remarks = check_text_header(path)
+    remarks = check_text_header(path) + check_stored(path)
     with _reading(path) as reader:
         image = reader.Execute()
         while image.GetDimension() > 3:
@@ -264,6 +268,14 @@ def _reading(path: Path) -> Iterator[sitk.ImageFileReader]:
                 "Resample it to an orthogonal grid first.",
             ) from error
         reason = _reason(error).removeprefix("Reason: ")
+        if "bzip2" in reason:
+            raise InputError(
+                f"{path} is compressed with bzip2, which creps does not read.", "Write it with gzip."
+            ) from error
+        if any(word in reason for word in HEADER_FAULTS):
+            raise InputError(
+                f"{path} has a header that cannot be read ({reason}).", "Correct its header, or convert it again."
+            ) from error
         system = {os.strerror(code) for code in (0, 2)}  # MetaImage says one of these of any truncated file
         detail = "" if reason in system else f" ({reason})"
         raise InputError(
@@ -276,7 +288,7 @@ def _check_header(reader: sitk.ImageFileReader, path: Path) -> None:
     if reader.GetNumberOfComponents() != 1:
         raise InputError(
             f"{path} has {reader.GetNumberOfComponents()} values per voxel, not 1.",
-            "Give a scalar image, not colour or a vector field.",
+            "Give a scalar image, not colour, a vector field or several frames.",
         )
     shape = list(size)
     while len(shape) > 3 and shape[-1] == 1:
@@ -292,9 +304,10 @@ def _check_header(reader: sitk.ImageFileReader, path: Path) -> None:
 def _check_size(path: Path, shape: Sequence[int], size: Sequence[int]) -> None:
     """Refuse what is no 3-D volume; `shape` is `size` without trailing axes of length 1."""
     if len(shape) != 3:
+        remedy = "split a time series or echoes first" if len(shape) > 3 else "stack the slices first"
         raise InputError(
             f"{path} has {len(shape)} dimensions (size {' x '.join(map(str, size))}), not 3.",
-            "Give one 3-D volume per file: split a time series or echoes first.",
+            f"Give one 3-D volume per file: {remedy}.",
         )
     if min(shape) < 2:
         raise InputError(

@@ -8,6 +8,7 @@ takes the sform. Files are therefore read here; `creps.io.placement` turns the h
 from __future__ import annotations
 
 import gzip
+import logging
 import struct
 import zlib
 from collections.abc import Iterator
@@ -21,8 +22,11 @@ import numpy.typing as npt
 
 from creps.errors import InputError
 from creps.io.contents import refuse_other_content
+from creps.io.stored import surplus
 
 __all__ = ["NiftiHeader", "read_nifti_header", "read_nifti_voxels"]
+
+log = logging.getLogger(__name__)
 
 CHUNK = 1 << 22
 
@@ -54,6 +58,7 @@ class NiftiHeader:
         bits: Bits of a voxel.
         order: ``<`` or ``>``.
         start: Byte at which the voxels start.
+        header_bytes: Length of the header: 348 (NIfTI-1) or 540 (NIfTI-2).
         single_file: Whether the voxels are in the same file.
         slope: Of rescaling, as stored.
         intercept: Of rescaling, as stored.
@@ -71,6 +76,7 @@ class NiftiHeader:
     bits: int
     order: str
     start: int
+    header_bytes: int
     single_file: bool
     slope: float
     intercept: float
@@ -111,12 +117,27 @@ def read_nifti_voxels(path: Path) -> tuple[npt.NDArray[np.float32], NiftiHeader]
         body = bytearray()
         while chunk := _exactly(stream, min(CHUNK, expected - len(body))):
             body += chunk
+        rest = _rest(stream)
     if len(body) < expected:
         raise InputError(
             f"{path} is truncated: it holds {len(body)} of {expected} bytes of voxels.", "Copy or convert it again."
         )
+    for remark in surplus(path, expected + rest, expected):
+        log.warning("%s %s.", path, remark)
     stored = np.frombuffer(body, np.dtype(header.order + KINDS[header.kind]))
     return _rescaled(stored, header, path).reshape(header.shape[::-1]), header
+
+
+def _rest(stream: gzip.GzipFile | BinaryIO) -> int:
+    """Bytes that follow the voxels; reading them to the end is what checks a gzip file's checksum."""
+    count = 0
+    try:
+        while chunk := stream.read(CHUNK):
+            count += len(chunk)
+    except gzip.BadGzipFile as error:
+        if not str(error).startswith("Not a gzipped"):  # that is something else after the compressed data, as gzip says
+            raise
+    return count
 
 
 def _rescaled(stored: npt.NDArray[np.generic], header: NiftiHeader, path: Path) -> npt.NDArray[np.float32]:
@@ -147,9 +168,13 @@ def _opened(path: Path) -> Iterator[gzip.GzipFile | BinaryIO]:
                 return
             with gzip.open(raw) as stream:
                 yield stream
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+    except EOFError as error:
         raise InputError(
             f"{path} is truncated or damaged: its compressed data ends early.", "Copy it again."
+        ) from error
+    except (zlib.error, gzip.BadGzipFile) as error:
+        raise InputError(
+            f"{path} is damaged: its compressed data contradicts its checksum ({error}).", "Copy it again."
         ) from error
 
 
@@ -168,6 +193,11 @@ def _header(stream: gzip.GzipFile | BinaryIO, path: Path) -> NiftiHeader:
         raise InputError(
             f"{path} is a header only: it says that its voxels are in a separate .img file.",
             "Convert the pair of files to one .nii.gz.",
+        )
+    if header.start < header.header_bytes + 4:
+        raise InputError(
+            f"{path} says that its voxels start at byte {header.start} (vox_offset), inside its header.",
+            f"Correct vox_offset (usually {header.header_bytes + 4}), or convert it again.",
         )
     if header.kind in SEVERAL:
         raise InputError(
@@ -233,6 +263,7 @@ def _parsed(data: bytes) -> NiftiHeader:
         bits=int(get("type")[1]),
         order=order,
         start=int(start),
+        header_bytes=int(size),
         single_file=magic[1:2] == b"+",
         slope=get("scale")[0],
         intercept=get("scale")[1],

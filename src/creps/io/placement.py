@@ -115,7 +115,7 @@ def _code(code: int, kind: str, remarks: list[str]) -> int:
     """A transform's code; one that NIfTI does not have counts as 0."""
     if code in (0, *NAMES):
         return code
-    remarks.append(f"has a {kind} code of {code}, which NIfTI does not have; the {kind} is ignored")
+    remarks.append(f"states a {kind} code of {code}, which NIfTI does not have; the {kind} is ignored")
     return 0
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from skimage.filters import threshold_otsu
 
+from creps.preprocessing.mask import body_box
 from creps.volume import Array, Mask, Volume
 
 __all__ = ["correct_bias_field"]
@@ -36,13 +37,17 @@ def correct_bias_field(mr: Array, body: Mask, spacing_mm: Sequence[float]) -> Ar
     """
     import SimpleITK as sitk
 
-    tissue = _tissue(mr, body)
+    whole, whole_tissue = mr, _tissue(mr, body)
+    if not whole_tissue.any():
+        return mr
+    box = tuple(slice(first, end) for first, end in body_box(whole_tissue))  # the field must not hang on the air around
+    mr, tissue = whole[box], whole_tissue[box]
     factors = [max(1, min(round(COARSE_MM / s), n // 4)) for s, n in zip(spacing_mm, mr.shape, strict=True)]
     d, h, w = spacing_mm
     image, mask = Volume(mr, (d, h, w)).to_sitk(), Volume(tissue.astype(np.float32), (d, h, w)).to_sitk() > 0.5
     coarse, coarse_mask = sitk.Shrink(image, factors[::-1]), sitk.Shrink(mask, factors[::-1])
     if min(coarse.GetSize()) < 4 or int(sitk.GetArrayViewFromImage(coarse_mask).sum()) < 64:
-        return mr
+        return whole
     n4 = sitk.N4BiasFieldCorrectionImageFilter()
     n4.SetNumberOfThreads(1)
     n4.SetMaximumNumberOfIterations(list(ITERATIONS))
@@ -52,7 +57,8 @@ def correct_bias_field(mr: Array, body: Mask, spacing_mm: Sequence[float]) -> Ar
     inside = log_field[tissue]
     low, high = float(inside.min()), float(inside.max())
     centred = np.clip(log_field, low, high) - np.float32(inside.mean())
-    return np.asarray(mr / np.exp(centred), dtype=np.float32)
+    around = [(part.start, n - part.stop) for part, n in zip(box, whole.shape, strict=True)]
+    return np.asarray(whole / np.exp(np.pad(centred, around, mode="edge")), dtype=np.float32)
 
 
 def _tissue(mr: Array, body: Mask) -> Mask:

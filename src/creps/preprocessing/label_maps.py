@@ -15,10 +15,15 @@ WORDS = frozenset(
     {
         "seg", "segs", "dseg", "segmentation", "segmentations", "label", "labels", "labelmap", "labelmaps",
         "mask", "masks", "aseg", "aparc", "parcellation", "contour", "contours", "roi", "rois", "rtstruct",
-        "gtv", "ctv", "ptv", "brainmask", "bodymask",
+        "gtv", "ctv", "ptv", "brainmask", "bodymask", "lesion", "lesions", "tissues", "organs", "annotation",
+        "annotations",
+        "prob", "probs", "probability", "probabilities", "pve", "dist", "distance", "distancemap", "sdf", "biasfield",
     }
 )  # fmt: skip
 """Words of a file name that say it is a label map, if they stand alone: m1_seg, m1-label, but not seg3d_T1."""
+
+TARGET = re.compile(r"[gcp]tv([pnt]\d*|\d+)")
+"""Targets of radiotherapy: GTVp, CTVn2, PTV60."""
 
 FEWEST = 5
 """An image with no more different values than this is a label map, whatever they are: no MR has 2 bits."""
@@ -47,12 +52,12 @@ def named_as_labels(stem: str) -> bool:
         >>> named_as_labels("m1_seg"), named_as_labels("seg3d_T1")
         (True, False)
     """
-    words = re.split(r"[\s_.\-]+", stem.casefold())
-    return "mask" in stem.casefold() or any(word in WORDS for word in words)
+    words = re.split(r"[\s_.+\-]+", stem.casefold())
+    return "mask" in stem.casefold() or any(word in WORDS or TARGET.fullmatch(word) for word in words)
 
 
 def is_label_map(array: Array) -> int:
-    """Whether an image is a label map: few different integers, in uniform regions.
+    """Whether an image is a label map: very few different values, or few different integers in uniform regions.
 
     Args:
         array: (D, H, W).
@@ -61,6 +66,8 @@ def is_label_map(array: Array) -> int:
         The number of different values of a label map; 0 for an image.
     """
     middle = array[len(array) // 2]
+    if len(np.unique(middle)) <= FEWEST and 1 < (values := len(np.unique(array))) <= FEWEST:
+        return values
     if not np.array_equal(middle, np.rint(middle)) or float(array.max()) - float(array.min()) > LARGEST_RANGE:
         return 0
     if not np.array_equal(array, np.rint(array)):

@@ -7,11 +7,22 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
-from skimage.filters import threshold_otsu
 
 from creps import hu
-from creps.preprocessing.morphology import around, body_box, filled, grow, largest, shrink
-from creps.volume import Array, Mask, Volume
+from creps.preprocessing.morphology import (
+    around,
+    body_box,
+    filled,
+    grow,
+    largest,
+    opened,
+    shrink,
+    sizes_within,
+    voxel_ml,
+)
+from creps.preprocessing.mr_tissue import tissue_mr
+from creps.preprocessing.room import lone_fingers, room_around, trunk_and_limbs
+from creps.volume import Mask, Volume
 
 __all__ = ["body_box", "body_mask_ct", "body_mask_mr", "depth_mm", "left_out_ml"]
 
@@ -23,15 +34,6 @@ EAR_MM = 80.0
 
 BALL_MM = 3.0
 """Radius of the ball that explores the air around the patient: it enters below a mask, but no nostril."""
-
-GAP_MM = 8.0
-"""Dark gaps up to this wide (skull, air cells) are closed in an MR mask."""
-
-LIMB_MM = 12.0
-"""A separate piece at least this thick may be a limb; markers, tubes and coil cables are thinner."""
-
-SMALLEST_LIMB_ML = 3.0
-"""... and at least this large."""
 
 FOAM_HU = -200.0
 """Limbs are denser than this almost everywhere (`DENSE_SHARE`); couches, cushions and clamps are not."""
@@ -53,51 +55,26 @@ FINGERS_MM = 140.0
 BONE_HU, BONE_SHARE = 200.0, 0.1
 """Nor are those whose inside has no bone."""
 
-THICK_SHARE = 0.03
-"""Share of a limb in an MR that lies deeper than `LIMB_MM` / 2; of a coil's shell it is less."""
-
-AIR_SHARE = 0.35
-"""Where the dark part of an MR is brighter than this share of its limit, it is dark tissue rather than air."""
-
-AIR_FACTOR = 3.5
-"""Tissue gives at least so many times the mean signal of air: 4.4 standard deviations of Rayleigh noise."""
-
-DIM_SHARE = 0.4
-"""Where there is air, dim tissue gives at least this share of the limit: ghosts and glow give less."""
-
-DIMMEST = 0.1
-"""... and this share where there is none to be seen."""
-
-DARKEST_FACTOR = 2.0
-"""... and so many times the darkest squares: a corner of air may be among them."""
-
-DIM_MM = 15.0
-"""Dim voxels belong to the patient up to this far from bright ones: ghosts and fold-over reach further."""
+MARGIN_MM = 10.0
+"""Air around the tissue of an MR that is looked at: a ball gets everywhere in it."""
 
 LEFT_OUT_SHARE = 0.5
 """Signal outside the body counts from this share of the median inside."""
 
-BLOCK = 4
-"""Air is measured in squares of so many voxels."""
-
 
 def body_mask_mr(mr: Volume) -> Mask:
-    """(D, H, W) body mask of an MR: bright tissue, the dim tissue beside it, gaps closed, slices filled.
+    """(D, H, W) body mask of an MR: bright tissue, the dim tissue beside it, what they enclose; thin sheets cut off.
 
-    The patient may be several pieces. Air, measured where the image is darkest, says how dim tissue may be.
+    The patient may be several pieces. What a ball reaches from the sides of the volume is the room around the patient,
+    so a gap below a coil stays open while a skull is closed, however wide the gap.
     """
-    clipped = np.minimum(mr.array, np.percentile(mr.array, 99.0))
-    lowest = float(clipped.min())
-    if lowest == clipped.max():
-        return np.zeros(mr.shape, dtype=bool)
-    # Otsu splits dark from bright tissue as readily as air from tissue: half of it keeps the dark tissue.
-    limit = lowest + 0.5 * (float(threshold_otsu(clipped)) - lowest)
-    bright = _opened(clipped > limit, mr.spacing_mm, 2.0)
-    dim = _opened(clipped > _dim_limit(clipped, lowest, limit), mr.spacing_mm, 4.0)
-    tissue = bright | (dim & grow(bright, mr.spacing_mm, DIM_MM))
-    closed = filled(_closed(_solid_pieces(tissue, mr.spacing_mm), mr.spacing_mm, GAP_MM))
-    trunk = _thick(closed, mr.spacing_mm)
-    return trunk | _hanging(closed & ~trunk, trunk, mr.spacing_mm)
+    tissue = tissue_mr(mr)
+    body, box = np.zeros_like(tissue), around(tissue, [int(MARGIN_MM / s) + 1 for s in mr.spacing_mm])
+    solid = ~room_around(tissue[box], mr.spacing_mm)
+    trunk = trunk_and_limbs(solid, mr.spacing_mm)
+    trunk |= lone_fingers(solid & ~trunk, mr.spacing_mm)
+    body[box] = filled(trunk | _hanging(solid & ~trunk, trunk, mr.spacing_mm))
+    return body
 
 
 def body_mask_ct(ct: Volume) -> Mask:
@@ -130,8 +107,8 @@ def left_out_ml(mr: Volume, body: Mask) -> float:
         return 0.0
     bright = mr.array > LEFT_OUT_SHARE * float(np.median(mr.array[body]))
     around_skin = grow(body, mr.spacing_mm, max(mr.spacing_mm))
-    outside = _opened(bright & ~around_skin, mr.spacing_mm, max(2.0, *mr.spacing_mm[1:]))
-    return round(float(outside.sum()) * _voxel_ml(mr.spacing_mm), 1)
+    outside = opened(bright & ~around_skin, mr.spacing_mm, max(2.0, *mr.spacing_mm[1:]))
+    return round(float(outside.sum()) * voxel_ml(mr.spacing_mm), 1)
 
 
 def depth_mm(mask: Mask, spacing_mm: Sequence[float]) -> npt.NDArray[np.float32]:
@@ -141,69 +118,6 @@ def depth_mm(mask: Mask, spacing_mm: Sequence[float]) -> npt.NDArray[np.float32]
         box = around(mask, (1, 1, 1))
         depth[box] = ndimage.distance_transform_edt(mask[box], sampling=list(spacing_mm))
     return depth
-
-
-def _dim_limit(clipped: Array, lowest: float, limit: float) -> float:
-    """Signal above which a voxel beside bright tissue is tissue.
-
-    Args:
-        clipped: (D, H, W) the MR without its brightest voxels.
-        lowest: Its smallest value.
-        limit: Value between dark and bright.
-    """
-    height, width = (n // BLOCK * BLOCK for n in clipped.shape[1:])
-    blocks = clipped[:, :height, :width].reshape(len(clipped), height // BLOCK, BLOCK, -1, BLOCK)
-    means = blocks.mean(axis=(2, 4)) - lowest
-    dark = means[(means < limit - lowest) & (means > 0)]
-    air = float(np.percentile(dark, 30)) if dark.size else 0.0
-    if air > AIR_SHARE * (limit - lowest):  # no air in sight
-        darkest = float(np.percentile(dark, 2))
-        return lowest + min(max(DARKEST_FACTOR * darkest, DIMMEST * (limit - lowest)), limit - lowest)
-    return lowest + min(max(AIR_FACTOR * air, DIM_SHARE * (limit - lowest)), limit - lowest)
-
-
-def _opened(mask: Mask, spacing_mm: Sequence[float], radius_mm: float) -> Mask:
-    return mask & grow(shrink(mask, spacing_mm, radius_mm), spacing_mm, radius_mm)
-
-
-def _closed(mask: Mask, spacing_mm: Sequence[float], radius_mm: float) -> Mask:
-    """Closed as if there were air beyond the edge, so that nothing flares there."""
-    margin = [int(radius_mm / s) + 1 for s in spacing_mm]
-    padded = np.pad(mask, [(m, m) for m in margin])
-    closed = shrink(grow(padded, spacing_mm, radius_mm), spacing_mm, radius_mm)
-    d, h, w = (slice(m, m + n) for m, n in zip(margin, mask.shape, strict=True))
-    return closed[d, h, w]
-
-
-def _large(mask: Mask, spacing_mm: Sequence[float]) -> Mask:
-    """The largest piece, and every other that is as large as a limb."""
-    labels, count = ndimage.label(mask)
-    if count < 2:
-        return mask
-    sizes = _sizes(labels, count, mask)
-    keep = sizes >= SMALLEST_LIMB_ML / _voxel_ml(spacing_mm)
-    keep[np.argmax(sizes)] = True
-    return np.asarray(keep[labels])
-
-
-def _solid_pieces(mask: Mask, spacing_mm: Sequence[float]) -> Mask:
-    """The largest piece, and every other that is as large and thick as a limb."""
-    labels, count = ndimage.label(mask)
-    if count < 2:
-        return mask
-    sizes = _sizes(labels, count, mask)
-    keep = sizes >= SMALLEST_LIMB_ML / _voxel_ml(spacing_mm)
-    keep &= _sizes(labels, count, shrink(mask, spacing_mm, LIMB_MM / 2)) > THICK_SHARE * sizes
-    keep[np.argmax(sizes)] = True
-    return np.asarray(keep[labels])
-
-
-def _thick(mask: Mask, spacing_mm: Sequence[float]) -> Mask:
-    """What is as thick as a limb, in pieces as large as one; the largest in any case."""
-    core = shrink(mask, spacing_mm, LIMB_MM / 2)
-    if not core.any():
-        return largest(mask)
-    return grow(_large(core, spacing_mm), spacing_mm, LIMB_MM / 2 + max(spacing_mm)) & mask
 
 
 def _hanging(thin: Mask, trunk: Mask, spacing_mm: Sequence[float]) -> Mask:
@@ -228,25 +142,14 @@ def _dense_limbs(rest: Mask, dense: Mask, spacing_mm: Sequence[float]) -> Mask:
     if not core.any():
         return core
     labels, count = ndimage.label(core)
-    sizes = _sizes(labels, count, core)
-    smallest = SMALLEST_CORE_ML / _voxel_ml(spacing_mm)
-    keep = _sizes(labels, count, dense & core) >= DENSE_SHARE * np.maximum(sizes, smallest)
+    sizes = sizes_within(labels, count, core)
+    smallest = SMALLEST_CORE_ML / voxel_ml(spacing_mm)
+    keep = sizes_within(labels, count, dense & core) >= DENSE_SHARE * np.maximum(sizes, smallest)
     if not keep[1:].any():
         return np.zeros_like(core)
     limbs = grow(np.asarray(keep[labels]), spacing_mm, COUCH_MM / 2 + max(spacing_mm)) & rest
     labels, count = ndimage.label(limbs)
-    return np.asarray((_sizes(labels, count, core) > CORE_SHARE * _sizes(labels, count, limbs))[labels])
-
-
-def _sizes(labels: npt.NDArray[np.int32], count: int, where: Mask) -> npt.NDArray[np.int64]:
-    """(1 + count,) voxels of each piece within `where`; none for the background."""
-    sizes = np.bincount(labels[where], minlength=count + 1)
-    sizes[0] = 0
-    return sizes
-
-
-def _voxel_ml(spacing_mm: Sequence[float]) -> float:
-    return float(np.prod(spacing_mm)) / 1000
+    return np.asarray((sizes_within(labels, count, core) > CORE_SHARE * sizes_within(labels, count, limbs))[labels])
 
 
 def _fingers(loose: Mask, ct: Volume) -> Mask:
@@ -255,10 +158,10 @@ def _fingers(loose: Mask, ct: Volume) -> Mask:
     if not core.any():
         return core
     labels, count = ndimage.label(loose)
-    sizes = _sizes(labels, count, core)
-    keep = sizes >= SMALLEST_CORE_ML / _voxel_ml(ct.spacing_mm)
+    sizes = sizes_within(labels, count, core)
+    keep = sizes >= SMALLEST_CORE_ML / voxel_ml(ct.spacing_mm)
     for above, share in ((FOAM_HU, DENSE_SHARE), (BONE_HU, BONE_SHARE)):
-        keep &= _sizes(labels, count, core & (ct.array > above)) >= share * sizes
+        keep &= sizes_within(labels, count, core & (ct.array > above)) >= share * sizes
     keep[0] = False
     boxes = ndimage.find_objects(labels)
     for label in np.flatnonzero(keep):

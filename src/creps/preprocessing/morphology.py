@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from creps.volume import Mask
 
-__all__ = ["around", "body_box", "filled", "grow", "largest", "shrink"]
+__all__ = ["around", "body_box", "filled", "grow", "largest", "opened", "shrink", "sizes_within", "voxel_ml"]
 
 Words = npt.NDArray[np.uint64]
 Box = tuple[slice, slice, slice]
@@ -44,6 +44,23 @@ def shrink(mask: Mask, spacing_mm: Sequence[float], radius_mm: float) -> Mask:
     shrunk = np.zeros_like(mask)
     shrunk[box] = ~_grown(~mask[box], _reach(spacing_mm, radius_mm))
     return shrunk
+
+
+def opened(mask: Mask, spacing_mm: Sequence[float], radius_mm: float) -> Mask:
+    """(D, H, W): the mask without what is thinner than the ball."""
+    return mask & grow(shrink(mask, spacing_mm, radius_mm), spacing_mm, radius_mm)
+
+
+def sizes_within(labels: npt.NDArray[np.int32], count: int, where: Mask) -> npt.NDArray[np.int64]:
+    """(1 + count,) voxels of each piece within `where`; none for the background."""
+    sizes = np.bincount(labels[where], minlength=count + 1)
+    sizes[0] = 0
+    return sizes
+
+
+def voxel_ml(spacing_mm: Sequence[float]) -> float:
+    """Volume of a voxel in ml."""
+    return float(np.prod(spacing_mm)) / 1000
 
 
 def largest(mask: Mask) -> Mask:

@@ -7,20 +7,24 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from creps.errors import InputError
+from creps.patches import Triple, triple
 from creps.preprocessing.bias import correct_bias_field
-from creps.preprocessing.crop import crop_box, cropped
+from creps.preprocessing.crop import Slices, crop_box, cropped
 from creps.preprocessing.intensity import AIR_NETWORK, hu_to_network, mr_divisor, mr_to_network
 from creps.preprocessing.mask import body_mask_ct, body_mask_mr, left_out_ml
 from creps.preprocessing.padding import ct_without_padding, mr_without_padding
-from creps.preprocessing.plausibility import check_ct, check_mr
-from creps.preprocessing.resample import resample, resample_onto
+from creps.preprocessing.plausibility import check_below_air, check_ct, check_mr
+from creps.preprocessing.resample import lattice_index, resample_imaged, resample_onto
 from creps.settings import PreparationSettings
 from creps.volume import Array, Mask, Volume
 
-__all__ = ["Prepared", "prepare_ct", "prepare_mr"]
+__all__ = ["Prepared", "body_in_mr", "crop_to_imaged", "prepare_ct", "prepare_mr"]
 
 SMALLEST_BODY = 0.01
 """Minimum fraction of the voxels in the body."""
+
+AIR_MM = 12.0
+"""Air around the patient in which the body is looked for: less than most volumes have."""
 
 PERCENTILES = (1.0, 50.0, 99.0)
 """Percentiles of the values inside the body that are kept to compare scanners."""
@@ -35,6 +39,8 @@ class Prepared:
         array: (D, H, W) in network units.
         body: (D, H, W) body mask.
         intensity: 1st, 50th and 99th percentile inside the body in the original units, before any correction.
+        lattice_index: Index (D, H, W) of the first voxel on the lattice of `model_grid`: its patches lie on that too.
+        imaged: Box along D, H, W without padding: what is beyond it was never measured.
         mr_divisor: Divisor of an MR.
         left_out_ml: Volume of bright signal outside the body of an MR, before any crop.
         notes: What was changed in the image before it was prepared, as sentences without its name.
@@ -44,6 +50,8 @@ class Prepared:
     array: Array
     body: Mask
     intensity: tuple[float, float, float]
+    lattice_index: Triple
+    imaged: Slices
     mr_divisor: float | None = None
     left_out_ml: float = 0.0
     notes: tuple[str, ...] = ()
@@ -65,8 +73,9 @@ def prepare_mr(mr: Volume, settings: PreparationSettings, name: str, mask: Volum
     """
     mr, padding = mr_without_padding(mr)
     check_mr(mr, name)
-    grid = resample(mr.reoriented(), settings.spacing_mm)
-    found = body_mask_mr(grid)
+    upright = mr.reoriented()
+    grid, imaged = resample_imaged(upright, settings.spacing_mm)
+    found = body_in_mr(grid, imaged)
     corrected = correct_bias_field(grid.array, found, grid.spacing_mm) if settings.mr_bias_correction else grid.array
     try:
         divisor = mr_divisor(corrected, found, settings.mr_scale)
@@ -78,21 +87,51 @@ def prepare_mr(mr: Volume, settings: PreparationSettings, name: str, mask: Volum
         array = np.where(body, array, np.float32(0.0))
     left_out = left_out_ml(grid, body)
     notes = () if padding is None else (padding.note("mr"),)
-    return _cropped(Prepared(grid, array, body, _percentiles(grid, body), divisor, left_out, notes), settings)
+    start = lattice_index(upright, settings.spacing_mm)
+    whole = Prepared(grid, array, body, _percentiles(grid, body), start, imaged, divisor, left_out, notes)
+    return _cropped(whole, settings)
 
 
 def prepare_ct(ct: Volume, settings: PreparationSettings, name: str, mask: Volume | None = None) -> Prepared:
     """Resample a CT in HU, find the body, scale and crop; the counterpart of `prepare_mr`."""
-    ct, padding = ct_without_padding(ct)
+    given = ct
+    ct, padding = ct_without_padding(given)
     check_ct(ct, name, padding)
-    grid = resample(ct.reoriented(), settings.spacing_mm)
-    found = body_mask_ct(grid) if mask is None else np.zeros(grid.shape, dtype=bool)
+    check_below_air(given, name, padding)
+    upright = ct.reoriented()
+    grid, imaged = resample_imaged(upright, settings.spacing_mm)
+    found = np.zeros(grid.shape, dtype=bool)
+    if mask is None:
+        found[imaged] = body_mask_ct(cropped(grid, imaged))
     body = _checked_body(found, ct, grid, mask, name)
     array = hu_to_network(grid.array)
     if settings.remove_outside or settings.remove_couch:
         array = np.where(body, array, np.float32(AIR_NETWORK))
     notes = () if padding is None else (padding.note("ct"),)
-    return _cropped(Prepared(grid, array, body, _percentiles(grid, body), notes=notes), settings)
+    start = lattice_index(upright, settings.spacing_mm)
+    return _cropped(Prepared(grid, array, body, _percentiles(grid, body), start, imaged, notes=notes), settings)
+
+
+def body_in_mr(grid: Volume, imaged: Slices) -> Mask:
+    """Find the body in an MR as every preparation does.
+
+    It is looked for twice, the second time with little air around it: thresholds depend on the air, and the mask must
+    not depend on where the field of view ends.
+
+    Args:
+        grid: The MR, upright.
+        imaged: The part of it that was imaged, from `resample_imaged`.
+
+    Returns:
+        (D, H, W) body mask, False in padding.
+    """
+    body = np.zeros(grid.shape, dtype=bool)
+    first = body_mask_mr(cropped(grid, imaged))
+    if first.any():
+        box = crop_box(first, grid.spacing_mm, AIR_MM)
+        d, h, w = (slice(i.start + b.start, i.start + b.stop) for i, b in zip(imaged, box, strict=True))
+        body[d, h, w] = body_mask_mr(cropped(grid, (d, h, w)))
+    return body
 
 
 def _percentiles(grid: Volume, body: Mask) -> tuple[float, float, float]:
@@ -100,13 +139,33 @@ def _percentiles(grid: Volume, body: Mask) -> tuple[float, float, float]:
     return low, middle, high
 
 
+def crop_to_imaged(whole: Prepared) -> Prepared:
+    """The part that was imaged, without padding."""
+    return _part(whole, whole.imaged)
+
+
 def _cropped(whole: Prepared, settings: PreparationSettings) -> Prepared:
     """Crop to the bounding box of the body if the settings ask for it."""
     if settings.crop_margin_mm is None:
         return whole
-    box = crop_box(whole.body, whole.grid.spacing_mm, settings.crop_margin_mm)
+    return _part(whole, crop_box(whole.body, whole.grid.spacing_mm, settings.crop_margin_mm))
+
+
+def _part(whole: Prepared, box: Slices) -> Prepared:
     grid = cropped(whole.grid, box)
-    return replace(whole, grid=grid, array=whole.array[box].copy(), body=whole.body[box].copy())
+    d, h, w = (
+        slice(max(0, part.start - cut.start), max(0, min(part.stop, cut.stop) - cut.start))
+        for part, cut in zip(whole.imaged, box, strict=True)
+    )
+    index = triple(n + part.start for n, part in zip(whole.lattice_index, box, strict=True))
+    return replace(
+        whole,
+        grid=grid,
+        array=whole.array[box].copy(),
+        body=whole.body[box].copy(),
+        lattice_index=index,
+        imaged=(d, h, w),
+    )
 
 
 def _checked_body(found: Mask, image: Volume, grid: Volume, mask: Volume | None, name: str) -> Mask:

@@ -8,36 +8,92 @@ for the planes across that axis and a 1-D product along it; otherwise every voxe
 
 from __future__ import annotations
 
+import math
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage, sparse
 
-from creps.preprocessing.crop import beyond
+from creps.preprocessing.crop import Slices, beyond, cropped
+from creps.preprocessing.imaged import imaged_box
 from creps.preprocessing.morphology import around
 from creps.volume import Array, Volume
 
-__all__ = ["model_grid", "resample", "resample_onto", "resample_turned"]
+__all__ = ["lattice_index", "model_grid", "resample", "resample_imaged", "resample_onto", "resample_turned"]
 
 Matrix = npt.NDArray[np.float64]
+
+NEAREST = 0.381966
+"""The voxel next to the patient's origin lies less than this many voxels before it, or at most 1 - this many behind it.
+Symmetric fields of view put the origin on a voxel or halfway between two: rounding at 1/2 would leave the choice to the
+last digit of a header."""
+
+SLIVER = 1e-3
+"""Voxels of the grid that reach into the volume by less than this are not needed."""
 
 SHARED = 1e-4
 """Voxels: at an edge of 1000 HU between neighbours a tenth of a HU."""
 
 
 def model_grid(volume: Volume, spacing_mm: tuple[float, float, float]) -> Volume:
-    """An empty volume over the same extent, centred on it, with the given spacing (D, H, W)."""
-    counts = [max(2, int(np.ceil(e / s - 1e-3))) for e, s in zip(volume.extent_mm, spacing_mm, strict=True)]
-    centre = volume.to_patient_mm([(n - 1) / 2 for n in volume.shape])
-    first = -np.array([(n - 1) / 2 * s for n, s in zip(counts, spacing_mm, strict=True)])
-    x, y, z = (centre + volume.direction @ first).tolist()
-    return Volume(np.zeros(counts, np.float32), spacing_mm, (x, y, z), volume.direction)
+    """An empty volume over the same extent with the given spacing (D, H, W), on a lattice fixed in the patient.
+
+    Patient coordinates and the positions of the voxels fix the lattice. Where the volume ends does not matter: padding
+    or cropping it moves no point of the lattice. Along each axis, point 0 is a voxel centre, that of the voxel next
+    to the patient's origin if the rows of voxels went on endlessly. So a volume that already has the spacing is not
+    interpolated. The grid holds the points whose cells reach into the volume.
+    """
+    return _on_lattice(volume, spacing_mm)[0]
+
+
+def lattice_index(volume: Volume, spacing_mm: tuple[float, float, float]) -> tuple[int, int, int]:
+    """The index (D, H, W) of the first voxel of `model_grid` on its lattice."""
+    return _on_lattice(volume, spacing_mm)[1]
+
+
+def _on_lattice(volume: Volume, spacing_mm: tuple[float, float, float]) -> tuple[Volume, tuple[int, int, int]]:
+    first = volume.direction.T @ np.asarray(volume.origin_mm)
+    starts, counts, points = [], [], []
+    for centre, n, own, step in zip(first.tolist(), volume.shape, volume.spacing_mm, spacing_mm, strict=True):
+        fixed = centre - own * math.floor(centre / own + NEAREST)
+        start = math.floor((centre - own / 2 - fixed) / step + 0.5 + SLIVER)
+        end = math.ceil((centre + (n - 0.5) * own - fixed) / step + 0.5 - SLIVER)
+        starts.append(start)
+        counts.append(max(2, end - start))
+        points.append(fixed + start * step)
+    x, y, z = (volume.direction @ np.array(points)).tolist()
+    d, h, w = starts
+    return Volume(np.zeros(counts, np.float32), spacing_mm, (x, y, z), volume.direction), (d, h, w)
 
 
 def resample(volume: Volume, spacing_mm: tuple[float, float, float]) -> Volume:
-    """Resample to a spacing (D, H, W) in mm, along the volume's own axes."""
-    return resample_onto(volume, model_grid(volume, spacing_mm))
+    """Resample to a spacing (D, H, W) in mm, along the volume's own axes, on the grid of `model_grid`.
+
+    See `resample_imaged` for padding.
+    """
+    return resample_imaged(volume, spacing_mm)[0]
+
+
+def resample_imaged(volume: Volume, spacing_mm: tuple[float, float, float]) -> tuple[Volume, Slices]:
+    """`resample`, and the part of the result that was imaged.
+
+    Planes that are padding (`imaged_box`) are not interpolated with the patient: they become the volume's lowest
+    value, and what was imaged is resampled as if they were not there.
+
+    Returns:
+        The resampled volume; its box along D, H, W without padding.
+    """
+    grid, box = model_grid(volume, spacing_mm), imaged_box(volume)
+    if box is None:
+        return resample_onto(volume, grid), (slice(0, grid.shape[0]), slice(0, grid.shape[1]), slice(0, grid.shape[2]))
+    imaged = cropped(volume, box)
+    part = resample_onto(imaged, model_grid(imaged, spacing_mm))
+    array = np.full(grid.shape, volume.array.min(), np.float32)
+    starts = np.subtract(lattice_index(imaged, spacing_mm), lattice_index(volume, spacing_mm)).tolist()
+    d, h, w = (slice(start, start + n) for start, n in zip(starts, part.shape, strict=True))
+    array[d, h, w] = part.array
+    return grid.with_array(array), (d, h, w)
 
 
 def resample_onto(volume: Volume, grid: Volume) -> Volume:

@@ -21,7 +21,7 @@ from creps.machine import emulated_bf16, resolve_device
 from creps.model import Model
 from creps.preprocessing.intensity import network_to_hu
 from creps.preprocessing.plausibility import check_mr_scale
-from creps.preprocessing.preparation import Prepared, prepare_mr
+from creps.preprocessing.preparation import Prepared, crop_to_imaged, prepare_mr
 from creps.preprocessing.target_grid import TargetGrid, bring_onto, obliquity_degrees, planning_grid
 from creps.settings import InferenceSettings, PreparationSettings
 from creps.synthesis.options import SynthesisOptions
@@ -100,6 +100,7 @@ def synthesize(
     intake = examine(mr, prepared, plan.preparation, plan.intake, acquisition, plan.recipe, masked=masked)
     intake.raise_if_refused(name, forced=options.force)
     target = _target(mr, prepared.grid, options, acquisition)
+    prepared = crop_to_imaged(prepared)
     _warn(name, intake, mr, options.grid)
     executor = Executor(model.generator, resolve_device(settings.device), settings.precision)
     if slow := emulated_bf16(settings.precision, executor.device):
@@ -169,6 +170,8 @@ def _layout(
         settings,
         margin_mm=margin_mm,
         spread=spread,
+        lattice_index=prepared.lattice_index,
+        signal=prepared.array,
     )
     log.info(
         "%d patches or tiles, batch size %d, %s on %s: about %.2g GB of memory",

@@ -9,7 +9,7 @@ import numpy as np
 from creps.cohort.cohort import Cohort
 from creps.intake.features import features_of
 from creps.intake.profile import IntakeProfile
-from creps.intake.score_checks import REFUSE_AT
+from creps.intake.score_checks import REFUSE_AT, REFUSE_BOTH_AT
 
 __all__ = ["warn_of_other_mrs"]
 
@@ -21,6 +21,8 @@ MOST = 12
 
 def warn_of_other_mrs(cohort: Cohort, profile: IntakeProfile | None) -> None:
     """Warn if the MRs of a cohort are unlike those that a model was trained on: other units, sequence or region.
+
+    The limits are those of the intake checks' refusals, for the median MR.
 
     Args:
         cohort: The new cohort, prepared as for the model.
@@ -37,7 +39,7 @@ def warn_of_other_mrs(cohort: Cohort, profile: IntakeProfile | None) -> None:
     ]
     far = {part: float(np.median([one[part] for one in scores])) for part in ("contrast", "pattern", "shape", "size")}
     part, score = max(far.items(), key=lambda item: item[1])
-    if score < REFUSE_AT:
+    if score < REFUSE_AT and min(far["contrast"], far["pattern"]) < REFUSE_BOTH_AT:
         return
     medians = [float(np.median(cohort.array(case)[cohort.body(case)])) for case in cases]
     known = [case.contrast[len(case.contrast) // 2] for case in profile.cases]

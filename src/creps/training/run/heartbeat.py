@@ -52,7 +52,8 @@ class Heartbeat:
         while not self._ended.wait(max(0.05, self._said + self._silence - time.monotonic())):
             now = time.monotonic()
             if now - self._said >= self._silence:
-                log.info("busy with %s for %.0f s", self._doing, now - self._since)
+                seconds = now - self._since
+                log.info("busy with %s%s", self._doing, f" for {seconds:.0f} s" if seconds >= 1 else "")
                 self.hear()
 
 

@@ -90,8 +90,6 @@ def train(
     check_scales(cohort)
     check_loggers(settings.training.loggers)
     source = load_starting_point(model, settings) if model is not None else None
-    if source is not None:
-        warn_of_other_mrs(cohort, source.plan.intake)
     with Heartbeat("building the networks and estimating memory and time") as heartbeat:
         _train(cohort, folder, settings, source, heartbeat, resume=resume)
     return folder / "model"
@@ -128,6 +126,8 @@ def _train(
         with _recorded(processes, run, progress):
             if source is None:
                 processes.first_only(partial(warn_of_other_preparation, cohort, settings))
+            else:
+                processes.first_only(partial(warn_of_other_mrs, cohort, source.plan.intake))
             _log_what_runs(processes, run, memory, progress.steps, patches.steps)
             processes.first_only(partial(_log_time, processes, run, networks, patches.steps - progress.steps))
             with _monitored(processes, run, progress.steps, patches.steps) as monitor:

@@ -73,6 +73,8 @@ class DamagedFileError(InputError):
 def files_below(folder: Path, refuse: Callable[[DamagedFileError], None]) -> Iterator[Path]:
     """The files in a folder and below it that are not hidden, sorted; linked folders are followed once.
 
+    Pipes, sockets and devices are passed over: opening one can wait for ever.
+
     Args:
         folder: The folder.
         refuse: Called for every folder that cannot be opened.
@@ -89,7 +91,8 @@ def files_below(folder: Path, refuse: Callable[[DamagedFileError], None]) -> Ite
             continue
         seen.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(place) / name for name in sorted(names) if not name.startswith("."))
+        files = (Path(place) / name for name in sorted(names) if not name.startswith("."))
+        yield from (file for file in files if file.is_file() or not file.exists())
 
 
 @dataclass(frozen=True, eq=False)

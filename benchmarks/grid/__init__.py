@@ -1,0 +1,1 @@
+"""How much an sCT depends on padding, cropping and where the volume happens to end."""
