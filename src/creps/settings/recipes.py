@@ -25,7 +25,7 @@ RECIPES: dict[str, dict[str, dict[str, Any]]] = {
         "preparation": PREPARATION,
         "adversarial": {"weight": 0.0},
         "creps": {"weight": 0.0},
-        "simulation": {"weight": 1.0, "phantom_share": 0.6},
+        "simulation": {"weight": 1.0},
         "sampling": {"mr_positions": "random", "ct_positions": "matched"},
         "training": {"learning_rate": 3e-4, "beta1": 0.5, "ema_decay": 0.995, "model": "best"},
         "inference": {"extent": "body", "fusion": "median"},
