@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 import yaml
@@ -167,9 +167,21 @@ def message(error: CrepsError) -> str:
     return f"Error: {text}"
 
 
+class StandardErrorHandler(logging.StreamHandler[TextIO]):
+    """Writes to what standard error is at that time: a program that calls a verb may have replaced and closed it."""
+
+    def __init__(self) -> None:
+        super().__init__(sys.stderr)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a message."""
+        self.stream = sys.stderr
+        super().emit(record)
+
+
 def set_up_logging(quiet: bool, verbose: bool) -> None:
     """Send messages of creps to standard error, one line each."""
-    handler = logging.StreamHandler()
+    handler = StandardErrorHandler()
     handler.setLevel(logging.WARNING if quiet else logging.DEBUG)
     handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", datefmt="%H:%M:%S"))
     logger = logging.getLogger("creps")

@@ -66,4 +66,4 @@ def _tissue(mr: Array, body: Mask) -> Mask:
     inside = mr[body & (mr > 0)]
     if inside.size == 0 or inside.min() == inside.max():
         return np.zeros_like(body)
-    return np.asarray(body & (mr > 0.5 * threshold_otsu(inside)))
+    return np.asarray(body & (mr > 0.5 * threshold_otsu(inside.ravel())))

@@ -64,7 +64,7 @@ def _limits(mr: Volume, values: Array, lowest: float) -> tuple[float, float]:
     """
     # Otsu splits dark from bright tissue as readily as air from tissue: half of it keeps the dark tissue. Where no
     # signal lies between both classes it may be as low as the noise; halfway between their means it is not.
-    otsu = float(threshold_otsu(values))
+    otsu = float(threshold_otsu(values.ravel()))  # three or four columns would be taken for colours
     limit = 0.5 * otsu
     ceiling = max(limit, 0.25 * float(values[values > otsu].mean() + values[values <= otsu].mean()))
     means = _block_means(mr.array) - np.float32(lowest)
