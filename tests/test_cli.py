@@ -86,10 +86,12 @@ def test_help_of_every_verb(verb, capsys):
 
 def test_every_setting_can_be_given_on_the_command_line(capsys):
     """Each to its own default: all are accepted, and the result is the default tree."""
-    from creps.settings import Settings, load_settings
+    from creps.settings import ResidualSettings, Settings, load_settings
 
     arguments = []
     for section, name, field in leaf_fields():
+        if section == "generator" and name not in ResidualSettings.model_fields:
+            continue  # of another kind: refused beside `residual`
         value = field.default
         arguments += [
             f"--{section}.{name}",

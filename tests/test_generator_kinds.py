@@ -176,7 +176,7 @@ def test_settings_know_every_kind(kinds, tmp_path):
         name for section, name, _ in leaf_fields() if section == "generator"
     }
     for overrides, message in (
-        ({"generator.kind": "moon"}, "no generator of kind 'moon'; the kinds are residual, toy, cascade"),
+        ({"generator.kind": "moon"}, "no generator of kind 'moon'; the kinds are residual, unet, toy, cascade"),
         ({"generator.kind": "toy", "generator.width": 3}, "generator.width"),
         ({"recipe": "cut", "generator.kind": "toy"}, "nce.features names input; there are none"),
         ({"generator": {**CASCADE, "second": {"channels": 3}}}, "channels"),

@@ -69,11 +69,11 @@ class UNetGenerator(Generator):
             x = _safely(stage, x)
             if level + 1 < self.levels:
                 skips.append(x)
-                x = self.down[level](x)
+                x = _safely(self.down[level], x)
         for level in reversed(range(self.levels - 1)):
             skip = skips[level]
             x = functional.interpolate(self.up[level](x), size=skip.shape[2:], mode="trilinear", align_corners=False)
-            x = self.decoder[level](x + skip)
+            x = _safely(self.decoder[level], x + skip)
         fine = torch.cat([_from_blocks(self.spread_out(x)), padded.to(x.dtype)], dim=1)
         fine = self.refine(fine)[..., : size[0], : size[1], : size[2]]
         with torch.autocast(fine.device.type, enabled=False):  # bfloat16 would round bone to steps of 8 HU

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from creps.settings.loading import load_settings, preset_names, preset_values
+from creps.settings.networks import GeneratorSettings
 from creps.settings.recipes import RECIPES
 from creps.settings.tree import Settings, sections
 
@@ -35,7 +36,21 @@ def to_markdown() -> str:
     for section, _ in sections():
         kind = type(getattr(Settings(), section))
         lines += ["", f"## {section}", "", *_table(section, kind, recipes)]
+        if issubclass(kind, GeneratorSettings):
+            others = (other for other in GeneratorSettings.KINDS.values() if other is not kind)
+            lines += [line for other in others for line in _other_kind(section, other)]
     return "\n".join(lines) + "\n"
+
+
+def _other_kind(section: str, kind: type[GeneratorSettings]) -> list[str]:
+    """The fields of a kind of generator that no recipe takes."""
+    name = kind.model_fields["kind"].default
+    rows = ["", f"With `{section}.kind: {name}`: {(kind.__doc__ or '').splitlines()[0]}", ""]
+    rows += ["| setting | default | meaning |", "|---|---|---|"]
+    for field, info in kind.model_fields.items():
+        if field != "kind":
+            rows.append(f"| `{section}.{field}` | {_written(info.default)} | {info.description} |")
+    return rows
 
 
 def _layers(name: str, layers: dict[str, dict[str, dict[str, Any]]], nothing: str) -> list[str]:
