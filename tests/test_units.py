@@ -19,7 +19,7 @@ from creps.evaluation.options import EvaluationOptions
 from creps.io.itk import read_volume
 from creps.preprocessing.label_maps import is_label_map, named_as_labels
 from creps.preprocessing.padding import ct_without_padding, find_padding, mr_without_padding
-from creps.preprocessing.plausibility import check_ct, check_mr, check_mr_scale
+from creps.preprocessing.plausibility import check_below_air, check_ct, check_mr, check_mr_scale
 from creps.volume import Volume
 from tests.test_prepare import settings
 
@@ -79,6 +79,44 @@ def test_scans_without_padding_are_left_alone(shared):
         ct = read_volume(path)
         assert ct_without_padding(ct) == (ct, None), path.name
     assert find_padding(head(1)[1].astype(np.float32)) is None
+
+
+@pytest.mark.parametrize(("background", "values"), [(-1000.0, (-2000.0,)), (0.0, (-2000.0, 0.0))])
+def test_a_padded_circle_that_was_turned_is_padding_beside_the_background(background, values):
+    """After a rotation the scanner's padding reaches no corner, and the resampling's background does."""
+    scan = head(3)[1]
+    y, x = np.mgrid[: scan.shape[1], : scan.shape[2]] - (np.array(scan.shape[1:])[:, None, None] - 1) / 2
+    scan[:, np.hypot(y, x) > 0.48 * scan.shape[1]] = -2000
+    image = sitk.GetImageFromArray(scan.astype(np.float32))
+    turn = sitk.Euler3DTransform()
+    turn.SetCenter([(n - 1) / 2 for n in image.GetSize()])
+    turn.SetRotation(0.2, 0.2, 0.1)
+    ct = Volume(sitk.GetArrayFromImage(sitk.Resample(image, image, turn, sitk.sitkLinear, background)), (4, 4, 4))
+    restored, padding = ct_without_padding(ct)
+    check_ct(restored, "x", padding)
+    check_below_air(ct, "x", padding)
+    assert {padding.value, *padding.others} == set(values)
+    assert np.isin(np.rint(ct.array[padding.mask]), values).all()
+    assert all(f"{value:g} HU" in padding.note("ct") for value in values)
+    assert not ((restored.array == 0) & padding.mask).any()
+    assert restored.array.min() > -1100
+
+
+def test_slices_of_water_above_a_padded_circle_are_padding_too():
+    scan = head(3)[1]
+    scan[:, :4], scan[:, :, :4], scan[-5:] = -2000, -2000, 0
+    restored, padding = ct_without_padding(Volume(scan.astype(np.float32), (4, 4, 4)))
+    assert (restored.array[-5:] == -1000).all()
+    assert padding.mask[-5:].all()
+
+
+@pytest.mark.parametrize("step", [8, 16, 32])
+def test_fat_in_a_corner_of_a_ct_in_coarse_steps_is_no_padding(step, shared):
+    """An 8-bit CT with a slope of 16: fat takes few values, and many of its voxels the same."""
+    for path in sorted((shared / "data").glob("pelvis/ct/STS_0*.nii.gz")):
+        ct = read_volume(path)
+        coarse = ct.with_array(step * np.rint(ct.array / step))
+        assert ct_without_padding(coarse) == (coarse, None), path.name
 
 
 @pytest.mark.parametrize("value", [0, -3024])
