@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from benchmarks.cases.inputs import head, save, write_padded, write_units
+from scipy import ndimage
 
 from creps.cohort.patients import one_patient, patient_key
 from creps.cohort.prepare import prepare
@@ -18,8 +19,9 @@ from creps.evaluation.evaluate import evaluate
 from creps.evaluation.options import EvaluationOptions
 from creps.io.itk import read_volume
 from creps.preprocessing.label_maps import is_label_map, named_as_labels
-from creps.preprocessing.padding import ct_without_padding, find_padding, mr_without_padding
+from creps.preprocessing.padding import ct_without_padding, find_padding, mr_without_padding, mr_without_undershoot
 from creps.preprocessing.plausibility import check_below_air, check_ct, check_mr, check_mr_scale
+from creps.preprocessing.preparation import prepare_mr
 from creps.volume import Volume
 from tests.test_prepare import settings
 
@@ -162,6 +164,28 @@ def test_values_that_no_patient_has_in_hu(change, words):
     restored, padding = ct_without_padding(volume(change(head(2)[1])))
     with pytest.raises(InputError, match=words):
         check_ct(restored, "x", padding)
+
+
+def test_an_mr_turned_with_cubic_splines_keeps_its_body_and_its_padding(shared):
+    """elastix and SPM leave a few voxels below 0 beside the skin: thresholds must not start from the lowest of them."""
+    mr = read_volume(shared / "data" / "pelvis" / "mr" / "prostatex_0000_t2_tra.nii.gz")
+    turned = ndimage.rotate(mr.array, 4, axes=(1, 2), reshape=False, order=3)
+    turned = np.concatenate([np.zeros((3, *turned.shape[1:]), np.float32), turned])
+    assert turned.min() < -0.05 * np.percentile(turned, 99)
+    spacing = settings(**{"preparation.spacing_mm": (3, 3, 3)}).preparation
+    found = prepare_mr(Volume(turned, mr.spacing_mm), spacing, "x")
+    true = prepare_mr(Volume(np.maximum(turned, 0), mr.spacing_mm), spacing, "x")
+    assert np.array_equal(found.body, true.body)
+    assert np.array_equal(found.array, true.array)
+    assert found.imaged == true.imaged
+    assert found.imaged[0].start > 0
+
+
+def test_signed_mrs_are_left_to_the_checks():
+    mr = volume(head(1)[0])
+    z_scored = mr.with_array((mr.array - mr.array.mean()) / mr.array.std())
+    assert mr_without_undershoot(z_scored) is z_scored
+    assert mr_without_undershoot(mr) is mr
 
 
 def test_negative_padding_of_an_mr_becomes_0():
