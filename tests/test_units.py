@@ -203,7 +203,7 @@ def test_negative_padding_of_an_mr_becomes_0():
 def test_label_maps_by_name_and_by_values(shared):
     for name in ("m1_seg", "m1-label", "M1.Labels", "brainmask", "sub-1_dseg"):
         assert named_as_labels(name)
-    for name in ("seg3d_T1", "segal_01", "labelle", "m1"):
+    for name in ("seg3d_T1", "segal_01", "labelle", "m1", "m1_masked", "unmasked_T1"):
         assert not named_as_labels(name)
     labels = np.asarray(nib.load(shared / "data/head/labels/seg3d_T1_skull.nii.gz").dataobj)
     assert is_label_map(labels.astype(np.float32)) == 2
