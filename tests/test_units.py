@@ -112,6 +112,22 @@ def test_slices_of_water_above_a_padded_circle_are_padding_too():
     assert padding.mask[-5:].all()
 
 
+@pytest.mark.parametrize("background", [-1024, 0])
+def test_a_padded_circle_turned_with_cubic_splines_is_no_wrong_unit(background, shared):
+    """As elastix does by default: the values swing up to 6 voxels into the padding, down to -3500."""
+    ct = read_volume(shared / "data" / "pelvis" / "ct" / "STS_012_ct.nii.gz")
+    y, x = np.mgrid[: ct.shape[1], : ct.shape[2]]
+    array = ct.array.copy()
+    array[:, np.hypot(2 * y / (ct.shape[1] - 1) - 1, 2 * x / (ct.shape[2] - 1) - 1) > 0.98] = -3024
+    turned = ndimage.rotate(array, 6, axes=(0, 2), reshape=False, order=3, cval=background)
+    turned = ct.with_array(np.rint(turned))
+    restored, padding = ct_without_padding(turned)
+    check_ct(restored, "x", padding)
+    check_below_air(turned, "x", padding)
+    assert {padding.value, *padding.others} == {-3024, background} - {-1024}
+    assert restored.array.min() >= -1100
+
+
 @pytest.mark.parametrize("step", [8, 16, 32])
 def test_fat_in_a_corner_of_a_ct_in_coarse_steps_is_no_padding(step, shared):
     """An 8-bit CT with a slope of 16: fat takes few values, and many of its voxels the same."""
