@@ -112,3 +112,16 @@ def test_padding_of_an_mr_is_no_cut_field_of_view():
     mr = np.pad(head(1)[0], ((3, 3), (3, 3), (0, 0)), constant_values=-1000.0)
     prepared = prepare_mr(volume(mr), SETTINGS, "m")
     assert check_field_of_view(measure_cuts(volume(mr), prepared)) == []
+
+
+@pytest.mark.parametrize(("slices", "spacing_mm"), [(2, 5.0), (3, 5.0), (6, 3.0)])
+def test_a_few_slices_are_not_called_a_wrong_spacing(slices, spacing_mm):
+    mr = Volume(head(1)[0][:slices].astype(np.float32), (spacing_mm, 4, 4))
+    with pytest.raises(InputError, match=f"x has only {slices} slices, {slices * spacing_mm:g} mm in all"):
+        check_mr(mr, "x")
+
+
+def test_a_spacing_in_cm_is_called_one():
+    mr = Volume(head(1)[0].astype(np.float32), (0.4, 0.4, 0.4))
+    with pytest.raises(InputError, match="impossible for a patient"):
+        check_mr(mr, "x")

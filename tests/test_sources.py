@@ -224,3 +224,9 @@ def test_validation_takes_every_centre_in_turn(centres, fraction, seed):
     for a in there:
         for b in there:  # no centre is more than one ahead of another that has patients left
             assert chosen[a] <= chosen[b] + 1 or chosen[b] == there[b]
+
+
+def test_a_masked_image_is_an_image_and_its_mask_is_none(tmp_path, caplog):
+    touch(*(tmp_path / f"{name}.nii.gz" for name in ("p1_masked", "p2", "p2_mask")))
+    assert [source.case for source in find_sources(tmp_path, "mr")] == ["p1_masked", "p2"]
+    assert not caplog.messages

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from benchmarks.cases.inputs import head, save, write_padded, write_units
+from scipy import ndimage
 
 from creps.cohort.patients import one_patient, patient_key
 from creps.cohort.prepare import prepare
@@ -18,8 +19,9 @@ from creps.evaluation.evaluate import evaluate
 from creps.evaluation.options import EvaluationOptions
 from creps.io.itk import read_volume
 from creps.preprocessing.label_maps import is_label_map, named_as_labels
-from creps.preprocessing.padding import ct_without_padding, find_padding, mr_without_padding
-from creps.preprocessing.plausibility import check_ct, check_mr, check_mr_scale
+from creps.preprocessing.padding import ct_without_padding, find_padding, mr_without_padding, mr_without_undershoot
+from creps.preprocessing.plausibility import check_below_air, check_ct, check_mr, check_mr_scale
+from creps.preprocessing.preparation import prepare_mr
 from creps.volume import Volume
 from tests.test_prepare import settings
 
@@ -81,6 +83,60 @@ def test_scans_without_padding_are_left_alone(shared):
     assert find_padding(head(1)[1].astype(np.float32)) is None
 
 
+@pytest.mark.parametrize(("background", "values"), [(-1000.0, (-2000.0,)), (0.0, (-2000.0, 0.0))])
+def test_a_padded_circle_that_was_turned_is_padding_beside_the_background(background, values):
+    """After a rotation the scanner's padding reaches no corner, and the resampling's background does."""
+    scan = head(3)[1]
+    y, x = np.mgrid[: scan.shape[1], : scan.shape[2]] - (np.array(scan.shape[1:])[:, None, None] - 1) / 2
+    scan[:, np.hypot(y, x) > 0.48 * scan.shape[1]] = -2000
+    image = sitk.GetImageFromArray(scan.astype(np.float32))
+    turn = sitk.Euler3DTransform()
+    turn.SetCenter([(n - 1) / 2 for n in image.GetSize()])
+    turn.SetRotation(0.2, 0.2, 0.1)
+    ct = Volume(sitk.GetArrayFromImage(sitk.Resample(image, image, turn, sitk.sitkLinear, background)), (4, 4, 4))
+    restored, padding = ct_without_padding(ct)
+    check_ct(restored, "x", padding)
+    check_below_air(ct, "x", padding)
+    assert {padding.value, *padding.others} == set(values)
+    assert np.isin(np.rint(ct.array[padding.mask]), values).all()
+    assert all(f"{value:g} HU" in padding.note("ct") for value in values)
+    assert not ((restored.array == 0) & padding.mask).any()
+    assert restored.array.min() > -1100
+
+
+def test_slices_of_water_above_a_padded_circle_are_padding_too():
+    scan = head(3)[1]
+    scan[:, :4], scan[:, :, :4], scan[-5:] = -2000, -2000, 0
+    restored, padding = ct_without_padding(Volume(scan.astype(np.float32), (4, 4, 4)))
+    assert (restored.array[-5:] == -1000).all()
+    assert padding.mask[-5:].all()
+
+
+@pytest.mark.parametrize("background", [-1024, 0])
+def test_a_padded_circle_turned_with_cubic_splines_is_no_wrong_unit(background, shared):
+    """As elastix does by default: the values swing up to 6 voxels into the padding, down to -3500."""
+    ct = read_volume(shared / "data" / "pelvis" / "ct" / "STS_012_ct.nii.gz")
+    y, x = np.mgrid[: ct.shape[1], : ct.shape[2]]
+    array = ct.array.copy()
+    array[:, np.hypot(2 * y / (ct.shape[1] - 1) - 1, 2 * x / (ct.shape[2] - 1) - 1) > 0.98] = -3024
+    turned = ndimage.rotate(array, 6, axes=(0, 2), reshape=False, order=3, cval=background)
+    turned = ct.with_array(np.rint(turned))
+    restored, padding = ct_without_padding(turned)
+    check_ct(restored, "x", padding)
+    check_below_air(turned, "x", padding)
+    assert {padding.value, *padding.others} == {-3024, background} - {-1024}
+    assert restored.array.min() >= -1100
+
+
+@pytest.mark.parametrize("step", [8, 16, 32])
+def test_fat_in_a_corner_of_a_ct_in_coarse_steps_is_no_padding(step, shared):
+    """An 8-bit CT with a slope of 16: fat takes few values, and many of its voxels the same."""
+    for path in sorted((shared / "data").glob("pelvis/ct/STS_0*.nii.gz")):
+        ct = read_volume(path)
+        coarse = ct.with_array(step * np.rint(ct.array / step))
+        assert ct_without_padding(coarse) == (coarse, None), path.name
+
+
 @pytest.mark.parametrize("value", [0, -3024])
 def test_an_evaluation_leaves_padding_out(value, tmp_path):
     write_padded(tmp_path, value)
@@ -126,6 +182,28 @@ def test_values_that_no_patient_has_in_hu(change, words):
         check_ct(restored, "x", padding)
 
 
+def test_an_mr_turned_with_cubic_splines_keeps_its_body_and_its_padding(shared):
+    """elastix and SPM leave a few voxels below 0 beside the skin: thresholds must not start from the lowest of them."""
+    mr = read_volume(shared / "data" / "pelvis" / "mr" / "prostatex_0000_t2_tra.nii.gz")
+    turned = ndimage.rotate(mr.array, 4, axes=(1, 2), reshape=False, order=3)
+    turned = np.concatenate([np.zeros((3, *turned.shape[1:]), np.float32), turned])
+    assert turned.min() < -0.05 * np.percentile(turned, 99)
+    spacing = settings(**{"preparation.spacing_mm": (3, 3, 3)}).preparation
+    found = prepare_mr(Volume(turned, mr.spacing_mm), spacing, "x")
+    true = prepare_mr(Volume(np.maximum(turned, 0), mr.spacing_mm), spacing, "x")
+    assert np.array_equal(found.body, true.body)
+    assert np.array_equal(found.array, true.array)
+    assert found.imaged == true.imaged
+    assert found.imaged[0].start > 0
+
+
+def test_signed_mrs_are_left_to_the_checks():
+    mr = volume(head(1)[0])
+    z_scored = mr.with_array((mr.array - mr.array.mean()) / mr.array.std())
+    assert mr_without_undershoot(z_scored) is z_scored
+    assert mr_without_undershoot(mr) is mr
+
+
 def test_negative_padding_of_an_mr_becomes_0():
     mr = head(1)[0]
     mr[:2] = -1000
@@ -141,7 +219,7 @@ def test_negative_padding_of_an_mr_becomes_0():
 def test_label_maps_by_name_and_by_values(shared):
     for name in ("m1_seg", "m1-label", "M1.Labels", "brainmask", "sub-1_dseg"):
         assert named_as_labels(name)
-    for name in ("seg3d_T1", "segal_01", "labelle", "m1"):
+    for name in ("seg3d_T1", "segal_01", "labelle", "m1", "m1_masked", "unmasked_T1"):
         assert not named_as_labels(name)
     labels = np.asarray(nib.load(shared / "data/head/labels/seg3d_T1_skull.nii.gz").dataobj)
     assert is_label_map(labels.astype(np.float32)) == 2

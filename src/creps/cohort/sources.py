@@ -15,7 +15,7 @@ from creps.io.dicom.read.headers import DamagedFileError
 from creps.io.dicom.read.series import Series, find_series, matching, several_series
 from creps.io.image import ImageSource
 from creps.io.itk import SUFFIXES, is_volume_file, stem
-from creps.preprocessing.label_maps import named_as_labels
+from creps.preprocessing.label_maps import named_as_labels, named_as_mask
 
 __all__ = ["Source", "dicom_source", "find_sources", "synthrad_centre"]
 
@@ -164,7 +164,7 @@ def _find(folder: Path, modality: Modality | None, series: str | None) -> list[S
 def _without_labels(files: list[Path]) -> list[Path]:
     """The files that are no label maps by name; others are logged, unless all of them are."""
     labels = [path for path in files if named_as_labels(stem(path))]
-    told = [path.name for path in labels if "mask" not in stem(path).casefold()]
+    told = [path.name for path in labels if not named_as_mask(stem(path))]
     if told and len(labels) < len(files):
         more = f" and {len(told) - 3} more" if len(told) > 3 else ""
         log.warning("Label maps by name, not prepared: %s%s.", ", ".join(told[:3]), more)

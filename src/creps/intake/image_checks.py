@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from creps.intake.findings import Finding, Level
 from creps.preprocessing.mask import body_mask_mr
-from creps.preprocessing.padding import mr_without_padding
+from creps.preprocessing.padding import mr_without_padding, mr_without_undershoot
 from creps.preprocessing.preparation import Prepared
 from creps.preprocessing.resample import resample, resample_onto
 from creps.volume import Mask, Volume
@@ -157,7 +157,8 @@ def measure_cuts(mr: Volume, prepared: Prepared, *, masked: bool = False) -> Cut
         prepared: The same, prepared.
         masked: Whether its body mask was given, and not found in the image.
     """
-    grid = resample(mr_without_padding(mr)[0].reoriented(), (CUT_GRID_MM, CUT_GRID_MM, CUT_GRID_MM))
+    whole = mr_without_undershoot(mr_without_padding(mr)[0])
+    grid = resample(whole.reoriented(), (CUT_GRID_MM, CUT_GRID_MM, CUT_GRID_MM))
     given = prepared.grid.with_array(prepared.body)
     body = resample_onto(given, grid).array > 0.5 if masked else body_mask_mr(grid)
     return cut_slices(body, grid.spacing_mm)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from creps.volume import Array
 
-__all__ = ["is_label_map", "named_as_labels"]
+__all__ = ["is_label_map", "named_as_labels", "named_as_mask"]
 
 WORDS = frozenset(
     {
@@ -21,6 +21,8 @@ WORDS = frozenset(
     }
 )  # fmt: skip
 """Words of a file name that say it is a label map, if they stand alone: m1_seg, m1-label, but not seg3d_T1."""
+
+MASK = re.compile(r"mask(?!ed)")
 
 TARGET = re.compile(r"[gcp]tv([pnt]\d*|\d+)")
 """Targets of radiotherapy: GTVp, CTVn2, PTV60."""
@@ -53,7 +55,17 @@ def named_as_labels(stem: str) -> bool:
         (True, False)
     """
     words = re.split(r"[\s_.+\-]+", stem.casefold())
-    return "mask" in stem.casefold() or any(word in WORDS or TARGET.fullmatch(word) for word in words)
+    return named_as_mask(stem) or any(word in WORDS or TARGET.fullmatch(word) for word in words)
+
+
+def named_as_mask(stem: str) -> bool:
+    """Whether a file's name, without its extension, is that of a mask; a masked image is none.
+
+    Example:
+        >>> named_as_mask("m1_mask"), named_as_mask("m1_masked")
+        (True, False)
+    """
+    return MASK.search(stem.casefold()) is not None
 
 
 def is_label_map(array: Array) -> int:

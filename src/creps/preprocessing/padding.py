@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from scipy import ndimage
 
 from creps import hu
 from creps.volume import Array, Mask, Volume
 
-__all__ = ["Padding", "ct_without_padding", "find_padding", "mr_without_padding"]
+__all__ = ["Padding", "ct_without_padding", "find_padding", "mr_without_padding", "mr_without_undershoot"]
 
 AIR_VALUES = (hu.LOWEST_AIR, -900.0)
 """A constant of a CT in this range is air: scanners clip theirs at -1000 or -1024 HU."""
@@ -18,6 +19,16 @@ AIR_VALUES = (hu.LOWEST_AIR, -900.0)
 SMALLEST = (27, 0.0005)
 """Padding has at least this many voxels, and this share of the volume's. No constant region in a corner of the real CTs
 and MRs that creps is tested with is this large, apart from air."""
+
+LARGEST = 1e6
+"""Further from 0 than any padding."""
+
+ROUNDING_HU = 0.5
+"""An interpolation moves a constant below air by less."""
+
+SOLID = 0.73
+"""At least this share of the neighbours of its voxels lies in the padding too (.79 or more in single planes and thin
+wedges). In a real CT stored in steps of 8 to 32 HU, fat in a corner reaches .69."""
 
 BLENDED_SHARE = 0.02
 """A second interpolation leaves a shell of values between padding and air; at least this share of the shell
@@ -29,6 +40,10 @@ BLENDED = (-900.0, -100.0)
 NEGATIVE_SHARE = 0.01
 """An MR that reaches below 0 by more than this share of its bright signal is negative apart from its padding."""
 
+UNDERSHOOT = 0.05
+"""Of an MR that was interpolated, at most this many times as many voxels lie below 0 by more than this share of the
+99th percentile as lie above 0 by it (.004 in the real MRs, turned with cubic B-splines). Of a z-scored one it is 1."""
+
 
 @dataclass(frozen=True)
 class Padding:
@@ -37,10 +52,12 @@ class Padding:
     Attributes:
         value: The constant.
         mask: (D, H, W), True in the padding.
+        others: Constants of smaller regions of the mask.
     """
 
     value: float
     mask: Mask
+    others: tuple[float, ...] = ()
 
     @property
     def share(self) -> float:
@@ -51,10 +68,8 @@ class Padding:
         """What a log, a manifest or a record says about its replacement."""
         unit, air = (" HU", f"air ({hu.AIR:g} HU)") if modality == "ct" else ("", "0")
         remedy = f" Resample with a background of {hu.AIR:g} HU to avoid this." if modality == "ct" else ""
-        return (
-            f"{100 * self.share:.2g} % of its voxels are padding (exactly {self.value:g}{unit}, from the corners of the"
-            f" volume inwards) and were set to {air}.{remedy}"
-        )
+        values = " and ".join(f"{value:g}{unit}" for value in (self.value, *self.others))
+        return f"{100 * self.share:.2g} % of its voxels are padding (exactly {values}) and were set to {air}.{remedy}"
 
 
 def find_padding(array: Array, air: tuple[float, float] | None = None) -> Padding | None:
@@ -73,7 +88,7 @@ def find_padding(array: Array, air: tuple[float, float] | None = None) -> Paddin
     corners = [(d, h, w) for d in (0, -1) for h in (0, -1) for w in (0, -1)]
     values = {float(array[corner]) for corner in corners}
     best: Padding | None = None
-    least = max(SMALLEST[0], SMALLEST[1] * array.size)
+    least = _least(array)
     for value in sorted(values):
         same = array == np.float32(value)
         if (air is not None and air[0] <= value <= air[1]) or int(same.sum()) < least:
@@ -81,7 +96,8 @@ def find_padding(array: Array, air: tuple[float, float] | None = None) -> Paddin
         labels, _ = ndimage.label(same, np.ones((3, 3, 3)))
         reached = np.unique([labels[corner] for corner in corners])
         mask: Mask = np.isin(labels, reached[reached > 0])
-        if mask.sum() >= least and (best is None or mask.sum() > best.mask.sum()):
+        large = mask.sum() >= least and (best is None or mask.sum() > best.mask.sum())
+        if large and _solidity(mask) >= SOLID:
             best = Padding(value, mask)
     return None if best is None or best.mask.all() else best
 
@@ -98,15 +114,16 @@ def ct_without_padding(ct: Volume) -> tuple[Volume, Padding | None]:
     Returns:
         The CT, with -1000 HU in its padding, and the padding; the CT itself and None if there is none.
     """
-    padding = find_padding(ct.array, AIR_VALUES)
-    if padding is None:
+    array, found = ct.array, list[Padding]()
+    # A scanner's padding lies in no corner after a rotation, and then another value does.
+    while (padding := _below_air(array) or find_padding(array, AIR_VALUES)) is not None:
+        array = _with_air(array, padding)
+        found.append(padding)
+    if not found:
         return ct, None
-    array = np.where(padding.mask, np.float32(hu.AIR), ct.array)
-    if padding.value < hu.LOWEST_AIR:  # and what an interpolation has made of it
-        array = np.where(array < hu.LOWEST_AIR, np.float32(hu.AIR), array)
-    else:
-        array = _without_shell(array, padding.mask)
-    return ct.with_array(array), padding
+    largest, *others = sorted(found, key=lambda one: -one.share)
+    mask: Mask = np.logical_or.reduce([one.mask for one in found])
+    return ct.with_array(array), Padding(largest.value, mask, tuple(one.value for one in others))
 
 
 def mr_without_padding(mr: Volume) -> tuple[Volume, Padding | None]:
@@ -127,6 +144,58 @@ def mr_without_padding(mr: Volume) -> tuple[Volume, Padding | None]:
     if float(rest.min()) < -NEGATIVE_SHARE * float(np.percentile(rest, 99)):
         return mr, None
     return mr.with_array(np.where(padding.mask, np.float32(0), mr.array)), padding
+
+
+def mr_without_undershoot(mr: Volume) -> Volume:
+    """Set the few negative values to 0 that cubic interpolation (the default of elastix and SPM) leaves beside edges.
+
+    Thresholds and padding are measured from an MR's lowest value, which one such voxel would move.
+
+    Args:
+        mr: In scanner units.
+
+    Returns:
+        The MR; the MR itself if nothing is negative, or too much of it is.
+    """
+    if float(mr.array.min()) >= 0:
+        return mr
+    share = np.float32(UNDERSHOOT * float(np.percentile(mr.array, 99)))
+    below, above = int((mr.array < -share).sum()), int((mr.array > share).sum())
+    return mr.with_array(np.maximum(mr.array, 0)) if share > 0 and below <= UNDERSHOOT * above else mr
+
+
+def _least(array: Array) -> float:
+    """Fewest voxels of padding."""
+    return max(SMALLEST[0], SMALLEST[1] * array.size)
+
+
+def _solidity(mask: Mask) -> float:
+    """Share of the neighbours of a mask's voxels that lie in it, across faces and within the volume."""
+    within = between = 0
+    for axis in range(3):
+        planes = np.moveaxis(mask, axis, 0)
+        within += 2 * int((planes[1:] & planes[:-1]).sum())
+        between += int((planes[1:] ^ planes[:-1]).sum())
+    return within / max(1, within + between)
+
+
+def _below_air(array: Array) -> Padding | None:
+    """Solid regions of the most frequent value below air, wherever they lie: scanners pad with it around a circle."""
+    below: npt.NDArray[np.int64] = np.rint(array[(array < hu.LOWEST_AIR) & (array > -LARGEST)]).astype(np.int64)
+    if below.size < _least(array):
+        return None
+    values, counts = np.unique(below, return_counts=True)
+    value = float(values[counts.argmax()])
+    mask: Mask = np.abs(array - np.float32(value)) < ROUNDING_HU
+    return Padding(value, mask) if mask.sum() >= _least(array) and _solidity(mask) >= SOLID else None
+
+
+def _with_air(array: Array, padding: Padding) -> Array:
+    """The array with air in the padding, and in what an interpolation has made of it."""
+    filled = np.where(padding.mask, np.float32(hu.AIR), array)
+    if padding.value < hu.LOWEST_AIR:
+        return np.where(filled < hu.LOWEST_AIR, np.float32(hu.AIR), filled)
+    return _without_shell(filled, padding.mask)
 
 
 def _without_shell(array: Array, padding: Mask) -> Array:

@@ -12,7 +12,7 @@ from creps.preprocessing.bias import correct_bias_field
 from creps.preprocessing.crop import Slices, crop_box, cropped
 from creps.preprocessing.intensity import AIR_NETWORK, hu_to_network, mr_divisor, mr_to_network
 from creps.preprocessing.mask import body_mask_ct, body_mask_mr, left_out_ml
-from creps.preprocessing.padding import ct_without_padding, mr_without_padding
+from creps.preprocessing.padding import ct_without_padding, mr_without_padding, mr_without_undershoot
 from creps.preprocessing.plausibility import check_below_air, check_ct, check_mr
 from creps.preprocessing.resample import lattice_index, resample_imaged, resample_onto
 from creps.settings import PreparationSettings
@@ -73,7 +73,7 @@ def prepare_mr(mr: Volume, settings: PreparationSettings, name: str, mask: Volum
     """
     mr, padding = mr_without_padding(mr)
     check_mr(mr, name)
-    upright = mr.reoriented()
+    upright = mr_without_undershoot(mr).reoriented()
     grid, imaged = resample_imaged(upright, settings.spacing_mm)
     found = body_in_mr(grid, imaged)
     corrected = correct_bias_field(grid.array, found, grid.spacing_mm) if settings.mr_bias_correction else grid.array

@@ -33,6 +33,9 @@ BELOW_SHARES, SHELL = {hu.LOWEST_AIR: 0.05, -1300.0: 0.01}, 2
 """Value → share of voxels that may lie below it, apart from padding and this many voxels beside it. It is 0 in the real
 CTs; cubic interpolation undershoots at edges."""
 
+RINGING = 8
+"""Voxels beside padding below air instead: at its edge cubic interpolation swings that far, to both sides."""
+
 SOFT_HU, SOFT_SHARE = 200.0, 0.3
 """Of a CT's voxels above `hu.AIR_BELOW` at least this share lies within this many HU of water (78 % or more in the real
 CTs, 69 % in a ball-shaped phantom head)."""
@@ -107,7 +110,8 @@ def check_below_air(ct: Volume, name: str, padding: Padding | None) -> None:
         return
     apart = np.ones(ct.shape, dtype=bool)
     if padding is not None:
-        apart = ~ndimage.binary_dilation(padding.mask, np.ones((3, 3, 3)), iterations=SHELL)
+        reach = RINGING if min((padding.value, *padding.others)) < hu.LOWEST_AIR else SHELL
+        apart = ~ndimage.binary_dilation(padding.mask, np.ones((3, 3, 3)), iterations=reach)
     for value, share in BELOW_SHARES.items():
         below = (ct.array < value) & apart
         if below.mean() > share:

@@ -68,7 +68,7 @@ def check_mr(mr: Volume, name: str) -> None:
         raise InputError(
             f"{name} has an offset: 99 % of its voxels lie above {_figure(dark)}, which is"
             f" {100 * dark / bright:.0f} % of its brightest tissue ({_figure(bright)}), but air is about 0 in an MR.",
-            "Subtract that offset, or give the MR in scanner units.",
+            "Subtract that offset, or give the MR in scanner units; one that was cropped within the patient, whole.",
         )
     _refuse_wrapped(mr.array, high, name)
 

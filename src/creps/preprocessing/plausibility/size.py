@@ -14,6 +14,9 @@ EXTENT_MM = (20.0, 3000.0)
 SMALL_MM, MANY_VOXELS = 60.0, 64
 """Nobody scans a region this small with so many voxels along an axis: the spacing is in cm."""
 
+FEW_SLICES = 6
+"""So few slices are a thin slab rather than slices with a wrong spacing."""
+
 
 def check_extent(shape: tuple[int, int, int], extent_mm: tuple[float, float, float], name: str) -> None:
     """Refuse a size that no patient has.
@@ -24,8 +27,14 @@ def check_extent(shape: tuple[int, int, int], extent_mm: tuple[float, float, flo
         name: What the message calls the volume.
 
     Raises:
-        InputError: too small or too large; usually the spacing is not in mm.
+        InputError: too small or too large, usually because the spacing is not in mm; or a few slices.
     """
+    thin = [axis for axis, extent in enumerate(extent_mm) if extent < EXTENT_MM[0]]
+    if len(thin) == 1 and shape[thin[0]] <= FEW_SLICES and max(extent_mm) <= EXTENT_MM[1]:
+        raise InputError(
+            f"{name} has only {shape[thin[0]]} slices, {extent_mm[thin[0]]:.3g} mm in all.",
+            "Give the whole stack; if it is whole, check the spacing in its header.",
+        )
     small = max(extent_mm) < SMALL_MM and max(shape) >= MANY_VOXELS
     if small or min(extent_mm) < EXTENT_MM[0] or max(extent_mm) > EXTENT_MM[1]:
         size = " x ".join(f"{e:.3g}" for e in extent_mm)
