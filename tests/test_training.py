@@ -319,7 +319,7 @@ TRAINING_CHANGES = {
     "sampling.patch_size": [24, 24, 28],
     "training.accumulate": 2, "training.batch_size": 1, "training.beta1": 0.5, "training.ema_decay": 0.5,
     "training.learning_rate": 1e-3, "training.discriminator_learning_rate": 1e-3, "training.precision": "bf16",
-    "training.seed": 3, "training.weight_decay": 1.0,
+    "training.schedule": "cosine", "training.seed": 3, "training.weight_decay": 1.0,
 }  # fmt: skip
 
 
@@ -328,7 +328,9 @@ ELSEWHERE = {
     "creps.balance_ratio": "needs a balance", "discriminator.conditional": "needs pairs",
     "cycle.identity_weight": "needs a cycle", "nce.identity_weight": "needs PatchNCE", "nce.width": "needs PatchNCE",
     "nce.patches": "needs PatchNCE", "nce.features": "needs PatchNCE", "nce.temperature": "needs PatchNCE",
-    "supervised.weight": "needs pairs", "generator.kind": "there is one",
+    "supervised.weight": "needs pairs", "generator.kind": "its own tests", "generator.levels": "a U-Net's",
+    "generator.blocks": "a U-Net's", "generator.classes": "a U-Net's", "simulation.phantoms": "needs simulation",
+    "simulation.phantom_share": "needs simulation",
     "training.epochs": "counts",
     "training.steps": "counts", "training.device": "where", "training.devices": "where", "training.nodes": "where",
     "training.checkpoint_activations": "how", "training.workers": "how", "training.log_every": "shows",
