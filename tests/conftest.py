@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import logging
 import multiprocessing
 import os
 import shutil
@@ -74,6 +75,16 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     once.RUN[:] = [own.parent if "PYTEST_XDIST_WORKER" in os.environ else own]
     yield once.RUN[0]
     once.RUN.clear()
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    """The command line sets up logging for a program; here the next test follows in the same one."""
+    logger = logging.getLogger("creps")
+    before = (list(logger.handlers), logger.level, logger.propagate)
+    yield
+    logger.handlers[:], logger.propagate = before[0], before[2]
+    logger.setLevel(before[1])
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -273,8 +273,8 @@ def test_ctrl_c_stops_the_workers_and_keeps_what_is_done(tmp_path):
     environment = os.environ | {"PYTHONPATH": str(PROJECT / "src")}
     process = subprocess.Popen(
         command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment,
-        start_new_session=True,
-    )  # fmt: skip
+        start_new_session=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip  # a shell's background processes ignore Ctrl-C, and so would this one
     records = tmp_path / "c.preparing" / "cases"
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and not (records.is_dir() and any(records.glob("*.json"))):
