@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from creps.intake.findings import Finding, Level
+from creps.preprocessing.crop import cropped
+from creps.preprocessing.imaged import imaged_box
 from creps.preprocessing.mask import body_mask_mr
 from creps.preprocessing.padding import mr_without_padding, mr_without_undershoot
 from creps.preprocessing.preparation import Prepared
@@ -157,8 +159,11 @@ def measure_cuts(mr: Volume, prepared: Prepared, *, masked: bool = False) -> Cut
         prepared: The same, prepared.
         masked: Whether its body mask was given, and not found in the image.
     """
-    whole = mr_without_undershoot(mr_without_padding(mr)[0])
-    grid = resample(whole.reoriented(), (CUT_GRID_MM, CUT_GRID_MM, CUT_GRID_MM))
+    upright = mr_without_undershoot(mr_without_padding(mr)[0]).reoriented()
+    imaged = imaged_box(upright)
+    if imaged is not None:  # zeros beside a cut would hide it
+        upright = cropped(upright, imaged)
+    grid = resample(upright, (CUT_GRID_MM, CUT_GRID_MM, CUT_GRID_MM))
     given = prepared.grid.with_array(prepared.body)
     body = resample_onto(given, grid).array > 0.5 if masked else body_mask_mr(grid)
     return cut_slices(body, grid.spacing_mm)
