@@ -13,7 +13,7 @@ from creps.errors import InputError
 from creps.intake.body_parts import regions_of
 from creps.intake.features import features_of
 from creps.intake.gate import IntakeResult, examine
-from creps.intake.image_checks import cut_shares
+from creps.intake.image_checks import cut_shares, measure_cuts
 from creps.intake.profile import FLOORS, Scores, profile_from
 from creps.intake.resemblance import check_greys
 from creps.intake.score_checks import NO_CUT_EXPLAINS, check_scores
@@ -391,6 +391,22 @@ def test_bright_fluid_is_another_sequence_than_the_trainings(head, profile):
     of_t2 = tuple(case.model_copy(update={"greys": (1.1, -1.5)}) for case in profile.cases)
     t2 = profile.model_copy(update={"cases": of_t2})
     assert "where the training is T2" in check_greys(features, t2)[0].message
+
+
+@pytest.mark.parametrize("noise", [0.0, 1.0])
+def test_padding_beside_a_cut_does_not_hide_it(head, noise):
+    """A head cut on both sides by a quarter of its width, as it is and with 20 voxels of padding on each side."""
+    body = prepare_mr(head, HEAD, "an MR").body
+    inside = np.flatnonzero(body.any(axis=(0, 1)))
+    quarter = (inside[-1] - inside[0]) // 4
+    array = head.array[:, :, inside[0] + quarter : inside[-1] - quarter]
+    rng = np.random.default_rng(0)
+    wide = np.abs(rng.normal(0, noise, (*array.shape[:2], array.shape[2] + 40))).astype(np.float32)
+    wide[:, :, 20:-20] = array
+    for given in (array, wide):
+        mr = Volume(given, head.spacing_mm)
+        cuts = measure_cuts(mr, prepare_mr(mr, HEAD, "an MR"))
+        assert cuts.share(cuts.both) > 0.5
 
 
 def test_a_cut_explains_outline_and_size_and_comes_first(head, profile):
