@@ -32,7 +32,7 @@ def prepared(**changes):
     step = TrainingStep(processes, build_networks(processes, chosen, style), style, chosen)
     torch.manual_seed(0)
     patches = [torch.rand(2, 1, 24, 24, 24) for _ in range(3)]
-    return step, lambda: step(patches[0], patches[1], 1, patches[2])
+    return step, lambda: step(patches[0], patches[1], 1, (patches[2], patches[1]))
 
 
 def counted(module):
