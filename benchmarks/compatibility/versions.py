@@ -50,7 +50,8 @@ def tried(name: str, python: str, folder: Path, processes: int, pytest_arguments
     """
     venv, start = folder / "venv", time.monotonic()
     constraints = folder / "constraints.txt"
-    constraints.write_text(
+    pins = [*lowest_bounds(PROJECT / "pyproject.toml"), *OF_THE_TIME] if name == "lowest" else []
+    constraints.write_text("".join(f"{pin}\n" for pin in pins))
         "\n".join(lowest_bounds(PROJECT / "pyproject.toml") + OF_THE_TIME) + "\n" if name == "lowest" else ""
     )
     bin_folder = venv / ("Scripts" if os.name == "nt" else "bin")
