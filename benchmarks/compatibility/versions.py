@@ -52,8 +52,6 @@ def tried(name: str, python: str, folder: Path, processes: int, pytest_arguments
     constraints = folder / "constraints.txt"
     pins = [*lowest_bounds(PROJECT / "pyproject.toml"), *OF_THE_TIME] if name == "lowest" else []
     constraints.write_text("".join(f"{pin}\n" for pin in pins))
-        "\n".join(lowest_bounds(PROJECT / "pyproject.toml") + OF_THE_TIME) + "\n" if name == "lowest" else ""
-    )
     bin_folder = venv / ("Scripts" if os.name == "nt" else "bin")
     own = str(bin_folder / "python")
     try:
