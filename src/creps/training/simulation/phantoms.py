@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
+from scipy.spatial.transform import Rotation
 
 from creps import hu
 from creps.patches import Triple
@@ -35,6 +36,10 @@ SEED_STREAM = 20231
 BONE = ("cortical bone", "dense bone", "thin bone", "diploe", "marrow", "trabecular bone", "yellow marrow")
 BONE_CENTRED = 0.4
 """Share of patches that are centred on bone."""
+
+MR_TEXTURE = {tissue.name: relative_texture(tissue) for tissue in TISSUES}
+CT_TEXTURE = {tissue.name: tissue.hu_sd for tissue in TISSUES}
+"""How strongly the texture modulates each tissue, relative in MR and in HU."""
 
 BRIGHT_SHARE = 0.005
 """Of a body this share is brighter than the top of the range, as with `preparation.mr_scale` auto."""
@@ -104,7 +109,7 @@ class PhantomTeacher:
             centre = person.bone[int(rng.integers(len(person.bone)))] + rng.uniform(-4, 4, 3)
         else:
             centre = _in_body(person, rng)
-        turn = _rotation(np.radians(rng.uniform(-ROTATION_DEG, ROTATION_DEG, 3)))
+        turn = Rotation.from_euler("XYZ", rng.uniform(-ROTATION_DEG, ROTATION_DEG, 3), degrees=True).as_matrix()
         scale = rng.uniform(*SCALE) * np.exp(rng.normal(0, 0.05, 3))
         mirror = np.array([1, 1, rng.choice([-1, 1])])
         matrix = (turn * (scale * mirror * spacing)) / spacing[:, None]
@@ -160,8 +165,8 @@ def _imaged(person: Person, places: Array, rng: np.random.Generator) -> tuple[Ar
     size = tissues.body[window].shape
     texture = smooth_field(size, tissues.spacing_mm, 7.0, rng)
     signal = tissues.mix(levels, window)
-    signal *= 1 + rng.uniform(0.5, 2) * tissues.mix({t.name: relative_texture(t) for t in TISSUES}, window) * texture
-    ct = tissues.mix(numbers, window) + tissues.mix({t.name: t.hu_sd for t in TISSUES}, window) * texture
+    signal *= 1 + rng.uniform(0.5, 2) * tissues.mix(MR_TEXTURE, window) * texture
+    ct = tissues.mix(numbers, window) + tissues.mix(CT_TEXTURE, window) * texture
     mr = ndimage.map_coordinates(signal, there, order=1, mode="constant", cval=air)
     at = ndimage.map_coordinates(ct, there, order=1, mode="constant", cval=hu.AIR)
     body = ndimage.map_coordinates(tissues.body[window].astype(np.float32), there, order=1, mode="constant") >= 0.5
@@ -226,15 +231,3 @@ def _scanned(
     noisy = np.hypot(image + real, imaginary)
     shown = noisy if outside else np.where(body, noisy, 0)
     return np.asarray(np.clip(shown, *MR_RANGE_NETWORK), dtype=np.float32)
-
-
-def _rotation(angles: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Turns about the axes one after the other."""
-    matrix = np.eye(3)
-    for axis, angle in enumerate(angles):
-        a, b = [other for other in range(3) if other != axis]
-        turn = np.eye(3)
-        turn[a, a] = turn[b, b] = np.cos(angle)
-        turn[a, b], turn[b, a] = -np.sin(angle), np.sin(angle)
-        matrix = matrix @ turn
-    return matrix
