@@ -10,11 +10,10 @@ import numpy.typing as npt
 
 from creps.intake.findings import Finding, Level
 from creps.preprocessing.crop import cropped
-from creps.preprocessing.imaged import imaged_box
 from creps.preprocessing.mask import body_mask_mr
 from creps.preprocessing.padding import mr_without_padding, mr_without_undershoot
 from creps.preprocessing.preparation import Prepared
-from creps.preprocessing.resample import resample, resample_onto
+from creps.preprocessing.resample import resample_imaged, resample_onto
 from creps.volume import Mask, Volume
 
 __all__ = [
@@ -160,10 +159,9 @@ def measure_cuts(mr: Volume, prepared: Prepared, *, masked: bool = False) -> Cut
         masked: Whether its body mask was given, and not found in the image.
     """
     upright = mr_without_undershoot(mr_without_padding(mr)[0]).reoriented()
-    imaged = imaged_box(upright)
-    if imaged is not None:  # zeros beside a cut would hide it
-        upright = cropped(upright, imaged)
-    grid = resample(upright, (CUT_GRID_MM, CUT_GRID_MM, CUT_GRID_MM))
+    grid = cropped(
+        *resample_imaged(upright, (CUT_GRID_MM, CUT_GRID_MM, CUT_GRID_MM))
+    )  # zeros beside a cut would hide it
     given = prepared.grid.with_array(prepared.body)
     body = resample_onto(given, grid).array > 0.5 if masked else body_mask_mr(grid)
     return cut_slices(body, grid.spacing_mm)
