@@ -129,7 +129,7 @@ def test_a_preempted_command_saves_within_its_grace(cohort, tmp_path, workers):
         _, said = process.communicate(timeout=60)
     assert process.returncode == 143
     assert "Traceback" not in said
-    assert "Go on with --resume auto." in said
+    assert "Go on with --resume auto (resume=True)." in said
     step = record(tmp_path / "run")["sessions"][-1]["to_step"]
     assert (tmp_path / "run" / "checkpoints" / f"step_{step:08d}" / "training.json").is_file()
     assert load_plan(tmp_path / "run").training["steps"] == step

@@ -206,7 +206,7 @@ class Cohort:
     def _broken(self, case: Case, what: str) -> CohortError:
         return CohortError(
             f"{case.modality.upper()} case '{case.case}' of cohort {self.folder} {what}.",
-            "Run 'creps prepare' again with --resume.",
+            "Run 'creps prepare' again with --resume (resume=True).",
         )
 
 

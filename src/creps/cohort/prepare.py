@@ -198,7 +198,8 @@ def _check_target(folder: Path, settings: Settings, resume: bool) -> Cohort | No
         return None
     if not resume:
         raise OutputExistsError(
-            f"{folder} already exists.", "Name another folder, delete this one, or add --resume to continue a cohort."
+            f"{folder} already exists.",
+            "Name another folder, delete this one, or add --resume (resume=True) to continue a cohort.",
         )
     if folder == Path.cwd() or folder in Path.cwd().parents:
         raise InputError(

@@ -181,7 +181,9 @@ def _registered(
     try:
         motion = register_rigid(sct, ct, fixed_mask=fixed_mask, start="frame" if register == "rigid" else "centres")
     except InputError as error:
-        remedy = error.remedy.replace("start from their centres", "use --register rigid-centres")
+        remedy = error.remedy.replace(
+            "start from their centres", "use --register rigid-centres (register='rigid-centres')"
+        )
         raise InputError(f"{name}: {error.what[0].lower()}{error.what[1:]}", remedy) from error
     moved, reached, padded = _moved(ct, sct, motion)
     reached = _covered(reached, hidden, sct, motion)

@@ -164,7 +164,10 @@ def _matches(scts: Path, cts: Path, options: EvaluationOptions) -> Matches:
 def _earlier(against: Path) -> Scored | None:
     """The other model's metrics if they were computed earlier."""
     if not against.exists():
-        raise InputError(f"{against} does not exist.", "Name the other model's sCTs, or its --json.")
+        raise InputError(
+            f"{against} does not exist.",
+            "Name the folder of the other model's sCTs, or the JSON file of its evaluation.",
+        )
     return read_document(against) if against.is_file() and against.suffix.lower() == ".json" else None
 
 
@@ -209,7 +212,7 @@ def _evaluate_both(
 
 def _score(pair: Pair, names: Mapping[int, str] | None, options: EvaluationOptions) -> Evaluation:
     if names is not None and pair.labels is None:
-        raise InputError(f"{pair.case} has no labels beside its CT.", "Add them, or leave out --labels.")
+        raise InputError(f"{pair.case} has no labels beside its CT.", "Add them, or leave out --labels (labels=None).")
     chosen = replace(options, mask=pair.mask, labels=pair.labels, label_names=names, truth=None)
     return evaluate(pair.sct, pair.ct, chosen, name=pair.case)
 

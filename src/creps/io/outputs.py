@@ -55,7 +55,7 @@ def check_targets(targets: Iterable[Path], inputs: Iterable[Path], *, overwrite:
             raise InputError(f"{path} has the extension of an image, not of a report.", "Name a .json or .csv file.")
         if any(_same(path, other) for other in taken):
             raise InputError(f"{path} is given for two outputs.", "Choose two different files.")
-        check_new(path, "Add --overwrite, or name another file.", overwrite=overwrite)
+        check_new(path, "Add --overwrite (overwrite=True), or name another file.", overwrite=overwrite)
         _check_place(path)
         taken.append(path)
 

@@ -74,7 +74,8 @@ def planning_grid(mr: Volume, spacing_mm: Spacing | None = None, *, prone: bool 
     counts = [max(2, int(n)) for n in np.ceil((high - low) / spacing_mm - 1e-3)]
     if np.prod(counts, dtype=float) > LARGEST_GRID:
         raise SettingsError(
-            f"The planning grid would have {' x '.join(map(str, counts))} voxels.", "Choose a coarser --spacing."
+            f"The planning grid would have {' x '.join(map(str, counts))} voxels.",
+            "Choose a coarser --spacing (spacing_mm).",
         )
     first = (low + high) / 2 - (np.array(counts) - 1) / 2 * np.asarray(spacing_mm)
     x, y, z = (direction @ first).tolist()

@@ -280,8 +280,8 @@ class TrainingLoop:
             if broken is not None:
                 error = TrainingError(
                     f"At step {step} the loss term '{broken}' is {values[broken]}.",
-                    f"Resume from the last checkpoint in {self.folder / 'checkpoints'} with --resume auto and a lower "
-                    "training.learning_rate.",
+                    f"Resume from the last checkpoint in {self.folder / 'checkpoints'} with --resume auto "
+                    "(resume=True) and a lower training.learning_rate.",
                 )
                 raise self.processes.error_of_all(error)
         weights = self._unchecked[-1][1].weights

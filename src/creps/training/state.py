@@ -215,7 +215,8 @@ def refuse_broken(tensors: dict[str, torch.Tensor], step: int, folder: Path) -> 
     if broken is not None:
         raise TrainingError(
             f"At step {step} the tensor '{broken}' contains NaN or infinite values.",
-            f"Resume from the last checkpoint in {folder} with --resume auto and a lower training.learning_rate.",
+            f"Resume from the last checkpoint in {folder} with --resume auto (resume=True) and a lower "
+            "training.learning_rate.",
         )
 
 

@@ -46,7 +46,7 @@ def warn_of_other_mrs(cohort: Cohort, profile: IntakeProfile | None) -> None:
     log.warning(
         "The cohort's MRs are unlike those of the model to start from: their %s is %.1f times as far from the nearest"
         " training MR as these are from each other (median in the body %.2g, there about %.2g, of 2). Check units,"
-        " sequence and region, or train without --from.",
+        " sequence and region, or train without --from (model=None).",
         part,
         score,
         float(np.median(medians)),

@@ -91,7 +91,9 @@ class RunFolder:
             raise OutputExistsError(f"{path} already exists and contains no run.", "Name another folder.")
         checkpoint = latest_checkpoint(path)
         if not resume and (checkpoint is not None or (path / BEST).exists()):
-            raise OutputExistsError(f"{path} already exists.", "Go on with --resume auto, or name another folder.")
+            raise OutputExistsError(
+                f"{path} already exists.", "Go on with --resume auto (resume=True), or name another folder."
+            )
         if checkpoint is None:
             return None  # the run never reached a checkpoint, so it starts anew
         _refuse_other_settings(load_settings(file=settings), self.settings, settings)
@@ -168,7 +170,10 @@ class RunFolder:
         number = outcome.signal or signal.SIGINT
         reason = f"Stopped by {number.name} after step {outcome.step} of {steps}"
         return RunInterruptedError(
-            f"{reason}; everything is saved in {self.path}.", "Go on with --resume auto.", 128 + number, reason
+            f"{reason}; everything is saved in {self.path}.",
+            "Go on with --resume auto (resume=True).",
+            128 + number,
+            reason,
         )
 
     def _save_model(self, name: str, tensors: dict[str, torch.Tensor], plan: Plan) -> None:
@@ -230,7 +235,9 @@ class RunFolder:
             raise ModelError("The perceptual weights are not those of this run.", "Resume with the same file.")
         started_from = before.get("started_from")
         if self.origin is not None and self.origin != started_from:
-            raise ModelError("This run was not started from that model.", "Resume without --from, or start a new run.")
+            raise ModelError(
+                "This run was not started from that model.", "Resume without --from (model=None), or start a new run."
+            )
         self.origin = started_from
 
 

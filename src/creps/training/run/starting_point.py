@@ -124,7 +124,7 @@ def load_starting_point(folder: Path | str, settings: Settings) -> StartingPoint
     if other is not None:
         raise SettingsError(
             f"{folder} was trained with preparation.{other} = {theirs[other]}, the cohort has {ours[other]}.",
-            "Prepare the cohort for it: creps prepare ... --from MODEL.",
+            "Prepare the cohort for it: creps prepare ... --from MODEL (model=MODEL).",
         )
     ours, theirs = settings.generator.model_dump(), plan.generator.model_dump()
     other = next((name for name in ours if ours[name] != theirs.get(name)), None)

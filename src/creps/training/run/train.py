@@ -241,7 +241,7 @@ def _failures_explained(processes: Processes, progress: Progress, memory: Memory
         if processes.count > 1 and any(part in message for part in PROCESS_ENDED):
             raise TrainingError(
                 f"Another process of this run stopped at step {step}.",
-                "See its own message; resume with --resume auto.",
+                "See its own message; resume with --resume auto (resume=True).",
             ) from error
         raise
 
