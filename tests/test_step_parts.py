@@ -46,16 +46,20 @@ def gradients(networks):
             yield f"{name}.{key}", optimizer.state[parameter]["exp_avg"]
 
 
-def assert_same_gradients(a, b):
+def assert_same_gradients(a, b, tolerance=1e-3):
     for (name, ours), (_, theirs) in zip(gradients(a), gradients(b), strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3 * float(ours.abs().max()), msg=name)
+        torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance * float(ours.abs().max()), msg=name)
 
 
 @pytest.mark.parametrize("parts", [2, 4])
 def test_parts_add_up_to_the_whole_batch(parts):
+    """Gradients of the first step, to rounding: AdamW turns the rounding of a gradient near 0 into a whole update."""
+    changes = {"training.accumulate": parts}
+    whole, _ = stepped(settings(**WITHOUT_BATCH_NORM), steps=1)
+    split, _ = stepped(settings(**WITHOUT_BATCH_NORM, **changes), steps=1)
+    assert_same_gradients(whole, split, 1e-4)
     whole, reports = stepped(settings(**WITHOUT_BATCH_NORM))
-    split, part_reports = stepped(settings(**WITHOUT_BATCH_NORM, **{"training.accumulate": parts}))
-    assert_same_gradients(whole, split)
+    split, part_reports = stepped(settings(**WITHOUT_BATCH_NORM, **changes))
     for ours, theirs in zip(reports, part_reports, strict=True):
         assert ours.weights == pytest.approx(theirs.weights, rel=1e-3)
         for name, value in ours.terms.items():
