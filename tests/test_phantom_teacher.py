@@ -14,6 +14,7 @@ from creps.settings import load_settings
 from creps.training.run.train import train
 from creps.training.simulation import simulated_pairs
 from creps.training.simulation.phantoms import PhantomTeacher, grow_teacher
+from creps.training.simulation.postures import draw_places
 from creps.training.simulation.sequences import SEQUENCES, draw_levels, draw_sequence
 from creps.training.step import TrainingStep
 from tests.conftest import TINY
@@ -79,11 +80,11 @@ def test_both_images_show_the_same_place(teacher):
     assert np.median(soft) > 0.3
 
 
-def test_patches_are_turned_scaled_and_mirrored(people):
-    teacher = PhantomTeacher(people[:1], SIZE, outside=False)
+def test_patches_are_turned_scaled_and_mirrored():
     matrices = []
     for seed in range(200):
-        places = teacher._places(teacher.people[0], np.random.default_rng(seed))
+        places = draw_places(SIZE, np.array([9.0, 8.0, 7.0]), (5.0, 4.0, 4.0), np.random.default_rng(seed))
+        assert np.abs(places.mean(axis=(1, 2, 3)) - [9, 8, 7]).max() < 1.5  # bent by up to 3 mm
         steps = [np.diff(places, axis=axis + 1).mean(axis=(1, 2, 3)) for axis in range(3)]
         matrices.append(np.stack(steps, axis=1) * np.array([5.0, 4.0, 4.0])[:, None] / np.array([5.0, 4.0, 4.0]))
     sizes = np.abs(np.linalg.det(matrices)) ** (1 / 3)
@@ -121,6 +122,13 @@ def test_sequences_give_every_tissue_a_signal_and_bone_little(seed):
     assert levels["cortical bone"] < 0.35 * max(levels.values())
 
 
+def test_fat_is_weak_in_some_images_and_nothing_else_is():
+    drawn = [draw_levels(np.random.default_rng(seed)) for seed in range(400)]
+    ratios = np.log([levels["fat"] / levels["muscle"] for levels in drawn])
+    weak = ratios < np.median(ratios) - 1
+    assert 0.02 < weak.mean() < 0.25
+
+
 def test_a_region_without_phantoms_learns_from_the_cohorts_cts_and_says_so(caplog):
     changes = {"recipe": "anatomy", "preparation.region": "thorax", "simulation.phantom_share": 0.6}
     with caplog.at_level(logging.WARNING):
@@ -132,8 +140,8 @@ def test_a_region_without_phantoms_learns_from_the_cohorts_cts_and_says_so(caplo
 def test_all_pairs_can_come_from_phantoms_and_a_seed_has_its_own_people():
     changes = {"recipe": "anatomy", "preparation.region": "pelvis", "simulation.phantom_share": 1}
     pairs = simulated_pairs(load_settings(overrides=TINY | changes))
-    ct = np.full((24, 24, 24), 0.5, dtype=np.float32)
-    assert all(pairs.draw(ct, ct > 0, np.random.default_rng(k))[1] is not ct for k in range(20))
+    ct = np.full((36, 36, 36), 0.5, dtype=np.float32)
+    assert all((pairs.draw(ct, ct > 0, np.random.default_rng(k))[1] != 0.5).any() for k in range(20))
     one, other = (
         grow_teacher("pelvis", (5.0, 5.0, 5.0), SIZE, count=1, seed=seed, outside=False).people[0].tissues
         for seed in (0, 1)
@@ -153,3 +161,20 @@ def test_the_rate_falls_to_0_along_a_cosine(cohort, tmp_path, monkeypatch):
     chosen = load_settings(prepared=cohort.settings(), overrides=TINY | changes)
     train(cohort, tmp_path / "run", chosen)
     np.testing.assert_allclose(rates, 0.5e-3 * (1 + np.cos(np.pi * np.arange(4) / 4)))
+
+
+@pytest.mark.parametrize(("region", "name"), [("head", "scalp_mm"), ("pelvis", "fat_mm")])
+def test_wide_people_have_rarer_proportions_and_grow(region, name):
+    def drawn(wide):
+        people = []
+        for seed in range(40):
+            one, other = np.random.default_rng([seed, 0]), np.random.default_rng([seed, 1])
+            subject = REGIONS[region].draw(one, other, False)
+            people.append(getattr((subject.widened(one) if wide else subject).person, name))
+        return np.std(people)
+
+    assert drawn(True) > 1.5 * drawn(False)
+    plain, wide = (grow_tissue_map(REGIONS[region], [4, 2], (5.0, 5.0, 5.0), wide=wide) for wide in (False, True))
+    assert plain.shape == wide.shape
+    assert (plain.tissues != wide.tissues).any()
+    assert wide.body.mean() > 0.1

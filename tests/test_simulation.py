@@ -5,13 +5,15 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import ndimage
 
 from creps.settings import load_settings
 from creps.training.run.train import train
 from creps.training.sampling import PatchPairs, PatchSampler
 from creps.training.simulation import simulated_pairs
 from creps.training.simulation.fields import smooth_field
-from creps.training.simulation.from_ct import Contrast, simulate_mr
+from creps.training.simulation.from_ct import Contrast, painted, simulate_mr, simulate_pair
+from creps.training.simulation.scanner import scanned
 from tests.conftest import TINY
 
 SPACING_MM = (3.0, 2.0, 2.0)
@@ -44,7 +46,7 @@ def test_it_is_an_mr_in_network_units_and_a_function_of_the_generator_alone(seed
 def test_cortical_bone_and_air_are_darker_than_fat(seed):
     ct, body, distance = head()
     ct[ct > 1] = 2.0  # compact throughout; at 1200 HU a voxel has marrow or fat as well
-    mr = simulate_mr(ct, body, SPACING_MM, np.random.default_rng(seed), outside=False)
+    mr = painted(ct, body, SPACING_MM, np.random.default_rng(seed))
     fat, bone, air = (np.median(mr[(distance > a) & (distance < b)]) for a, b in ((0.8, 0.87), (0.65, 0.7), (0, 0.1)))
     assert bone < 0.6 * fat
     assert air < 0.3 * fat
@@ -71,13 +73,59 @@ def test_the_signal_is_that_of_the_tissues_and_blind_to_noise_within_them(seed):
     assert dense == pytest.approx(contrast.cortical / 2)
 
 
+@given(seeds, st.booleans())
+def test_a_scan_is_in_network_units_and_quiet_outside_only_if_asked_for(seed, outside):
+    _, body, _ = head()
+    mr = scanned(body.astype(np.float32), body, SPACING_MM, np.random.default_rng(seed), outside=outside)
+    assert mr.dtype == np.float32
+    assert mr.min() >= 0
+    assert mr.max() <= 2
+    assert (mr[~body] == 0).all() != outside
+
+
+def test_scanners_differ_in_scale_slices_and_receive_field():
+    ct, body, distance = head((24, 40, 40))
+    signal = np.where(body, np.float32(1), np.float32(0))
+    mrs = [scanned(signal, body, SPACING_MM, np.random.default_rng(seed), outside=True) for seed in range(60)]
+    inner = distance < 0.6
+    assert 0.1 < np.log([np.median(mr[inner]) for mr in mrs]).std() < 0.6
+    shading = [mr[inner & (np.indices(ct.shape)[1] < 20)].mean() / mr[inner].mean() for mr in mrs]
+    assert np.std(shading) > 0.02
+
+
+@given(seeds)
+def test_a_pair_from_a_ct_shows_the_same_posture_in_both_images(seed):
+    ct, body, _ = head((30, 36, 40))
+    size = (20, 24, 26)
+    mr, moved = simulate_pair(ct, body, size, SPACING_MM, np.random.default_rng(seed), outside=False)
+    again, _ = simulate_pair(ct, body, size, SPACING_MM, np.random.default_rng(seed), outside=False)
+    np.testing.assert_array_equal(mr, again)
+    assert mr.shape == moved.shape == size
+    deep = ndimage.binary_erosion(moved <= -0.999, iterations=3, border_value=1)
+    assert not deep.any() or np.median(mr[deep]) < 0.3  # air gives little signal where the CT has it
+    assert (np.median(mr[(moved > -0.2) & (moved < 0.2)]) > 0.05) or not ((moved > -0.2) & (moved < 0.2)).any()
+    assert moved.min() >= -1
+    assert moved.max() <= ct.max() + 1e-6
+
+
+def test_a_pair_from_a_ct_is_never_the_ct_itself():
+    ct, body, _ = head((30, 36, 40))
+    drawn = [
+        simulate_pair(ct, body, (20, 24, 26), SPACING_MM, np.random.default_rng(k), outside=False)[1] for k in (1, 2)
+    ]
+    assert np.abs(drawn[0] - drawn[1]).max() > 0.5
+    assert np.abs(drawn[0] - ct[5:25, 6:30, 7:33]).max() > 0.5
+
+
 def test_the_couch_gives_no_signal():
     ct, body, _ = head()
     with_couch = ct.copy()
     with_couch[:, -2:, :][~body[:, -2:, :]] = 0.1
     a, b = (simulate_mr(x, body, SPACING_MM, np.random.default_rng(1), outside=True) for x in (ct, with_couch))
-    np.testing.assert_allclose(a[~body], b[~body], atol=1e-6)  # noise, the same
-    assert np.abs(a - b)[:, :-4].max() < 0.05  # blurred CT reaches a voxel or two
+    away = ~body
+    away[:, -7:] = False
+    np.testing.assert_allclose(a[away], b[away], atol=1e-6)  # noise, the same
+    assert np.abs(a - b)[:, :-7].max() < 0.05  # blur of CT and of thick slices reaches some voxels
 
 
 def test_samples_bring_it_along_whatever_the_order_of_reading(cohort):
@@ -98,10 +146,10 @@ def test_noise_outside_the_body_is_as_the_preparation_says(cut_out):
     chosen = load_settings(
         overrides=TINY | {"recipe": "anatomy", "preparation.remove_outside": cut_out, "simulation.phantom_share": 0}
     )
-    ct, body, _ = head()
+    ct, body, _ = head((36, 36, 36))
     mr, target = simulated_pairs(chosen).draw(ct, body, np.random.default_rng(0))
-    assert target is ct
-    assert (mr[~body] == 0).all() == cut_out
+    assert mr.shape == target.shape == chosen.sampling.patch_size
+    assert ((mr[target <= -0.999] == 0).mean() > 0.1) == cut_out  # the rest lies in the cavity
 
 
 def test_fields_have_their_length_in_mm_and_unit_variance():

@@ -20,8 +20,7 @@ WITHOUT_RESIDUAL = {name: value for name, value in TINY.items() if not name.star
 
 def logits_of(value, sharpness=200.0):
     """Logits of a distribution at one value in network units."""
-    distance = (torch.tensor(value).reshape(1, 1, 1, 1, -1) - CLASSES.centres.reshape(1, -1, 1, 1, 1)).abs()
-    return -sharpness * distance
+    return -sharpness * (torch.tensor(value)[:, None] - CLASSES.centres).abs()
 
 
 @settings(max_examples=50, deadline=None)
@@ -38,8 +37,8 @@ def test_a_sure_voxel_has_the_value_of_its_class(hu):
 
 def test_mean_median_and_deviation_of_a_known_distribution():
     """Two classes, 30 % at -100 HU and 70 % at 300 HU, counted by hand."""
-    shares = torch.full((1, len(CENTRES_HU), 1, 1, 1), 1e-12)
-    shares[0, CENTRES_HU.index(-100)], shares[0, CENTRES_HU.index(300)] = 0.3, 0.7
+    shares = torch.full((len(CENTRES_HU),), 1e-12)
+    shares[CENTRES_HU.index(-100)], shares[CENTRES_HU.index(300)] = 0.3, 0.7
     logits = shares.log()
     assert float(CLASSES.mean(logits)) == pytest.approx(0.3 * -0.1 + 0.7 * 0.3, abs=1e-5)
     assert float(CLASSES.deviation(logits)) == pytest.approx(0.4 * np.sqrt(0.3 * 0.7), abs=1e-4)
@@ -50,8 +49,8 @@ def test_mean_median_and_deviation_of_a_known_distribution():
 @settings(max_examples=30, deadline=None)
 @given(st.floats(-1.0, 3.0))
 def test_the_cross_entropy_is_least_where_the_mean_is_the_ct(value):
-    ct = torch.full((1, 1, 1, 1, 1), value)
-    told = torch.zeros(1, len(CENTRES_HU), 1, 1, 1, requires_grad=True)
+    ct = torch.full((1,), value)
+    told = torch.zeros(1, len(CENTRES_HU), requires_grad=True)
     optimizer = torch.optim.LBFGS([told], lr=0.5, max_iter=60, line_search_fn="strong_wolfe")
 
     def closure():
@@ -79,10 +78,76 @@ def test_any_size_keeps_its_shape_and_is_finite(size, classes):
     mr = torch.rand(2, 1, *size)
     with torch.no_grad():
         sct, spread = network(mr), network.spread(mr)
+    torch.testing.assert_close(network(mr).detach(), sct)  # all at once, and in slabs
     assert sct.shape == mr.shape
+    assert spread is None or spread.shape == mr.shape
     assert torch.isfinite(sct).all()
     assert (spread is not None) == classes
     assert float(sct.min()) >= -1 or not classes
+
+
+def woken(network):
+    """The residual branches start at zero; nothing would be seen of them."""
+    for name, weights in network.named_parameters():
+        if name.endswith("second.weight"):
+            torch.nn.init.kaiming_uniform_(weights)
+    return network.eval()
+
+
+@pytest.mark.parametrize("levels", [2, 3])
+def test_the_halo_bounds_what_a_voxel_sees(levels):
+    torch.manual_seed(0)
+    network = woken(UNetGenerator(8, levels=levels, classes=False))
+    side = network.stride * (2 * network.halo // network.stride + 4)
+    mr = torch.rand(1, 1, 16, 16, side, requires_grad=True)
+    for centre in (side // 2, side // 2 + network.stride - 1):
+        (seen,) = torch.autograd.grad(network(mr)[0, 0, 8, 8, centre], mr)
+        places = seen[0, 0].abs().amax(dim=(0, 1)).nonzero()[:, 0]
+        assert centre - network.halo <= int(places.min())
+        assert int(places.max()) <= centre + network.halo
+        assert int(places.max() - places.min()) > network.halo  # not bounded by far too much
+
+
+def test_predictions_move_with_the_image_by_the_stride_and_do_not_depend_on_the_rest():
+    torch.manual_seed(0)
+    network = woken(UNetGenerator(8, levels=2))
+    mr = torch.rand(1, 1, 16, 16, 160)
+    with torch.no_grad():
+        whole, part = network(mr), network(mr[..., 8:152])
+    inner = slice(network.halo, 144 - network.halo)
+    torch.testing.assert_close(part[..., inner], whole[..., 8:152][..., inner], rtol=1e-4, atol=1e-4)
+
+
+def test_slabs_are_the_whole(monkeypatch):
+    torch.manual_seed(0)
+    network = woken(UNetGenerator(8, levels=2))
+    mr = torch.rand(2, 1, 23, 20, 18)
+    with torch.no_grad():
+        whole = network(mr)
+        monkeypatch.setattr("creps.networks.unet.SLAB_VOXELS", 3000)
+        torch.testing.assert_close(network(mr), whole)
+
+
+def test_zero_padding_is_not_imaged_air():
+    torch.manual_seed(0)
+    network = woken(UNetGenerator(8, levels=2))
+    mr = torch.rand(1, 1, 16, 16, 32)
+    with torch.no_grad():
+        alone, beside_air = network(mr), network(torch.cat([mr, torch.zeros_like(mr)], dim=-1))
+    assert (alone[..., -1] - beside_air[..., 31]).abs().max() > 1e-3
+
+
+def test_the_loss_counts_the_body_what_is_near_it_and_some_of_the_air():
+    from creps.networks.unet import AIR_STEP, NEAR_VOXELS, _counted
+
+    ct = torch.full((2, 1, 24, 24, 24), -1.0)
+    ct[1, 0, 10:14, 10:14, 10:14] = 0.0
+    counted = torch.zeros(ct.numel(), dtype=torch.bool)
+    counted[_counted(ct)] = True
+    counted = counted.reshape(ct.shape)
+    assert int(counted[0].sum()) == (24 // AIR_STEP) ** 3
+    near = slice(10 - NEAR_VOXELS, 14 + NEAR_VOXELS)
+    assert counted[1, 0, near, near, near].all()
 
 
 def test_gradients_are_finite_in_bfloat16_where_a_level_is_shallow():

@@ -17,7 +17,10 @@ PANELS: dict[str, tuple[str, ...]] = {
     "generator: contrastive": ("nce", "nce_identity"),
     "generator: pairs": ("supervised", "simulated"),
     "generator: other terms": ("content",),
-    "validation (HU)": ("validation_score", "place_distance_hu", "disagreement_hu", "train_eval_difference_hu"),
+    "validation (HU)": (
+        *("validation_score", "simulated_error_hu", "place_distance_hu", "disagreement_hu"),
+        "train_eval_difference_hu",
+    ),
     "validation: sCT to CT": ("bone_ratio", "spread_ratio"),
     "seconds per step": ("seconds_per_step",),
 }

@@ -65,12 +65,13 @@ class Executor:
         precision: The precision chosen, bf16 or fp32.
         network: The module that runs.
         halo: The generator's: how far a voxel sees, in voxels; None if unknown or unbounded.
+        stride: The generator's: tiles begin at multiples of it.
     """
 
     def __init__(self, generator: Generator, device: torch.device | None = None, precision: Precision = "auto") -> None:
         self.device = device or next((p.device for p in generator.parameters()), torch.device("cpu"))
         self.precision = resolve_precision(precision, self.device)
-        self.halo = generator.halo
+        self.halo, self.stride = generator.halo, generator.stride
         self._generator, self._itemsize = generator, 2 if self.precision == "bf16" else 4
         self._folded = generator.folded(torch.bfloat16 if self.precision == "bf16" else torch.float32)
         network = generator if self._folded is None else self._folded

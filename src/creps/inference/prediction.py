@@ -163,7 +163,7 @@ def lay_out(
                 "Use another inference.fusion.",
             )
         most = min(budget / executor.bytes_at_peak(1), MOST_VOXELS)
-        tiles = exact_tiles(extent, executor.halo, most, lattice_index)
+        tiles = exact_tiles(extent, executor.halo, most, lattice_index, stride=executor.stride)
         largest = max(math.prod(tile.view.size) for tile in tiles)
         return Layout(extent, None, tiles, 1, fill, _pass_bytes(executor, largest), 0, volume_bytes + 8 * largest)
     try:

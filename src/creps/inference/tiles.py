@@ -15,8 +15,8 @@ from creps.patches import PatchLocation, Triple, triple
 __all__ = ["RIM", "Tile", "exact_tiles"]
 
 RIM = 8
-"""The network sees this many voxels (an even number) around the predicted part, zeros beyond the volume's edge. If
-views ended at the volume's edge, the sCT would depend on how much air was imaged."""
+"""The network sees this many voxels around the predicted part, or the next multiple of its stride, zeros beyond the
+volume's edge. If views ended at the volume's edge, the sCT would depend on how much air was imaged."""
 
 SMALLEST_TILE = 16
 """Voxels along an axis; tiles are not cut smaller."""
@@ -58,20 +58,23 @@ class _Cuts:
         return sum(size for _, size in self.views)
 
 
-def exact_tiles(extent: PatchLocation, halo: int, most_voxels: float, first: Triple = (0, 0, 0)) -> tuple[Tile, ...]:
+def exact_tiles(
+    extent: PatchLocation, halo: int, most_voxels: float, first: Triple = (0, 0, 0), *, stride: int = 2
+) -> tuple[Tile, ...]:
     """The tiles over a part of a volume that predict the fewest voxels.
 
     Args:
-        extent: The part to predict; tiles may reach a voxel beyond it.
+        extent: The part to predict; tiles may reach less than a stride beyond it.
         halo: How far a voxel of the network sees.
         most_voxels: Largest view. If no tiling keeps to it, the one with the smallest views is taken.
-        first: Index of the volume's first voxel on a lattice; tiles begin on even points of that.
+        first: Index of the volume's first voxel on a lattice; tiles begin at its multiples of the stride.
+        stride: The network's.
 
     Returns:
         Tiles, depth slowest, whose cores cover the extent once.
     """
-    axes = zip(extent.index, extent.size, (n % 2 for n in first), strict=True)
-    tilings = product(*(_ways_to_cut(*axis, halo + halo % 2) for axis in axes))
+    axes = zip(extent.index, extent.size, first, strict=True)
+    tilings = product(*(_ways_to_cut(*axis, halo + -halo % stride, stride) for axis in axes))
 
     def cost(tiling: tuple[_Cuts, ...]) -> tuple[float, int]:
         largest = math.prod(cuts.longest for cuts in tiling)
@@ -82,14 +85,22 @@ def exact_tiles(extent: PatchLocation, halo: int, most_voxels: float, first: Tri
     return tuple(Tile(_box(core), _box(view)) for core, view in zip(cores, views, strict=True))
 
 
-def _ways_to_cut(first: int, size: int, odd: int, halo: int) -> list[_Cuts]:
-    """Every way to cut one axis into equal tiles that begin and end on even voxels; on odd ones if the first is odd."""
-    start, end = first - (first + odd) % 2, first + size + (first + size + odd) % 2
-    ways = []
-    for count in range(1, max(1, (end - start) // SMALLEST_TILE) + 1):
-        step = 2 * math.ceil((end - start) / (2 * count))
+def _ways_to_cut(first: int, size: int, place: int, halo: int, stride: int) -> list[_Cuts]:
+    """Every way to cut one axis into equal tiles that begin and end on multiples of the stride.
+
+    Args:
+        first: First voxel to predict.
+        size: Voxels to predict.
+        place: The volume's first voxel on the lattice.
+        halo: A multiple of the stride.
+        stride: Of the lattice.
+    """
+    start, end = first - (first + place) % stride, first + size + -(first + size + place) % stride
+    rim, ways = RIM + -RIM % stride, []
+    for count in range(1, max(1, (end - start) // max(SMALLEST_TILE, stride)) + 1):
+        step = stride * math.ceil((end - start) / (stride * count))
         spans = [(begin, min(begin + step, end)) for begin in range(start, end, step)]
-        seen = [(max(start - RIM, begin - halo), min(end + RIM, stop + halo)) for begin, stop in spans]
+        seen = [(max(start - rim, begin - halo), min(end + rim, stop + halo)) for begin, stop in spans]
         ways.append(_Cuts(*(tuple((begin, stop - begin) for begin, stop in part) for part in (spans, seen))))
     return ways
 

@@ -9,6 +9,7 @@ and one batch also runs in training mode.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,6 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from creps import hu
 from creps.cohort.cohort import Cohort
 from creps.figures import patch_row
 from creps.label_free.patches import HEIGHTS, fixed_patches
@@ -28,6 +30,9 @@ from creps.volume import Array
 
 __all__ = ["PatchValidation"]
 
+OUTSIDE = -0.95
+"""What is not denser is air, in network units of CT."""
+
 
 class PatchValidation:
     """Scores and pictures of the fixed patches of a cohort.
@@ -36,10 +41,14 @@ class PatchValidation:
         cohort: Its validation cases are used, or its training cases where it has none.
         settings: The whole tree.
         device: Where the networks are.
+        pairs: Simulated MR and CT patches that the run does not learn from, (D, H, W) each in network units. With them
+            the score is the error on these pairs.
     """
 
-    def __init__(self, cohort: Cohort, settings: Settings, device: torch.device) -> None:
-        self.settings, self.device = settings, device
+    def __init__(
+        self, cohort: Cohort, settings: Settings, device: torch.device, pairs: Sequence[tuple[Array, Array]] = ()
+    ) -> None:
+        self.settings, self.device, self.pairs = settings, device, pairs
         count, size = settings.training.validation_cases, settings.sampling.patch_size
         self.mr, self.ct = (fixed_patches(cohort, modality, count, size) for modality in ("mr", "ct"))
         self.score = Score(self.mr, self.ct)
@@ -59,10 +68,20 @@ class PatchValidation:
         scts = self._synthesize(network, [mr.array for mr in self.mr])
         shifted = self._synthesize(network, [mr.shifted for mr in self.mr])
         values = self.score(scts, shifted) | {"train_eval_difference_hu": self._difference(generator)}
+        if self.pairs:
+            values["simulated_error_hu"] = self._error(network)
+            values["validation_score"] = values["simulated_error_hu"]
         pictured = zip(self.mr[: len(self.mr) // len(HEIGHTS)], scts, strict=False)
         cts = self.ct[: len(self.ct) // len(HEIGHTS)]
         rows = [patch_row(mr.array, sct, cts[i % len(cts)].array) for i, (mr, sct) in enumerate(pictured)]
         return values, np.concatenate(rows)
+
+    def _error(self, network: nn.Module) -> float:
+        """Mean absolute error in HU over the bodies of the simulated pairs."""
+        scts = self._synthesize(network, [mr for mr, _ in self.pairs])
+        errors = [np.abs(sct - ct)[ct > OUTSIDE] for sct, (_, ct) in zip(scts, self.pairs, strict=True)]
+        found = np.concatenate(errors)
+        return float(found.mean()) * hu.PER_NETWORK_UNIT if found.size else math.nan
 
     def _difference(self, generator: nn.Module) -> float:
         """Mean HU difference between training and evaluation mode on one batch: 0 without batch norm."""

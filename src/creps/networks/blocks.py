@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 from torch import nn
+from torch.nn import functional
 
 from creps.settings.choices import Norm
 
-__all__ = ["LEAKY_SLOPE", "conv3d", "frozen_statistics", "norm3d"]
+__all__ = ["LEAKY_SLOPE", "ChannelNorm", "conv3d", "frozen_statistics", "has_statistics", "norm3d"]
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
@@ -26,9 +28,36 @@ def norm3d(kind: Norm, channels: int) -> nn.Module:
     return nn.Identity()
 
 
+class ChannelNorm(nn.Module):
+    """Normalises each voxel of (B, C, D, H, W) over its channels, with a learned scale and offset.
+
+    Nothing depends on other voxels or other images: training and synthesis compute the same, whatever the patch. (The
+    layer norm of ConvNeXt, Liu et al. 2022.)
+    """
+
+    EPSILON = 1e-4
+    """Added to the variance; bfloat16 needs more than float32."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, C, D, H, W) → the same shape."""
+        last = x.permute(0, 2, 3, 4, 1)
+        scale, offset = self.weight.to(x.dtype), self.bias.to(x.dtype)
+        normed = functional.layer_norm(last, (len(self.weight),), scale, offset, self.EPSILON)
+        return normed.permute(0, 4, 1, 2, 3)
+
+
 def conv3d(inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1) -> nn.Conv3d:
     """A zero-padded convolution without bias: the paper uses none anywhere (section 2.2, cGAN)."""
     return nn.Conv3d(inputs, outputs, kernel, stride, padding=1 if kernel > 1 else 0, bias=False)
+
+
+def has_statistics(network: nn.Module) -> bool:
+    """Whether batch norm follows what passes through a network."""
+    return any(isinstance(module, BATCH_NORMS) for module in network.modules())
 
 
 @contextmanager

@@ -35,6 +35,7 @@ class Generator(nn.Module):
 
     - `stages`: activation checkpointing;
     - `halo`: the exact single pass (``inference.fusion: single``) and tiling of an exported model;
+    - `stride`: where the tiles of that pass may begin;
     - `features`, `feature_channels`: PatchNCE;
     - `folded`: a faster form for inference;
     - `width`: memory estimates.
@@ -57,6 +58,11 @@ class Generator(nn.Module):
         None: unknown, or unbounded as with instance norm.
         """
         return None
+
+    @property
+    def stride(self) -> int:
+        """Predictions move with an image that moves by a multiple of this many voxels: the lowest resolution's."""
+        return 2
 
     def forward(self, mr: torch.Tensor) -> torch.Tensor:
         """(B, 1, D, H, W) MR → (B, 1, D, H, W) sCT: one stage after the other."""

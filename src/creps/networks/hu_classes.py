@@ -30,46 +30,46 @@ class HuClasses(nn.Module):
         return len(CENTRES_HU)
 
     def mean(self, logits: torch.Tensor) -> torch.Tensor:
-        """(B, classes, D, H, W) → (B, 1, D, H, W): the mean of each voxel's distribution, in network units."""
-        shares = logits.softmax(dim=1)
-        return torch.einsum("bcdhw,c->bdhw", shares, self.centres)[:, None]
+        """(…, classes) → (…): the mean of each voxel's distribution, in network units."""
+        return logits.softmax(dim=-1) @ self.centres
 
     def deviation(self, logits: torch.Tensor) -> torch.Tensor:
-        """(B, classes, D, H, W) → (B, 1, D, H, W): its standard deviation, in network units."""
-        shares = logits.softmax(dim=1)
-        mean, square = (torch.einsum("bcdhw,c->bdhw", shares, values) for values in (self.centres, self.centres**2))
-        return (square - mean**2).clamp(min=0).sqrt()[:, None]
+        """(…, classes) → (…): its standard deviation, in network units."""
+        shares = logits.softmax(dim=-1)
+        mean, square = shares @ self.centres, shares @ self.centres**2
+        return (square - mean**2).clamp(min=0).sqrt()
 
     def median(self, logits: torch.Tensor) -> torch.Tensor:
-        """(B, classes, D, H, W) → (B, 1, D, H, W): its median, which has the least expected absolute error.
+        """(…, classes) → (…): its median, which has the least expected absolute error.
 
         Each class's share is spread evenly from halfway to the class below to halfway to the one above, so the median
         moves continuously with the logits.
         """
-        shares = logits.softmax(dim=1)
-        reached = shares.cumsum(dim=1)
-        place = (reached < 0.5).sum(dim=1, keepdim=True).clamp(max=len(self) - 1)
-        share = shares.gather(1, place).clamp(min=1e-6)
-        before = reached.gather(1, place) - share
+        shares = logits.softmax(dim=-1)
+        reached = shares.cumsum(dim=-1)
+        place = (reached < 0.5).sum(dim=-1, keepdim=True).clamp(max=len(self) - 1)
+        share = shares.gather(-1, place).clamp(min=1e-6)
+        before = reached.gather(-1, place) - share
         middle = (self.centres[1:] + self.centres[:-1]) / 2
         low = torch.cat([self.centres[:1], middle])[place]
         high = torch.cat([middle, self.centres[-1:]])[place]
-        return low + ((0.5 - before) / share).clamp(0, 1) * (high - low)
+        found = low + ((0.5 - before) / share).clamp(0, 1) * (high - low)
+        return found[..., 0]
 
-    def cross_entropy(self, logits: torch.Tensor, ct: torch.Tensor) -> torch.Tensor:
-        """Mean cross entropy to the classes of a CT.
+    def cross_entropy(self, logits: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+        """Mean cross entropy to the classes of known values.
 
         Args:
-            logits: (B, classes, D, H, W).
-            ct: (B, 1, D, H, W) in network units.
+            logits: (…, classes).
+            values: (…) in network units.
 
         Returns:
             A scalar.
         """
-        value = ct[:, 0].clamp(float(self.centres[0]), float(self.centres[-1]))
+        value = values.clamp(float(self.centres[0]), float(self.centres[-1]))
         above = torch.bucketize(value, self.centres).clamp(1, len(self) - 1)
         low, high = self.centres[above - 1], self.centres[above]
-        share = ((value - low) / (high - low))[:, None]
-        logs = functional.log_softmax(logits, dim=1)
-        of_low, of_high = (logs.gather(1, place[:, None]) for place in (above - 1, above))
+        share = (value - low) / (high - low)
+        logs = functional.log_softmax(logits, dim=-1)
+        of_low, of_high = (logs.gather(-1, place[..., None])[..., 0] for place in (above - 1, above))
         return -((1 - share) * of_low + share * of_high).mean()

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from creps.networks.blocks import conv3d, norm3d
+from creps.networks.blocks import ChannelNorm, conv3d
 from creps.networks.generator import Generator
 from creps.networks.hu_classes import HuClasses
-from creps.settings.choices import Norm
 
 __all__ = ["UNetGenerator"]
 
@@ -20,99 +21,179 @@ KERNEL = 3
 SUB_PIXEL = 8
 """Voxels of full resolution in one of half resolution."""
 
+MOST_WIDENING = 4
+"""Channels at the lowest resolutions, in multiples of those at half resolution."""
+
+SLOPE = 0.01
+
+TISSUE_NETWORK = -0.5
+"""What is denser is tissue, in network units of CT."""
+
+NEAR_VOXELS = 3
+"""The loss counts every voxel this close to the body, and a lattice of the air beyond."""
+
+AIR_STEP = 4
+"""One voxel in this many along each axis of the air counts."""
+
+SLAB_VOXELS = 1 << 20
+"""Voxels of full resolution finished at once in inference: distributions take more memory than all the rest."""
+
 
 class UNetGenerator(Generator):
     """A residual U-Net whose first level is at half resolution.
 
     The image enters as blocks of 2 x 2 x 2 voxels and leaves in the same way, so nearly all of the work is done at half
-    resolution and below; a last pair of convolutions at full resolution sees the image once more. With classes, every
-    voxel gets a distribution over HU (`HuClasses`); its median is the sCT. Without, the sCT is regressed.
+    resolution and below; a last convolution at full resolution sees the image once more. With classes, every voxel gets
+    a distribution over HU (`HuClasses`); its median is the sCT. Without, the sCT is regressed.
+
+    Each voxel is normalised over its channels alone (`ChannelNorm`). So training and synthesis compute the same, a
+    voxel depends on nothing beyond `halo`, and predictions from different patches agree where both see enough. A second
+    input channel is 1 where there is an image: zero padding differs from imaged air.
 
     Args:
-        width: Channels at half resolution; twice as many at each further level.
+        width: Channels at half resolution; two and four times as many at the further levels.
         levels: Resolutions, half resolution included.
-        blocks: Residual blocks at each level of the encoder; the decoder has one.
-        norm: Normalisation after each convolution but the last.
+        blocks: Residual blocks at each level of the encoder; twice as many at the two lowest. The decoder has one.
+        fine: Channels at full resolution.
         classes: Whether the head tells a distribution over HU.
     """
 
     def __init__(
-        self, width: int = 32, levels: int = 4, blocks: int = 1, norm: Norm = "instance", *, classes: bool = True
+        self, width: int = 32, levels: int = 4, blocks: int = 1, fine: int = 16, *, classes: bool = True
     ) -> None:
         super().__init__()
-        self.levels = levels
-        self.width = max(16, width // 2)
-        widths = [width * 2**level for level in range(levels)]
-        self.stem = nn.Sequential(conv3d(SUB_PIXEL, width), norm3d(norm, width), nn.LeakyReLU(0.01))
-        self.encoder, self.down = nn.ModuleList(), nn.ModuleList()
-        self.up, self.decoder = nn.ModuleList(), nn.ModuleList()
-        for level, channels in enumerate(widths):
-            self.encoder.append(nn.Sequential(*(_Block(channels, norm) for _ in range(blocks))))
-            if level + 1 < levels:
-                deeper = widths[level + 1]
-                self.down.append(nn.Sequential(conv3d(channels, deeper, stride=2), norm3d(norm, deeper)))
-                self.up.append(nn.Sequential(conv3d(deeper, channels, kernel=1), norm3d(norm, channels)))
-                self.decoder.append(_Block(channels, norm))
-        fine = self.width
+        self.levels, self.width, self.fine = levels, fine, fine
+        widths = [width * min(2**level, MOST_WIDENING) for level in range(levels)]
+        self.counts = counts = [blocks if level < levels - 2 else 2 * blocks for level in range(levels)]
+        self.stem = conv3d(2 * SUB_PIXEL, width)
+        self.encoder = nn.ModuleList(
+            nn.Sequential(*(_Block(channels) for _ in range(count)))
+            for channels, count in zip(widths, counts, strict=True)
+        )
+        steps = list(pairwise(widths))
+        self.down = nn.ModuleList(
+            nn.Sequential(ChannelNorm(near), nn.Conv3d(near, far, 2, stride=2, bias=False)) for near, far in steps
+        )
+        self.up = nn.ModuleList(nn.Sequential(ChannelNorm(far), conv3d(far, near, kernel=1)) for near, far in steps)
+        self.decoder = nn.ModuleList(_Block(near) for near, _ in steps)
+        self.last_norm = ChannelNorm(width)
         self.spread_out = nn.Conv3d(width, SUB_PIXEL * fine, 1)
-        self.refine = nn.Sequential(conv3d(fine + 1, fine), norm3d(norm, fine), nn.LeakyReLU(0.01))
+        self.refine = conv3d(fine + 2, fine)
         self.classes = HuClasses() if classes else None
         self.head = nn.Conv3d(fine, len(self.classes) if self.classes is not None else 1, 1)
 
+    @property
+    def stride(self) -> int:
+        """Predictions repeat exactly when the image moves by this many voxels."""
+        return 2**self.levels
+
+    @property
+    def halo(self) -> int:
+        """How many voxels away from a voxel its prediction still depends on.
+
+        At each level two voxels a block (encoder and decoder), plus the stem, one voxel of interpolation a level, the
+        last convolution, and up to a block of the lowest level, since what is seen depends on the place in the lattice.
+        """
+        total = 2 + 1  # stem, last convolution
+        for level, count in enumerate(self.counts):
+            size = 2 ** (level + 1)
+            blocks = count + (1 if level + 1 < self.levels else 0)
+            total += 2 * size * blocks + (size if level else 0)
+        return total + self.stride
+
     def logits(self, mr: torch.Tensor) -> torch.Tensor:
         """(B, 1, D, H, W) → (B, classes, D, H, W) in float32; one channel without classes."""
-        size = mr.shape[2:]
-        padded = _padded(mr, 2**self.levels)
-        x = self.stem(_to_blocks(padded))
+        image = _imaged(mr, self.stride)
+        return self._head(self._finish(self._coarse(image), image, mr.shape[2:]))
+
+    def forward(self, mr: torch.Tensor) -> torch.Tensor:
+        """(B, 1, D, H, W) MR → (B, 1, D, H, W) sCT, both in network units; any size."""
+        image = _imaged(mr, self.stride)
+        coarse = self._coarse(image)
+        if torch.is_grad_enabled() or torch.compiler.is_compiling():
+            return self._sct(self._finish(coarse, image, mr.shape[2:]))
+        return self._in_slabs(coarse, image, mr.shape[2:])
+
+    def distance(self, mr: torch.Tensor, ct: torch.Tensor) -> torch.Tensor:
+        """Over the body, what is near it, and a lattice of the air.
+
+        With classes, half the cross entropy to softly assigned classes and half the L1 of the mean; else the L1.
+        """
+        image = _imaged(mr, self.stride)
+        features = self._finish(self._coarse(image), image, mr.shape[2:])
+        counted = _counted(ct)
+        rows, truth = features.movedim(1, -1).reshape(-1, self.fine)[counted], ct.reshape(-1)[counted]
+        told = self._head(rows.T[None, :, :, None, None])[0, :, :, 0, 0].T
+        if self.classes is None:
+            return (told[:, 0] - truth).abs().mean()
+        return 0.5 * self.classes.cross_entropy(told, truth) + 0.5 * (self.classes.mean(told) - truth).abs().mean()
+
+    def spread(self, mr: torch.Tensor) -> torch.Tensor | None:
+        """Standard deviation of each voxel's distribution, (B, 1, D, H, W) in network units; None without classes."""
+        return None if self.classes is None else self.classes.deviation(self.logits(mr).movedim(1, -1))[:, None]
+
+    def bytes_at_peak(self, voxels: int, itemsize: int) -> int:
+        """Memory in bytes of a forward pass without gradient, input and output included."""
+        coarse = self.stem.out_channels * itemsize * 8 / SUB_PIXEL
+        slab = min(voxels, SLAB_VOXELS)
+        classes = self.head.out_channels
+        return int(voxels * (coarse + 2 * itemsize + 16) + slab * (4 * self.fine * itemsize + 24 * classes))
+
+    def _coarse(self, image: torch.Tensor) -> torch.Tensor:
+        """(B, 2, D, H, W) → (B, width, D/2, H/2, W/2)."""
+        x = self.stem(_to_blocks(image))
         skips: list[torch.Tensor] = []
         for level, stage in enumerate(self.encoder):
             x = _safely(stage, x)
             if level + 1 < self.levels:
                 skips.append(x)
-                x = _safely(self.down[level], x)
+                x = self.down[level](x)
         for level in reversed(range(self.levels - 1)):
-            skip = skips[level]
-            x = functional.interpolate(self.up[level](x), size=skip.shape[2:], mode="trilinear", align_corners=False)
-            x = _safely(self.decoder[level], x + skip)
-        fine = torch.cat([_from_blocks(self.spread_out(x)), padded.to(x.dtype)], dim=1)
-        fine = self.refine(fine)[..., : size[0], : size[1], : size[2]]
-        with torch.autocast(fine.device.type, enabled=False):  # bfloat16 would round bone to steps of 8 HU
-            told: torch.Tensor = self.head(fine.float())
+            x = functional.interpolate(self.up[level](x), scale_factor=2.0, mode="trilinear", align_corners=False)
+            x = _safely(self.decoder[level], x + skips[level])
+        return functional.leaky_relu(self.last_norm(x), SLOPE)
+
+    def _finish(self, coarse: torch.Tensor, image: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+        """(B, width, D/2, H/2, W/2) and the image → (B, fine, D, H, W) of the given size."""
+        fine = torch.cat([_from_blocks(self.spread_out(coarse)), image.to(coarse.dtype)], dim=1)
+        fine = functional.leaky_relu(_safely(self.refine, fine), SLOPE)
+        return fine[..., : size[0], : size[1], : size[2]]
+
+    def _head(self, features: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(features.device.type, enabled=False):  # bfloat16 would round bone to steps of 8 HU
+            told: torch.Tensor = self.head(features.float())
         return told
 
-    def forward(self, mr: torch.Tensor) -> torch.Tensor:
-        """(B, 1, D, H, W) MR → (B, 1, D, H, W) sCT, both in network units; any size."""
-        told = self.logits(mr)
-        return told if self.classes is None else self.classes.median(told)
+    def _sct(self, features: torch.Tensor) -> torch.Tensor:
+        told = self._head(features)
+        return told if self.classes is None else self.classes.median(told.movedim(1, -1))[:, None]
 
-    def distance(self, mr: torch.Tensor, ct: torch.Tensor) -> torch.Tensor:
-        """With classes, half the cross entropy to softly assigned classes and half the L1 of the mean."""
-        if self.classes is None:
-            return super().distance(mr, ct)
-        told = self.logits(mr)
-        return 0.5 * self.classes.cross_entropy(told, ct) + 0.5 * (self.classes.mean(told) - ct).abs().mean()
-
-    def spread(self, mr: torch.Tensor) -> torch.Tensor | None:
-        """Standard deviation of each voxel's distribution, (B, 1, D, H, W) in network units; None without classes."""
-        return None if self.classes is None else self.classes.deviation(self.logits(mr))
+    def _in_slabs(self, coarse: torch.Tensor, image: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+        """The same as finishing all at once, a few slices at a time."""
+        depth = coarse.shape[2]
+        step = max(1, SLAB_VOXELS // (2 * math.prod(image.shape[3:]) * image.shape[0]))
+        parts = []
+        for first in range(0, depth, step):
+            low, high = max(0, first - 1), min(depth, first + step + 1)
+            seen = self._finish(coarse[:, :, low:high], image[:, :, 2 * low : 2 * high], (2 * (high - low), *size[1:]))
+            start = 2 * (first - low)
+            parts.append(self._sct(seen[:, :, start : start + 2 * min(step, depth - first)]))
+        return torch.cat(parts, dim=2)[:, :, : size[0]]
 
 
 class _Block(nn.Module):
-    """conv - norm - LeakyReLU - conv - norm, added to the input, LeakyReLU."""
+    """norm - conv - LeakyReLU - conv, added to the input; the last convolution starts at zero."""
 
-    def __init__(self, channels: int, norm: Norm) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
-            conv3d(channels, channels),
-            norm3d(norm, channels),
-            nn.LeakyReLU(0.01),
-            conv3d(channels, channels),
-            norm3d(norm, channels),
-        )
+        self.norm = ChannelNorm(channels)
+        self.first, self.second = conv3d(channels, channels), conv3d(channels, channels)
+        nn.init.zeros_(self.second.weight)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, C, D, H, W) → the same shape."""
-        return functional.leaky_relu(x + self.layers(x), 0.01)
+        result: torch.Tensor = x + self.second(functional.leaky_relu(self.first(self.norm(x)), SLOPE))
+        return result
 
 
 def _safely(stage: nn.Module, x: torch.Tensor) -> torch.Tensor:
@@ -128,21 +209,31 @@ def _safely(stage: nn.Module, x: torch.Tensor) -> torch.Tensor:
     return x
 
 
-def _padded(mr: torch.Tensor, multiple: int) -> torch.Tensor:
-    """Zeros at the far ends, up to a multiple of `multiple` along each axis."""
+def _imaged(mr: torch.Tensor, multiple: int) -> torch.Tensor:
+    """(B, 1, D, H, W) → (B, 2, …): the image and ones, zeros at the far ends up to a multiple along each axis."""
     ends: Sequence[int] = [-n % multiple for n in mr.shape[2:]]
-    return functional.pad(mr, (0, ends[2], 0, ends[1], 0, ends[0]))
+    both = torch.cat([mr, torch.ones_like(mr)], dim=1)
+    return functional.pad(both, (0, ends[2], 0, ends[1], 0, ends[0]))
+
+
+def _counted(ct: torch.Tensor) -> torch.Tensor:
+    """Flat indices of the voxels of a CT (B, 1, D, H, W) in network units that the loss counts."""
+    with torch.no_grad():
+        tissue = (ct > TISSUE_NETWORK).float()
+        counted = functional.max_pool3d(tissue, 2 * NEAR_VOXELS + 1, stride=1, padding=NEAR_VOXELS) > 0
+        counted[:, :, ::AIR_STEP, ::AIR_STEP, ::AIR_STEP] = True
+        return counted.flatten().nonzero()[:, 0]
 
 
 def _to_blocks(x: torch.Tensor) -> torch.Tensor:
-    """(B, 1, 2d, 2h, 2w) → (B, 8, d, h, w): blocks of 2 x 2 x 2 voxels become channels."""
-    b, _, d, h, w = x.shape
-    blocks = x.reshape(b, d // 2, 2, h // 2, 2, w // 2, 2).permute(0, 2, 4, 6, 1, 3, 5)
-    return blocks.reshape(b, SUB_PIXEL, d // 2, h // 2, w // 2)
+    """(B, c, 2d, 2h, 2w) → (B, 8c, d, h, w): blocks of 2 x 2 x 2 voxels become channels."""
+    b, c, d, h, w = x.shape
+    blocks = x.reshape(b, c, d // 2, 2, h // 2, 2, w // 2, 2).permute(0, 1, 3, 5, 7, 2, 4, 6)
+    return blocks.reshape(b, SUB_PIXEL * c, d // 2, h // 2, w // 2).contiguous(memory_format=torch.channels_last_3d)
 
 
 def _from_blocks(x: torch.Tensor) -> torch.Tensor:
-    """(B, 8c, d, h, w) → (B, c, 2d, 2h, 2w); the inverse of `_to_blocks` for c = 1."""
+    """(B, 8c, d, h, w) → (B, c, 2d, 2h, 2w): the inverse of `_to_blocks`."""
     b, channels, d, h, w = x.shape
     c = channels // SUB_PIXEL
     blocks = x.reshape(b, c, 2, 2, 2, d, h, w).permute(0, 1, 5, 2, 6, 3, 7, 4)

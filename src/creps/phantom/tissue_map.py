@@ -92,7 +92,12 @@ class TissueMap:
 
 
 def grow_tissue_map(
-    region: Region, seed: int | list[int], spacing_mm: tuple[float, float, float], *, planning: bool = False
+    region: Region,
+    seed: int | list[int],
+    spacing_mm: tuple[float, float, float],
+    *,
+    planning: bool = False,
+    wide: bool = False,
 ) -> TissueMap:
     """Grow one person on a grid of any spacing.
 
@@ -101,6 +106,7 @@ def grow_tissue_map(
         seed: Same seed, same person.
         spacing_mm: Voxel spacing (D, H, W).
         planning: Posture and field of view of a planning CT instead of an MR.
+        wide: Proportions from all that patients have, not from those near the average.
 
     Raises:
         SettingsError: the spacing along an axis is not above 0 and up to `MAX_SPACING_MM`.
@@ -113,5 +119,7 @@ def grow_tissue_map(
     streams = (np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(4))
     person, posture, anatomy, day = streams
     subject = region.draw(person, posture, planning)
+    if wide:
+        subject = subject.widened(person)
     axes = draw_axes(posture, 1.0, spacing_mm, region.ct_view if planning else region.mr_view)
     return TissueMap.of(subject.grow(anatomy, axes)(day), spacing_mm)

@@ -81,13 +81,13 @@ class UNetSettings(GeneratorSettings):
     kind: Literal["unet"] = "unet"
     """Architecture of the generator: `residual`, the paper's, or `unet`."""
     width: Count = 32
-    """Channels at half resolution; twice as many at each further level."""
+    """Channels at half resolution; two and four times as many at the further levels."""
     levels: Annotated[int, Field(ge=2, le=6)] = 4
     """Resolutions, half resolution included."""
     blocks: Count = 1
-    """Residual blocks at each level of the encoder."""
-    norm: Norm = "instance"
-    """Normalisation after each convolution but the last (paper: batch)."""
+    """Residual blocks at each level of the encoder; twice as many at the two lowest."""
+    fine: Count = 16
+    """Channels at full resolution."""
     classes: bool = True
     """Tell a distribution over HU for each voxel; its median is the sCT."""
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from creps.losses.creps import CrepsLoss
 from creps.machine import resolve_precision
-from creps.networks.blocks import frozen_statistics
+from creps.networks.blocks import frozen_statistics, has_statistics
 from creps.networks.generator import Generator
 from creps.settings import Settings
 from creps.training.networks import Networks
@@ -41,7 +41,7 @@ class Synthetic(NamedTuple):
     """What the generators make of a part, each (B, 1, D, H, W) in network units.
 
     Attributes:
-        sct: Synthetic CT of the MR.
+        sct: Synthetic CT of the MR; empty where neither a term nor batch norm's statistics need it.
         mr: Synthetic MR of the CT; None without a cycle.
     """
 
@@ -86,6 +86,8 @@ class Passes:
             part: The patches.
             sct_graph: Keep the graph of the sCT; False if no loss term uses it.
         """
+        if not (sct_graph or has_statistics(self.networks.generator)):
+            return Synthetic(part.mr.new_empty(0), None)
         mr = self.generate(self.networks.inverse_generator, part.ct) if self.settings.cycle.weight > 0 else None
         with nullcontext() if sct_graph else torch.no_grad():
             return Synthetic(self.generate(self.networks.generator, part.mr), mr)

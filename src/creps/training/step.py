@@ -37,6 +37,7 @@ class TrainingStep:
         self.processes, self.networks, self.style, self.settings = processes, networks, style, settings
         self.passes = Passes(processes.device, networks, settings, style)
         self.terms = active_terms(settings)
+        self.uses_sct = any(term.uses_sct for term in self.terms)
 
     def __call__(
         self, mr: torch.Tensor, ct: torch.Tensor, number: int, simulated: SimulatedBatch | None = None
@@ -70,7 +71,7 @@ class TrainingStep:
         return [Part(*chunk) for chunk in zip(*(images.chunk(count) for images in batch), strict=True)]
 
     def _synthesize(self, part: Part) -> Synthetic:
-        return self.passes.synthesize(part, sct_graph=any(term.uses_sct for term in self.terms))
+        return self.passes.synthesize(part, sct_graph=self.uses_sct)
 
     def _update_discriminators(self, parts: list[Part], synthetic: list[Synthetic], report: StepReport) -> None:
         optimizer = self.networks.discriminator_optimizer

@@ -8,7 +8,7 @@ smooth random deformation and a posture.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -68,6 +68,10 @@ class HeadSubject:
         """Grow the anatomy; nothing in a head changes from day to day."""
         body = grow_head(rng, axes, self.person, self.posture)
         return lambda _: body
+
+    def widened(self, rng: np.random.Generator) -> HeadSubject:
+        """The same head with proportions drawn from all that patients have."""
+        return replace(self, person=self.person.widened(rng))
 
     def as_dict(self) -> dict[str, Any]:
         """For a record."""

@@ -48,6 +48,10 @@ class Subject(Protocol):
         """Grow the anatomy; the same generator state gives the same anatomy on any grid."""
         ...
 
+    def widened(self, rng: np.random.Generator) -> Subject:
+        """The same person with proportions drawn from all that patients have, not from those near the average."""
+        ...
+
     def as_dict(self) -> dict[str, Any]:
         """For a record."""
         ...

@@ -58,6 +58,10 @@ class PelvisSubject:
         """Grow the anatomy; bladder and rectum are drawn for each day."""
         return grow_pelvis(rng, axes, self.person, self.posture)
 
+    def widened(self, rng: np.random.Generator) -> PelvisSubject:
+        """The same pelvis with proportions drawn from all that patients have."""
+        return replace(self, person=self.person.widened(rng))
+
     def as_dict(self) -> dict[str, Any]:
         """For a record."""
         return self.person.as_dict() | self.posture.as_dict()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -54,6 +54,22 @@ class PelvisPerson:
         """For a record, without the organs of the other sex."""
         others = ("prostate",) if self.female else ("uterus", "uterus_tilt_mm")
         return {key: value for key, value in asdict(self).items() if key not in others}
+
+    def widened(self, rng: np.random.Generator) -> PelvisPerson:
+        """The same person with other layers and another bone: evenly from what patients have."""
+        return replace(self, **{name: float(rng.uniform(*limits)) for name, limits in WIDE.items()})
+
+
+WIDE = {
+    "cortex": (0.7, 1.4),
+    "density": (0.3, 1.7),
+    "fat_mm": (6.0, 45.0),
+    "belly_mm": (-8.0, 25.0),
+    "muscle": (0.85, 1.12),
+    "muscle_fat": (0.05, 0.95),
+    "bowel_gas": (0.05, 0.6),
+}
+"""Range of the proportions that decide what lies beside what."""
 
 
 @dataclass(frozen=True)

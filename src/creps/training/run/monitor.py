@@ -28,7 +28,7 @@ CURVES = "curves.csv"
 
 VALIDATION = (
     *("validation_score", "place_distance_hu", "disagreement_hu", "bone_ratio", "spread_ratio"),
-    "train_eval_difference_hu",
+    *("train_eval_difference_hu", "simulated_error_hu"),
 )
 """Values of a validation."""
 

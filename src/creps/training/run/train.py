@@ -35,7 +35,7 @@ from creps.training.run.settings import run_settings, warn_of_other_preparation
 from creps.training.run.starting_point import StartingPoint, load_starting_point
 from creps.training.run.tensorboard import check_loggers, open_loggers
 from creps.training.sampling import PatchPairs, PatchSampler
-from creps.training.simulation import simulated_pairs
+from creps.training.simulation import held_out_pairs, simulated_pairs
 from creps.training.state import Progress, load_checkpoint
 from creps.training.step import TrainingStep
 
@@ -121,7 +121,7 @@ def _train(
             progress=progress,
             folder=folder,
             plan=partial(run.plan_after, networks),
-            validate=PatchValidation(cohort, settings, processes.device),
+            validate=PatchValidation(cohort, settings, processes.device, held_out_pairs(cohort, settings)),
         )
         with _recorded(processes, run, progress):
             if source is None:

@@ -14,16 +14,17 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from creps.patches import Triple
+from creps.preprocessing.intensity import AIR_NETWORK
 from creps.training.simulation.fields import smooth_field
+from creps.training.simulation.postures import draw_places, looked_up
+from creps.training.simulation.scanner import scanned
 from creps.volume import Array, Mask
 
-__all__ = ["Contrast", "simulate_mr"]
+__all__ = ["Contrast", "painted", "simulate_mr", "simulate_pair"]
 
 COMPARTMENTS_MM = (6.0, 12.0, 24.0, 36.0)
 """Sizes of compartments and distances between sheets in soft tissue."""
-
-BIAS_FIELD_MM = 72.0
-"""Length over which the simulated bias field varies."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,34 @@ class Contrast:
         return np.interp(ct, hu, [*levels, self.cortical, self.cortical / 2]).astype(np.float32)
 
 
+def simulate_pair(
+    ct: Array,
+    body: Mask,
+    size: Triple,
+    spacing_mm: tuple[float, float, float],
+    rng: np.random.Generator,
+    *,
+    outside: bool,
+) -> tuple[Array, Array]:
+    """Simulate an MR of a CT in another posture: turned, scaled, mirrored and bent.
+
+    Args:
+        ct: (d, h, w) window of a CT in network units, larger than the patch so that the patch can turn within it.
+        body: (d, h, w) its body mask; everything else, such as a couch, is air.
+        size: Patch size (D, H, W).
+        spacing_mm: Voxel spacing (D, H, W).
+        rng: Source of everything that is drawn.
+        outside: Whether MRs have noise outside the body.
+
+    Returns:
+        MR and CT, each (D, H, W) float32 in network units.
+    """
+    places = draw_places(size, (np.array(ct.shape) - 1) / 2, spacing_mm, rng)
+    inside = looked_up(body.astype(np.float32), places, 0.0) >= 0.5
+    moved = np.where(inside, looked_up(ct, places, AIR_NETWORK), np.float32(AIR_NETWORK))
+    return simulate_mr(moved, inside, spacing_mm, rng, outside=outside), moved
+
+
 def simulate_mr(
     ct: Array, body: Mask, spacing_mm: tuple[float, float, float], rng: np.random.Generator, *, outside: bool
 ) -> Array:
@@ -77,26 +106,23 @@ def simulate_mr(
         ct: (D, H, W) CT in network units.
         body: (D, H, W) body mask; everything else, such as a couch, gives no signal.
         spacing_mm: Voxel spacing (D, H, W).
-        rng: Source of contrast, compartments, bias field and noise.
+        rng: Source of contrast, compartments, and the traces of the scanner.
         outside: Whether to add noise outside the body, as in MRs whose background is not removed.
 
     Returns:
         (D, H, W) float32 in network units of MR, [0, 2].
     """
+    return scanned(painted(ct, body, spacing_mm, rng), body, spacing_mm, rng, outside=outside)
+
+
+def painted(ct: Array, body: Mask, spacing_mm: tuple[float, float, float], rng: np.random.Generator) -> Array:
+    """The signal of a CT patch without the traces of a scanner, (D, H, W) in network units of MR; for `simulate_mr`."""
     contrast = Contrast.draw(rng)
     smooth = ndimage.gaussian_filter(ct, rng.uniform(0.3, 0.7))  # hides the CT's noise
     soft = np.clip((0.09 - np.abs(smooth - 0.03)) / 0.03, 0, 1)
-    tissue = np.clip((smooth + 0.3) / 0.2, 0, 1)
-    image = contrast.signal(smooth) * np.exp(soft * _compartments(ct.shape, spacing_mm, rng))
-    voxels = (1.0, 1.0, 1.0)
-    image *= np.exp(tissue * rng.uniform(0, 0.12) * smooth_field(ct.shape, voxels, 1.0, rng))
-    image *= np.exp(rng.uniform(0, 0.25) * smooth_field(ct.shape, spacing_mm, BIAS_FIELD_MM, rng))
+    image: Array = contrast.signal(smooth) * np.exp(soft * _compartments(ct.shape, spacing_mm, rng))
     image[~body] = 0
-    real, imaginary = rng.standard_normal((2, *ct.shape), dtype=np.float32) * np.float32(
-        rng.uniform(0.01, 0.07) * contrast.fat
-    )
-    noisy = np.hypot(image + real, imaginary)
-    return np.asarray(np.clip(noisy if outside else np.where(body, noisy, 0), 0, 2), dtype=np.float32)
+    return image
 
 
 def _compartments(shape: tuple[int, ...], spacing_mm: tuple[float, float, float], rng: np.random.Generator) -> Array:

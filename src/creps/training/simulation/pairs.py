@@ -7,14 +7,25 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from creps.cohort.cohort import Cohort
+from creps.cohort.reader import PatchReader
+from creps.patches import PatchLocation, Triple, centred_location, triple
+from creps.preprocessing.intensity import AIR_NETWORK
 from creps.settings import Settings
-from creps.training.simulation.from_ct import simulate_mr
+from creps.training.simulation.from_ct import simulate_pair
 from creps.training.simulation.phantoms import REGION_PHANTOMS, PhantomTeacher, grow_teacher
+from creps.training.simulation.postures import REACH
 from creps.volume import Array, Mask
 
-__all__ = ["SimulatedPairs", "simulated_pairs"]
+__all__ = ["SimulatedPairs", "held_out_pairs", "simulated_pairs"]
 
 log = logging.getLogger(__name__)
+
+HELD_OUT_PAIRS, HELD_OUT_PEOPLE = 8, 3
+"""Pairs that a validation uses, and the phantoms that they come from."""
+
+HELD_OUT_STREAM = 5
+"""Random stream of these pairs, beside those of `creps.training.sampling`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,23 +33,32 @@ class SimulatedPairs:
     """Draws simulated MR patches and the CT patches that they show.
 
     Attributes:
+        size: Patch size (D, H, W).
         spacing_mm: Voxel spacing (D, H, W).
         outside: Whether MRs have noise outside the body.
         phantom_share: Share of the pairs that come from phantoms.
         teacher: The phantoms; None without any.
     """
 
+    size: Triple
     spacing_mm: tuple[float, float, float]
     outside: bool
     phantom_share: float = 0.0
     teacher: PhantomTeacher | None = None
 
+    def window(self, patch: PatchLocation) -> PatchLocation:
+        """The part of a CT that a pair around a patch's place is simulated from."""
+        size = triple(round(n * REACH) for n in self.size)
+        return PatchLocation(
+            triple(i + (n - m) // 2 for i, n, m in zip(patch.index, patch.size, size, strict=True)), size
+        )
+
     def draw(self, ct: Array, body: Mask, rng: np.random.Generator) -> tuple[Array, Array]:
         """A pair of patches.
 
         Args:
-            ct: (D, H, W) patch of a real CT in network units.
-            body: (D, H, W) its body mask.
+            ct: (d, h, w) of `window`, of a real CT in network units.
+            body: (d, h, w) its body mask.
             rng: Source of everything that is drawn.
 
         Returns:
@@ -46,28 +66,61 @@ class SimulatedPairs:
         """
         if self.teacher is not None and rng.random() < self.phantom_share:
             return self.teacher.draw(rng)
-        return simulate_mr(ct, body, self.spacing_mm, rng, outside=self.outside), ct
+        return simulate_pair(ct, body, self.size, self.spacing_mm, rng, outside=self.outside)
 
 
-def simulated_pairs(settings: Settings) -> SimulatedPairs | None:
-    """What a run with these settings draws pairs from; None if no term uses them."""
+def simulated_pairs(settings: Settings, *, held_out: bool = False) -> SimulatedPairs | None:
+    """What a run with these settings draws pairs from; None if no term uses them.
+
+    Args:
+        settings: The whole tree.
+        held_out: Other phantom people, a few, that the run does not learn from.
+    """
     simulation, preparation = settings.simulation, settings.preparation
     if simulation.weight == 0:
         return None
-    outside = not preparation.remove_outside
+    outside, size = not preparation.remove_outside, settings.sampling.patch_size
     if simulation.phantom_share == 0:
-        return SimulatedPairs(preparation.spacing_mm, outside)
+        return SimulatedPairs(size, preparation.spacing_mm, outside)
     if preparation.region not in REGION_PHANTOMS:
-        log.warning(
-            "there is no phantom of the region '%s': all pairs are simulated from the cohort's CTs", preparation.region
-        )
-        return SimulatedPairs(preparation.spacing_mm, outside)
+        if not held_out:
+            log.warning(
+                "there is no phantom of the region '%s': all pairs are simulated from the cohort's CTs",
+                preparation.region,
+            )
+        return SimulatedPairs(size, preparation.spacing_mm, outside)
     teacher = grow_teacher(
         preparation.region,
         preparation.spacing_mm,
-        settings.sampling.patch_size,
-        count=simulation.phantoms,
+        size,
+        count=HELD_OUT_PEOPLE if held_out else simulation.phantoms,
+        first=simulation.phantoms if held_out else 0,
         seed=settings.training.seed,
         outside=outside,
     )
-    return SimulatedPairs(preparation.spacing_mm, outside, simulation.phantom_share, teacher)
+    return SimulatedPairs(size, preparation.spacing_mm, outside, simulation.phantom_share, teacher)
+
+
+def held_out_pairs(cohort: Cohort, settings: Settings) -> list[tuple[Array, Array]]:
+    """Pairs that a run does not learn from: of its validation CTs and of other phantoms.
+
+    Args:
+        cohort: Where the CTs are; without validation cases, training CTs are used.
+        settings: The whole tree.
+
+    Returns:
+        MR and CT patches, each (D, H, W) in network units; empty if no term uses pairs.
+    """
+    pairs = simulated_pairs(settings, held_out=True)
+    if pairs is None:
+        return []
+    cases = cohort.cases("ct", "validation") or cohort.cases("ct", "train")
+    reader, drawn = PatchReader(cohort), []
+    for number in range(HELD_OUT_PAIRS):
+        case = cases[number % len(cases)]
+        rng = np.random.default_rng([settings.training.seed, HELD_OUT_STREAM, number])
+        centre = [rng.uniform(first, end) for first, end in case.body]
+        window = pairs.window(centred_location(centre, case.shape, pairs.size))
+        ct, body = reader.read(case, window, AIR_NETWORK), reader.read(case, window, False, body=True)
+        drawn.append(pairs.draw(ct, body, rng))
+    return drawn

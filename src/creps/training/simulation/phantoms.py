@@ -12,8 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
-from scipy.spatial.transform import Rotation
 
 from creps import hu
 from creps.patches import Triple
@@ -22,6 +20,8 @@ from creps.phantom.scanners.mr import relative_texture
 from creps.phantom.tissue_map import TissueMap, Window, grow_tissue_map
 from creps.preprocessing.intensity import AIR_NETWORK, MR_RANGE_NETWORK, hu_to_network
 from creps.training.simulation.fields import smooth_field
+from creps.training.simulation.postures import draw_places, looked_up
+from creps.training.simulation.scanner import scanned
 from creps.training.simulation.sequences import draw_levels
 from creps.volume import Array, Mask
 
@@ -44,8 +44,7 @@ CT_TEXTURE = {tissue.name: tissue.hu_sd for tissue in TISSUES}
 BRIGHT_SHARE = 0.005
 """Of a body this share is brighter than the top of the range, as with `preparation.mr_scale` auto."""
 
-ROTATION_DEG, SCALE, BEND_MM = 15.0, (0.85, 1.2), 3.0
-CUT_SHARE = 0.3
+CUT_SHARE = 0.15
 """Share of patches in which the field of view ends."""
 
 
@@ -97,33 +96,28 @@ class PhantomTeacher:
             MR and CT, each (D, H, W) in network units.
         """
         person = self.people[int(rng.integers(len(self.people)))]
-        places = self._places(person, rng)
+        spacing_mm = person.tissues.spacing_mm
+        places = draw_places(self.size, self._centre(person, rng), spacing_mm, rng)
         mr, ct, body = _imaged(person, places, rng)
         _cut(mr, ct, body, rng)
-        return _scanned(mr, body, person.tissues.spacing_mm, rng, outside=self.outside), ct
+        return scanned(mr, body, spacing_mm, rng, outside=self.outside), ct
 
-    def _places(self, person: Person, rng: np.random.Generator) -> Array:
-        """(3, D, H, W) where in the phantom each voxel of the patch lies: turned, scaled, mirrored and bent."""
-        spacing = np.array(person.tissues.spacing_mm)
+    def _centre(self, person: Person, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+        """(3,) voxel indices that the middle of the patch shows."""
         if len(person.bone) and rng.random() < BONE_CENTRED:
-            centre = person.bone[int(rng.integers(len(person.bone)))] + rng.uniform(-4, 4, 3)
-        else:
-            centre = _in_body(person, rng)
-        turn = Rotation.from_euler("XYZ", rng.uniform(-ROTATION_DEG, ROTATION_DEG, 3), degrees=True).as_matrix()
-        scale = rng.uniform(*SCALE) * np.exp(rng.normal(0, 0.05, 3))
-        mirror = np.array([1, 1, rng.choice([-1, 1])])
-        matrix = (turn * (scale * mirror * spacing)) / spacing[:, None]
-        axes = [np.arange(n, dtype=np.float32) - (n - 1) / 2 for n in self.size]
-        grid = np.stack(np.meshgrid(*axes, indexing="ij"))
-        places = np.tensordot(matrix.astype(np.float32), grid, axes=1) + centre.astype(np.float32)[:, None, None, None]
-        for axis in range(3):
-            bend = rng.uniform(0, BEND_MM) / spacing[axis]
-            places[axis] += np.float32(bend) * smooth_field(self.size, person.tissues.spacing_mm, 48.0, rng)
-        return np.asarray(places, dtype=np.float32)
+            return np.asarray(person.bone[int(rng.integers(len(person.bone)))] + rng.uniform(-4, 4, 3))
+        return _in_body(person, rng)
 
 
 def grow_teacher(
-    region: str, spacing_mm: tuple[float, float, float], size: Triple, *, count: int, seed: int, outside: bool
+    region: str,
+    spacing_mm: tuple[float, float, float],
+    size: Triple,
+    *,
+    count: int,
+    seed: int,
+    outside: bool,
+    first: int = 0,
 ) -> PhantomTeacher:
     """Grow the phantoms of a run.
 
@@ -134,11 +128,12 @@ def grow_teacher(
         count: People.
         seed: The run's seed.
         outside: Whether MRs have noise outside the body.
+        first: Number of the first person.
     """
     kind = REGIONS[REGION_PHANTOMS[region]]
     people = [
-        grow_tissue_map(kind, [seed, SEED_STREAM, number], spacing_mm, planning=number % 3 == 2)
-        for number in range(count)
+        grow_tissue_map(kind, [seed, SEED_STREAM, number], spacing_mm, planning=number % 3 == 2, wide=True)
+        for number in range(first, first + count)
     ]
     return PhantomTeacher(people, size, outside=outside)
 
@@ -167,9 +162,8 @@ def _imaged(person: Person, places: Array, rng: np.random.Generator) -> tuple[Ar
     signal = tissues.mix(levels, window)
     signal *= 1 + rng.uniform(0.5, 2) * tissues.mix(MR_TEXTURE, window) * texture
     ct = tissues.mix(numbers, window) + tissues.mix(CT_TEXTURE, window) * texture
-    mr = ndimage.map_coordinates(signal, there, order=1, mode="constant", cval=air)
-    at = ndimage.map_coordinates(ct, there, order=1, mode="constant", cval=hu.AIR)
-    body = ndimage.map_coordinates(tissues.body[window].astype(np.float32), there, order=1, mode="constant") >= 0.5
+    body = looked_up(tissues.body[window].astype(np.float32), there, 0.0) >= 0.5
+    mr, at = looked_up(signal, there, air), looked_up(ct, there, hu.AIR)
     return np.clip(mr, 0, None), hu_to_network(at), body
 
 
@@ -213,21 +207,3 @@ def _cut(mr: Array, ct: Array, body: Mask, rng: np.random.Generator) -> None:
     cut = int(rng.integers(1, max(2, n // 2)))
     where[axis] = slice(0, cut) if rng.random() < 0.5 else slice(n - cut, n)
     mr[tuple(where)], ct[tuple(where)], body[tuple(where)] = 0, AIR_NETWORK, False
-
-
-def _scanned(
-    mr: Array, body: Mask, spacing_mm: tuple[float, float, float], rng: np.random.Generator, *, outside: bool
-) -> Array:
-    """An MR with the traces of a scanner: thick slices, texture, receive field, noise, scale."""
-    blur = rng.uniform(0, 0.5, 3)
-    if rng.random() < 0.35:
-        blur[int(rng.integers(3))] = rng.uniform(0.5, 1.2)  # thick slices
-    image = ndimage.gaussian_filter(mr, blur)
-    image *= np.exp(rng.uniform(0, 0.1) * smooth_field(mr.shape, (1.0, 1.0, 1.0), 1.5, rng))
-    image *= np.exp(rng.uniform(0, 0.25) * smooth_field(mr.shape, spacing_mm, 72.0, rng))
-    image *= np.float32(np.exp(rng.normal(0, 0.12)))
-    sd = np.float32(rng.uniform(0.01, 0.06))
-    real, imaginary = rng.standard_normal((2, *mr.shape), dtype=np.float32) * sd
-    noisy = np.hypot(image + real, imaginary)
-    shown = noisy if outside else np.where(body, noisy, 0)
-    return np.asarray(np.clip(shown, *MR_RANGE_NETWORK), dtype=np.float32)

@@ -14,6 +14,11 @@ __all__ = ["SEQUENCES", "draw_levels", "draw_sequence"]
 LEVEL_SD = 0.15
 """Standard deviation of the log of a tissue's signal around that of the signal equation: people and scanners differ."""
 
+WEAK_FAT_SHARE, WEAK_FAT = 0.2, (0.2, 0.8)
+"""In this share of the images fat has only a part of its signal: water excitation, incomplete suppression."""
+
+FATTY = frozenset(tissue.name for tissue in TISSUES if "fat" in tissue.name or "marrow" in tissue.name)
+
 Draw = Callable[[np.random.Generator], tuple[str, float, float, float, float]]
 """Random numbers → sequence, TR, TE, TI (ms) and flip angle (degrees)."""
 
@@ -49,8 +54,12 @@ _OFTEN = (0.2, 0.2, 0.1, 0.2, 0.2, 0.1)
 
 
 def draw_levels(rng: np.random.Generator) -> dict[str, float]:
-    """Signal of each tissue, in any unit: a random sequence, and every tissue off its equation by `LEVEL_SD`."""
+    """Signal of each tissue, in any unit: a random sequence, every tissue off its equation, fat weak at times."""
     sequence = draw_sequence(rng)
-    return {
+    levels = {
         tissue.name: signal(tissue, sequence) * float(np.exp(LEVEL_SD * rng.standard_normal())) for tissue in TISSUES
     }
+    if rng.random() < WEAK_FAT_SHARE:
+        weakened = rng.uniform(*WEAK_FAT)
+        levels |= {name: level * weakened for name, level in levels.items() if name in FATTY}
+    return levels
