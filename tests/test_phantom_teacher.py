@@ -149,7 +149,9 @@ def test_all_pairs_can_come_from_phantoms_and_a_seed_has_its_own_people():
     assert one.shape != other.shape or (one.tissues != other.tissues).any()
 
 
-def test_the_rate_falls_to_0_along_a_cosine(cohort, tmp_path, monkeypatch):
+@pytest.mark.parametrize("rises", [1, 2])
+def test_the_rate_rises_and_falls_to_0_along_a_cosine(cohort, tmp_path, monkeypatch, rises):
+    monkeypatch.setattr("creps.training.loop.WARM_UP_SHARE", 4 // rises)
     rates, original = [], TrainingStep.__call__
 
     def step(self, *arguments):
@@ -160,7 +162,8 @@ def test_the_rate_falls_to_0_along_a_cosine(cohort, tmp_path, monkeypatch):
     changes = {"recipe": "anatomy", "training.schedule": "cosine", "training.learning_rate": 1e-3, "training.steps": 4}
     chosen = load_settings(prepared=cohort.settings(), overrides=TINY | changes)
     train(cohort, tmp_path / "run", chosen)
-    np.testing.assert_allclose(rates, 0.5e-3 * (1 + np.cos(np.pi * np.arange(4) / 4)))
+    rise = np.minimum(1, np.arange(1, 5) / rises)
+    np.testing.assert_allclose(rates, rise * 0.5e-3 * (1 + np.cos(np.pi * np.arange(4) / 4)))
 
 
 @pytest.mark.parametrize(("region", "name"), [("head", "scalp_mm"), ("pelvis", "fat_mm")])

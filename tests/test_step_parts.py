@@ -176,3 +176,9 @@ def test_shares_of_a_batch_are_disjoint_and_complete():
     assert all(len(share) == len(BatchShare(6, 2, 5, 0, 3)) == 6 for share in shares)
     assert sorted(k for share in shares for k in share) == whole
     assert [share[:2] for share in shares] == [[12, 13], [14, 15], [16, 17]]  # step by step, in the batch's order
+
+
+def test_a_long_gradient_is_shortened():
+    networks, _ = stepped(settings(**WITHOUT_BATCH_NORM, **{"training.clip_norm": 1e-4}), steps=1)
+    norm = torch.stack([p.grad.norm() for p in networks.generators.parameters()]).norm()
+    assert float(norm) == pytest.approx(1e-4, rel=1e-3)

@@ -38,17 +38,20 @@ class Generator(nn.Module):
     - `stride`: where the tiles of that pass may begin;
     - `features`, `feature_channels`: PatchNCE;
     - `folded`: a faster form for inference;
+    - `distance`, with `own_distance`: another loss than L1 where the CT is known;
     - `width`: memory estimates.
 
     Register the class in `creps.networks.build`.
 
     Attributes:
         width: Channels of the widest feature map at full resolution; memory estimates use it. 0: unknown.
+        own_distance: Whether `distance` is more than the L1 of the sCT.
         checkpoint_activations: Keep only the tensors between stages for the backward pass and compute the rest again
             there: the same gradients, less memory, more time.
     """
 
     width: int = 0
+    own_distance: bool = False
     checkpoint_activations: bool = False
 
     @property

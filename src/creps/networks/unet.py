@@ -58,6 +58,8 @@ class UNetGenerator(Generator):
         classes: Whether the head tells a distribution over HU.
     """
 
+    own_distance = True
+
     def __init__(
         self, width: int = 32, levels: int = 4, blocks: int = 1, fine: int = 16, *, classes: bool = True
     ) -> None:

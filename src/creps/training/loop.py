@@ -50,6 +50,9 @@ Validation = Callable[[nn.Module, nn.Module], "tuple[dict[str, float], npt.NDArr
 """(generator in training, generator to synthesize with) → values for the curves, picture (H, W, 3).
 The value named `SCORE` decides which weights are the best."""
 
+WARM_UP_STEPS, WARM_UP_SHARE = 100, 20
+"""The cosine schedule rises over so many steps, or over one in so many of a short run."""
+
 SLOW_SECONDS = 3.0
 """A signal interrupts a step or a validation if the one before it took longer; a shorter one is finished."""
 
@@ -261,6 +264,7 @@ class TrainingLoop:
     def _decay_rates(self, done: int) -> None:
         """Set the learning rates of a step, counted from 1; the same in a resumed run."""
         share = 0.5 * (1 + math.cos(math.pi * (done - 1) / self.patches.steps))
+        share *= min(1.0, done / max(1, min(WARM_UP_STEPS, self.patches.steps // WARM_UP_SHARE)))
         rate = self.settings.learning_rate
         optimizers = {
             self.networks.generator_optimizer: rate,

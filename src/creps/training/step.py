@@ -121,13 +121,15 @@ class TrainingStep:
             ]
             self.backward(sum(added[1:], added[0]) / len(parts))
         networks.discriminators.requires_grad_(True)
-        self._move(networks.generators, networks.generator_optimizer)
+        self._move(networks.generators, networks.generator_optimizer, self.settings.training.clip_norm)
 
     def backward(self, loss: torch.Tensor) -> None:
         """Add the gradients of a loss (a scalar)."""
         torch.autograd.backward(loss)
 
-    def _move(self, networks: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        """One optimizer step along the mean gradient of all processes."""
+    def _move(self, networks: nn.Module, optimizer: torch.optim.Optimizer, clip_norm: float = 0.0) -> None:
+        """One optimizer step along the mean gradient of all processes, shortened to `clip_norm` if that is above 0."""
         average_gradients(self.processes, networks)
+        if clip_norm > 0:
+            nn.utils.clip_grad_norm_(networks.parameters(), clip_norm)
         optimizer.step()

@@ -146,8 +146,13 @@ def contrast(passes: Passes, output: torch.Tensor, source: torch.Tensor, step: i
 
 
 def _supervised(passes: Passes, part: Part, synthetic: Synthetic, _: int) -> Added:
-    """L1 to the registered CT of the same position."""
-    yield "supervised", absolute_distance(synthetic.sct, part.ct), passes.settings.supervised.weight
+    """Distance to the registered CT of the same position: L1, or the generator's own."""
+    generator = passes.networks.generator
+    if generator.own_distance:
+        distance = passes.distance(generator, part.mr, part.ct)
+    else:
+        distance = absolute_distance(synthetic.sct, part.ct)
+    yield "supervised", distance, passes.settings.supervised.weight
 
 
 def _simulated(passes: Passes, part: Part, _: Synthetic, __: int) -> Added:
