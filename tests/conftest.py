@@ -32,6 +32,7 @@ TINY = {
     "preparation.spacing_mm": [4, 4, 4],
     "preparation.mr_scale": "auto",
     "preparation.remove_couch": False,
+    "generator.kind": "residual",
     "generator.width": 4,
     "generator.residual_blocks": 1,
     "discriminator.widths": [4, 4, 4, 4],

@@ -181,3 +181,20 @@ def test_wide_people_have_rarer_proportions_and_grow(region, name):
     assert plain.shape == wide.shape
     assert (plain.tissues != wide.tissues).any()
     assert wide.body.mean() > 0.1
+
+
+def test_patches_finer_than_the_people_show_the_same_size(people):
+    """Half the spacing, twice the voxels: as much body."""
+    coarse = PhantomTeacher(people, (24, 30, 30), outside=False)
+    fine = PhantomTeacher(people, (48, 60, 60), outside=False, spacing_mm=(2.5, 2.0, 2.0))
+    shares = [
+        np.mean([(teacher.draw(np.random.default_rng(seed))[1] > -0.5).mean() for seed in range(30)])
+        for teacher in (coarse, fine)
+    ]
+    assert shares[0] == pytest.approx(shares[1], abs=0.05)
+
+
+def test_people_are_not_grown_finer_than_needed():
+    teacher = grow_teacher("head", (3.0, 1.0, 1.0), SIZE, count=1, seed=0, outside=False)
+    assert teacher.people[0].tissues.spacing_mm == (3.0, 1.5, 1.5)
+    assert teacher.spacing_mm == (3.0, 1.0, 1.0)

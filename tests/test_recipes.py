@@ -68,8 +68,8 @@ def test_the_recipe_paper_is_the_paper(preset, preparation, patch):
 @pytest.mark.parametrize("preset", preset_names())
 def test_every_recipe_goes_with_every_preset(preset):
     """Beside a preset each recipe is what it is alone, and the preset's size what it is with any."""
-    size = preset_values(preset)
     for recipe, layer in RECIPES.items():
+        size = preset_values(preset, recipe)
         settings = load_settings(preset, overrides={"recipe": recipe})
         values = settings.model_dump(mode="json")
         assert (settings.preset, settings.recipe) == (preset, recipe)
@@ -82,7 +82,7 @@ def test_every_recipe_goes_with_every_preset(preset):
             }
         alone = load_settings("brain", overrides={"recipe": recipe})
         assert weights(settings) == weights(alone)
-    for section, names in size.items():
+    for section, names in preset_values(preset).items():
         assert not TERM_WEIGHTS.get(section, set()) & names.keys()
         if section != "preparation":  # phantoms have units of their own, whatever the recipe
             assert not any(names.keys() & layer.get(section, {}).keys() for layer in RECIPES.values())
@@ -179,7 +179,7 @@ def test_a_model_brings_its_recipe_or_its_shape_alone():
     assert paper.sampling == load_settings(overrides=TINY_PAPER).sampling
     assert paper.training.weight_decay == 0.5
     anatomy = load_settings("brain", model=model)  # a named preset: nobody names a recipe
-    assert anatomy == load_settings(overrides={f"generator.{k}": v for k, v in model["generator"].items()})
+    assert anatomy == load_settings(overrides={"generator": model["generator"]})
 
 
 def test_the_shape_of_a_model_stands_whatever_a_recipe_says(monkeypatch):
@@ -242,7 +242,9 @@ def test_contradictions_are_refused_in_a_sentence(changes, message):
 
 
 def test_features_are_looked_at_only_where_they_are_used():
-    load_settings(overrides={"generator.residual_blocks": 1})  # the default features name block4
+    load_settings(
+        overrides={"generator.kind": "residual", "generator.residual_blocks": 1}
+    )  # the default features name block4
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def test_layers(tmp_path):
         ("adversarial: {loss: wasserstein}", "'bce' or 'least_squares'"),
         ("recipe: paper\nadversarial: {weight: 0}\ncreps: {weight: 0}", "nothing would be learnt"),
         ("discriminator: {conditional: true}", "colocated"),
-        ("inference: {patch_overlap: [66, 0, 0]}", "patch_overlap"),
+        ("inference: {patch_overlap: [196, 0, 0]}", "patch_overlap"),
         ("creps: {weights_sha256: xyz}", "hexadecimal"),
         ("- 1\n- 2", "does not hold settings"),
         ("training: [", "cannot be read as YAML"),

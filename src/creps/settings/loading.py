@@ -4,7 +4,7 @@
 
 1. the defaults, which are the paper's (`creps.settings.tree`);
 2. the recipe: the training method (`creps.settings.recipes`);
-3. the preset: what belongs to a size (`creps/presets/*.yaml`);
+3. the preset: what belongs to a size (`creps/presets/*.yaml`), and what it sets for that recipe alone;
 4. the cohort: how it was prepared;
 5. the model to start from: its method and the shape of its generator;
 6. the settings file;
@@ -28,6 +28,7 @@ from pydantic import ValidationError
 
 from creps.errors import SettingsError
 from creps.settings.files import read_settings_file
+from creps.settings.networks import GeneratorSettings
 from creps.settings.recipes import DEFAULT_RECIPE, RECIPES, TERM_WEIGHTS, without_other_recipe
 from creps.settings.tree import Settings, leaf_fields
 
@@ -38,6 +39,7 @@ __all__ = [
     "preset_names",
     "preset_values",
     "refuse_without_effect",
+    "values_of_recipes",
 ]
 
 log = logging.getLogger(__name__)
@@ -46,6 +48,9 @@ DEFAULT_PRESET = "brain"
 
 UNION_MEMBERS = ("float", "int", "literal", "constrained", "function")
 """What the places of errors are called that belong to one member of a union."""
+
+OF_RECIPES = "recipes"
+"""Key of a preset, below which it sets values for one recipe alone."""
 
 Layer = Mapping[str, Any]
 """``{"recipe": ..., section: {name: value}}``"""
@@ -57,8 +62,12 @@ def preset_names() -> list[str]:
     return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
 
 
-def preset_values(name: str) -> dict[str, Any]:
+def preset_values(name: str, recipe: str | None = None) -> dict[str, Any]:
     """Sections of a preset.
+
+    Args:
+        name: Of the preset.
+        recipe: Whose own values, under ``recipes:`` in the preset, count as well; None: no recipe's.
 
     Raises:
         SettingsError: there is no such preset.
@@ -67,7 +76,15 @@ def preset_values(name: str) -> dict[str, Any]:
         raise SettingsError(f"There is no preset '{name}'.", f"The presets are: {', '.join(preset_names())}.")
     text = (resources.files("creps") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
     content: dict[str, Any] = yaml.safe_load(text) or {}
-    return content
+    own = content.pop(OF_RECIPES, {})
+    return _merged(content, own.get(recipe, {}))
+
+
+def values_of_recipes(name: str) -> dict[str, dict[str, Any]]:
+    """What a preset sets for each recipe alone."""
+    text = (resources.files("creps") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
+    own: dict[str, dict[str, Any]] = yaml.safe_load(text).get(OF_RECIPES, {})
+    return own
 
 
 def load_settings(
@@ -112,9 +129,10 @@ def load_settings(
     cohort = {"recipe": prepared.recipe} if prepared else {}
     sources: list[Layer] = [single, written, started_from, cohort, {"recipe": DEFAULT_RECIPE}]
     chosen_recipe = str(next(layer["recipe"] for layer in sources if "recipe" in layer))
-    size = preset_values(chosen_preset)
+    size = preset_values(chosen_preset, chosen_recipe)
     if prepared is not None:
         _refuse_other_preset(chosen_preset, size, prepared)
+    written = _without_size_of_recipe(written, chosen_recipe, chosen_preset)
     _warn_of_other_recipe(written, chosen_recipe)
     tree = _merged(
         RECIPES.get(chosen_recipe, {}),
@@ -228,6 +246,24 @@ def _described(file: Path | str | None, single: Layer, preset: str) -> str:
     return " and ".join(places) or f"preset {preset}"
 
 
+def _without_size_of_recipe(file: Layer, recipe: str, preset: str) -> dict[str, Any]:
+    """Drop from a file the sizes that its preset gives to another recipe, unless they were changed by hand."""
+    own, of_recipes = str(file.get("recipe", recipe)), values_of_recipes(preset)
+    if own == recipe:
+        return dict(file)
+    usual = _validated(_merged(RECIPES.get(own, {}), preset_values(preset, own), {"recipe": own}), "the file")
+    values = usual.model_dump(mode="json")
+    own_sizes = [of_recipes.get(name, {}) for name in (own, recipe)]
+    kept: dict[str, Any] = {}
+    for section, content in file.items():
+        names = {name for sizes in own_sizes for name in sizes.get(section, ())} if section != "generator" else set()
+        is_section = isinstance(content, Mapping)
+        kept[section] = (
+            {k: v for k, v in content.items() if k not in names or v != values[section][k]} if is_section else content
+        )
+    return kept
+
+
 def _warn_of_other_recipe(file: Layer, recipe: str) -> None:
     """Name the values that a file changed for another recipe, since they do not count."""
     kept = without_other_recipe(file, recipe)
@@ -239,7 +275,7 @@ def _warn_of_other_recipe(file: Layer, recipe: str) -> None:
         f"{section}.{name}"
         for section, values in file.items()
         if isinstance(values, Mapping)
-        for name in values.keys() - kept[section].keys()
+        for name in values.keys() - kept.get(section, {}).keys()
         if values[name] != usual.get(section, {}).get(name)
     ]
     if dropped:
@@ -282,6 +318,12 @@ def _validated(tree: Layer, source: str) -> Settings:
     except ValidationError as error:
         first, (key, value, reason) = error.errors()[0], invalid_value(error)
         if first["type"] == "extra_forbidden":
+            if other := _kind_of(key):
+                kind = tree.get("generator", {}).get("kind", "residual")
+                raise SettingsError(
+                    f"'{key}' in {source} is a setting of generator.kind {other}, but the generator is {kind}.",
+                    f"Leave it out, or set generator.kind: {other} as well.",
+                ) from error
             raise SettingsError(f"Unknown setting '{key}' in {source}.", _nearest(key)) from error
         if first["type"] in ("model_type", "model_attributes_type"):
             raise SettingsError(
@@ -290,6 +332,13 @@ def _validated(tree: Layer, source: str) -> Settings:
             ) from error
         where = f"Setting '{key}' = {value}" if key else "Settings"
         raise SettingsError(f"{where} in {source}: {reason}.", "See 'creps settings' for every setting.") from error
+
+
+def _kind_of(key: str) -> str | None:
+    """The kind of generator that has a setting, if it is one of a generator."""
+    section, _, name = key.partition(".")
+    kinds = GeneratorSettings.KINDS.items() if section == "generator" else ()
+    return next((kind for kind, settings in kinds if name in settings.model_fields), None)
 
 
 def invalid_value(error: ValidationError) -> tuple[str, str, str]:

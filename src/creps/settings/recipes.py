@@ -20,15 +20,22 @@ DEFAULT_RECIPE: RecipeName = "anatomy"
 PREPARATION = {"mr_scale": "auto", "remove_couch": True}
 """How every recipe but the paper's prepares a cohort: MRs in any units, CTs without a couch, which MR does not show."""
 
+REGRESSION = {"learning_rate": 1e-3, "schedule": "cosine", "clip_norm": 1.0}
+"""Training of a recipe whose loss knows the CT of every patch."""
+
+SINGLE_PASS = {"extent": "body", "fusion": "single"}
+"""The U-Net sees most of a body at once: no patches, so no seams."""
+
 RECIPES: dict[str, dict[str, dict[str, Any]]] = {
     "anatomy": {
         "preparation": PREPARATION,
+        "generator": {"kind": "unet"},
         "adversarial": {"weight": 0.0},
         "creps": {"weight": 0.0},
-        "simulation": {"weight": 1.0},
+        "simulation": {"weight": 1.0, "phantom_share": 0.65, "phantoms": 40},
         "sampling": {"mr_positions": "random", "ct_positions": "matched"},
-        "training": {"learning_rate": 3e-4, "beta1": 0.5, "ema_decay": 0.995, "model": "best"},
-        "inference": {"extent": "body", "fusion": "median"},
+        "training": REGRESSION | {"model": "best"},
+        "inference": SINGLE_PASS,
     },
     "paper": {},
     "cyclegan": {
@@ -43,10 +50,13 @@ RECIPES: dict[str, dict[str, dict[str, Any]]] = {
     },
     "supervised": {
         "preparation": PREPARATION,
+        "generator": {"kind": "unet"},
         "adversarial": {"weight": 0.0},
         "creps": {"weight": 0.0},
         "supervised": {"weight": 1.0},
-        "sampling": {"ct_positions": "colocated"},
+        "sampling": {"mr_positions": "random", "ct_positions": "colocated"},
+        "training": REGRESSION,
+        "inference": SINGLE_PASS,
     },
 }
 """Recipe → section → name → value, where it differs from the defaults. The defaults are the paper's (Hémon et al.
@@ -83,6 +93,8 @@ def without_other_recipe(layer: Mapping[str, Any], recipe: str) -> dict[str, Any
     kept: dict[str, Any] = {}
     for section, values in layer.items():
         names = {name for part in decided for name in part.get(section, ())}
+        if section == "generator" and "kind" in names:
+            continue  # the fields of a kind mean nothing for another
         is_section = isinstance(values, Mapping)
         kept[section] = {k: v for k, v in values.items() if k not in names} if is_section else values
     return kept

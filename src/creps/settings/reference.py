@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from creps.settings.loading import load_settings, preset_names, preset_values
+from creps.settings.loading import load_settings, preset_names, preset_values, values_of_recipes
 from creps.settings.networks import GeneratorSettings
 from creps.settings.recipes import RECIPES
 from creps.settings.tree import Settings, sections
@@ -30,7 +30,11 @@ def to_markdown() -> str:
         "preset and recipe.",
     ]
     recipes = {name: load_settings("brain", recipe=name) for name in COMPARED}
-    presets = {name: preset_values(name) for name in preset_names()}
+    presets = {}
+    for name in preset_names():
+        presets[name] = preset_values(name)
+        own = values_of_recipes(name).items()
+        presets |= {f"{name}` with recipe `{recipe}": values for recipe, values in own if values}
     lines += ["", "## recipe", "", *_layers("recipe", RECIPES, "the defaults, which are the paper's")]
     lines += ["", "## preset", "", *_layers("preset", presets, "the defaults")]
     for section, _ in sections():
@@ -66,7 +70,7 @@ def _table(section: str, kind: type[BaseModel], recipes: dict[str, Settings]) ->
     heading = (kind.__doc__ or "").splitlines()[0]
     rows = [heading, "", f"| setting | {' | '.join(recipes)} | meaning |", "|---|" + "---|" * (len(recipes) + 1)]
     for name, field in kind.model_fields.items():
-        values = [_written(getattr(getattr(settings, section), name)) for settings in recipes.values()]
+        values = [_written(getattr(getattr(settings, section), name, "—")) for settings in recipes.values()]
         meaning = (field.description or "").replace("|", "\\|")
         rows.append(f"| `{section}.{name}` | {' | '.join(values)} | {meaning} |")
     return rows
