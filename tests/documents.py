@@ -38,7 +38,8 @@ LANGUAGES = {
 
 TINY = {
     "preparation": {"spacing_mm": [4.0, 4.0, 4.0], "mr_scale": "auto"},
-    "generator": {"width": 4, "residual_blocks": 1},
+    "generator": {"kind": "residual", "width": 4, "residual_blocks": 1},
+    "simulation": {"phantoms": 2},
     "discriminator": {"widths": [4, 4, 4, 4]},
     "nce": {"features": ["input", "stem"], "patches": 32, "width": 8},
     "creps": {"weights": "random", "layers": ["features.1.0.block.5"], "image_size": None, "slice_step": 8},

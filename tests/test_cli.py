@@ -253,3 +253,11 @@ def test_help_lists_options_alone_and_what_a_training_takes_from_its_cohort():
         assert "Options: -o, --output" in help_of(verb)
     assert help_of("train").count("default: the cohort's.") == 2
     assert "default: anatomy." in help_of("prepare")
+
+
+def test_a_list_of_numbers_in_several_words_is_told_from_folders(tmp_path, capsys):
+    code = run("prepare", tmp_path, tmp_path, "-o", tmp_path / "c", "--preparation.spacing_mm", "2", "2", "2")
+    assert code == 2
+    assert "'2' is not a folder: write a list of numbers as one word, 2,2,2." in " ".join(
+        capsys.readouterr().err.split()
+    )

@@ -46,6 +46,8 @@ def arm_settings(sizes: Sizes, recipe: str) -> Settings:
         "training.seed": sizes.seed,
         "training.steps": 1_000_000,
         "training.epochs": 1_000_000,
+        "training.schedule": "constant",  # the time decides when it ends
+        "training.ema_decay": 0.995,
         "training.checkpoint_every": sizes.checkpoint_every,
         "training.log_every": min(10, sizes.checkpoint_every),
         "training.keep_checkpoints": 1000,

@@ -59,7 +59,7 @@ class Sizes:
     sct_rounds: int = 2
     region: str = "head"
     train_mm: float = 1.5
-    train_patch: tuple[int, int, int] = (44, 112, 112)
+    train_patch: tuple[int, int, int] = (96, 128, 112)
     train_people: int = 40
     validation_people: int = 4
     held_out: int = 12
@@ -83,6 +83,15 @@ TINY: dict[str, Any] = {
     "generator.width": 4,
     "generator.residual_blocks": 1,
     "discriminator.widths": [4, 4],
+    "training.batch_size": 2,
+    "training.validation_cases": 1,
+}
+
+TINY_UNET: dict[str, Any] = {
+    "generator.width": 4,
+    "generator.levels": 2,
+    "generator.fine": 4,
+    "simulation.phantoms": 2,
     "training.batch_size": 2,
     "training.validation_cases": 1,
 }
@@ -117,7 +126,7 @@ REHEARSAL = Sizes(
     train_people=2,
     validation_people=1,
     held_out=2,
-    train_changes=TINY,
+    train_changes=TINY_UNET,
     train_steps=11,
     train_workers={"anatomy": 0, "supervised": 0},
     checkpoint_every=5,

@@ -118,7 +118,8 @@ def train(
         TrainingError: memory runs out, or the weights are no longer finite.
 
     Examples:
-        >>> small = {"generator.width": 4, "generator.residual_blocks": 1, "sampling.patch_size": [16, 16, 16]}
+        >>> small = {"generator.width": 8, "generator.levels": 2, "sampling.patch_size": [16, 16, 16]}
+        >>> small["simulation.phantoms"] = 1
         >>> model = creps.train("cohort", "run", overrides={**small, "training.steps": 1, "training.batch_size": 2})
         >>> model.plan.recipe, model.plan.training["steps"]
         ('anatomy', 1)

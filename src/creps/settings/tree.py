@@ -126,6 +126,10 @@ CONTRADICTIONS: tuple[tuple[Callable[[Settings], bool], str], ...] = (
         ),
         "inference.patch_overlap must lie in [0, sampling.patch_size)",
     ),
+    (
+        lambda s: s.inference.fusion == "single" and getattr(s.generator, "norm", None) == "instance",
+        "inference.fusion: single and generator.norm: instance exclude each other: with instance norm a voxel sees all",
+    ),
 )
 """(whether the settings break the rule, the rule): the first broken one is reported."""
 

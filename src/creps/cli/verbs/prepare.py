@@ -55,7 +55,9 @@ def prepare(
     The default suits training with the default recipe. --recipe paper is the exact preparation of the paper.
     """
     if len(sources) > 2 or (not sources and not inspect):
-        raise click.UsageError("Give a CSV file, a folder of patients, or a folder of MR and one of CT.")
+        number = next((source for source in sources if str(source).replace(".", "", 1).isdecimal()), None)
+        hint = "" if number is None else f" '{number}' is not a folder: write a list of numbers as one word, 2,2,2."
+        raise click.UsageError(f"Give a CSV file, a folder of patients, or a folder of MR and one of CT.{hint}")
     quiet, overrides, failed = ctx.obj["quiet"], chosen_overrides(ctx), 0
     if not sources:
         _refuse_options({"--resume": resume, "-p": preset, "-s": settings_path, "--from": model, "--series": series})

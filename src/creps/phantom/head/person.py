@@ -66,7 +66,8 @@ class Person:
 
     def widened(self, rng: np.random.Generator) -> Person:
         """The same person with other layers, cavities and spaces: evenly from what patients have."""
-        return replace(self, **{name: float(rng.uniform(*limits)) for name, limits in WIDE.items()})
+        drawn: dict[str, Any] = {name: float(rng.uniform(*limits)) for name, limits in WIDE.items()}
+        return replace(self, **drawn)
 
 
 WIDE = {

@@ -57,7 +57,8 @@ class PelvisPerson:
 
     def widened(self, rng: np.random.Generator) -> PelvisPerson:
         """The same person with other layers and another bone: evenly from what patients have."""
-        return replace(self, **{name: float(rng.uniform(*limits)) for name, limits in WIDE.items()})
+        drawn: dict[str, Any] = {name: float(rng.uniform(*limits)) for name, limits in WIDE.items()}
+        return replace(self, **drawn)
 
 
 WIDE = {
