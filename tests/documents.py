@@ -100,8 +100,9 @@ def blocks_of(path: Path) -> list[Block]:
     ]
 
 
-def tiny_preset(name: str) -> dict[str, dict[str, object]]:
-    """A preset's region with sizes for a test."""
+def tiny_preset(name: str, recipe: str | None = None) -> dict[str, dict[str, object]]:
+    """A preset's region with sizes for a test, whatever the recipe."""
+    del recipe
     return {**TINY, "preparation": {**TINY["preparation"], "region": REGIONS[name]}}
 
 

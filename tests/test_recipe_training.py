@@ -33,7 +33,7 @@ RECIPES = {
     "cyclegan": {"recipe": "cyclegan"},
     "cyclegan, least squares, R1": {
         "recipe": "cyclegan", "adversarial.loss": "least_squares", "adversarial.gradient_penalty": 1.0,
-        "generator.norm": "instance", "discriminator.norm": "none",
+        "generator.norm": "instance", "inference.fusion": "median", "discriminator.norm": "none",
     },
     "cut": {"recipe": "cut"},
     "cut, bf16": {"recipe": "cut", "training.precision": "bf16"},
@@ -116,7 +116,12 @@ def test_without_an_adversarial_term_nothing_judges():
 )
 def test_the_recipes_own_term_falls(recipe, term):
     """On images that can be learnt: a CT that is the MR upside down in grey value."""
-    changes = {"recipe": recipe, "training.learning_rate": 3e-3, "generator.norm": "instance"}
+    changes = {
+        "recipe": recipe,
+        "training.learning_rate": 3e-3,
+        "generator.norm": "instance",
+        "inference.fusion": "median",
+    }
     _, step = trainer(settings(**changes, **{"discriminator.norm": "none"}))
     torch.manual_seed(0)
     smooth = torch.nn.functional.interpolate(torch.rand(2, 1, 6, 6, 6), size=(24, 24, 24), mode="trilinear")
@@ -129,7 +134,8 @@ def test_the_recipes_own_term_falls(recipe, term):
 @pytest.mark.parametrize("changes", [{"training.accumulate": 2}, {"training.checkpoint_activations": True}])
 def test_other_ways_to_the_same_gradients(recipe, changes):
     same = {
-        "recipe": recipe, "generator.norm": "instance", "discriminator.norm": "none", "training.batch_size": 4,
+        "recipe": recipe, "generator.norm": "instance", "inference.fusion": "median", "discriminator.norm": "none",
+        "training.batch_size": 4,
         "adversarial.gradient_penalty": 0.5,
     }  # fmt: skip
     results = []

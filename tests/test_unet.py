@@ -95,17 +95,18 @@ def woken(network):
 
 
 @pytest.mark.parametrize("levels", [2, 3])
-def test_the_halo_bounds_what_a_voxel_sees(levels):
+def test_the_reach_bounds_what_a_voxel_sees(levels):
     torch.manual_seed(0)
     network = woken(UNetGenerator(8, levels=levels, classes=False))
-    side = network.stride * (2 * network.halo // network.stride + 4)
+    side = network.stride * (2 * network.reach // network.stride + 4)
     mr = torch.rand(1, 1, 16, 16, side, requires_grad=True)
     for centre in (side // 2, side // 2 + network.stride - 1):
         (seen,) = torch.autograd.grad(network(mr)[0, 0, 8, 8, centre], mr)
         places = seen[0, 0].abs().amax(dim=(0, 1)).nonzero()[:, 0]
-        assert centre - network.halo <= int(places.min())
-        assert int(places.max()) <= centre + network.halo
-        assert int(places.max() - places.min()) > network.halo  # not bounded by far too much
+        assert centre - network.reach <= int(places.min())
+        assert int(places.max()) <= centre + network.reach
+        assert int(places.max() - places.min()) > network.reach  # not bounded by far too much
+        assert 0 < network.halo <= network.reach
 
 
 def test_predictions_move_with_the_image_by_the_stride_and_do_not_depend_on_the_rest():
@@ -114,7 +115,7 @@ def test_predictions_move_with_the_image_by_the_stride_and_do_not_depend_on_the_
     mr = torch.rand(1, 1, 16, 16, 160)
     with torch.no_grad():
         whole, part = network(mr), network(mr[..., 8:152])
-    inner = slice(network.halo, 144 - network.halo)
+    inner = slice(network.reach, 144 - network.reach)
     torch.testing.assert_close(part[..., inner], whole[..., 8:152][..., inner], rtol=1e-4, atol=1e-4)
 
 
