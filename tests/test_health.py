@@ -34,6 +34,14 @@ def test_a_run_that_improves_is_healthy():
         assert diagnose([], loss) == {}
 
 
+def test_bone_that_stays_away_is_said_after_three_validations():
+    """A real run with 0.27 to 0.18 of the CTs' bone was called healthy, and had lost a third of the skull."""
+    assert diagnose(validations([190, 190], bone_ratio=0.2), "bce") == {}
+    said = diagnose(validations([190, 190, 190], bone_ratio=0.2), "bce")
+    assert "At step 300 the sCT has 0.20 times the bone of the CTs" in said["collapse"]
+    assert diagnose(validations([190, 190, 190], bone_ratio=0.6), "bce") == {}
+
+
 @pytest.mark.parametrize(
     ("values", "words", "setting"),
     [
