@@ -1,5 +1,8 @@
 """MR simulated from CT: what it must and must not show, and how it is drawn."""
 
+import csv
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +11,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from creps.settings import load_settings
+from creps.training.loop import TrainingLoop
 from creps.training.run.train import train
 from creps.training.sampling import PatchPairs, PatchSampler
 from creps.training.simulation import simulated_pairs
@@ -170,3 +174,29 @@ def test_a_run_of_the_recipe_learns_to_find_the_ct_again(cohort, tmp_path):
     column = rows[0].split(",").index("simulated")
     values = [float(row.split(",")[column]) for row in rows[1:]]
     assert np.mean(values[-5:]) < 0.6 * values[0]
+
+
+def test_a_run_spoilt_in_its_last_fifth_is_not_answered_with_its_last_model(cohort, tmp_path, monkeypatch):
+    original, steps = TrainingLoop._decay_rates, 40
+
+    def spoils(self, done):
+        original(self, done)
+        if done > 0.8 * steps:
+            for group in self.networks.generator_optimizer.param_groups:
+                group["lr"] = 20 * self.settings.learning_rate
+
+    monkeypatch.setattr(TrainingLoop, "_decay_rates", spoils)
+    changes = {
+        "recipe": "anatomy", "training.steps": steps, "training.learning_rate": 3e-3, "training.validate_every": 4,
+        "training.ema_decay": 0.0,
+    }
+    chosen = load_settings(prepared=cohort.settings(), overrides=TINY | changes)
+    train(cohort, tmp_path / "run", chosen)
+    rows = list(csv.DictReader((tmp_path / "run" / "curves.csv").read_text().splitlines()))
+    scores = {int(row["step"]): float(row["validation_score"]) for row in rows if row["validation_score"]}
+    errors = {int(row["step"]): float(row["simulated_error_hu"]) for row in rows if row["simulated_error_hu"]}
+    assert scores == errors
+    assert min(scores, key=scores.get) <= 0.8 * steps
+    assert scores[steps] > min(scores.values())
+    plan = json.loads((tmp_path / "run" / "model" / "plan.json").read_text())
+    assert plan["training"]["steps"] == min(scores, key=scores.get)
