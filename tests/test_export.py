@@ -63,6 +63,7 @@ def test_the_file_says_what_it_is_and_what_to_do_with_it(tiny_settings, tmp_path
     assert said["weights_sha256"] == "of no file"
     assert int(said["halo_voxels"]) in (model.generator.halo, model.generator.halo + 1)
     assert int(said["halo_voxels"]) % 2 == 0
+    assert int(said["stride_voxels"]) == model.generator.stride == 2
     assert json.loads(said["spacing_mm"]) == [4.0, 4.0, 4.0]
     assert Plan.model_validate_json(said["plan"]).generator == model.plan.generator
     assert (file.producer_name, file.producer_version) == ("creps", creps.__version__)
