@@ -13,6 +13,7 @@ from creps.errors import ModelError, OutputExistsError, SettingsError
 from creps.export import export
 from creps.model import Model, Plan
 from creps.networks.build import build_generator
+from creps.settings import UNetSettings
 from tests.test_cli import run
 
 DEMO = Path(creps.__file__).parent / "demo" / "model"
@@ -51,6 +52,22 @@ def test_onnx_runtime_predicts_what_pytorch_does_at_any_size(tiny_settings, tmp_
         (theirs,) = session.run(["sct"], {"mr": mr.numpy()})
         assert np.ptp(ours) > 1e-3
         np.testing.assert_allclose(theirs, ours, atol=1e-4)
+
+
+def test_a_u_net_is_exported_too(tiny_settings, tmp_path):
+    kind = UNetSettings(width=8, levels=2, fine=8)
+    plan = model_of(tiny_settings).plan.model_copy(update={"generator": kind})
+    torch.manual_seed(0)
+    generator = build_generator(kind)
+    for name, weights in generator.named_parameters():
+        if name.endswith("second.weight"):
+            torch.nn.init.kaiming_uniform_(weights)  # or the residual branches would be zero
+    exported = export(Model(plan, generator.eval()), tmp_path / "model.onnx")
+    assert exported.difference_hu < 0.1
+    session = onnxruntime.InferenceSession(str(exported.path))
+    mr = torch.rand(1, 1, 13, 10, 17) * 2
+    with torch.inference_mode():
+        np.testing.assert_allclose(session.run(["sct"], {"mr": mr.numpy()})[0], generator(mr).numpy(), atol=1e-4)
 
 
 def test_the_file_says_what_it_is_and_what_to_do_with_it(tiny_settings, tmp_path):

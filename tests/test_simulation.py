@@ -187,7 +187,10 @@ def test_a_run_spoilt_in_its_last_fifth_is_not_answered_with_its_last_model(coho
 
     monkeypatch.setattr(TrainingLoop, "_decay_rates", spoils)
     changes = {
-        "recipe": "anatomy", "training.steps": steps, "training.learning_rate": 3e-3, "training.validate_every": 4,
+        "recipe": "anatomy",
+        "training.steps": steps,
+        "training.learning_rate": 3e-3,
+        "training.validate_every": 4,
         "training.ema_decay": 0.0,
     }
     chosen = load_settings(prepared=cohort.settings(), overrides=TINY | changes)
