@@ -23,7 +23,7 @@ from creps.networks.build import build_generator
 from creps.networks.folded import FoldedResidual
 from creps.networks.generator import Generator
 from creps.patches import PatchLocation, covering_grid, read_patch
-from creps.settings import InferenceSettings, ResidualSettings
+from creps.settings import InferenceSettings, ResidualSettings, UNetSettings
 
 
 def trained(**changes):
@@ -92,23 +92,39 @@ def test_the_halo_is_how_far_a_voxel_sees(blocks, odd):
     st.tuples(*[st.floats(0, 1)] * 6),
     st.integers(0, 40),
     st.integers(1, 10**6),
+    st.sampled_from([2, 8, 16]),
 )
 @settings(max_examples=150, deadline=None)
-def test_tiles_cover_the_extent_once_with_their_halo(shape, cuts, halo, most):
+def test_tiles_cover_the_extent_once_with_their_halo(shape, cuts, halo, most, stride):
     first = [int(c * (n - 1)) for c, n in zip(cuts[:3], shape, strict=True)]
     size = [1 + int(c * (n - f - 1)) for c, n, f in zip(cuts[3:], shape, first, strict=True)]
     extent, lattice = PatchLocation(tuple(first), tuple(size)), tuple(int(99 * c) for c in cuts[:3])
-    counts = np.zeros([n + 2 for n in shape], int)  # a voxel more on each side
-    for tile in exact_tiles(extent, halo, most, lattice):
-        counts[tile.core.moved((1, 1, 1)).slices] += 1
+    counts = np.zeros([n + 2 * stride for n in shape], int)  # a stride more on each side
+    rim = RIM + -RIM % stride
+    for tile in exact_tiles(extent, halo, most, lattice, stride=stride):
+        counts[tile.core.moved((stride,) * 3).slices] += 1
         for i in range(3):
             begin, end = tile.view.index[i], tile.view.index[i] + tile.view.size[i]
-            assert (begin + lattice[i]) % 2 == (end + lattice[i]) % 2 == 0
-            assert begin <= tile.core.index[i] - halo or first[i] - RIM - 1 <= begin <= first[i] - RIM
+            assert (begin + lattice[i]) % stride == (end + lattice[i]) % stride == 0
+            assert begin <= tile.core.index[i] - halo or first[i] - rim - stride < begin <= first[i] - rim
             stop = first[i] + size[i]
-            assert end >= tile.core.index[i] + tile.core.size[i] + halo or stop + RIM <= end <= stop + RIM + 1
+            assert end >= tile.core.index[i] + tile.core.size[i] + halo or stop + rim <= end < stop + rim + stride
     assert counts.max() == 1
-    assert (counts[extent.moved((1, 1, 1)).slices] == 1).all()
+    assert (counts[extent.moved((stride,) * 3).slices] == 1).all()
+
+
+@pytest.mark.parametrize(("shape", "spacing"), [((180, 240, 200), (1, 1, 1)), ((90, 300, 400), (2.5, 1, 1))])
+def test_the_u_net_predicts_a_whole_body_in_one_piece(shape, spacing):
+    """With the memory that a pass may take by default; with little memory there are more tiles, all within it."""
+    executor = Executor(build_generator(UNetSettings()), precision="fp32")
+    body = np.zeros(shape, bool)
+    body[tuple(slice(n // 12, -n // 12) for n in shape)] = True
+    whole = lay_out(shape, spacing, body, (96, 128, 112), executor, single(extent="body", memory_gb=4.0))
+    assert len(whole.tiles) == 1
+    assert whole.pass_bytes <= 4.1e9
+    less = lay_out(shape, spacing, body, (96, 128, 112), executor, single(extent="body", memory_gb=1.5))
+    assert len(less.tiles) > 1
+    assert less.pass_bytes <= 1.6e9
 
 
 def single(**changes):

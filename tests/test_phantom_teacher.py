@@ -12,7 +12,7 @@ from creps.phantom import REGIONS, TISSUES, head_patient
 from creps.phantom.tissue_map import TissueMap, grow_tissue_map
 from creps.settings import load_settings
 from creps.training.run.train import train
-from creps.training.simulation import simulated_pairs
+from creps.training.simulation import held_out_pairs, simulated_pairs
 from creps.training.simulation.phantoms import PhantomTeacher, grow_teacher
 from creps.training.simulation.postures import draw_places
 from creps.training.simulation.sequences import SEQUENCES, draw_levels, draw_sequence
@@ -198,3 +198,27 @@ def test_people_are_not_grown_finer_than_needed():
     teacher = grow_teacher("head", (3.0, 1.0, 1.0), SIZE, count=1, seed=0, outside=False)
     assert teacher.people[0].tissues.spacing_mm == (3.0, 1.5, 1.5)
     assert teacher.spacing_mm == (3.0, 1.0, 1.0)
+
+
+def test_slices_thicker_than_a_phantom_can_have_are_imaged_all_the_same():
+    teacher = grow_teacher("head", (6.0, 4.0, 4.0), SIZE, count=1, seed=0, outside=False)
+    assert teacher.people[0].tissues.spacing_mm == (5.0, 4.0, 4.0)
+    assert teacher.draw(np.random.default_rng(0))[0].shape == SIZE
+
+
+def test_held_out_pairs_are_the_same_again_and_of_other_people(cohort):
+    changes = {"recipe": "anatomy", "simulation.phantom_share": 0.5, "simulation.phantoms": 1}
+    chosen = load_settings(prepared=cohort.settings(), overrides=TINY | changes)
+    first, second = held_out_pairs(cohort, chosen), held_out_pairs(cohort, chosen)
+    assert len(first) == 8
+    for (mr, ct), (again, _) in zip(first, second, strict=True):
+        assert mr.shape == ct.shape == chosen.sampling.patch_size
+        np.testing.assert_array_equal(mr, again)
+    learnt = simulated_pairs(chosen).teacher.people
+    apart = simulated_pairs(chosen, held_out=True).teacher.people
+    assert all(
+        (a.tissues.tissues.shape != b.tissues.tissues.shape) or (a.tissues.tissues != b.tissues.tissues).any()
+        for a in learnt
+        for b in apart
+    )
+    assert held_out_pairs(cohort, load_settings(overrides=TINY)) == []

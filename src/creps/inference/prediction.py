@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -162,7 +163,7 @@ def lay_out(
                 "fusion single predicts every voxel once, so predictions have no spread.",
                 "Use another inference.fusion.",
             )
-        most = min(budget / executor.bytes_at_peak(1), MOST_VOXELS)
+        most = _voxels_within(budget, executor)
         tiles = exact_tiles(extent, executor.halo, most, lattice_index, stride=executor.stride)
         largest = max(math.prod(tile.view.size) for tile in tiles)
         return Layout(extent, None, tiles, 1, fill, _pass_bytes(executor, largest), 0, volume_bytes + 8 * largest)
@@ -266,6 +267,11 @@ def _first_patch(body: Mask | Array, axis: int, size: int, overlap: int) -> int:
 
 def _pass_bytes(executor: Executor, voxels: int) -> int:
     return executor.bytes_at_peak(voxels) + executor.bytes_in_gaps(voxels)
+
+
+def _voxels_within(budget: float, executor: Executor) -> int:
+    """The largest tile whose forward pass stays within a budget in bytes, at most `MOST_VOXELS`."""
+    return max(1, bisect_right(range(1, MOST_VOXELS + 1), budget, key=executor.bytes_at_peak))
 
 
 def _budget(settings: InferenceSettings, executor: Executor) -> float:

@@ -1,6 +1,7 @@
 """Tiles for the exact single pass: each voxel predicted once, as if all that is predicted went through at once.
 
-In evaluation mode a voxel depends on nothing farther away than the network's halo. A tile is predicted with that
+In evaluation mode a voxel depends on nothing farther away than the network's halo (with the U-Net: on nothing that
+matters). A tile is predicted with that
 halo around it, cut off only `RIM` voxels beyond the predicted part, wherever the volume ends.
 """
 

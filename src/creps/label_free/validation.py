@@ -1,7 +1,8 @@
-"""Validation of a run's networks during training: fixed patches of the validation cases, scored without pairs.
+"""Validation of a run's networks during training: fixed patches of the validation cases, and simulated pairs.
 
-The score is in HU, lower is better, see docs/concepts/label-free-score.md. It chose well among the checkpoints of the
-benchmark's runs, but it does not measure a model's error: look at the pictures.
+The score is in HU, lower is better, see docs/concepts/label-free-score.md. It is the error on simulated pairs where a
+run learns from such pairs, else the label-free score. Neither measures a model's error on patients: look at the
+pictures.
 
 The forward pass is the training's own, not that of `creps.inference`: the folded network differs in the last digits,
 and one batch also runs in training mode.
@@ -10,7 +11,8 @@ and one batch also runs in training mode.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -41,17 +43,26 @@ class PatchValidation:
         cohort: Its validation cases are used, or its training cases where it has none.
         settings: The whole tree.
         device: Where the networks are.
-        pairs: Simulated MR and CT patches that the run does not learn from, (D, H, W) each in network units. With them
-            the score is the error on these pairs.
+        pairs: Makes simulated MR and CT patches that the run does not learn from, (D, H, W) each in network units;
+            called at the first validation. With them the score is the error on these pairs.
     """
 
     def __init__(
-        self, cohort: Cohort, settings: Settings, device: torch.device, pairs: Sequence[tuple[Array, Array]] = ()
+        self,
+        cohort: Cohort,
+        settings: Settings,
+        device: torch.device,
+        pairs: Callable[[], Sequence[tuple[Array, Array]]] = tuple,
     ) -> None:
-        self.settings, self.device, self.pairs = settings, device, pairs
+        self.settings, self.device, self._make_pairs = settings, device, pairs
         count, size = settings.training.validation_cases, settings.sampling.patch_size
         self.mr, self.ct = (fixed_patches(cohort, modality, count, size) for modality in ("mr", "ct"))
         self.score = Score(self.mr, self.ct)
+
+    @cached_property
+    def pairs(self) -> Sequence[tuple[Array, Array]]:
+        """The simulated pairs; empty without any."""
+        return self._make_pairs()
 
     @torch.no_grad()
     def __call__(self, generator: nn.Module, final: nn.Module) -> tuple[dict[str, float], npt.NDArray[np.uint8]]:

@@ -58,7 +58,8 @@ class Generator(nn.Module):
     def halo(self) -> int | None:
         """How many voxels away from a voxel its prediction still depends on, in evaluation mode.
 
-        None: unknown, or unbounded as with instance norm.
+        A network may give less if what lies beyond changes its prediction by a few HU at most, as the U-Net does: then
+        a single pass in several tiles is nearly exact. None: unknown, or unbounded as with instance norm.
         """
         return None
 

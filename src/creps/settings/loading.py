@@ -133,7 +133,7 @@ def load_settings(
     if prepared is not None:
         _refuse_other_preset(chosen_preset, size, prepared)
     written = _without_size_of_recipe(written, chosen_recipe, chosen_preset)
-    _warn_of_other_recipe(written, chosen_recipe)
+    _warn_of_other_recipe(written, chosen_recipe, chosen_preset)
     tree = _merged(
         RECIPES.get(chosen_recipe, {}),
         size,
@@ -264,13 +264,14 @@ def _without_size_of_recipe(file: Layer, recipe: str, preset: str) -> dict[str, 
     return kept
 
 
-def _warn_of_other_recipe(file: Layer, recipe: str) -> None:
+def _warn_of_other_recipe(file: Layer, recipe: str, preset: str) -> None:
     """Name the values that a file changed for another recipe, since they do not count."""
     kept = without_other_recipe(file, recipe)
     if kept == file:
         return
     own = str(file["recipe"])
-    usual = _validated({**RECIPES.get(own, {}), "recipe": own}, "the file").model_dump(mode="json")
+    own_values = _merged(RECIPES.get(own, {}), preset_values(preset, own), {"recipe": own})
+    usual = _validated(own_values, "the file").model_dump(mode="json")
     dropped = [
         f"{section}.{name}"
         for section, values in file.items()

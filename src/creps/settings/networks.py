@@ -63,9 +63,9 @@ class ResidualSettings(GeneratorSettings):
     kind: Literal["residual"] = "residual"
     """Architecture of the generator: `residual`, the paper's, or `unet`."""
     width: Count = 32
-    """Channels at full resolution; twice as many at half resolution."""
+    """Channels: at full resolution with kind `residual`, twice as many at half; at half resolution with kind `unet`, two and four times as many below."""
     residual_blocks: Count = 6
-    """Residual blocks between down- and up-sampling (paper: 6)."""
+    """Kind `residual`: residual blocks between down- and up-sampling (paper: 6)."""
     norm: Norm = "batch"
     """Normalisation after each convolution but the last (paper: batch)."""
 
@@ -81,15 +81,15 @@ class UNetSettings(GeneratorSettings):
     kind: Literal["unet"] = "unet"
     """Architecture of the generator: `residual`, the paper's, or `unet`."""
     width: Count = 32
-    """Channels at half resolution; two and four times as many at the further levels."""
+    """Channels: at full resolution with kind `residual`, twice as many at half; at half resolution with kind `unet`, two and four times as many below."""
     levels: Annotated[int, Field(ge=2, le=6)] = 4
-    """Resolutions, half resolution included."""
+    """Kind `unet`: resolutions, half resolution included."""
     blocks: Count = 1
-    """Residual blocks at each level of the encoder; twice as many at the two lowest."""
+    """Kind `unet`: residual blocks at each level of the encoder; twice as many at the two lowest."""
     fine: Count = 16
-    """Channels at full resolution."""
+    """Kind `unet`: channels at full resolution."""
     classes: bool = True
-    """Tell a distribution over HU for each voxel; its median is the sCT."""
+    """Kind `unet`: predict a distribution over HU for each voxel; its median is the sCT."""
 
 
 class DiscriminatorSettings(Section):

@@ -35,7 +35,7 @@ class TrainingSettings(Section):
     learning_rate: Positive = 1e-4
     """AdamW's learning rate (paper: 1e-4)."""
     schedule: Literal["constant", "cosine"] = "constant"
-    """How the learning rate moves: `constant` (paper), or `cosine`, up over the first 100 steps and down to 0 at the last one."""
+    """How the learning rate moves: `constant` (paper), or `cosine`, up over the first 100 steps (a twentieth of a shorter run) and down to 0 at the last one."""
     clip_norm: NotNegative = 0.0
     """Largest norm of the generator's gradient; a longer one is shortened to it; 0 is off (paper: off)."""
     discriminator_learning_rate: Positive | None = None

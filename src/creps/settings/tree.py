@@ -128,7 +128,8 @@ CONTRADICTIONS: tuple[tuple[Callable[[Settings], bool], str], ...] = (
     ),
     (
         lambda s: s.inference.fusion == "single" and getattr(s.generator, "norm", None) == "instance",
-        "inference.fusion: single and generator.norm: instance exclude each other: with instance norm a voxel sees all",
+        "inference.fusion: single and generator.norm: instance exclude each other, since with instance norm a voxel sees "
+        "all: set inference.fusion: median",
     ),
 )
 """(whether the settings break the rule, the rule): the first broken one is reported."""

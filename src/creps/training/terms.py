@@ -7,7 +7,7 @@ Nothing else has to know, neither the step nor the memory estimate.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ import torch
 from creps.losses.contrastive import at_places, patch_nce
 from creps.losses.distance import absolute_distance
 from creps.networks.blocks import frozen_statistics
+from creps.networks.build import GENERATORS
 from creps.settings import Settings
 from creps.training.discriminators import adversarial_loss, comparisons
 from creps.training.passes import Part, Passes, Synthetic
@@ -49,7 +50,13 @@ class Term:
 
 def active_terms(settings: Settings) -> list[Term]:
     """The terms that the settings ask for, in the order of their sum."""
-    return [term for term in TERMS if term.active(settings)]
+    active = [term for term in TERMS if term.active(settings)]
+    if GENERATORS[settings.generator.kind].own_distance:  # its own pass, instead of the sCT's
+        active = [
+            replace(term, uses_sct=False, generator_passes=1) if term.compute is _supervised else term
+            for term in active
+        ]
+    return active
 
 
 def draw_places(seed: int, step: int, sizes: list[int], count: int) -> list[torch.Tensor]:

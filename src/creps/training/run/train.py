@@ -121,7 +121,7 @@ def _train(
             progress=progress,
             folder=folder,
             plan=partial(run.plan_after, networks),
-            validate=PatchValidation(cohort, settings, processes.device, held_out_pairs(cohort, settings)),
+            validate=PatchValidation(cohort, settings, processes.device, partial(held_out_pairs, cohort, settings)),
         )
         with _recorded(processes, run, progress):
             if source is None:

@@ -23,4 +23,5 @@ def smooth_field(
         high -= low  # no matrix product: its threads would compete with those of other workers
         high *= share
         field = low + high
-    return np.asarray(field / (field.std() + 1e-6))
+    spread = field.std()
+    return np.asarray(field / spread if spread > 0 else np.zeros_like(field))

@@ -7,6 +7,7 @@ et al. 2023, Medical Image Analysis 86:102789.)
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ import numpy.typing as npt
 from creps import hu
 from creps.patches import Triple
 from creps.phantom import REGIONS, TISSUES
+from creps.phantom.patient import MAX_SPACING_MM
 from creps.phantom.scanners.mr import relative_texture
 from creps.phantom.tissue_map import TissueMap, Window, grow_tissue_map
 from creps.preprocessing.intensity import AIR_NETWORK, MR_RANGE_NETWORK, hu_to_network
@@ -26,6 +28,8 @@ from creps.training.simulation.sequences import draw_levels
 from creps.volume import Array, Mask
 
 __all__ = ["REGION_PHANTOMS", "PhantomTeacher", "grow_teacher"]
+
+log = logging.getLogger(__name__)
 
 REGION_PHANTOMS = {"head": "head", "brain": "head", "pelvis": "pelvis"}
 """`preparation.region` → the phantom that stands for it."""
@@ -45,7 +49,10 @@ BRIGHT_SHARE = 0.005
 """Of a body this share is brighter than the top of the range, as with `preparation.mr_scale` auto."""
 
 FINEST_MM = 1.5
-"""People are grown at the run's spacing, but no finer: seconds and 25 MB for each instead of minutes and gigabytes."""
+"""People are grown at the run's spacing, but no finer: 2 to 10 seconds and 25 to 55 MB for each."""
+
+FEW = 4
+"""More people than these are announced in the log: growing them takes a while."""
 
 CUT_SHARE = 0.15
 """Share of patches in which the field of view ends."""
@@ -142,7 +149,10 @@ def grow_teacher(
         first: Number of the first person.
     """
     kind = REGIONS[REGION_PHANTOMS[region]]
-    grown_mm = (max(spacing_mm[0], FINEST_MM), max(spacing_mm[1], FINEST_MM), max(spacing_mm[2], FINEST_MM))
+    depth, height, width = (float(np.clip(step, FINEST_MM, MAX_SPACING_MM)) for step in spacing_mm)
+    grown_mm = (depth, height, width)
+    if count > FEW:
+        log.info("growing %d phantoms (%s), some seconds each", count, REGION_PHANTOMS[region])
     people = [
         grow_tissue_map(kind, [seed, SEED_STREAM, number], grown_mm, planning=number % 3 == 2, wide=True)
         for number in range(first, first + count)
