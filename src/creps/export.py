@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import importlib.util
+import io
 import json
 import warnings
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,7 +111,7 @@ def _metadata(model: Model, generator: Generator) -> dict[str, str]:
 
 def _write(generator: Generator, metadata: dict[str, str], path: Path) -> None:
     sizes = {axis: torch.export.Dim(name, min=1 if name == "batch" else 2) for axis, name in AXES.items()}
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), redirect_stdout(io.StringIO()):  # older exporters print what they did
         warnings.simplefilter("ignore")  # the exporter's warnings about itself: a user cannot act on them
         program = torch.onnx.export(
             generator, (torch.ones(TRACED),), input_names=[INPUT], output_names=[OUTPUT],
