@@ -214,7 +214,7 @@ def synthesize_case(
     identity = None if series is None else SourceSeries.of(series)  # an unusable identity is refused before computing
     result = synthesize_source(model, case.source, settings, case.options, report)
     write_synthesis(result, case.target, case.output, identity)
-    log.info("%s: %d patches, %.1f s", case.target, result.record["patches"]["count"], result.record["seconds"])
+    log.info("%s: %.1f s", case.target, result.record["seconds"])
     return case.target
 
 

@@ -174,14 +174,21 @@ def _layout(
         signal=prepared.array,
     )
     log.info(
-        "%d patches or tiles, batch size %d, %s on %s: about %.2g GB of memory",
-        len(layout.pieces),
-        layout.batch_size,
+        "%s, %s on %s: about %.2g GB of memory",
+        _pieces(layout),
         executor.precision,
         executor.device,
         layout.total_bytes / 1e9,
     )
     return layout
+
+
+def _pieces(layout: Layout) -> str:
+    """What is predicted at once, in words."""
+    count = len(layout.pieces)
+    if layout.grid is not None:
+        return f"{count} patches, {layout.batch_size} at once"
+    return "the body in one piece" if count == 1 else f"{count} tiles"
 
 
 def _spread_on(target: Volume, model: Model, prepared: Prepared, spread: Array | None) -> Volume | None:
