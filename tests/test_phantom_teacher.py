@@ -141,7 +141,7 @@ def test_all_pairs_can_come_from_phantoms_and_a_seed_has_its_own_people():
     changes = {"recipe": "anatomy", "preparation.region": "pelvis", "simulation.phantom_share": 1}
     pairs = simulated_pairs(load_settings(overrides=TINY | changes))
     ct = np.full((36, 36, 36), 0.5, dtype=np.float32)
-    assert all((pairs.draw(ct, ct > 0, np.random.default_rng(k))[1] != 0.5).any() for k in range(20))
+    assert all((pairs.draw(lambda: (ct, ct > 0), np.random.default_rng(k))[1] != 0.5).any() for k in range(20))
     one, other = (
         grow_teacher("pelvis", (5.0, 5.0, 5.0), SIZE, count=1, seed=seed, outside=False).people[0].tissues
         for seed in (0, 1)

@@ -151,7 +151,7 @@ def test_noise_outside_the_body_is_as_the_preparation_says(cut_out):
         overrides=TINY | {"recipe": "anatomy", "preparation.remove_outside": cut_out, "simulation.phantom_share": 0}
     )
     ct, body, _ = head((36, 36, 36))
-    mr, target = simulated_pairs(chosen).draw(ct, body, np.random.default_rng(0))
+    mr, target = simulated_pairs(chosen).draw(lambda: (ct, body), np.random.default_rng(0))
     assert mr.shape == target.shape == chosen.sampling.patch_size
     assert ((mr[target <= -0.999] == 0).mean() > 0.1) == cut_out  # the rest lies in the cavity
 

@@ -246,13 +246,18 @@ def _described(file: Path | str | None, single: Layer, preset: str) -> str:
     return " and ".join(places) or f"preset {preset}"
 
 
+def _usual(recipe: str, preset: str) -> dict[str, Any]:
+    """Every value that a recipe has with a preset, as plain JSON values."""
+    tree = _merged(RECIPES.get(recipe, {}), preset_values(preset, recipe), {"recipe": recipe})
+    return _validated(tree, "the file").model_dump(mode="json")
+
+
 def _without_size_of_recipe(file: Layer, recipe: str, preset: str) -> dict[str, Any]:
     """Drop from a file the sizes that its preset gives to another recipe, unless they were changed by hand."""
     own, of_recipes = str(file.get("recipe", recipe)), values_of_recipes(preset)
     if own == recipe:
         return dict(file)
-    usual = _validated(_merged(RECIPES.get(own, {}), preset_values(preset, own), {"recipe": own}), "the file")
-    values = usual.model_dump(mode="json")
+    values = _usual(own, preset)
     own_sizes = [of_recipes.get(name, {}) for name in (own, recipe)]
     kept: dict[str, Any] = {}
     for section, content in file.items():
@@ -270,8 +275,7 @@ def _warn_of_other_recipe(file: Layer, recipe: str, preset: str) -> None:
     if kept == file:
         return
     own = str(file["recipe"])
-    own_values = _merged(RECIPES.get(own, {}), preset_values(preset, own), {"recipe": own})
-    usual = _validated(own_values, "the file").model_dump(mode="json")
+    usual = _usual(own, preset)
     dropped = [
         f"{section}.{name}"
         for section, values in file.items()

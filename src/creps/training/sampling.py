@@ -144,11 +144,9 @@ class PatchPairs(Dataset[dict[str, torch.Tensor] | CrepsError]):
         ct = self.reader.read(draw.ct, draw.ct_location, fill=AIR_NETWORK)
         patches = {"mr": mr, "ct": ct}
         if self.simulated is not None:
-            window = self.simulated.window(draw.ct_location)
-            body = self.reader.read(draw.ct, window, fill=False, body=True)
             rng = self.sampler.rng(SIMULATION_STREAM, *divmod(k, self.sampler.batch_size))
-            around = self.reader.read(draw.ct, window, fill=AIR_NETWORK)
-            patches["simulated_mr"], patches["simulated_ct"] = self.simulated.draw(around, body, rng)
+            pair = self.simulated.draw_at(self.reader, draw.ct, draw.ct_location, rng)
+            patches["simulated_mr"], patches["simulated_ct"] = pair
         return {name: torch.from_numpy(patch)[None] for name, patch in patches.items()}
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from creps.cohort.cohort import Cohort
+from creps.cohort.cohort import Case, Cohort
 from creps.cohort.reader import PatchReader
 from creps.patches import PatchLocation, Triple, centred_location, triple
 from creps.preprocessing.intensity import AIR_NETWORK
@@ -46,6 +47,25 @@ class SimulatedPairs:
     phantom_share: float = 0.0
     teacher: PhantomTeacher | None = None
 
+    def draw_at(
+        self, reader: PatchReader, case: Case, patch: PatchLocation, rng: np.random.Generator
+    ) -> tuple[Array, Array]:
+        """A pair of patches: of a phantom, or of a CT around a place.
+
+        Args:
+            reader: Of the CT's cohort.
+            case: The CT.
+            patch: The place.
+            rng: Source of everything that is drawn.
+
+        Returns:
+            MR and CT, each (D, H, W) in network units.
+        """
+        window = self.window(patch)
+        return self.draw(
+            lambda: (reader.read(case, window, AIR_NETWORK), reader.read(case, window, False, body=True)), rng
+        )
+
     def window(self, patch: PatchLocation) -> PatchLocation:
         """The part of a CT that a pair around a patch's place is simulated from."""
         size = triple(round(n * REACH) for n in self.size)
@@ -53,12 +73,12 @@ class SimulatedPairs:
             triple(i + (n - m) // 2 for i, n, m in zip(patch.index, patch.size, size, strict=True)), size
         )
 
-    def draw(self, ct: Array, body: Mask, rng: np.random.Generator) -> tuple[Array, Array]:
+    def draw(self, read: Callable[[], tuple[Array, Mask]], rng: np.random.Generator) -> tuple[Array, Array]:
         """A pair of patches.
 
         Args:
-            ct: (d, h, w) of `window`, of a real CT in network units.
-            body: (d, h, w) its body mask.
+            read: Reads `window` of a real CT in network units, (d, h, w), and its body mask; called only if the pair
+                does not come from a phantom.
             rng: Source of everything that is drawn.
 
         Returns:
@@ -66,6 +86,7 @@ class SimulatedPairs:
         """
         if self.teacher is not None and rng.random() < self.phantom_share:
             return self.teacher.draw(rng)
+        ct, body = read()
         return simulate_pair(ct, body, self.size, self.spacing_mm, rng, outside=self.outside)
 
 
@@ -120,7 +141,5 @@ def held_out_pairs(cohort: Cohort, settings: Settings) -> list[tuple[Array, Arra
         case = cases[number % len(cases)]
         rng = np.random.default_rng([settings.training.seed, HELD_OUT_STREAM, number])
         centre = [rng.uniform(first, end) for first, end in case.body]
-        window = pairs.window(centred_location(centre, case.shape, pairs.size))
-        ct, body = reader.read(case, window, AIR_NETWORK), reader.read(case, window, False, body=True)
-        drawn.append(pairs.draw(ct, body, rng))
+        drawn.append(pairs.draw_at(reader, case, centred_location(centre, case.shape, pairs.size), rng))
     return drawn
