@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from creps.phantom.head.person import vary
+from creps.phantom.head.person import evenly, vary
 
 __all__ = ["PelvisPerson", "PelvisPosture", "draw_pelvis_person", "draw_pelvis_posture"]
 
@@ -57,8 +57,7 @@ class PelvisPerson:
 
     def widened(self, rng: np.random.Generator) -> PelvisPerson:
         """The same person with other layers and another bone: evenly from what patients have."""
-        drawn: dict[str, Any] = {name: float(rng.uniform(*limits)) for name, limits in WIDE.items()}
-        return replace(self, **drawn)
+        return replace(self, **evenly(rng, WIDE))
 
 
 WIDE = {
