@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ class Plan:
         region: head or pelvis.
         size: small or large.
         weights: Folder with files of perceptual weights.
+        table: Arms and their settings; default: those of `arms.yaml` here.
     """
 
     cohort: Path
@@ -36,16 +37,23 @@ class Plan:
     region: str
     size: str
     weights: Path | None = None
+    table: dict[str, Any] = field(default_factory=lambda: ARMS)
 
     def arms(self, names: list[str] | None = None) -> list[str]:
         """The arms that can be trained here: those without pairs or without their weights file drop out."""
-        wanted = names or list(ARMS["arms"])
+        wanted = names or list(self.table["arms"])
         return [name for name in wanted if self._file(name) is not False and self._source(name).is_dir()]
 
     def tree(self, arm: str, changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """The settings file of an arm, as a tree."""
-        size, own = ARMS["sizes"][self.size], ARMS["arms"][arm]
-        layers = [ARMS["shared"], ARMS["regions"][self.region], size["all"], size[self.region], own["settings"]]
+        size, own = self.table["sizes"][self.size], self.table["arms"][arm]
+        layers = [
+            self.table["shared"],
+            self.table["regions"][self.region],
+            size["all"],
+            size[self.region],
+            own["settings"],
+        ]
         if "weights" in own:
             layers.append({"creps": {"weights": str(self._file(arm))}})
         return merged([*layers, own.get("tuned", {}), changes or {}])
@@ -83,7 +91,7 @@ class Plan:
         return {
             path: match[1]
             for path, match in found.items()
-            if match and match[1] in ARMS["arms"] and (path / "model" / "plan.json").is_file()
+            if match and match[1] in self.table["arms"] and (path / "model" / "plan.json").is_file()
         }
 
     def cases(self, split: str) -> list[Path]:
@@ -92,11 +100,11 @@ class Plan:
         return sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
 
     def _source(self, arm: str) -> Path:
-        return self.cohort / ARMS["arms"][arm].get("data", "unpaired")
+        return self.cohort / self.table["arms"][arm].get("data", "unpaired")
 
     def _file(self, arm: str) -> Path | bool | None:
         """The arm's weights file; None if it needs none, False if it is not there."""
-        name = ARMS["arms"][arm].get("weights")
+        name = self.table["arms"][arm].get("weights")
         if name is None:
             return None
         path = self.weights / name if self.weights else None

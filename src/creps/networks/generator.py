@@ -39,6 +39,7 @@ class Generator(nn.Module):
     - `features`, `feature_channels`: PatchNCE;
     - `folded`: a faster form for inference;
     - `distance`, with `own_distance`: another loss than L1 where the CT is known;
+    - `hidden_weights`: which weights the optimizer `muon` orthogonalizes;
     - `width`: memory estimates.
 
     Register the class in `creps.networks.build`.
@@ -94,6 +95,11 @@ class Generator(nn.Module):
         """
         sct: torch.Tensor = self(mr)
         return (sct.float() - ct).abs().mean()
+
+    def hidden_weights(self) -> list[nn.Parameter]:
+        """Weights of the convolutions between the first and the last one."""
+        weights = [parameter for parameter in self.parameters() if parameter.ndim > 1]
+        return weights[1:-1]
 
     def features(self, image: torch.Tensor, names: Sequence[str]) -> dict[str, torch.Tensor]:
         """Feature maps of an image.

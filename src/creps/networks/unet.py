@@ -115,6 +115,11 @@ class UNetGenerator(Generator):
             total += 2 * size * blocks + (size if level else 0)
         return total + self.stride
 
+    def hidden_weights(self) -> list[nn.Parameter]:
+        """Weights of the convolutions at half resolution and below."""
+        inner = (self.encoder, self.down, self.up, self.decoder)
+        return [parameter for part in inner for parameter in part.parameters() if parameter.ndim > 1]
+
     def logits(self, mr: torch.Tensor) -> torch.Tensor:
         """(B, 1, D, H, W) → (B, classes, D, H, W) in float32; one channel without classes."""
         image = _imaged(mr, self.stride)

@@ -32,8 +32,10 @@ class TrainingSettings(Section):
     """Stop after this many steps, whatever `epochs` is."""
     batch_size: Count = 8
     """Patches per step (paper: 8)."""
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """`adamw` (paper), or `muon`: orthogonal updates of the generator's hidden weights, AdamW for all others; fewer steps to the same loss."""
     learning_rate: Positive = 1e-4
-    """AdamW's learning rate (paper: 1e-4)."""
+    """The optimizer's learning rate (paper: 1e-4)."""
     schedule: Literal["constant", "cosine"] = "constant"
     """How the learning rate moves: `constant` (paper), or `cosine`, up over the first 100 steps (a twentieth of a shorter run) and down to 0 at the last one."""
     clip_norm: NotNegative = 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 
 import torch
 from torch import nn
@@ -13,13 +14,18 @@ from creps.losses.creps import CrepsLoss
 from creps.networks.backbone import Backbone
 from creps.networks.build import build_generator
 from creps.networks.discriminator import PatchDiscriminator, smallest_input
+from creps.networks.generator import Generator
 from creps.networks.projector import Projector
 from creps.settings import Settings
 from creps.training.distribution import synchronise_batch_norm
+from creps.training.muon import Muon
 from creps.training.networks import Networks
 from creps.training.processes import Processes
 
 __all__ = ["build_modules", "build_networks", "build_style", "total_steps"]
+
+BETA2 = 0.999
+"""AdamW's second momentum."""
 
 
 def build_networks(
@@ -60,8 +66,8 @@ def build_networks(
     return Networks(
         generators,
         discriminators,
-        _adamw(generators, training.learning_rate, settings),
-        _adamw(discriminators, rate, settings) if discriminators else None,
+        _optimizer(generators, training.learning_rate, settings),
+        _adamw(discriminators.parameters(), rate, settings) if discriminators else None,
         _balance(settings, style),
         averaged,
     )
@@ -128,13 +134,22 @@ def total_steps(settings: Settings, samples_per_epoch: int) -> int:
     return steps if settings.training.steps is None else min(steps, settings.training.steps)
 
 
-def _adamw(module: nn.Module, rate: float, settings: Settings) -> torch.optim.AdamW:
-    return torch.optim.AdamW(
-        module.parameters(),
-        lr=rate,
-        betas=(settings.training.beta1, 0.999),
-        weight_decay=settings.training.weight_decay,
-    )
+def _optimizer(generators: nn.ModuleDict, rate: float, settings: Settings) -> torch.optim.Optimizer:
+    """The optimizer of the generators; Muon's hidden weights are those of MR → sCT and its inverse."""
+    if settings.training.optimizer == "adamw":
+        return _adamw(generators.parameters(), rate, settings)
+    hidden = [
+        weight for module in generators.values() if isinstance(module, Generator) for weight in module.hidden_weights()
+    ]
+    known = {id(weight) for weight in hidden}
+    others = [parameter for parameter in generators.parameters() if id(parameter) not in known]
+    betas = (settings.training.beta1, BETA2)
+    return Muon(hidden, others, lr=rate, betas=betas, weight_decay=settings.training.weight_decay)
+
+
+def _adamw(parameters: Iterable[nn.Parameter], rate: float, settings: Settings) -> torch.optim.AdamW:
+    betas = (settings.training.beta1, BETA2)
+    return torch.optim.AdamW(parameters, lr=rate, betas=betas, weight_decay=settings.training.weight_decay)
 
 
 def _balance(settings: Settings, style: CrepsLoss | None) -> MagnitudeBalance:

@@ -24,7 +24,7 @@ class Networks:
             ``projector`` (heads of PatchNCE).
         discriminators: ``discriminator`` (CT or sCT → logits) and ``mr_discriminator``; empty without an adversarial
             term.
-        generator_optimizer: AdamW over the generators.
+        generator_optimizer: AdamW or Muon over the generators.
         discriminator_optimizer: AdamW over the discriminators, if there are any.
         balance: Weight of the style term.
         averaged: Exponential moving average of the generator, if there is one.

@@ -1,0 +1,134 @@
+"""Train arms on the unseen family's MR and CT, score them on its test people, and rank them.
+
+::
+
+    python -m benchmarks.unseen.rank COHORT WORK --region head --arms anatomy supervised --minutes 10 --seeds 0 1 2
+
+COHORT is what `benchmarks.unseen.cohort` wrote. `arms.yaml` says what an arm is. A run is timed over its first steps
+and gets as many as fit into `--minutes` of wall time on a machine that does nothing else, so the cosine schedule ends
+with it; `--steps` sets them instead. Runs that are there are not repeated. Results go to WORK/rank.json, one row a run:
+MAE and bone Dice of every person inside the body, against the noise-free CT, on the MR's own grid.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from benchmarks.accuracy.plan import Plan
+from creps import evaluate, load
+from creps.io.atomic import write_json
+from creps.provenance import provenance
+
+TABLE: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("arms.yaml").read_text(encoding="utf-8"))
+
+PACE_STEPS = 20
+"""Steps of the run that times an arm; the first ones are slow."""
+
+
+def main() -> None:
+    """Train, score and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cohort", type=Path)
+    parser.add_argument("work", type=Path)
+    parser.add_argument("--region", choices=sorted(TABLE["regions"]), default="head")
+    parser.add_argument("--arms", nargs="+", choices=list(TABLE["arms"]), default=list(TABLE["arms"]))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--steps", type=int, help="instead of --minutes")
+    parser.add_argument("--weights", type=Path, help="folder with the files of perceptual weights")
+    options = parser.parse_args()
+    plan = Plan(options.cohort, options.work.resolve(), options.region, "small", options.weights, TABLE)
+    results = plan.work / "rank.json"
+    for seed in options.seeds:
+        for arm in plan.arms(options.arms):
+            rows = json.loads(results.read_text(encoding="utf-8"))["runs"] if results.is_file() else []
+            if any((row["arm"], row["seed"]) == (arm, seed) for row in rows):
+                continue
+            steps = options.steps or affordable_steps(plan, arm, 60 * options.minutes)
+            rows.append(ranked(plan, arm, seed, steps))
+            write_json(results, {**provenance(), "region": options.region, "runs": rows})
+    print(table(json.loads(results.read_text(encoding="utf-8"))["runs"]))
+
+
+def affordable_steps(plan: Plan, arm: str, seconds: float) -> int:
+    """Steps that fit into a time, by the difference of two short runs; kept in pace.json."""
+    file = plan.work / "pace.json"
+    pace = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    if arm not in pace:
+        taken = []
+        for steps in (PACE_STEPS, 3 * PACE_STEPS):
+            started = time.perf_counter()
+            trained(plan, arm, 0, steps, f"-pace{steps}")
+            taken.append(time.perf_counter() - started)
+        pace[arm] = (taken[1] - taken[0]) / (2 * PACE_STEPS)
+        write_json(file, pace)
+    return max(1, round(seconds / pace[arm]))
+
+
+def ranked(plan: Plan, arm: str, seed: int, steps: int) -> dict[str, Any]:
+    """Train an arm and score it: a row."""
+    started = time.perf_counter()
+    run = trained(plan, arm, seed, steps)
+    row: dict[str, Any] = {"arm": arm, "seed": seed, "steps": steps, "seconds": round(time.perf_counter() - started)}
+    row["people"] = scored(load(run), plan.cases("test"))
+    print(table([row]), flush=True)
+    return row
+
+
+def trained(plan: Plan, arm: str, seed: int, steps: int, label: str = "") -> Path:
+    """The folder of an ordinary run of `creps train`, which ends the benchmark if it fails."""
+    folder, cohort = plan.run(arm, seed, label), plan.prepared(arm).folder
+    file = plan.work / "settings" / f"{folder.name}.yaml"
+    changes = {"training": {"seed": seed, "steps": steps, "validate_every": max(1, steps // 4)}}
+    file.write_text(yaml.safe_dump(plan.tree(arm, changes)), encoding="utf-8")
+    folder.parent.mkdir(exist_ok=True)
+    command = [sys.executable, "-m", "creps", "train", str(cohort), "-o", str(folder), "-s", str(file)]
+    with Path(f"{folder}.log").open("w", encoding="utf-8") as log:
+        subprocess.run([*command, "--resume", "auto"], stdout=log, stderr=subprocess.STDOUT, check=True)
+    return folder
+
+
+def scored(model: Any, people: list[Path]) -> list[dict[str, Any]]:
+    """A row for each person."""
+    rows = []
+    for person in people:
+        sct = model.synthesize(person / "mr.nii.gz", force=True).sct
+        values = evaluate(sct, person / "ct_noise_free.nii.gz", mask=person / "mask.nii.gz").values
+        rows.append({"case": person.name} | {name: round(values[name], 4) for name in ("mae_hu", "bone_dice")})
+    return rows
+
+
+def table(runs: list[dict[str, Any]]) -> str:
+    """Means over seeds and people, in Markdown; ratios to the bound where it was trained."""
+    means = {arm: _means([run for run in runs if run["arm"] == arm]) for arm in TABLE["arms"]}
+    bound = means["supervised"]
+    lines = ["| Arm | Seeds | Steps | MAE (HU) | of the bound | Worst / median | Bone Dice |", "|---" * 7 + "|"]
+    for arm, row in means.items():
+        if row is not None:
+            ratio = f"{row['mae'] / bound['mae']:.2f}" if bound is not None else ""
+            title = TABLE["arms"][arm]["title"]
+            cells = (title, row["seeds"], row["steps"], f"{row['mae']:.0f}", ratio, f"{row['worst']:.2f}")
+            lines.append("| " + " | ".join(map(str, (*cells, f"{row['dice']:.2f}"))) + " |")
+    return "\n".join(lines)
+
+
+def _means(runs: list[dict[str, Any]]) -> dict[str, Any] | None:
+    if not runs:
+        return None
+    errors = np.array([[person["mae_hu"] for person in run["people"]] for run in runs])
+    dice = np.mean([[person["bone_dice"] for person in run["people"]] for run in runs])
+    worst = float(np.max(errors.max(axis=1) / np.median(errors, axis=1)))
+    return {"seeds": len(runs), "steps": runs[0]["steps"], "mae": errors.mean(), "worst": worst, "dice": dice}
+
+
+if __name__ == "__main__":
+    main()
