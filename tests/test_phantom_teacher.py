@@ -166,6 +166,19 @@ def test_the_rate_rises_and_falls_to_0_along_a_cosine(cohort, tmp_path, monkeypa
     np.testing.assert_allclose(rates, rise * 0.5e-3 * (1 + np.cos(np.pi * np.arange(4) / 4)))
 
 
+def test_bone_counts_more_at_first_and_like_the_rest_at_the_end(cohort, tmp_path, monkeypatch):
+    weights, original = [], TrainingStep.__call__
+
+    def step(self, *arguments):
+        weights.append(self.networks.generator.bone_weight)
+        return original(self, *arguments)
+
+    monkeypatch.setattr(TrainingStep, "__call__", step)
+    changes = {"recipe": "anatomy", "training.bone_weight": 8, "training.steps": 10}
+    train(cohort, tmp_path / "run", load_settings(prepared=cohort.settings(), overrides=TINY | changes))
+    np.testing.assert_allclose(weights, [8, 7, 6, 5, 4, 3, 2, 1, 1, 1])
+
+
 @pytest.mark.parametrize(("region", "name"), [("head", "scalp_mm"), ("pelvis", "fat_mm")])
 def test_wide_people_have_rarer_proportions_and_grow(region, name):
     def drawn(wide):

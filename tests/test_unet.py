@@ -55,13 +55,28 @@ def test_the_cross_entropy_is_least_where_the_mean_is_the_ct(value):
 
     def closure():
         optimizer.zero_grad()
-        loss = CLASSES.cross_entropy(told, ct)
+        loss = CLASSES.cross_entropy(told, ct).mean()
         loss.backward()
         return loss
 
     for _ in range(4):
         optimizer.step(closure)
     assert float(CLASSES.mean(told.detach())) == pytest.approx(value, abs=0.02)
+
+
+@pytest.mark.parametrize("classes", [True, False])
+def test_bone_counts_as_often_as_it_is_told(classes):
+    torch.manual_seed(0)
+    generator = UNetGenerator(width=4, levels=2, fine=4, classes=classes)
+    mr, ct = torch.rand(1, 1, 16, 16, 16), torch.zeros(1, 1, 16, 16, 16)
+    ct[:, :, :4] = 0.5
+    parts = [generator.distance(mr, ct.where(kept, torch.tensor(0.0))).item() for kept in (ct > 1, ct > 0)]
+    assert parts[0] != parts[1]
+    errors, truth = torch.tensor([1.0, 2.0, 4.0]), torch.tensor([0.0, 0.14, 0.12])
+    assert float(generator.weighted_mean(errors, truth)) == pytest.approx(7 / 3)
+    generator.bone_weight = 3.0
+    assert float(generator.weighted_mean(errors, truth)) == pytest.approx((1 + 3 * 2 + 4) / 5)
+    assert generator.distance(mr, ct).item() != parts[1]
 
 
 def test_blocks_come_back_and_hold_their_neighbours():

@@ -50,9 +50,25 @@ class ChannelNorm(nn.Module):
         return normed.permute(0, 4, 1, 2, 3)
 
 
+class _Conv3d(nn.Conv3d):
+    """A convolution whose weight gradient is right for few slices, too.
+
+    oneDNN (torch 2.14, CPUs with AVX-512 bfloat16 units) returns wrong, even infinite gradients for a padded bfloat16
+    convolution of stride 1 with no more slices than the kernel has. These few voxels are computed in float32.
+    """
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002  # torch's name
+        """(B, C, D, H, W) → (B, outputs, d, h, w)."""
+        few = input.shape[2] <= self.kernel_size[0] and self.kernel_size[0] > 1 and self.stride[0] == 1
+        if not (few and input.device.type == "cpu" and torch.is_grad_enabled() and torch.is_autocast_enabled("cpu")):
+            return super().forward(input)
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(input.float()).to(torch.get_autocast_dtype("cpu"))
+
+
 def conv3d(inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1) -> nn.Conv3d:
     """A zero-padded convolution without bias: the paper uses none anywhere (section 2.2, cGAN)."""
-    return nn.Conv3d(inputs, outputs, kernel, stride, padding=1 if kernel > 1 else 0, bias=False)
+    return _Conv3d(inputs, outputs, kernel, stride, padding=1 if kernel > 1 else 0, bias=False)
 
 
 def has_statistics(network: nn.Module) -> bool:

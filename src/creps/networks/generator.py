@@ -13,6 +13,9 @@ from creps.networks.blocks import frozen_statistics
 
 __all__ = ["Generator", "InferenceForm", "Stage"]
 
+BONE_NETWORK = 0.13
+"""What is denser counts as bone for `Generator.bone_weight`: 130 HU, below which most spongy bone does not fall."""
+
 Stage = Callable[[torch.Tensor], torch.Tensor]
 
 
@@ -47,12 +50,14 @@ class Generator(nn.Module):
     Attributes:
         width: Channels of the widest feature map at full resolution; memory estimates use it. 0: unknown.
         own_distance: Whether `distance` is more than the L1 of the sCT.
+        bone_weight: How much more than the rest bone counts in `distance`.
         checkpoint_activations: Keep only the tensors between stages for the backward pass and compute the rest again
             there: the same gradients, less memory, more time.
     """
 
     width: int = 0
     own_distance: bool = False
+    bone_weight: float = 1.0
     checkpoint_activations: bool = False
 
     @property
@@ -84,7 +89,8 @@ class Generator(nn.Module):
         return [self.forward]
 
     def distance(self, mr: torch.Tensor, ct: torch.Tensor) -> torch.Tensor:
-        """How far the sCT of an MR is from its CT, for terms that know the CT: mean absolute distance by default.
+        """How far the sCT of an MR is from its CT, for terms that know the CT: mean absolute distance by default;
+        bone counts `bone_weight` times.
 
         Args:
             mr: (B, 1, D, H, W) in network units.
@@ -94,7 +100,19 @@ class Generator(nn.Module):
             A scalar in float32.
         """
         sct: torch.Tensor = self(mr)
-        return (sct.float() - ct).abs().mean()
+        return self.weighted_mean((sct.float() - ct).abs(), ct)
+
+    def weighted_mean(self, errors: torch.Tensor, ct: torch.Tensor) -> torch.Tensor:
+        """The mean of errors, in which bone counts `bone_weight` times.
+
+        Args:
+            errors: Any shape.
+            ct: The CT at the same voxels, in network units.
+        """
+        if self.bone_weight == 1:
+            return errors.mean()
+        weights = 1 + (self.bone_weight - 1) * (ct > BONE_NETWORK).float()
+        return (weights * errors).sum() / weights.sum()
 
     def hidden_weights(self) -> list[nn.Parameter]:
         """Weights of the convolutions between the first and the last one."""

@@ -57,14 +57,14 @@ class HuClasses(nn.Module):
         return found[..., 0]
 
     def cross_entropy(self, logits: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-        """Mean cross entropy to the classes of known values.
+        """Cross entropy to the classes of known values.
 
         Args:
             logits: (…, classes).
             values: (…) in network units.
 
         Returns:
-            A scalar.
+            (…).
         """
         value = values.clamp(float(self.centres[0]), float(self.centres[-1]))
         above = torch.bucketize(value, self.centres).clamp(1, len(self) - 1)
@@ -72,4 +72,4 @@ class HuClasses(nn.Module):
         share = (value - low) / (high - low)
         logs = functional.log_softmax(logits, dim=-1)
         of_low, of_high = (logs.gather(-1, place[..., None])[..., 0] for place in (above - 1, above))
-        return -((1 - share) * of_low + share * of_high).mean()
+        return -((1 - share) * of_low + share * of_high)

@@ -16,8 +16,6 @@ from creps.networks.hu_classes import HuClasses
 
 __all__ = ["UNetGenerator"]
 
-KERNEL = 3
-
 SUB_PIXEL = 8
 """Voxels of full resolution in one of half resolution."""
 
@@ -134,7 +132,7 @@ class UNetGenerator(Generator):
         return self._in_slabs(coarse, image, mr.shape[2:])
 
     def distance(self, mr: torch.Tensor, ct: torch.Tensor) -> torch.Tensor:
-        """Over the body, what is near it, and a lattice of the air.
+        """Over the body, what is near it, and a lattice of the air; bone counts `bone_weight` times.
 
         With classes, half the cross entropy to softly assigned classes and half the L1 of the mean; else the L1.
         """
@@ -144,8 +142,9 @@ class UNetGenerator(Generator):
         rows, truth = features.movedim(1, -1).reshape(-1, self.fine)[counted], ct.reshape(-1)[counted]
         told = self._head(rows.T[None, :, :, None, None])[0, :, :, 0, 0].T
         if self.classes is None:
-            return (told[:, 0] - truth).abs().mean()
-        return 0.5 * self.classes.cross_entropy(told, truth) + 0.5 * (self.classes.mean(told) - truth).abs().mean()
+            return self.weighted_mean((told[:, 0] - truth).abs(), truth)
+        error = (self.classes.mean(told) - truth).abs()
+        return self.weighted_mean(0.5 * self.classes.cross_entropy(told, truth) + 0.5 * error, truth)
 
     def spread(self, mr: torch.Tensor) -> torch.Tensor | None:
         """Standard deviation of each voxel's distribution, (B, 1, D, H, W) in network units; None without classes."""
@@ -163,19 +162,19 @@ class UNetGenerator(Generator):
         x = self.stem(_to_blocks(image))
         skips: list[torch.Tensor] = []
         for level, stage in enumerate(self.encoder):
-            x = _safely(stage, x)
+            x = stage(x)
             if level + 1 < self.levels:
                 skips.append(x)
                 x = self.down[level](x)
         for level in reversed(range(self.levels - 1)):
             x = functional.interpolate(self.up[level](x), scale_factor=2.0, mode="trilinear", align_corners=False)
-            x = _safely(self.decoder[level], x + skips[level])
+            x = self.decoder[level](x + skips[level])
         return functional.leaky_relu(self.last_norm(x), SLOPE)
 
     def _finish(self, coarse: torch.Tensor, image: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
         """(B, width, D/2, H/2, W/2) and the image → (B, fine, D, H, W) of the given size."""
         fine = torch.cat([_from_blocks(self.spread_out(coarse)), image.to(coarse.dtype)], dim=1)
-        fine = functional.leaky_relu(_safely(self.refine, fine), SLOPE)
+        fine = functional.leaky_relu(self.refine(fine), SLOPE)
         return fine[..., : size[0], : size[1], : size[2]]
 
     def _head(self, features: torch.Tensor) -> torch.Tensor:
@@ -213,19 +212,6 @@ class _Block(nn.Module):
         """(B, C, D, H, W) → the same shape."""
         result: torch.Tensor = x + self.second(functional.leaky_relu(self.first(self.norm(x)), SLOPE))
         return result
-
-
-def _safely(stage: nn.Module, x: torch.Tensor) -> torch.Tensor:
-    """Run a stage; in float32 where the CPU's bfloat16 weight gradient reads uninitialised memory.
-
-    That is so for 3-D convolutions whose kernel is deeper than their input (torch 2.14, seen as NaN).
-    """
-    if x.device.type == "cpu" and min(x.shape[2:]) < KERNEL:
-        with torch.autocast("cpu", enabled=False):
-            x = stage(x.float())
-    else:
-        x = stage(x)
-    return x
 
 
 def _imaged(mr: torch.Tensor, multiple: int) -> torch.Tensor:

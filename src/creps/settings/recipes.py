@@ -20,7 +20,7 @@ DEFAULT_RECIPE: RecipeName = "anatomy"
 PREPARATION = {"mr_scale": "auto", "remove_couch": True}
 """How every recipe but the paper's prepares a cohort: MRs in any units, CTs without a couch, which MR does not show."""
 
-REGRESSION = {"optimizer": "muon", "learning_rate": 2e-3, "schedule": "cosine", "clip_norm": 1.0}
+REGRESSION = {"optimizer": "muon", "learning_rate": 2e-3, "schedule": "cosine", "clip_norm": 1.0, "bone_weight": 6.0}
 """Training of a recipe whose loss knows the CT of every patch."""
 
 SINGLE_PASS = {"extent": "body", "fusion": "single"}

@@ -53,6 +53,9 @@ The value named `SCORE` decides which weights are the best."""
 WARM_UP_STEPS, WARM_UP_SHARE = 100, 20
 """The cosine schedule rises over so many steps, or over one in so many of a short run."""
 
+BONE_SHARE = 0.7
+"""Share of a run over which `training.bone_weight` falls to 1."""
+
 SLOW_SECONDS = 3.0
 """A signal interrupts a step or a validation if the one before it took longer; a shorter one is finished."""
 
@@ -256,6 +259,7 @@ class TrainingLoop:
         simulated = (there["simulated_mr"], there["simulated_ct"]) if "simulated_mr" in there else None
         if self.settings.schedule == "cosine":
             self._decay_rates(done)
+        self._set_bone_weight(done)
         report = self.step(mr, ct, done, simulated)
         if self.networks.averaged is not None:
             average_into(self.networks.averaged, self.networks.generator, self.settings.ema_decay, done)
@@ -273,6 +277,11 @@ class TrainingLoop:
         for optimizer, full in optimizers.items():
             for group in optimizer.param_groups if optimizer is not None else ():
                 group["lr"] = full * share
+
+    def _set_bone_weight(self, done: int) -> None:
+        """Bone counts more at first, see `training.bone_weight`; the same in a resumed run."""
+        rest = max(0.0, 1 - (done - 1) / (BONE_SHARE * self.patches.steps))
+        self.networks.generator.bone_weight = 1 + (self.settings.bone_weight - 1) * rest
 
     def _checked_terms(self) -> tuple[dict[str, float], dict[str, float]]:
         """The last step's terms and weights, after checking every step since the last report for NaN and infinity."""

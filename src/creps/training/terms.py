@@ -158,7 +158,7 @@ def _supervised(passes: Passes, part: Part, synthetic: Synthetic, _: int) -> Add
     if generator.own_distance:
         distance = passes.distance(generator, part.mr, part.ct)
     else:
-        distance = absolute_distance(synthetic.sct, part.ct)
+        distance = generator.weighted_mean((synthetic.sct - part.ct).abs(), part.ct)
     yield "supervised", distance, passes.settings.supervised.weight
 
 
