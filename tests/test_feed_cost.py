@@ -5,13 +5,20 @@ import pickle
 
 import numpy as np
 import pytest
+import torch
 
 from creps.cohort import reader
 from creps.cohort.cohort import Cohort, Manifest
 from creps.cohort.reader import PatchReader
 from creps.patches import PatchLocation, read_patch
 from creps.settings import SamplingSettings, load_settings
+from creps.training.build import build_networks, build_style
+from creps.training.processes import start_processes
 from creps.training.sampling import PatchPairs, PatchSampler
+from creps.training.simulation import SimulatedPairs
+from creps.training.step import TrainingStep
+from creps.training.terms import images_used
+from tests.conftest import TINY
 from tests.test_sampling import case
 
 SHAPE, PATCH = (20, 64, 512), (6, 8, 100)
@@ -110,3 +117,84 @@ def test_a_reader_that_has_volumes_open_goes_to_another_process(patches):
     first = patches[0]
     again = pickle.loads(pickle.dumps(patches))[0]
     assert all((first[name] == again[name]).all() for name in first)
+
+
+BATCH_NORM = {"generator.kind": "residual", "generator.norm": "batch"}
+USED = {
+    "anatomy": ({"recipe": "anatomy", "generator.kind": "unet"}, set()),
+    "anatomy with batch norm": ({"recipe": "anatomy"} | BATCH_NORM, {"mr"}),
+    "simulation and a style": ({"recipe": "anatomy", "creps.weight": 1.0}, {"mr", "ct"}),
+    "paper": ({"recipe": "paper"}, {"mr", "ct"}),
+    "cyclegan": ({"recipe": "cyclegan"}, {"mr", "ct"}),
+    "cut": ({"recipe": "cut"}, {"mr", "ct"}),
+    "simulation and PatchNCE": (
+        {"recipe": "cut", "adversarial.weight": 0, "nce.identity_weight": 0, "simulation.weight": 1},
+        {"mr"},
+    ),
+    "supervised": ({"recipe": "supervised"}, {"mr", "ct"}),
+}
+
+
+def settings_of(changes):
+    own = {name: value for name, value in TINY.items() if name != "recipe"}
+    if changes.get("generator.kind") == "unet":
+        own = {name: value for name, value in own.items() if not name.startswith("generator.")} | {
+            "generator.width": 4,
+            "generator.levels": 2,
+            "generator.fine": 4,
+        }
+    return load_settings(overrides=own | changes)
+
+
+def trained(chosen, dropped):
+    """Every weight and statistic after two steps, without the images that are dropped."""
+    processes = start_processes(chosen.training)
+    style = build_style(chosen)
+    networks = build_networks(processes, chosen, style)
+    step = TrainingStep(processes, networks, style, chosen)
+    rng, reports = torch.Generator().manual_seed(0), []
+    for number in (1, 2):
+        patches = {name: torch.rand(2, 1, 24, 24, 24, generator=rng) for name in ("mr", "ct", "s_mr", "s_ct")}
+        mr, ct = (torch.empty(2, 0) if name in dropped else patches[name] for name in ("mr", "ct"))
+        reports.append(step(mr, ct, number, (patches["s_mr"], patches["s_ct"])).terms)
+    state = {f"{name}.{key}": v for name, net in networks.named().items() for key, v in net.state_dict().items()}
+    return step.reads, state, reports
+
+
+@pytest.mark.parametrize("recipe", USED)
+def test_every_recipe_names_the_images_that_it_uses(recipe):
+    changes, used = USED[recipe]
+    assert images_used(settings_of(changes), statistics=changes.get("generator.norm") == "batch") == used
+
+
+@pytest.mark.parametrize("recipe", [name for name, (_, used) in USED.items() if len(used) < 2])
+def test_a_step_is_the_same_without_the_images_that_it_does_not_use(recipe):
+    changes, used = USED[recipe]
+    chosen = settings_of(changes)
+    reads, whole, reports = trained(chosen, ())
+    assert reads == used
+    _, without, others = trained(chosen, {"mr", "ct"} - used)
+    assert reports == others
+    assert all(torch.equal(value, without[name]) for name, value in whole.items())
+
+
+@pytest.mark.parametrize("name", ["mr", "ct"])
+def test_an_image_that_is_used_must_be_there(name):
+    with pytest.raises((RuntimeError, ValueError, IndexError)):
+        trained(settings_of({"recipe": "paper"}), {name})
+
+
+def test_only_what_is_used_is_read_and_the_draws_stay(patches, monkeypatch):
+    simulated = SimulatedPairs(PATCH, (1.0, 1.0, 1.0), outside=False)
+    alone = PatchPairs(patches.cohort, patches.sampler, 50, simulated, frozenset())
+    every = PatchPairs(patches.cohort, patches.sampler, 50, simulated)
+    read, original = [], PatchReader.read
+    monkeypatch.setattr(
+        PatchReader, "read", lambda self, case, *a, **k: read.append(case.modality) or original(self, case, *a, **k)
+    )
+    for k in range(4):
+        sample = alone[k]
+        assert sample.keys() == {"simulated_mr", "simulated_ct"}
+        assert set(read) == {"ct"}  # what the pair is painted over
+        assert all(torch.equal(value, every[k][name]) for name, value in sample.items())
+        read.clear()

@@ -13,7 +13,9 @@ from creps.phantom.tissue_map import TissueMap, grow_tissue_map
 from creps.settings import load_settings
 from creps.training.run.train import train
 from creps.training.simulation import held_out_pairs, simulated_pairs
-from creps.training.simulation.phantoms import PhantomTeacher, grow_teacher
+from creps.training.simulation.growth import Crowd
+from creps.training.simulation.people import Person
+from creps.training.simulation.phantoms import PhantomTeacher
 from creps.training.simulation.postures import draw_places
 from creps.training.simulation.sequences import SEQUENCES, draw_levels, draw_sequence
 from creps.training.step import TrainingStep
@@ -30,7 +32,11 @@ def people():
 
 @pytest.fixture(scope="module")
 def teacher(people):
-    return PhantomTeacher(people, SIZE, outside=False)
+    return teacher_of(people, SIZE, outside=False)
+
+
+def teacher_of(people, size, **settings):
+    return PhantomTeacher([Person.of(person) for person in people], size, **settings)
 
 
 def test_a_tissue_map_mixes_as_the_layers_do():
@@ -95,7 +101,7 @@ def test_patches_are_turned_scaled_and_mirrored():
 
 
 def test_bone_is_met_more_often_than_by_chance(people):
-    teacher = PhantomTeacher(people, SIZE, outside=False)
+    teacher = teacher_of(people, SIZE, outside=False)
     shares = [(teacher.draw(np.random.default_rng(seed))[1] > 0.25).mean() for seed in range(80)]
     by_chance = np.mean([(person.mix({t.name: t.hu for t in TISSUES}) > 250).mean() for person in people])
     assert np.mean(shares) > by_chance
@@ -103,7 +109,7 @@ def test_bone_is_met_more_often_than_by_chance(people):
 
 def test_the_background_is_as_the_preparation_says(people):
     for outside in (True, False):
-        teacher = PhantomTeacher(people, (30, 40, 40), outside=outside)
+        teacher = teacher_of(people, (30, 40, 40), outside=outside)
         quiet = [
             (mr[ct <= -0.999] == 0).mean() for mr, ct in (teacher.draw(np.random.default_rng(k)) for k in range(6))
         ]
@@ -142,16 +148,13 @@ def test_all_pairs_can_come_from_phantoms_and_a_seed_has_its_own_people():
     pairs = simulated_pairs(load_settings(overrides=TINY | changes))
     ct = np.full((36, 36, 36), 0.5, dtype=np.float32)
     assert all((pairs.draw(lambda: (ct, ct > 0), np.random.default_rng(k))[1] != 0.5).any() for k in range(20))
-    one, other = (
-        grow_teacher("pelvis", (5.0, 5.0, 5.0), SIZE, count=1, seed=seed, outside=False).people[0].tissues
-        for seed in (0, 1)
-    )
+    one, other = (Crowd.of("pelvis", (5.0, 5.0, 5.0), seed).grow(0) for seed in (0, 1))
     assert one.shape != other.shape or (one.tissues != other.tissues).any()
 
 
 @pytest.mark.parametrize("rises", [1, 2])
 def test_the_rate_rises_and_falls_to_0_along_a_cosine(cohort, tmp_path, monkeypatch, rises):
-    monkeypatch.setattr("creps.training.loop.WARM_UP_SHARE", 4 // rises)
+    monkeypatch.setattr("creps.training.schedule.WARM_UP_SHARE", 4 // rises)
     rates, original = [], TrainingStep.__call__
 
     def step(self, *arguments):
@@ -198,8 +201,8 @@ def test_wide_people_have_rarer_proportions_and_grow(region, name):
 
 def test_patches_finer_than_the_people_show_the_same_size(people):
     """Half the spacing, twice the voxels: as much body."""
-    coarse = PhantomTeacher(people, (24, 30, 30), outside=False)
-    fine = PhantomTeacher(people, (48, 60, 60), outside=False, spacing_mm=(2.5, 2.0, 2.0))
+    coarse = teacher_of(people, (24, 30, 30), outside=False)
+    fine = teacher_of(people, (48, 60, 60), outside=False, spacing_mm=(2.5, 2.0, 2.0))
     shares = [
         np.mean([(teacher.draw(np.random.default_rng(seed))[1] > -0.5).mean() for seed in range(30)])
         for teacher in (coarse, fine)
@@ -208,14 +211,17 @@ def test_patches_finer_than_the_people_show_the_same_size(people):
 
 
 def test_people_are_not_grown_finer_than_needed():
-    teacher = grow_teacher("head", (3.0, 1.0, 1.0), SIZE, count=1, seed=0, outside=False)
+    assert Crowd.of("head", (3.0, 1.0, 1.0), 0).spacing_mm == (3.0, 1.5, 1.5)
+    changes = {"recipe": "anatomy", "preparation.spacing_mm": [3.0, 1.5, 1.0], "simulation.phantoms": 1}
+    teacher = simulated_pairs(load_settings(overrides=TINY | changes)).teacher
     assert teacher.people[0].tissues.spacing_mm == (3.0, 1.5, 1.5)
-    assert teacher.spacing_mm == (3.0, 1.0, 1.0)
+    assert teacher.spacing_mm == (3.0, 1.5, 1.0)
 
 
 def test_slices_thicker_than_a_phantom_can_have_are_imaged_all_the_same():
-    teacher = grow_teacher("head", (6.0, 4.0, 4.0), SIZE, count=1, seed=0, outside=False)
-    assert teacher.people[0].tissues.spacing_mm == (5.0, 4.0, 4.0)
+    crowd = Crowd.of("head", (6.0, 4.0, 4.0), 0)
+    assert crowd.spacing_mm == (5.0, 4.0, 4.0)
+    teacher = teacher_of([crowd.grow(0)], SIZE, outside=False, spacing_mm=(6.0, 4.0, 4.0))
     assert teacher.draw(np.random.default_rng(0))[0].shape == SIZE
 
 

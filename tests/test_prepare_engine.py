@@ -69,15 +69,24 @@ def test_an_error_in_a_worker_is_raised_here_as_itself():
         list(run_all(spoil, [1, 2, 3], 2))
 
 
-def test_a_script_without_a_main_guard_is_told_what_to_do(tmp_path):
-    (tmp_path / "script.py").write_text("from creps.parallel import run_all\nlist(run_all(abs, [1, 2], 2))\n")
+SCRIPTS = {
+    "print('ran', sorted(run_all(abs, [-1, -2], 2)))": (0, "ran [(0, 1), (1, 2)]"),
+    "def own(x): return x\nlist(run_all(own, [1, 2], 2))": (1, "CohortError"),
+}
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_script_needs_a_main_guard_for_its_own_functions_only(tmp_path, script):
+    (tmp_path / "script.py").write_text(f"from creps.parallel import run_all\n{script}\n")
     environment = os.environ | {"PYTHONPATH": str(PROJECT / "src")}
     done = subprocess.run(
         [sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, env=environment, timeout=120
     )
-    assert done.returncode == 1
-    assert "CohortError" in done.stderr
-    assert "call this below 'if __name__ ==" in done.stderr
+    code, words = SCRIPTS[script]
+    assert done.returncode == code
+    assert done.stdout.count("ran") == (code == 0)
+    assert words in done.stdout + done.stderr
+    assert ("call this below 'if __name__ ==" in done.stderr) == (code == 1)
 
 
 def test_the_caller_may_stop_while_the_workers_are_busy():

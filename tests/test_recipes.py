@@ -12,7 +12,7 @@ from creps.settings import (
     refuse_without_effect,
     to_yaml,
 )
-from creps.settings.loading import preset_values
+from creps.settings.layers import preset_values
 from creps.settings.recipes import RECIPES, TERM_WEIGHTS
 from creps.training.build import build_modules
 from tests.conftest import TINY_PAPER

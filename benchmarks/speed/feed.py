@@ -39,7 +39,7 @@ from creps.cohort.cohort import Case, Cohort, Manifest
 from creps.io.itk import write_volume
 from creps.settings import load_settings
 from creps.training.sampling import PatchPairs, PatchSampler
-from creps.training.simulation import simulator
+from creps.training.simulation import simulated_pairs
 from creps.volume import Volume
 
 SHAPE, PATCH, BATCH, CASES, WORKERS = (160, 192, 192), (24, 48, 48), 2, 6, 2
@@ -81,7 +81,7 @@ def ours(cohort: Cohort, recipe: str, workers: int) -> Batches:
     cases = (cohort.cases("mr", "train"), cohort.cases("ct", "train"))
 
     def batches() -> Iterator[Any]:
-        patches = PatchPairs(cohort, PatchSampler(*cases, chosen.sampling, 0, BATCH), STEPS, simulator(chosen))
+        patches = PatchPairs(cohort, PatchSampler(*cases, chosen.sampling, 0, BATCH), STEPS, simulated_pairs(chosen))
         return iter(DataLoader(patches, BATCH, num_workers=workers))
 
     return batches

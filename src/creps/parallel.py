@@ -8,10 +8,12 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
+import types
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
 
 from creps.errors import CohortError
@@ -41,7 +43,8 @@ def run_all(
 ) -> Iterator[tuple[int, Result | WorkerDied]]:
     """Call `function` for every task; yield (index of the task, result) as results arrive.
 
-    Workers are new processes that share the cores evenly. If the caller stops (an error, Ctrl-C), they end at once.
+    Workers are new processes that share the cores evenly. Unlike Python's own, they do not run the caller's script
+    again, unless `function` is in it. If the caller stops (an error, Ctrl-C), they end at once.
 
     Args:
         function: A function of a module; it, the tasks and the results are pickled.
@@ -58,7 +61,8 @@ def run_all(
         return
     jobs = min(jobs, len(tasks))
     waiting = iter(enumerate(tasks))
-    workers = [_Worker(max(1, cores() // jobs)) for _ in range(jobs)]
+    script = function.__module__ == "__main__"
+    workers = [_Worker(max(1, cores() // jobs), script=script) for _ in range(jobs)]
     running: dict[Future[Result], tuple[_Worker, int]] = {}
     try:
         for worker, (index, task) in zip(workers, waiting):  # noqa: B905 - the other tasks wait
@@ -81,16 +85,17 @@ class _Worker:
 
     Args:
         threads: Threads for each numerical library in it.
+        script: Whether it needs what the caller's script defines.
     """
 
-    def __init__(self, threads: int) -> None:
-        self.threads = threads
+    def __init__(self, threads: int, *, script: bool) -> None:
+        self.threads, self.script = threads, script
         self._start()
 
     def _start(self) -> None:
         self._executor = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _ignore_interrupt)
         before = set(multiprocessing.active_children())
-        with _thread_limit(self.threads):
+        with _thread_limit(self.threads), nullcontext() if self.script else _script_hidden():
             self._pid = self._executor.submit(os.getpid)  # starts the process
         self._processes = set(multiprocessing.active_children()) - before
 
@@ -125,6 +130,17 @@ class _Worker:
 
 def _ignore_interrupt() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
+
+
+@contextmanager
+def _script_hidden() -> Iterator[None]:
+    """Processes that are started inside do not run the caller's script, which may lack a guard for that."""
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
 
 
 @contextmanager

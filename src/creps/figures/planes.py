@@ -94,19 +94,21 @@ def comparison_figure(rows: Sequence[Sequence[Panel]], title: str, planes: Seque
     return _draw([[(panel, plane) for panel in row] for row in oriented for plane in planes], title)
 
 
-def patch_row(mr: Array, sct: Array, ct: Array) -> Picture:
+def patch_row(mr: Array, sct: Array, ct: Array | None) -> Picture:
     """Draw MR, sCT and CT patches in network units side by side: axial and coronal mid-planes.
 
     Args:
         mr: (D, H, W).
         sct: (D, H, W).
-        ct: (D, H, W).
+        ct: (D, H, W); None leaves it out.
 
     Returns:
         The row, (rows, columns, 3).
     """
     planes = []
     for image, window in ((mr, (0.0, 2.0)), (sct, (-1.0, 1.5)), (ct, (-1.0, 1.5))):
+        if image is None:
+            continue
         axial, coronal = image[image.shape[0] // 2], image[::-1, image.shape[1] // 2]
         planes += [_grey(axial, window), _grey(coronal, window)]
     height = max(plane.shape[0] for plane in planes)

@@ -40,7 +40,8 @@ class PatchValidation:
     """Scores and pictures of the fixed patches of a cohort.
 
     Args:
-        cohort: Its validation cases are used, or its training cases where it has none.
+        cohort: Its validation cases are used, or its training cases where it has none; without CT, the pairs alone
+            are scored.
         settings: The whole tree.
         device: Where the networks are.
         pairs: Makes simulated MR and CT patches that the run does not learn from, (D, H, W) each in network units;
@@ -57,7 +58,7 @@ class PatchValidation:
         self.settings, self.device, self._make_pairs = settings, device, pairs
         count, size = settings.training.validation_cases, settings.sampling.patch_size
         self.mr, self.ct = (fixed_patches(cohort, modality, count, size) for modality in ("mr", "ct"))
-        self.score = Score(self.mr, self.ct)
+        self.score = Score(self.mr, self.ct) if self.ct else None
 
     @cached_property
     def pairs(self) -> Sequence[tuple[Array, Array]]:
@@ -77,14 +78,17 @@ class PatchValidation:
         """
         network = self._copy(final).eval()
         scts = self._synthesize(network, [mr.array for mr in self.mr])
-        shifted = self._synthesize(network, [mr.shifted for mr in self.mr])
-        values = self.score(scts, shifted) | {"train_eval_difference_hu": self._difference(generator)}
+        values = {"train_eval_difference_hu": self._difference(generator)}
+        if self.score is not None:
+            values = self.score(scts, self._synthesize(network, [mr.shifted for mr in self.mr])) | values
         if self.pairs:
             values["simulated_error_hu"] = self._error(network)
             values["validation_score"] = values["simulated_error_hu"]
         pictured = zip(self.mr[: len(self.mr) // len(HEIGHTS)], scts, strict=False)
         cts = self.ct[: len(self.ct) // len(HEIGHTS)]
-        rows = [patch_row(mr.array, sct, cts[i % len(cts)].array) for i, (mr, sct) in enumerate(pictured)]
+        rows = [
+            patch_row(mr.array, sct, cts[i % len(cts)].array if cts else None) for i, (mr, sct) in enumerate(pictured)
+        ]
         return values, np.concatenate(rows)
 
     def _error(self, network: nn.Module) -> float:

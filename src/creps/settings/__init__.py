@@ -2,13 +2,8 @@
 
 from creps.settings.files import read_settings_file, to_yaml
 from creps.settings.inference import InferenceSettings
-from creps.settings.loading import (
-    invalid_value,
-    load_settings,
-    preparation_mismatch,
-    preset_names,
-    refuse_without_effect,
-)
+from creps.settings.layers import invalid_value, preset_names
+from creps.settings.loading import load_settings
 from creps.settings.losses import (
     AdversarialSettings,
     CrepsSettings,
@@ -24,6 +19,7 @@ from creps.settings.networks import (
     ResidualSettings,
     UNetSettings,
 )
+from creps.settings.other_recipe import preparation_mismatch, refuse_without_effect
 from creps.settings.preparation import PreparationSettings
 from creps.settings.reference import to_markdown
 from creps.settings.training import SamplingSettings, TrainingSettings

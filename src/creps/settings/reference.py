@@ -6,7 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from creps.settings.loading import load_settings, preset_names, preset_values, values_of_recipes
+from creps.settings.layers import preset_names, preset_values, values_of_recipes
+from creps.settings.loading import load_settings
 from creps.settings.networks import GeneratorSettings
 from creps.settings.recipes import RECIPES
 from creps.settings.tree import Settings, sections

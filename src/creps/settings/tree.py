@@ -24,6 +24,7 @@ from creps.settings.losses import (
 )
 from creps.settings.networks import AnyGenerator, DiscriminatorSettings, GeneratorSettings, ResidualSettings
 from creps.settings.preparation import PreparationSettings
+from creps.settings.recipes import TERM_WEIGHTS
 from creps.settings.training import SamplingSettings, TrainingSettings
 
 __all__ = ["Settings", "leaf_fields", "sections"]
@@ -48,6 +49,13 @@ class Settings(Section):
     sampling: SamplingSettings = SamplingSettings()
     training: TrainingSettings = TrainingSettings()
     inference: InferenceSettings = InferenceSettings()
+
+    @property
+    def simulates_only(self) -> bool:
+        """Whether every loss term compares simulated pairs, so that no real MR or CT is learnt from."""
+        others = {section: names for section, names in TERM_WEIGHTS.items() if section != "simulation"}
+        weights = [getattr(getattr(self, section), name) for section, names in others.items() for name in names]
+        return self.simulation.weight > 0 and not any(weights)
 
     @model_validator(mode="after")
     def _settings_agree(self) -> Settings:

@@ -4,31 +4,30 @@ from __future__ import annotations
 
 import logging
 import math
-import signal
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, default_collate
 
 from creps.errors import CrepsError, TrainingError
 from creps.io.atomic import atomic_folder
 from creps.model import Plan, save_model
-from creps.training.distribution import BatchShare
+from creps.training.batches import batches, on_device
 from creps.training.health import HEALTHY, diagnose
-from creps.training.interruption import Interruption, StepInterruptedError, ignore_signals
+from creps.training.interruption import Interruption, StepInterruptedError
 from creps.training.networks import Networks, average_into
 from creps.training.report import StepReport
 from creps.training.run.monitor import Monitor
 from creps.training.sampling import PatchPairs
+from creps.training.schedule import decay_rates, weigh_bone
 from creps.training.state import (
     SCORE,
     Best,
+    Outcome,
     Progress,
     inference_weights,
     refuse_broken,
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-__all__ = ["BEST", "SLOW_SECONDS", "Outcome", "TrainingLoop", "Validation"]
+__all__ = ["BEST", "SLOW_SECONDS", "TrainingLoop", "Validation"]
 
 log = logging.getLogger(__name__)
 
@@ -50,34 +49,11 @@ Validation = Callable[[nn.Module, nn.Module], "tuple[dict[str, float], npt.NDArr
 """(generator in training, generator to synthesize with) → values for the curves, picture (H, W, 3).
 The value named `SCORE` decides which weights are the best."""
 
-WARM_UP_STEPS, WARM_UP_SHARE = 100, 20
-"""The cosine schedule rises over so many steps, or over one in so many of a short run."""
-
-BONE_SHARE = 0.7
-"""Share of a run over which `training.bone_weight` falls to 1."""
-
 SLOW_SECONDS = 3.0
 """A signal interrupts a step or a validation if the one before it took longer; a shorter one is finished."""
 
 BEST = "best"
 """Folder of the best model inside a run's folder."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a run ended.
-
-    Attributes:
-        step: Steps done.
-        best: Its best validation; known to the first process.
-        signal: The signal that interrupted it, if any.
-        health: Problems that its curves show; known to the first process.
-    """
-
-    step: int
-    best: Best | None
-    signal: signal.Signals | None = None
-    health: tuple[str, ...] = ()
 
 
 def _unsaid(_: str) -> None:
@@ -235,53 +211,20 @@ class TrainingLoop:
 
         return self.processes.on_first(spent)
 
-    def _batches(self) -> DataLoader[Any]:
-        share = BatchShare(
-            self.settings.batch_size, self.start, self.patches.steps, self.processes.rank, self.processes.count
-        )
-        workers = self.settings.workers
-        return DataLoader(
-            self.patches,
-            share.share,
-            sampler=share,
-            num_workers=workers,
-            persistent_workers=workers > 0,
-            worker_init_fn=ignore_signals,
-            collate_fn=_collated,
-        )
+    def _batches(self) -> Iterable[dict[str, torch.Tensor] | CrepsError]:
+        return batches(self.patches, self.settings, self.processes, self.start)
 
     def _update(self, batch: dict[str, torch.Tensor] | CrepsError, done: int) -> StepReport:
         if isinstance(batch, CrepsError):
             raise batch
-        device = self.processes.device
-        there = {name: patches.to(device, non_blocking=device.type == "cuda") for name, patches in batch.items()}
-        mr, ct = (there[name].contiguous(memory_format=torch.channels_last_3d) for name in ("mr", "ct"))
-        simulated = (there["simulated_mr"], there["simulated_ct"]) if "simulated_mr" in there else None
+        mr, ct, simulated = on_device(batch, self.processes.device)
         if self.settings.schedule == "cosine":
-            self._decay_rates(done)
-        self._set_bone_weight(done)
+            decay_rates(self.networks, self.settings, done, self.patches.steps)
+        weigh_bone(self.networks, self.settings, done, self.patches.steps)
         report = self.step(mr, ct, done, simulated)
         if self.networks.averaged is not None:
             average_into(self.networks.averaged, self.networks.generator, self.settings.ema_decay, done)
         return report
-
-    def _decay_rates(self, done: int) -> None:
-        """Set the learning rates of a step, counted from 1; the same in a resumed run."""
-        share = 0.5 * (1 + math.cos(math.pi * (done - 1) / self.patches.steps))
-        share *= min(1.0, done / max(1, min(WARM_UP_STEPS, self.patches.steps // WARM_UP_SHARE)))
-        rate = self.settings.learning_rate
-        optimizers = {
-            self.networks.generator_optimizer: rate,
-            self.networks.discriminator_optimizer: self.settings.discriminator_learning_rate or rate,
-        }
-        for optimizer, full in optimizers.items():
-            for group in optimizer.param_groups if optimizer is not None else ():
-                group["lr"] = full * share
-
-    def _set_bone_weight(self, done: int) -> None:
-        """Bone counts more at first, see `training.bone_weight`; the same in a resumed run."""
-        rest = max(0.0, 1 - (done - 1) / (BONE_SHARE * self.patches.steps))
-        self.networks.generator.bone_weight = 1 + (self.settings.bone_weight - 1) * rest
 
     def _checked_terms(self) -> tuple[dict[str, float], dict[str, float]]:
         """The last step's terms and weights, after checking every step since the last report for NaN and infinity."""
@@ -359,9 +302,3 @@ class TrainingLoop:
     def _save(self, done: int) -> None:
         checkpoints, keep = self.folder / "checkpoints", self.settings.keep_checkpoints
         save_checkpoint(checkpoints, self.networks, done, self.plan(done), keep, self.progress.best)
-
-
-def _collated(samples: list[Any]) -> Any:
-    """A batch, or the error that a reading process met: torch would turn it into one of its own."""
-    error = next((sample for sample in samples if isinstance(sample, CrepsError)), None)
-    return default_collate(samples) if error is None else error

@@ -28,11 +28,11 @@ MR_STREAM, CT_STREAM, ORDER_STREAM, SIMULATION_STREAM = 0, 1, 2, 4  # 3: places 
 
 @dataclass(frozen=True)
 class Draw:
-    """One sample: an MR patch and the CT patch drawn to face it."""
+    """One sample: an MR patch and the CT patch drawn to face it; no CT where the cohort has none."""
 
     mr: Case
     mr_location: PatchLocation
-    ct: Case
+    ct: Case | None
     ct_location: PatchLocation
 
 
@@ -45,20 +45,28 @@ class PatchSampler:
         settings: Patch size and how positions are drawn.
         seed: Seed of every draw.
         batch_size: Samples per step.
+        ct_needed: Refuse to draw without CT cases.
 
     Raises:
         CohortError: no MR or no CT, or co-located sampling of a cohort that is not paired.
     """
 
     def __init__(
-        self, mr_cases: Sequence[Case], ct_cases: Sequence[Case], settings: SamplingSettings, seed: int, batch_size: int
+        self,
+        mr_cases: Sequence[Case],
+        ct_cases: Sequence[Case],
+        settings: SamplingSettings,
+        seed: int,
+        batch_size: int,
+        *,
+        ct_needed: bool = True,
     ) -> None:
         for name, cases in (("MR", mr_cases), ("CT", ct_cases)):
-            if not cases:
+            if not cases and (ct_needed or name == "MR"):
                 raise CohortError(f"The cohort has no {name} case to train on.", "Prepare it with more patients.")
         self.mr_cases, self.ct_cases = tuple(mr_cases), tuple(ct_cases)
         self.settings, self.seed, self.batch_size = settings, seed, batch_size
-        if settings.ct_positions == "matched":
+        if settings.ct_positions == "matched" and ct_cases:
             _check_other_patients(self.mr_cases, self.ct_cases)
         self._facing = _facing_cases(self.mr_cases, self.ct_cases) if settings.ct_positions == "colocated" else {}
         self._grid = [
@@ -76,6 +84,8 @@ class PatchSampler:
     def draw(self, step: int, index: int) -> Draw:
         """The sample at place `index` of the batch of `step`."""
         mr, mr_location = self._draw_mr(step, index)
+        if not self.ct_cases:
+            return Draw(mr, mr_location, None, mr_location)
         rng = self.rng(CT_STREAM, step, index)
         if self.settings.ct_positions == "colocated":
             return Draw(mr, mr_location, self._facing[mr.case], mr_location)
@@ -113,19 +123,25 @@ class PatchPairs(Dataset[dict[str, torch.Tensor] | CrepsError]):
         sampler: Which patches are read.
         steps: Steps of the run.
         simulated: Draws simulated pairs, if a loss term needs them.
+        reads: Which real patches are read: those that a step needs.
     """
 
     def __init__(
-        self, cohort: Cohort, sampler: PatchSampler, steps: int, simulated: SimulatedPairs | None = None
+        self,
+        cohort: Cohort,
+        sampler: PatchSampler,
+        steps: int,
+        simulated: SimulatedPairs | None = None,
+        reads: frozenset[str] = frozenset({"mr", "ct"}),
     ) -> None:
-        self.cohort, self.sampler, self.steps, self.simulated = cohort, sampler, steps, simulated
+        self.cohort, self.sampler, self.steps, self.simulated, self.reads = cohort, sampler, steps, simulated, reads
         self.reader = PatchReader(cohort)
 
     def __len__(self) -> int:
         return self.steps * self.sampler.batch_size
 
     def __getitem__(self, k: int) -> dict[str, torch.Tensor] | CrepsError:
-        """``mr``, ``ct`` and, where pairs are simulated, ``simulated_mr`` and ``simulated_ct``.
+        """``mr`` and ``ct`` where they are read, and ``simulated_mr`` and ``simulated_ct`` where pairs are simulated.
 
         Each is (1, D, H, W) in network units.
 
@@ -140,9 +156,11 @@ class PatchPairs(Dataset[dict[str, torch.Tensor] | CrepsError]):
 
     def _read(self, k: int) -> dict[str, torch.Tensor]:
         draw = self.sampler.draw(*divmod(k, self.sampler.batch_size))
-        mr = self.reader.read(draw.mr, draw.mr_location, fill=0.0)
-        ct = self.reader.read(draw.ct, draw.ct_location, fill=AIR_NETWORK)
-        patches = {"mr": mr, "ct": ct}
+        patches = {}
+        if "mr" in self.reads:
+            patches["mr"] = self.reader.read(draw.mr, draw.mr_location, fill=0.0)
+        if "ct" in self.reads and draw.ct is not None:
+            patches["ct"] = self.reader.read(draw.ct, draw.ct_location, fill=AIR_NETWORK)
         if self.simulated is not None:
             rng = self.sampler.rng(SIMULATION_STREAM, *divmod(k, self.sampler.batch_size))
             pair = self.simulated.draw_at(self.reader, draw.ct, draw.ct_location, rng)
@@ -187,7 +205,8 @@ def _check_other_patients(mr_cases: Sequence[Case], ct_cases: Sequence[Case]) ->
     for mr in mr_cases:
         if all(ct.patient == mr.patient for ct in ct_cases):
             raise CohortError(
-                f"The cohort has no CT of another patient than MR case '{mr.case}'.", "Prepare it with more patients."
+                f"The cohort has no CT of another patient than MR case '{mr.case}'.",
+                "Prepare it with more patients, or set sampling.ct_positions: independent.",
             )
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from creps.training.networks import Networks
 __all__ = [
     "SCORE",
     "Best",
+    "Outcome",
     "Progress",
     "inference_weights",
     "load_checkpoint",
@@ -56,6 +58,23 @@ class Best:
 
     step: int
     score: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+        step: Steps done.
+        best: Its best validation; known to the first process.
+        signal: The signal that interrupted it, if any.
+        health: Problems that its curves show; known to the first process.
+    """
+
+    step: int
+    best: Best | None
+    signal: signal.Signals | None = None
+    health: tuple[str, ...] = ()
 
 
 @dataclass

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from creps.losses.creps import CrepsLoss
-from creps.networks.blocks import frozen_statistics
+from creps.networks.blocks import frozen_statistics, has_statistics
 from creps.settings import Settings
 from creps.training.discriminators import adversarial_loss, comparisons, discriminator_loss
 from creps.training.distribution import average_gradients
@@ -14,7 +14,7 @@ from creps.training.networks import Networks
 from creps.training.passes import Part, Passes, SimulatedBatch, Synthetic
 from creps.training.processes import Processes
 from creps.training.report import StepReport
-from creps.training.terms import active_terms
+from creps.training.terms import active_terms, images_used
 
 __all__ = ["TrainingStep"]
 
@@ -38,6 +38,7 @@ class TrainingStep:
         self.passes = Passes(processes.device, networks, settings, style)
         self.terms = active_terms(settings)
         self.uses_sct = any(term.uses_sct for term in self.terms)
+        self.reads = images_used(settings, statistics=has_statistics(networks.generator))
 
     def __call__(
         self, mr: torch.Tensor, ct: torch.Tensor, number: int, simulated: SimulatedBatch | None = None
@@ -45,8 +46,8 @@ class TrainingStep:
         """One update of each network.
 
         Args:
-            mr: (B, 1, D, H, W) MR patches in network units: this process's share of the batch.
-            ct: (B, 1, D, H, W) CT patches that face them, as `sampling.ct_positions` says.
+            mr: (B, 1, D, H, W) MR patches in network units: this process's share of the batch; (B, 0) if none is used.
+            ct: (B, 1, D, H, W) CT patches that face them, as `sampling.ct_positions` says; (B, 0) if none is used.
             number: Number of the step in the run; random draws of the step depend on nothing else.
             simulated: Simulated MR patches and the CT patches that they show, (B, 1, D, H, W) each, if a term uses
                 them.

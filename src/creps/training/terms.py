@@ -20,7 +20,7 @@ from creps.settings import Settings
 from creps.training.discriminators import adversarial_loss, comparisons
 from creps.training.passes import Part, Passes, Synthetic
 
-__all__ = ["TERMS", "Term", "active_terms", "contrast", "draw_places"]
+__all__ = ["TERMS", "Term", "active_terms", "contrast", "draw_places", "images_used"]
 
 Added = Iterator[tuple[str, torch.Tensor, float]]
 """What a term adds to the loss: name, unweighted value (a scalar), weight."""
@@ -36,13 +36,15 @@ class Term:
     Attributes:
         active: Whether settings ask for it.
         compute: (passes, part, synthetic images of the part, step number) → what it adds.
-        uses_sct: Whether it needs the graph of the sCT.
+        reads: The real patches that it compares, ``mr`` and ``ct``.
+        uses_sct: Whether it needs the graph of the sCT, and so the MR.
         generator_passes: Further passes through a whole generator, which stay in memory until the backward pass.
         encoder_passes: Further passes through the generator's encoder, with PatchNCE's heads.
     """
 
     active: Callable[[Settings], bool]
     compute: Callable[[Passes, Part, Synthetic, int], Added]
+    reads: frozenset[str] = frozenset({"mr", "ct"})
     uses_sct: bool = False
     generator_passes: int = 0
     encoder_passes: int = 0
@@ -57,6 +59,18 @@ def active_terms(settings: Settings) -> list[Term]:
             for term in active
         ]
     return active
+
+
+def images_used(settings: Settings, *, statistics: bool) -> frozenset[str]:
+    """The real patches that a step needs, ``mr`` and ``ct``; none where it learns from simulated pairs alone.
+
+    Args:
+        settings: The whole tree.
+        statistics: Whether the generator has batch norm, whose statistics follow the real MRs.
+    """
+    terms = active_terms(settings)
+    used = frozenset[str]().union(*(term.reads for term in terms))
+    return used | {"mr"} if statistics or any(term.uses_sct for term in terms) else used
 
 
 def draw_places(seed: int, step: int, sizes: list[int], count: int) -> list[torch.Tensor]:
@@ -173,9 +187,11 @@ TERMS = (
     Term(lambda s: max(s.creps.weight, s.creps.content_weight) > 0, _style, uses_sct=True),
     Term(lambda s: s.cycle.weight > 0, _cycle, uses_sct=True, generator_passes=2),
     Term(lambda s: s.cycle.identity_weight > 0, _identity, generator_passes=2),
-    Term(lambda s: s.nce.weight > 0, _contrast, uses_sct=True, encoder_passes=1),
-    Term(lambda s: s.nce.identity_weight > 0, _contrast_identity, generator_passes=1, encoder_passes=1),
+    Term(lambda s: s.nce.weight > 0, _contrast, frozenset({"mr"}), uses_sct=True, encoder_passes=1),
+    Term(
+        lambda s: s.nce.identity_weight > 0, _contrast_identity, frozenset({"ct"}), generator_passes=1, encoder_passes=1
+    ),
     Term(lambda s: s.supervised.weight > 0, _supervised, uses_sct=True),
-    Term(lambda s: s.simulation.weight > 0, _simulated, generator_passes=1),
+    Term(lambda s: s.simulation.weight > 0, _simulated, frozenset(), generator_passes=1),
 )
 """Every term, in the order in which they are added up."""

@@ -7,16 +7,46 @@ import logging
 import numpy as np
 
 from creps.cohort.cohort import Cohort
+from creps.errors import CohortError
 from creps.intake.features import features_of
 from creps.intake.profile import IntakeProfile
 from creps.intake.score_checks import REFUSE_AT, REFUSE_BOTH_AT
+from creps.phantom import REGION_PHANTOMS
+from creps.settings import Settings
 
-__all__ = ["warn_of_other_mrs"]
+__all__ = ["refuse_missing_cts", "warn_of_other_mrs"]
 
 log = logging.getLogger(__name__)
 
 MOST = 12
 """Training MRs that are compared."""
+
+
+def refuse_missing_cts(cohort: Cohort, settings: Settings) -> None:
+    """Check that a cohort has the CTs that the settings learn from; phantoms alone need none.
+
+    Raises:
+        CohortError: it has none; the message says who needs them, and what does without.
+    """
+    if cohort.cases("ct", "train"):
+        return
+    simulation, recipe = settings.simulation, settings.recipe
+    phantoms = settings.preparation.region in REGION_PHANTOMS
+    if not settings.simulates_only:
+        raise CohortError(
+            f"The cohort has no CT case to train on, and recipe {recipe} learns from CTs.",
+            "Prepare it with CTs, or use recipe anatomy with simulation.phantom_share 1 (phantoms alone).",
+        )
+    if not phantoms:
+        raise CohortError(
+            f"The cohort has no CT case to train on, and the region '{settings.preparation.region}' has no phantoms.",
+            "Prepare it with CTs of any patients.",
+        )
+    if simulation.phantom_share < 1:
+        raise CohortError(
+            f"The cohort has no CT case, but {100 * (1 - simulation.phantom_share):.0f} % of the pairs come from CTs.",
+            "Set simulation.phantom_share to 1 to learn from phantoms alone, or prepare the cohort with CTs.",
+        )
 
 
 def warn_of_other_mrs(cohort: Cohort, profile: IntakeProfile | None) -> None:

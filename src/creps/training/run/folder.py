@@ -6,6 +6,7 @@
     record.json                      versions, hashes, cohort, sessions (from step, to step, how each ended)
     log.txt  curves.csv  curves.png  pictures/  tensorboard/
     checkpoints/step_00000500/       to continue from
+    phantoms/                        people to learn from; until the run is finished
     last/  ema/  best/               models: last weights, their moving average, lowest validation score
     model/                           the one to use: a copy of one of these
 """
@@ -35,10 +36,10 @@ from creps.losses.creps import CrepsLoss
 from creps.model import PLAN, Model, Plan, latest_checkpoint, load_plan, save_model
 from creps.provenance import NOTICE, provenance
 from creps.settings import Settings, load_settings, to_yaml
-from creps.training.loop import BEST, Outcome
+from creps.training.loop import BEST
 from creps.training.networks import Networks
 from creps.training.run.record import RunRecord, log_to, read_record
-from creps.training.state import Best, Progress, inference_weights, try_checkpoint
+from creps.training.state import Best, Outcome, Progress, inference_weights, try_checkpoint
 
 __all__ = ["SETTINGS_FILE", "RunFolder"]
 
@@ -73,6 +74,7 @@ class RunFolder:
         self.path, self.cohort, self.settings, self.style, self.origin = path, cohort, settings, style, origin
         busy = OutputExistsError(f"Another process is training in {path}.", "Wait for it, or name another folder.")
         self.lock, self.record = FolderLock(path, busy), RunRecord(path / RECORD_FILE)
+        self.phantoms = path / "phantoms"
 
     def checkpoint_to_resume(self, resume: bool) -> Path | None:
         """The checkpoint to continue from, if there is one.
@@ -147,7 +149,7 @@ class RunFolder:
                 raise
 
     def finish(self, networks: Networks, outcome: Outcome) -> None:
-        """Write models and record of a run that finished or was interrupted."""
+        """Write models and record of a run that finished or was interrupted; a finished one needs no phantoms."""
         record = self.training_record(outcome.step, networks.balance)
         last = self.plan(record)
         tensors = {"last": networks.generator.state_dict()}
@@ -163,6 +165,8 @@ class RunFolder:
             self._save_model("model", inference_weights(networks), last)
             log.info("model: the last weights%s", ", averaged" if networks.averaged is not None else "")
         self.record.keep_best(outcome.best)
+        if outcome.signal is None:
+            shutil.rmtree(self.phantoms, ignore_errors=True)
         self.record.close("finished", None, outcome.step, {**record, "health": list(outcome.health)})
 
     def interruption(self, outcome: Outcome, steps: int) -> RunInterruptedError:

@@ -27,7 +27,7 @@ from creps.training.loop import TrainingLoop
 from creps.training.memory import MemoryEstimate, estimate_memory, settings_that_fit
 from creps.training.networks import Networks
 from creps.training.processes import Processes, start_processes
-from creps.training.run.cohort_fit import warn_of_other_mrs
+from creps.training.run.cohort_fit import refuse_missing_cts, warn_of_other_mrs
 from creps.training.run.folder import SETTINGS_FILE, RunFolder
 from creps.training.run.heartbeat import Heartbeat
 from creps.training.run.monitor import Monitor
@@ -35,7 +35,7 @@ from creps.training.run.settings import run_settings, warn_of_other_preparation
 from creps.training.run.starting_point import StartingPoint, load_starting_point
 from creps.training.run.tensorboard import check_loggers, open_loggers
 from creps.training.sampling import PatchPairs, PatchSampler
-from creps.training.simulation import held_out_pairs, simulated_pairs
+from creps.training.simulation import SimulatedPairs, grow_phantoms, held_out_pairs, simulated_pairs
 from creps.training.state import Progress, load_checkpoint
 from creps.training.step import TrainingStep
 
@@ -110,33 +110,44 @@ def _train(
     run = RunFolder(folder, cohort, settings, style, source.record() if source else None)
     with Interruption() as interruption, processes.watched(), _locked(processes, run):
         networks, progress = _networks(processes, run, source, resume=resume)
-        patches = _patches(cohort, settings)
+        sampler = _sampler(cohort, settings)
+        steps = total_steps(settings, sampler.samples_per_epoch)
         heartbeat.doing("profiling the training MRs")
         processes.first_only(partial(run.open, progress.steps))
         heartbeat.doing("building the networks and estimating the time of a step")
-        loop = TrainingLoop(
-            networks,
-            TrainingStep(processes, networks, style.to(processes.device) if style else None, settings),
-            patches,
-            progress=progress,
-            folder=folder,
-            plan=partial(run.plan_after, networks),
-            validate=PatchValidation(cohort, settings, processes.device, partial(held_out_pairs, cohort, settings)),
-        )
+        step = TrainingStep(processes, networks, style.to(processes.device) if style else None, settings)
         with _recorded(processes, run, progress):
-            if source is None:
-                processes.first_only(partial(warn_of_other_preparation, cohort, settings))
-            else:
-                processes.first_only(partial(warn_of_other_mrs, cohort, source.plan.intake))
-            _log_what_runs(processes, run, memory, progress.steps, patches.steps)
-            processes.first_only(partial(_log_time, processes, run, networks, patches.steps - progress.steps))
-            with _monitored(processes, run, progress.steps, patches.steps) as monitor:
+            processes.first_only(partial(_warn_of_cohort, cohort, settings, source))
+            _log_what_runs(processes, run, memory, progress.steps, steps)
+            processes.first_only(partial(_log_time, processes, run, networks, steps - progress.steps))
+            pairs = partial(held_out_pairs, cohort, settings, run.phantoms)
+            validation = PatchValidation(cohort, settings, processes.device, pairs)
+            heartbeat.doing("growing the phantoms")
+            simulated = _simulated(processes, run, interruption) if progress.steps < steps else None
+            loop = TrainingLoop(
+                networks,
+                step,
+                PatchPairs(cohort, sampler, steps, simulated, step.reads),
+                progress=progress,
+                folder=folder,
+                plan=partial(run.plan_after, networks),
+                validate=validation,
+            )
+            with _monitored(processes, run, progress.steps, steps) as monitor:
                 with _failures_explained(processes, progress, memory):
                     outcome = loop.run(monitor, interruption, heartbeat.doing)
                 heartbeat.doing("writing the models")
                 processes.first_only(partial(run.finish, networks, outcome))
             if outcome.signal is not None:
-                raise processes.error_of_all(run.interruption(outcome, patches.steps))
+                raise processes.error_of_all(run.interruption(outcome, steps))
+
+
+def _warn_of_cohort(cohort: Cohort, settings: Settings, source: StartingPoint | None) -> None:
+    """Say if the cohort was prepared for another recipe, or is unlike that of the model to start from."""
+    if source is None:
+        warn_of_other_preparation(cohort, settings)
+    else:
+        warn_of_other_mrs(cohort, source.plan.intake)
 
 
 class Memory(NamedTuple):
@@ -187,16 +198,27 @@ def _networks(
     return networks, progress
 
 
-def _patches(cohort: Cohort, settings: Settings) -> PatchPairs:
-    """The samples of the whole run."""
-    sampler = PatchSampler(
+def _sampler(cohort: Cohort, settings: Settings) -> PatchSampler:
+    """Draws the patches of the whole run."""
+    refuse_missing_cts(cohort, settings)
+    return PatchSampler(
         cohort.cases("mr", "train"),
         cohort.cases("ct", "train"),
         settings.sampling,
         settings.training.seed,
         settings.training.batch_size,
+        ct_needed=False,
     )
-    return PatchPairs(cohort, sampler, total_steps(settings, sampler.samples_per_epoch), simulated_pairs(settings))
+
+
+def _simulated(processes: Processes, run: RunFolder, interruption: Interruption) -> SimulatedPairs | None:
+    """What simulated pairs are drawn from; the first process grows the phantoms, and all of them map the same files."""
+
+    def stops() -> bool:
+        return interruption.signal is not None
+
+    processes.first_only(partial(grow_phantoms, run.settings, run.phantoms, stops))
+    return None if interruption.requested(processes) else simulated_pairs(run.settings, run.phantoms)
 
 
 @contextmanager
@@ -267,7 +289,7 @@ def _log_what_runs(processes: Processes, run: RunFolder, memory: Memory, start: 
         log.warning("this may not fit into memory: %s", memory.remedy)
     if slow := emulated_bf16(training.precision, processes.device):
         log.warning("%s (--training.precision)", slow)
-    if not (cohort.cases("mr", "validation") and cohort.cases("ct", "validation")):
+    if not all(cohort.cases(m, "validation") for m in ("mr", "ct") if cohort.cases(m, "train")):
         log.warning("the cohort has no validation cases: scores and pictures use training cases")
     if settings.simulation.weight > 0 and processes.device.type == "cuda" and training.workers == 0:
         log.warning("simulating MRs in this process slows the GPU down: set training.workers to about 4")

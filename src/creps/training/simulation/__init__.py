@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from creps.training.simulation.pairs import SimulatedPairs, held_out_pairs, simulated_pairs
+from creps.training.simulation.pairs import SimulatedPairs, grow_phantoms, held_out_pairs, simulated_pairs
 
-__all__ = ["SimulatedPairs", "held_out_pairs", "simulated_pairs"]
+__all__ = ["SimulatedPairs", "grow_phantoms", "held_out_pairs", "simulated_pairs"]

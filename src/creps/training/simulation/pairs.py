@@ -5,20 +5,25 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from creps.cohort.cohort import Case, Cohort
 from creps.cohort.reader import PatchReader
+from creps.errors import CohortError
 from creps.patches import PatchLocation, Triple, centred_location, triple
+from creps.phantom import REGION_PHANTOMS
 from creps.preprocessing.intensity import AIR_NETWORK
 from creps.settings import Settings
 from creps.training.simulation.from_ct import simulate_pair
-from creps.training.simulation.phantoms import REGION_PHANTOMS, PhantomTeacher, grow_teacher
+from creps.training.simulation.growth import Crowd, grow_crowd
+from creps.training.simulation.people import Person
+from creps.training.simulation.phantoms import PhantomTeacher
 from creps.training.simulation.postures import REACH
 from creps.volume import Array, Mask
 
-__all__ = ["SimulatedPairs", "held_out_pairs", "simulated_pairs"]
+__all__ = ["SimulatedPairs", "grow_phantoms", "held_out_pairs", "simulated_pairs"]
 
 log = logging.getLogger(__name__)
 
@@ -48,23 +53,27 @@ class SimulatedPairs:
     teacher: PhantomTeacher | None = None
 
     def draw_at(
-        self, reader: PatchReader, case: Case, patch: PatchLocation, rng: np.random.Generator
+        self, reader: PatchReader, case: Case | None, patch: PatchLocation, rng: np.random.Generator
     ) -> tuple[Array, Array]:
         """A pair of patches: of a phantom, or of a CT around a place.
 
         Args:
             reader: Of the CT's cohort.
-            case: The CT.
+            case: The CT; None if all pairs are of phantoms.
             patch: The place.
             rng: Source of everything that is drawn.
 
         Returns:
             MR and CT, each (D, H, W) in network units.
         """
-        window = self.window(patch)
-        return self.draw(
-            lambda: (reader.read(case, window, AIR_NETWORK), reader.read(case, window, False, body=True)), rng
-        )
+
+        def read() -> tuple[Array, Mask]:
+            if case is None:
+                raise CohortError("The cohort has no CT to simulate an MR from.", "Set simulation.phantom_share to 1.")
+            window = self.window(patch)
+            return reader.read(case, window, AIR_NETWORK), reader.read(case, window, False, body=True)
+
+        return self.draw(read, rng)
 
     def window(self, patch: PatchLocation) -> PatchLocation:
         """The part of a CT that a pair around a patch's place is simulated from."""
@@ -90,56 +99,82 @@ class SimulatedPairs:
         return simulate_pair(ct, body, self.size, self.spacing_mm, rng, outside=self.outside)
 
 
-def simulated_pairs(settings: Settings, *, held_out: bool = False) -> SimulatedPairs | None:
+def grow_phantoms(settings: Settings, folder: Path, stops: Callable[[], bool]) -> None:
+    """Have the phantoms of a run in a folder, those for its validation included; nothing to do if it has none.
+
+    Args:
+        settings: The whole tree.
+        folder: Where they are kept for `simulated_pairs` and `held_out_pairs`.
+        stops: Whether to leave off.
+
+    Raises:
+        TrainingError: they cannot be written.
+    """
+    if _has_phantoms(settings):
+        grow_crowd(_crowd(settings), settings.simulation.phantoms + HELD_OUT_PEOPLE, folder, stops)
+
+
+def simulated_pairs(settings: Settings, folder: Path | None = None, *, held_out: bool = False) -> SimulatedPairs | None:
     """What a run with these settings draws pairs from; None if no term uses them.
 
     Args:
         settings: The whole tree.
+        folder: Where `grow_phantoms` has put the phantoms; None grows them in memory.
         held_out: Other phantom people, a few, that the run does not learn from.
+
+    Raises:
+        TrainingError: a phantom in the folder is missing or damaged.
     """
     simulation, preparation = settings.simulation, settings.preparation
     if simulation.weight == 0:
         return None
     outside, size = not preparation.remove_outside, settings.sampling.patch_size
-    if simulation.phantom_share == 0:
-        return SimulatedPairs(size, preparation.spacing_mm, outside)
-    if preparation.region not in REGION_PHANTOMS:
-        if not held_out:
+    if not _has_phantoms(settings):
+        if simulation.phantom_share > 0 and not held_out:
             log.warning(
                 "there is no phantom of the region '%s': all pairs are simulated from the cohort's CTs",
                 preparation.region,
             )
         return SimulatedPairs(size, preparation.spacing_mm, outside)
-    teacher = grow_teacher(
-        preparation.region,
-        preparation.spacing_mm,
-        size,
-        count=HELD_OUT_PEOPLE if held_out else simulation.phantoms,
-        first=simulation.phantoms if held_out else 0,
-        seed=settings.training.seed,
-        outside=outside,
-    )
+    learnt = simulation.phantoms
+    numbers = range(learnt, learnt + HELD_OUT_PEOPLE) if held_out else range(learnt)
+    crowd = _crowd(settings)
+    people = crowd.opened(folder, numbers) if folder else [Person.of(crowd.grow(number)) for number in numbers]
+    teacher = PhantomTeacher(people, size, outside=outside, spacing_mm=preparation.spacing_mm)
     return SimulatedPairs(size, preparation.spacing_mm, outside, simulation.phantom_share, teacher)
 
 
-def held_out_pairs(cohort: Cohort, settings: Settings) -> list[tuple[Array, Array]]:
+def _has_phantoms(settings: Settings) -> bool:
+    simulation = settings.simulation
+    return simulation.weight * simulation.phantom_share > 0 and settings.preparation.region in REGION_PHANTOMS
+
+
+def _crowd(settings: Settings) -> Crowd:
+    preparation = settings.preparation
+    return Crowd.of(preparation.region, preparation.spacing_mm, settings.training.seed)
+
+
+def held_out_pairs(cohort: Cohort, settings: Settings, folder: Path | None = None) -> list[tuple[Array, Array]]:
     """Pairs that a run does not learn from: of its validation CTs and of other phantoms.
 
     Args:
         cohort: Where the CTs are; without validation cases, training CTs are used.
         settings: The whole tree.
+        folder: Where `grow_phantoms` has put the phantoms; None grows them in memory.
 
     Returns:
         MR and CT patches, each (D, H, W) in network units; empty if no term uses pairs.
     """
-    pairs = simulated_pairs(settings, held_out=True)
+    pairs = simulated_pairs(settings, folder, held_out=True)
     if pairs is None:
         return []
     cases = cohort.cases("ct", "validation") or cohort.cases("ct", "train")
+    places = cases or cohort.cases("mr", "train")  # without CT nothing is read there
     reader, drawn = PatchReader(cohort), []
     for number in range(HELD_OUT_PAIRS):
-        case = cases[number % len(cases)]
+        case = places[number % len(places)]
         rng = np.random.default_rng([settings.training.seed, HELD_OUT_STREAM, number])
         centre = [rng.uniform(first, end) for first, end in case.body]
-        drawn.append(pairs.draw_at(reader, case, centred_location(centre, case.shape, pairs.size), rng))
+        where = centred_location(centre, case.shape, pairs.size)
+        drawn.append(pairs.draw_at(reader, case if cases else None, where, rng))
     return drawn

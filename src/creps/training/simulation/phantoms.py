@@ -7,37 +7,26 @@ et al. 2023, Medical Image Analysis 86:102789.)
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from creps import hu
 from creps.patches import Triple
-from creps.phantom import REGIONS, TISSUES
-from creps.phantom.patient import MAX_SPACING_MM
+from creps.phantom import TISSUES
 from creps.phantom.scanners.mr import relative_texture
-from creps.phantom.tissue_map import TissueMap, Window, grow_tissue_map
+from creps.phantom.tissue_map import Window
 from creps.preprocessing.intensity import AIR_NETWORK, MR_RANGE_NETWORK, hu_to_network
 from creps.training.simulation.fields import smooth_field
+from creps.training.simulation.people import BONE, Person
 from creps.training.simulation.postures import draw_places, looked_up
 from creps.training.simulation.scanner import scanned
 from creps.training.simulation.sequences import draw_levels
 from creps.volume import Array, Mask
 
-__all__ = ["REGION_PHANTOMS", "PhantomTeacher", "grow_teacher"]
+__all__ = ["PhantomTeacher"]
 
-log = logging.getLogger(__name__)
-
-REGION_PHANTOMS = {"head": "head", "brain": "head", "pelvis": "pelvis"}
-"""`preparation.region` → the phantom that stands for it."""
-
-SEED_STREAM = 20231
-"""Keeps these people apart from those of the demo and of the benchmarks, whatever the run's seed."""
-
-BONE = ("cortical bone", "dense bone", "thin bone", "diploe", "marrow", "trabecular bone", "yellow marrow")
 BONE_CENTRED = 0.4
 """Share of patches that are centred on bone."""
 
@@ -48,39 +37,8 @@ CT_TEXTURE = {tissue.name: tissue.hu_sd for tissue in TISSUES}
 BRIGHT_SHARE = 0.005
 """Of a body this share is brighter than the top of the range, as with `preparation.mr_scale` auto."""
 
-FINEST_MM = 1.5
-"""People are grown at the run's spacing, but no finer: 2 to 10 seconds and 25 to 55 MB for each."""
-
-FEW = 4
-"""More people than these are announced in the log: growing them takes a while."""
-
 CUT_SHARE = 0.15
 """Share of patches in which the field of view ends."""
-
-
-@dataclass(frozen=True, eq=False)
-class Person:
-    """A phantom to take patches from.
-
-    Attributes:
-        tissues: What its voxels are made of.
-        bone: (N, 3) indices of voxels with bone.
-        inside: (2, 3) first and last index of the body along each axis.
-        volumes: Voxels of each tissue in the body.
-    """
-
-    tissues: TissueMap
-    bone: npt.NDArray[np.int16]
-    inside: npt.NDArray[np.int64]
-    volumes: dict[str, float]
-
-    @classmethod
-    def of(cls, tissues: TissueMap) -> Person:
-        """Of a grown phantom."""
-        ids = [number for number, tissue in enumerate(TISSUES) if tissue.name in BONE]
-        bone = np.argwhere(np.isin(tissues.tissues[0], ids)).astype(np.int16)
-        places = np.argwhere(tissues.body)
-        return cls(tissues, bone, np.array([places.min(axis=0), places.max(axis=0)]), tissues.volumes())
 
 
 class PhantomTeacher:
@@ -95,14 +53,14 @@ class PhantomTeacher:
 
     def __init__(
         self,
-        people: Sequence[TissueMap],
+        people: Sequence[Person],
         size: Triple,
         *,
         outside: bool,
         spacing_mm: tuple[float, float, float] | None = None,
     ) -> None:
-        self.people = [Person.of(person) for person in people]
-        self.size, self.outside, self.spacing_mm = size, outside, spacing_mm or people[0].spacing_mm
+        self.people = list(people)
+        self.size, self.outside, self.spacing_mm = size, outside, spacing_mm or people[0].tissues.spacing_mm
 
     def draw(self, rng: np.random.Generator) -> tuple[Array, Array]:
         """A pair of patches.
@@ -125,39 +83,6 @@ class PhantomTeacher:
         if len(person.bone) and rng.random() < BONE_CENTRED:
             return np.asarray(person.bone[int(rng.integers(len(person.bone)))] + rng.uniform(-4, 4, 3))
         return _in_body(person, rng)
-
-
-def grow_teacher(
-    region: str,
-    spacing_mm: tuple[float, float, float],
-    size: Triple,
-    *,
-    count: int,
-    seed: int,
-    outside: bool,
-    first: int = 0,
-) -> PhantomTeacher:
-    """Grow the phantoms of a run.
-
-    Args:
-        region: Key of `REGION_PHANTOMS`.
-        spacing_mm: Voxel spacing (D, H, W).
-        size: Patch size (D, H, W).
-        count: People.
-        seed: The run's seed.
-        outside: Whether MRs have noise outside the body.
-        first: Number of the first person.
-    """
-    kind = REGIONS[REGION_PHANTOMS[region]]
-    depth, height, width = (float(np.clip(step, FINEST_MM, MAX_SPACING_MM)) for step in spacing_mm)
-    grown_mm = (depth, height, width)
-    if count > FEW:
-        log.info("growing %d phantoms (%s), some seconds each", count, REGION_PHANTOMS[region])
-    people = [
-        grow_tissue_map(kind, [seed, SEED_STREAM, number], grown_mm, planning=number % 3 == 2, wide=True)
-        for number in range(first, first + count)
-    ]
-    return PhantomTeacher(people, size, outside=outside, spacing_mm=spacing_mm)
 
 
 def _imaged(person: Person, places: Array, rng: np.random.Generator) -> tuple[Array, Array, Mask]:
