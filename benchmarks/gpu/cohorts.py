@@ -49,9 +49,7 @@ def load_patient(path: Path) -> TruePatient:
         return TruePatient(Volume(kept["mr"], spacing, origin, kept["direction"]), truth, kept["body"])
 
 
-def store(
-    folder: Path, name: str, modality: Modality, prepared: Prepared, source: str, split: Split = "train"
-) -> Case:
+def store(folder: Path, name: str, modality: Modality, prepared: Prepared, source: str, split: Split = "train") -> Case:
     """Write the arrays of a case of a cohort."""
     for kind, array in ((modality, prepared.array), (f"{modality}_body", prepared.body)):
         (folder / kind).mkdir(parents=True, exist_ok=True)

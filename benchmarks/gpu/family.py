@@ -15,7 +15,7 @@ from creps.preprocessing.preparation import prepare_ct, prepare_mr
 from creps.settings import PreparationSettings
 from creps.volume import Volume
 
-__all__ = ["Unseen", "grow_unseen", "site_of", "people_with_truth"]
+__all__ = ["Unseen", "grow_unseen", "people_with_truth", "site_of"]
 
 SEED = 7
 """Of the family: its test people are those that `benchmarks.unseen` scores."""

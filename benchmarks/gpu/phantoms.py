@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
@@ -90,45 +90,75 @@ def grow_phantoms(job: Job) -> None:
 
 def members(job: Job, group: str) -> Iterator[Anyone]:
     """Everybody in a group; nobody is in two."""
-    sizes, work, (kind, _, name) = job.sizes, job.work, group.partition("-")
-    if kind == "paper":
-        yield from paper_people(job, name)
-    elif kind == "sct":
-        yield Person(group, "head", "head", (sizes.seed, 5, 0, 0), sizes.sct_mm, work / "sct", None, mr=True)
-    elif kind == "site":
-        step = float(min(sizes.model_mm[name]))
-        plan = model_settings(sizes, name).preparation
-        for number, letter in enumerate("MC"):
-            for i in range(sizes.site_people):
-                place = (group, f"{letter}{i:03d}", name, (sizes.seed, 2, number, i), step, work / "cohorts" / group)
-                yield Person(*place, plan, mr=letter == "M", ct=letter == "C")
-    elif kind == "teachers" and name in REGIONS:
-        yield from teachers_of(group, model_settings(sizes, name), work / "people")
-    elif kind == "teachers":
+    kind, _, name = group.partition("-")
+    yield from MEMBERS[kind](job, group, name)
+
+
+def head_to_time(job: Job, group: str, _: str) -> Iterator[Person]:
+    """The one whose synthesis is timed."""
+    yield Person(group, "head", "head", (job.sizes.seed, 5, 0, 0), job.sizes.sct_mm, job.work / "sct", None, mr=True)
+
+
+def site_people(job: Job, group: str, region: str) -> Iterator[Person]:
+    """Those who stand for a site where a model learns from phantoms alone."""
+    sizes, folder = job.sizes, job.work / "cohorts" / group
+    plan, step = model_settings(sizes, region).preparation, min(sizes.model_mm[region])
+    for number, letter in enumerate("MC"):
+        for i in range(sizes.site_people):
+            place = (group, f"{letter}{i:03d}", region, (sizes.seed, 2, number, i), step, folder)
+            yield Person(*place, plan, mr=letter == "M", ct=letter == "C")
+
+
+def teaching_people(job: Job, group: str, name: str) -> Iterator[Teacher]:
+    """Those whom a run learns from: a model's (``head``), or those of a region and seed of the tables (``head-0``)."""
+    if name in REGIONS:
+        yield from teachers_of(group, model_settings(job.sizes, name), job.work / "people")
+    else:
         region, seed = wave_of(name)
-        yield from teachers_of(group, table_settings(sizes, region, "anatomy", seed), work / "people")
-    elif kind == "held":
-        step = float(min(sizes.model_mm[name]))
-        for i in range(sizes.held_out):
-            place = (group, f"H{i:03d}", name, (sizes.seed, 4, 0, i), step, work / "held-out" / name)
-            yield Person(*place, None, mr=True, ct=True)
-    elif kind == "unseen":
-        yield from people_with_truth(group, name, sizes.unseen_people, work / "unseen" / name, sizes.unseen_mm)
-    else:  # family
-        plan = table_settings(sizes, name, "anatomy", 0).preparation
-        folder = work / "cohorts" / name / "unpaired"
-        yield from site_of(group, name, sizes.table_people, folder, plan, sizes.unseen_mm)
+        yield from teachers_of(group, table_settings(job.sizes, region, "anatomy", seed), job.work / "people")
 
 
-def paper_people(job: Job, preset: str) -> Iterator[Person]:
+def held_out(job: Job, group: str, region: str) -> Iterator[Person]:
+    """Phantoms that are scored."""
+    for i in range(job.sizes.held_out):
+        place = (group, f"H{i:03d}", region, (job.sizes.seed, 4, 0, i), min(job.sizes.model_mm[region]))
+        yield Person(*place, job.work / "held-out" / region, None, mr=True, ct=True)
+
+
+def unseen(job: Job, group: str, region: str) -> Iterator[Unseen]:
+    """People of the unseen family who are scored."""
+    folder = job.work / "unseen" / region
+    yield from people_with_truth(group, region, job.sizes.unseen_people, folder, job.sizes.unseen_mm)
+
+
+def family(job: Job, group: str, region: str) -> Iterator[Unseen]:
+    """The site of the unseen family that the arms of the tables learn from."""
+    plan = table_settings(job.sizes, region, "anatomy", 0).preparation
+    folder = job.work / "cohorts" / region / "unpaired"
+    yield from site_of(group, region, job.sizes.table_people, folder, plan, job.sizes.unseen_mm)
+
+
+def paper_people(job: Job, group: str, preset: str) -> Iterator[Person]:
     """Those that the paper's presets are timed on."""
-    sizes, group = job.sizes, f"paper-{preset}"
+    sizes, folder = job.sizes, job.work / "cohorts" / group
     region, plan = "head" if preset == "brain" else "pelvis", paper_settings(sizes, preset).preparation
     for kind, letter in enumerate("MC"):
         for i in range(sizes.paper_people):
             seed = (sizes.seed, int(preset == "pelvis"), kind, i)
-            place = (group, f"{letter}{i:03d}", region, seed, sizes.paper_grown_mm[preset], job.work / "cohorts" / group)
+            place = (group, f"{letter}{i:03d}", region, seed, sizes.paper_grown_mm[preset], folder)
             yield Person(*place, plan, mr=letter == "M", ct=letter == "C")
+
+
+MEMBERS: dict[str, Callable[[Job, str, str], Iterator[Anyone]]] = {
+    "paper": paper_people,
+    "sct": head_to_time,
+    "site": site_people,
+    "teachers": teaching_people,
+    "held": held_out,
+    "unseen": unseen,
+    "family": family,
+}
+"""What a group's name begins with → everybody in it; the rest of the name says for what."""
 
 
 def grow(person: Anyone) -> list[Case]:

@@ -41,7 +41,7 @@ class Sizes:
         model_changes: Settings that a rehearsal makes smaller.
         model_seconds: At most so long; None takes all the time that is left.
         model_steps: At most so many steps; None leaves that to the time.
-        reuse: A pair serves at most so many steps, mirrored and with another contrast curve, while the next one is not there.
+        reuse: A pair serves at most so many steps, mirrored and with another contrast curve, while no new one is there.
         table_regions: Regions of the tables on the unseen family.
         table_seeds: Their seeds; the regions of one seed come before the next seed.
         table_seconds: Of a region and a seed, scores included.
@@ -54,7 +54,7 @@ class Sizes:
         table_batch: Patches of a step.
         table_workers: Arm → processes that read.
         table_checkpoint_every: Steps between checkpoints: the points of the curves.
-        table_weights: File with VGG16's ImageNet weights for the recipe paper, inside the repository; None has random features.
+        table_weights: File with VGG16's ImageNet weights for the recipe paper; None has random features.
         table_changes: Settings of U-Nets that a rehearsal makes smaller.
         rival_changes: Settings of the others that a rehearsal makes smaller.
         table_steps: At most so many steps; None leaves that to the time.
@@ -83,7 +83,9 @@ class Sizes:
     unseen_mm: float | None = None
     site_people: int = 3
     model_regions: tuple[str, ...] = ("head", "pelvis")
-    model_mm: dict[str, list[float]] = field(default_factory=lambda: {"head": [2.0, 2.0, 2.0], "pelvis": [3.0, 2.0, 2.0]})
+    model_mm: dict[str, list[float]] = field(
+        default_factory=lambda: {"head": [2.0, 2.0, 2.0], "pelvis": [3.0, 2.0, 2.0]}
+    )
     model_patch: dict[str, list[int]] = field(default_factory=lambda: {"head": [80, 96, 80], "pelvis": [64, 96, 96]})
     model_people: dict[str, int] = field(default_factory=lambda: {"head": 60, "pelvis": 60})
     model_batch: dict[str, int] = field(default_factory=lambda: {"head": 4, "pelvis": 4})
@@ -176,6 +178,7 @@ REHEARSAL = Sizes(
     model_validate_every=1000,
     model_changes=TINY_UNET,
     model_steps=12,
+    table_regions=("head",),
     table_seeds=(0,),
     table_seconds=600.0,
     table_scoring=200.0,
@@ -196,6 +199,7 @@ REHEARSAL = Sizes(
         "creps.balance_steps": 1,
         "sampling.patch_size": [16, 16, 16],
     },
+    table_arms=("supervised", "phantoms", "cut"),
     table_steps=4,
     curve_points=1,
     curve_cases=1,

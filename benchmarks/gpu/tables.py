@@ -38,7 +38,9 @@ def train_wave(job: Job) -> None:
     people = sorted((job.work / "unseen" / region).glob("*.npz"))
     job.note(water=water_of(people))
     trained = {arm.name: arm.run for arm in arms if (arm.run / "model").is_dir()}
-    tasks = [Synthesis(path, name, "end", run / "model", sizes.device) for name, run in trained.items() for path in people]
+    tasks = [
+        Synthesis(path, name, "end", run / "model", sizes.device) for name, run in trained.items() for path in people
+    ]
     for name, run in trained.items():
         known = checkpoint_steps(run)
         order = sorted(known)[:-1]

@@ -55,9 +55,7 @@ def teachers_of(group: str, settings: Settings, folder: Path) -> Iterator[Teache
 def grow_teacher_person(teacher: Teacher) -> None:
     """Grow one and store it."""
     kind = REGIONS[teacher.region]
-    person = grow_tissue_map(
-        kind, list(teacher.seed), teacher.spacing_mm, planning=teacher.planning, wide=True
-    )
+    person = grow_tissue_map(kind, list(teacher.seed), teacher.spacing_mm, planning=teacher.planning, wide=True)
     teacher.folder.mkdir(parents=True, exist_ok=True)
     file = file_of(teacher.folder, teacher.region, teacher.seed, teacher.spacing_mm, planning=teacher.planning)
     file.write_bytes(pickle.dumps(person, protocol=5))
@@ -86,7 +84,7 @@ def grown_before(folder: Path) -> Iterator[None]:
     ) -> TissueMap:
         file = file_of(folder, region.name, tuple(seed), spacing_mm, planning=planning)
         if wide and file.is_file():
-            kept: TissueMap = pickle.loads(file.read_bytes())  # noqa: S301 - written by this job
+            kept: TissueMap = pickle.loads(file.read_bytes())
             return kept
         return original(region, seed, spacing_mm, planning=planning, wide=wide)
 

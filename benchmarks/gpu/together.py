@@ -27,7 +27,7 @@ __all__ = ["Arm", "pack", "train_together"]
 SAVING_SECONDS = 15.0
 """Between the last step and the end: the last validation, the checkpoint and the models."""
 
-KILLED_SECONDS = 3.0
+KILLED_SECONDS = 6.0
 
 PART_BYTES = 15 << 20
 """A larger file comes back in pieces of this size: ``cat NAME.zip.* > NAME.zip``."""
@@ -76,7 +76,9 @@ def train_together(
     try:
         while time.time() < last and any(process.poll() is None for process in processes.values()):
             time.sleep(0.5)
-            job.note(arms={arm.name: {"steps": steps_of(arm.run)} for arm in arms}, seconds=round(time.time() - started))
+            job.note(
+                arms={arm.name: {"steps": steps_of(arm.run)} for arm in arms}, seconds=round(time.time() - started)
+            )
             for arm in arms if out is not None else ():
                 packed[arm.name] = pack_newer(arm, out, packed.get(arm.name))
     finally:
@@ -96,7 +98,7 @@ def start(job: Job, arm: Arm, ends: float, steps: int | None) -> subprocess.Pope
     command += ["--most", str(steps)] if steps is not None else []
     command += ["--people", str(arm.people)] if arm.people is not None else []
     log = job.work / "logs" / f"train-{arm.run.name}.txt"
-    limited = {name: "2" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}  # the cores are the readers'
+    limited = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "2")  # the cores are the readers'
     with log.open("wb") as stream:
         environment = {**limited, **os.environ}
         return subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT, env=environment)
