@@ -50,11 +50,11 @@ def model_parts(sizes: Sizes) -> tuple[Part, ...]:
     scored = tuple(f"{kind}-{region}" for kind in ("held", "unseen") for region in regions)
     return (
         Part("peak", 30, 10),
-        Part("limits", 45, 0),
+        Part("limits", 35, 0),
         Part("models", None, 0, taught),
         Part("score", 60, 45, scored, after="models"),
         Part("paper-brain", 60, 30, ("paper-brain",)),
-        Part("paper-pelvis", 50, 25, ("paper-pelvis",)),
+        Part("paper-pelvis", 50, 20, ("paper-pelvis",)),
         Part("sct", 30, 15, ("sct",)),
         Part("compile", 60, 0, least=20),
         Part("monai", 25, 0, ("sct",), least=10),
