@@ -13,12 +13,13 @@ import subprocess
 import sys
 import time
 import zipfile
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from benchmarks.gpu.job import group_file, result_file
-from benchmarks.gpu.parts import PARTS, PHANTOMS, Part
+from benchmarks.gpu.parts import PHANTOMS, Part
 from benchmarks.gpu.sizes import Sizes
 from creps.io.atomic import write_json
 from creps.provenance import provenance
@@ -82,15 +83,15 @@ class Conductor:
         minutes: The whole job may take.
         out: Folder for what comes back.
         work: Folder for what does not.
-        names: The parts to run; the others are left out.
+        job: Its name.
+        parts: What it consists of.
     """
 
-    def __init__(self, sizes: Sizes, minutes: float, out: Path, work: Path, names: list[str]) -> None:
+    def __init__(self, sizes: Sizes, minutes: float, out: Path, work: Path, job: str, parts: Sequence[Part]) -> None:
         self.sizes, self.out, self.work = sizes, out, work
         self.started = time.monotonic()
         self.ends = self.started + 60 * minutes - LAST_SECONDS
-        self.chosen = [part for part in PARTS if part.name in names]
-        self.minutes = minutes
+        self.chosen, self.minutes, self.job = list(parts), minutes, job
         self.parts: dict[str, dict[str, Any]] = {}
         self.processes: list[Process] = []
         self.running: Process | None = None
@@ -100,8 +101,9 @@ class Conductor:
         """Run everything; returns the exit code: 0 if every part came to its end, 1 if one did not."""
         for name in ("logs", "parts", "groups"):
             (self.work / name).mkdir(parents=True, exist_ok=True)
-        write_json(self.work / "job.json", {"out": str(self.out), "sizes": self.sizes.as_dict()})
-        phantoms = self.start(PHANTOMS) if any(part.needs for part in self.chosen) else None
+        groups = list(dict.fromkeys(group for part in self.chosen for group in (*part.needs, *part.later)))
+        write_json(self.work / "job.json", {"out": str(self.out), "sizes": self.sizes.as_dict(), "groups": groups})
+        phantoms = self.start(PHANTOMS) if groups else None
         try:
             if phantoms is not None:
                 phantoms.go(min(self.limit_of(PHANTOMS), self.left()))
@@ -133,7 +135,7 @@ class Conductor:
                 self.say(part.name)
                 continue
             seconds = self.allotted(part, later)
-            if seconds < 1:
+            if seconds < part.least:
                 self.parts[part.name] = {"status": "skipped", "reason": "no time was left for it"}
                 self.say(part.name)
                 continue
@@ -194,7 +196,7 @@ class Conductor:
         while missing := [group for group in part.needs if not group_file(self.work, group).is_file()]:
             if phantoms is None or phantoms.process.poll() is not None or phantoms.seconds > phantoms.limit:
                 return f"its phantoms were not grown: {', '.join(missing)}"
-            if self.allotted(part, later) < 1:
+            if self.allotted(part, later) < part.least:
                 return f"its phantoms were not there in time: {', '.join(missing)}"
             time.sleep(0.1)
             self.look_after(phantoms)
@@ -233,6 +235,7 @@ class Conductor:
         peak = self.parts.get("peak", {}).get("result", {})
         whole = {
             **provenance(),
+            "job": self.job,
             "rehearsal": self.sizes.device == "cpu",
             "device": peak.get("device"),
             "minutes": self.minutes,

@@ -26,10 +26,14 @@ class Job:
         out: Folder that comes back.
         sizes: How large everything is.
         deadline: `time.time()` at which the part is stopped.
+        groups: Of phantoms that the job needs, in the order in which it does.
     """
 
-    def __init__(self, name: str, work: Path, out: Path, sizes: Sizes, deadline: float) -> None:
+    def __init__(
+        self, name: str, work: Path, out: Path, sizes: Sizes, deadline: float, groups: tuple[str, ...] = ()
+    ) -> None:
         self.name, self.work, self.out, self.sizes, self.deadline = name, work, out, sizes, deadline
+        self.groups = groups
         self.found: dict[str, Any] = {}
 
     def note(self, **found: Any) -> None:
@@ -45,7 +49,8 @@ class Job:
 def open_job(name: str, work: Path, seconds: float) -> Job:
     """The job as the conductor has written it into the work folder."""
     kept = json.loads((work / "job.json").read_text(encoding="utf-8"))
-    return Job(name, work, Path(kept["out"]), changed(Sizes(), kept["sizes"]), time.time() + seconds)
+    sizes = changed(Sizes(), kept["sizes"])
+    return Job(name, work, Path(kept["out"]), sizes, time.time() + seconds, tuple(kept["groups"]))
 
 
 def result_file(work: Path, name: str) -> Path:

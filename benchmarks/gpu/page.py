@@ -1,7 +1,7 @@
 """Write the page of the docs about GPUs from the kept results; nothing on it is typed by hand but the words.
 
 python -m benchmarks.gpu.page                   # docs/gpu.md from benchmarks/gpu/results/*.json
-python -m benchmarks.gpu.page OUT/results.json  # keep these results first, under the name of their GPU
+python -m benchmarks.gpu.page OUT/results.json  # keep these results first, under the name of their GPU and the job
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.gpu.parts import PARTS
 from creps.io.atomic import atomic_file, write_json
 
 HERE = Path(__file__).parent
@@ -22,9 +21,10 @@ PAGE = HERE.parents[1] / "docs" / "gpu.md"
 HEAD = """<!-- Written by benchmarks/gpu/page.py from the results beside it: change those, or that. -->
 # On a GPU
 
-What creps takes on one GPU: the paper's presets at full size, a synthesis, what limits a step, and a training of some
-minutes scored against known truth. Taken by one command of at most nine minutes, see
-[benchmarks/gpu](../benchmarks/gpu/README.md). **Not for diagnosis. Not a medical device.**
+What some minutes of one GPU bring: models taught by phantoms alone, every recipe on
+[the unseen family](../benchmarks/unseen/README.md), and what the paper's presets, a synthesis and a step take.
+Two commands of at most nine minutes each, see [benchmarks/gpu](../benchmarks/gpu/README.md). **Not for diagnosis.
+Not a medical device.**
 """
 NOTHING = "Not yet measured: no results of a GPU are kept."
 
@@ -39,12 +39,24 @@ def main() -> None:
 
 
 def keep(file: Path) -> None:
-    """Copy results into the repository, under the name of their GPU; a later run on the same kind replaces them."""
+    """Copy results into the repository, under the name of their GPU and job.
+
+    A later run of the job on the same kind of GPU replaces them. Regions and seeds of the tables that it lacks stay.
+    """
     results = json.loads(file.read_text(encoding="utf-8"))
     if results.get("rehearsal") or not results.get("device"):
         sys.exit(f"{file} holds no results of a GPU. Run the job on one, without --rehearse.")
     slug = re.sub(r"[^a-z0-9]+", "-", results["device"]["name"].lower()).strip("-")
-    write_json(KEPT / f"{slug}.json", results)
+    target = KEPT / f"{slug}-{results['job']}.json"
+    if results["job"] == "tables" and target.is_file():
+        results["parts"] = with_earlier(json.loads(target.read_text(encoding="utf-8"))["parts"], results["parts"])
+    write_json(target, results)
+
+
+def with_earlier(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+    """Parts, with those of an earlier run where this one measured nothing."""
+    kept = {name: part for name, part in before.items() if "means" in part.get("result", {})}
+    return kept | {name: part for name, part in now.items() if name not in kept or "means" in part.get("result", {})}
 
 
 def write_page(kept: Path, page: Path) -> None:
@@ -59,7 +71,7 @@ def section(results: dict[str, Any]) -> list[str]:
     """The results of one GPU."""
     device, versions = results["device"], results["versions"]
     found = {name: part.get("result", {}) for name, part in results["parts"].items()}
-    lines = [f"## {device['name']}", ""]
+    lines = [f"## {device['name']}, job `{results['job']}`", ""]
     lines += [
         f"{device.get('gpu_memory_gb', '?')} GB, {device['cores']} cores; torch {device['torch']}, CUDA "
         f"{device.get('cuda')}, cuDNN {device.get('cudnn')}, creps {versions['creps']}; {results['created'][:10]}, "
@@ -67,7 +79,7 @@ def section(results: dict[str, Any]) -> list[str]:
         "",
     ]
     lines += unfinished(results["parts"])
-    for title, make in TABLES.items():
+    for title, make in TABLES[results["job"]].items():
         table = make(found)
         lines += [f"### {title}", "", *(table or ["Not yet measured."]), ""]
     return lines
@@ -76,9 +88,9 @@ def section(results: dict[str, Any]) -> list[str]:
 def unfinished(parts: dict[str, Any]) -> list[str]:
     """The parts that did not come to their end, and why."""
     rows = [
-        f"- `{part.name}`: {parts[part.name]['status']}, {parts[part.name].get('reason')}"
-        for part in PARTS
-        if part.name in parts and parts[part.name]["status"] != "done"
+        f"- `{name}`: {part['status']}, {part.get('reason')}"
+        for name, part in parts.items()
+        if part["status"] != "done"
     ]
     return ["Not every part came to its end; what it had measured is below:", "", *rows, ""] if rows else []
 
@@ -174,27 +186,74 @@ def limits_table(found: dict[str, Any]) -> Table:
     return ["Preset `brain`, recipe `paper`.", "", *table(["", ""], rows)]
 
 
-def training_table(found: dict[str, Any]) -> Table:
-    """The training side by side."""
-    trained, scored = found.get("train", {}), found.get("score", {})
+def models_table(found: dict[str, Any]) -> Table:
+    """The models that were trained to be shipped, scored where they have not learned."""
+    trained, scored = found.get("models", {}), found.get("score", {})
     rows = []
-    for arm, means in scored.get("means", {}).items():
-        for when, mean in means.items():
-            figures = [number(mean["mae_hu"], 1), number(mean["bias_hu"], 1), number(mean["bone_dice"], 3)]
-            rows.append([arm, when, mean["steps"], mean["patients"], *figures])
+    for region, means in scored.get("means", {}).items():
+        arm = trained.get("arms", {}).get(region, {})
+        for who, mean in means.items():
+            water = scored["water"][f"{region}, {who}"]
+            rows.append([region, who, mean["patients"], mean["steps"], *scores(mean), number(average(water), 1)])
+        rows[-1][0] += f" ({'×'.join(f'{step:g}' for step in arm['spacing_mm'])} mm)" if arm else ""
     if not rows:
         return []
-    water = sum(scored["water"]) / len(scored["water"])
-    waits = [f"{arm} {percent(one.get('wait_share'))}" for arm, one in trained.get("arms", {}).items()]
+    pace = [
+        f"{region}: {one['steps']} steps of {one['batch']} pairs, {number(one.get('seconds_per_step'), 3)} s each, "
+        f"{one.get('new_batches', one['steps'])} of them of new pairs, {percent(one.get('wait_share'))} waiting"
+        for region, one in trained.get("arms", {}).items()
+    ]
     words = [
-        "The default recipe and the supervised bound on the same GPU at the same time: "
-        f"{number(trained.get('seconds'), 0)} s, {trained.get('region')} phantoms at {trained.get('spacing_mm'):g} mm. "
-        "Scored on held-out phantoms, in the body, against the CT without noise; constant water has an MAE of "
-        f"{water:.1f} HU. Share of the time in which a training waited for patches: {', '.join(waits)}. "
-        "Steps are those of the weights that were scored.",
+        f"Recipe `anatomy`, phantoms alone, no CT of a patient; all regions at the same time on one GPU, "
+        f"{number(trained.get('seconds'), 0)} s. In the body, against the CT without noise. {'; '.join(pace)}.",
         "",
     ]
-    return [*words, *table(["recipe", "when", "steps", "patients", "MAE (HU)", "bias (HU)", "bone Dice"], rows)]
+    return [*words, *table(["region", "people", "n", "steps", *SCORES, "water's MAE"], rows)]
+
+
+def unseen_table(found: dict[str, Any]) -> Table:
+    """Every recipe on the unseen family."""
+    rows = []
+    for name, one in found.items():
+        if not name.startswith("table-") or "means" not in one:
+            continue
+        rows.append([one["region"], one["seed"], "water", "–", "–", number(average(one["water"]), 1), *["–"] * 5])
+        for arm, means in one["means"].items():
+            if "end" in means:
+                mean, trained = means["end"], one["arms"].get(arm, {})
+                pace = number(trained.get("seconds_per_step"), 3)
+                rows.append([one["region"], one["seed"], f"`{arm}`", mean["steps"], pace, *scores(mean)])
+    words = [
+        "All arms of a region and a seed learn from the same site at the same time on one GPU. `supervised` is the "
+        "bound: it sees registered pairs. `phantoms` is `anatomy` without any CT of the site.",
+        "",
+    ]
+    return [*words, *table(["region", "seed", "arm", "steps", "s a step", *SCORES], rows)] if rows else []
+
+
+def curves_table(found: dict[str, Any]) -> Table:
+    """How far the supervised bound still moved."""
+    rows = []
+    for name, one in found.items():
+        means = one.get("means", {}).get("supervised", {}) if name.startswith("table-") else {}
+        for mean in sorted(means.values(), key=lambda mean: mean["steps"]):
+            figures = [number(mean["mae_hu"], 1), number(mean["bone_dice"], 3)]
+            rows.append([one["region"], one["seed"], mean["steps"], mean["patients"], *figures])
+    return table(["region", "seed", "steps", "n", "MAE (HU)", "bone Dice"], rows) if rows else []
+
+
+SCORES = ("MAE (HU)", "median", "worst", "bias (HU)", "bone Dice", "worst Dice")
+
+
+def scores(mean: dict[str, float]) -> list[str]:
+    """The figures of `SCORES`."""
+    errors = [number(mean[name], 1) for name in ("mae_hu", "mae_hu_median", "mae_hu_worst", "bias_hu")]
+    return [*errors, *(number(mean[name], 3) for name in ("bone_dice", "bone_dice_worst"))]
+
+
+def average(values: list[float]) -> float | None:
+    """Of some figures."""
+    return sum(values) / len(values) if values else None
 
 
 def monai_table(found: dict[str, Any]) -> Table:
@@ -212,12 +271,19 @@ def monai_table(found: dict[str, Any]) -> Table:
 
 
 TABLES = {
-    "The paper's presets at full size": paper_table,
-    "A synthetic CT": synthesis_table,
-    "What limits a step": limits_table,
-    "A training of some minutes": training_table,
-    "The same network in MONAI's loop": monai_table,
+    "models": {
+        "Models taught by phantoms alone": models_table,
+        "The paper's presets at full size": paper_table,
+        "A synthetic CT": synthesis_table,
+        "What limits a step": limits_table,
+        "The same network in MONAI's loop": monai_table,
+    },
+    "tables": {
+        "Every recipe on the unseen family": unseen_table,
+        "The supervised bound on the way": curves_table,
+    },
 }
+"""Job → title → what makes the table."""
 
 
 def table(names: list[str], rows: list[list[Any]]) -> Table:

@@ -1,4 +1,4 @@
-"""Grow all phantoms of the job, many at a time, and prepare them: nothing here needs a GPU or a file format.
+"""Grow everybody whom the job needs, many at a time, and prepare them: nothing here needs a GPU or a file format.
 
 Groups are grown in the order in which the parts need them. A group that is complete leaves a file, for which the
 conductor waits.
@@ -8,33 +8,35 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from hashlib import sha256
 from itertools import groupby
 from pathlib import Path
 
-import numpy as np
-
+from benchmarks.gpu.cohorts import keep_true, save_manifest, save_paired_too, store
+from benchmarks.gpu.family import Unseen, grow_unseen, people_with_truth, site_of
 from benchmarks.gpu.job import Job, group_file
-from benchmarks.gpu.settings import arm_settings, paper_settings
-from creps.cohort.cohort import Case, Cohort, Manifest, Modality, Split
+from benchmarks.gpu.parts import wave_of
+from benchmarks.gpu.settings import model_settings, paper_settings, table_settings
+from benchmarks.gpu.teachers import Teacher, grow_teacher_person, teachers_of
+from creps.cohort.cohort import Case
 from creps.io.atomic import write_json
 from creps.parallel import WorkerDied, run_all
 from creps.phantom.cohort import REGIONS
 from creps.phantom.patient import Phantom, grow_patient
-from creps.preprocessing.mask import body_box
-from creps.preprocessing.preparation import Prepared, prepare_ct, prepare_mr
-from creps.provenance import provenance
-from creps.settings import PreparationSettings, Settings
-from creps.volume import Volume
+from creps.preprocessing.preparation import prepare_ct, prepare_mr
+from creps.settings import PreparationSettings
 
-__all__ = ["TruePatient", "grow_phantoms", "load_patient"]
+__all__ = ["grow_phantoms"]
+
+NICE = 5
+"""Growers take about a fifth of the time of cores that readers want as well."""
 
 
 @dataclass(frozen=True)
 class Person:
-    """A phantom to grow.
+    """A phantom to grow and image.
 
     Attributes:
         group: What it belongs to.
@@ -44,7 +46,6 @@ class Person:
         spacing_mm: Voxel size.
         folder: Where its arrays go.
         preparation: How it is prepared; None keeps the images as the scanner gives them.
-        split: Of a training cohort.
         mr: Whether an MR is acquired.
         ct: Whether a CT is acquired.
     """
@@ -56,30 +57,19 @@ class Person:
     spacing_mm: float
     folder: Path
     preparation: PreparationSettings | None
-    split: Split = "train"
     mr: bool = False
     ct: bool = False
 
 
-@dataclass(frozen=True)
-class TruePatient:
-    """A held-out phantom.
-
-    Attributes:
-        mr: As the scanner gives it.
-        truth_hu: (D, H, W) its CT without noise, if it was acquired.
-        body: (D, H, W) body mask.
-    """
-
-    mr: Volume
-    truth_hu: np.ndarray | None
-    body: np.ndarray
+Anyone = Person | Teacher | Unseen
 
 
 def grow_phantoms(job: Job) -> None:
     """Grow everybody, group by group."""
-    people = list(everybody(job))
-    waiting = {name: len(list(members)) for name, members in groupby(people, lambda person: person.group)}
+    with suppress(OSError):  # where each session has its share of the cores, niceness counts within it only
+        Path("/proc/self/autogroup").write_text(str(NICE))
+    people = [person for group in job.groups for person in members(job, group)]
+    waiting = {name: len(list(of_group)) for name, of_group in groupby(people, lambda person: person.group)}
     cases: dict[str, list[Case]] = {name: [] for name in waiting}
     started, counts, died = time.perf_counter(), dict(waiting), 0
     for index, grown in run_all(grow, people, job.sizes.growers):
@@ -98,135 +88,120 @@ def grow_phantoms(job: Job) -> None:
         raise RuntimeError(f"{died} of {len(people)} phantoms could not be grown: their process ended.")
 
 
-def everybody(job: Job) -> Iterator[Person]:
-    """All phantoms in the order in which they are needed; no person is in two groups."""
-    sizes, work = job.sizes, job.work
-    for number, preset in enumerate(("brain", "pelvis")):
-        region = "head" if preset == "brain" else "pelvis"
-        group, plan = f"paper-{preset}", paper_settings(sizes, preset).preparation
-        for kind, letter in enumerate("MC"):
-            for i in range(sizes.paper_people):
-                seed = (sizes.seed, number, kind, i)
-                place = (
-                    group,
-                    f"{letter}{i:03d}",
-                    region,
-                    seed,
-                    sizes.paper_grown_mm[preset],
-                    work / "cohorts" / group,
-                )
-                yield Person(*place, plan, mr=letter == "M", ct=letter == "C")
-        if preset == "brain":
-            yield Person("sct", "head", "head", (sizes.seed, 5, 0, 0), sizes.sct_mm, work / "sct", None, mr=True)
-    plan = arm_settings(sizes, "anatomy").preparation
-    splits: dict[Split, int] = {"train": sizes.train_people, "validation": sizes.validation_people}
+def members(job: Job, group: str) -> Iterator[Anyone]:
+    """Everybody in a group; nobody is in two."""
+    kind, _, name = group.partition("-")
+    yield from MEMBERS[kind](job, group, name)
+
+
+def head_to_time(job: Job, group: str, _: str) -> Iterator[Person]:
+    """The one whose synthesis is timed."""
+    yield Person(group, "head", "head", (job.sizes.seed, 5, 0, 0), job.sizes.sct_mm, job.work / "sct", None, mr=True)
+
+
+def site_people(job: Job, group: str, region: str) -> Iterator[Person]:
+    """Those who stand for a site where a model learns from phantoms alone."""
+    sizes, folder = job.sizes, job.work / "cohorts" / group
+    plan, step = model_settings(sizes, region).preparation, min(sizes.model_mm[region])
+    for number, letter in enumerate("MC"):
+        for i in range(sizes.site_people):
+            place = (group, f"{letter}{i:03d}", region, (sizes.seed, 2, number, i), step, folder)
+            yield Person(*place, plan, mr=letter == "M", ct=letter == "C")
+
+
+def teaching_people(job: Job, group: str, name: str) -> Iterator[Teacher]:
+    """Those whom a run learns from: a model's (``head``), or those of a region and seed of the tables (``head-0``)."""
+    if name in REGIONS:
+        yield from teachers_of(group, model_settings(job.sizes, name), job.work / "people")
+    else:
+        region, seed = wave_of(name)
+        yield from teachers_of(group, table_settings(job.sizes, region, "anatomy", seed), job.work / "people")
+
+
+def held_out(job: Job, group: str, region: str) -> Iterator[Person]:
+    """Phantoms that are scored."""
+    for i in range(job.sizes.held_out):
+        place = (group, f"H{i:03d}", region, (job.sizes.seed, 4, 0, i), min(job.sizes.model_mm[region]))
+        yield Person(*place, job.work / "held-out" / region, None, mr=True, ct=True)
+
+
+def unseen(job: Job, group: str, region: str) -> Iterator[Unseen]:
+    """People of the unseen family who are scored."""
+    folder = job.work / "unseen" / region
+    yield from people_with_truth(group, region, job.sizes.unseen_people, folder, job.sizes.unseen_mm)
+
+
+def family(job: Job, group: str, region: str) -> Iterator[Unseen]:
+    """The site of the unseen family that the arms of the tables learn from."""
+    plan = table_settings(job.sizes, region, "anatomy", 0).preparation
+    folder = job.work / "cohorts" / region / "unpaired"
+    yield from site_of(group, region, job.sizes.table_people, folder, plan, job.sizes.unseen_mm)
+
+
+def paper_people(job: Job, group: str, preset: str) -> Iterator[Person]:
+    """Those that the paper's presets are timed on."""
+    sizes, folder = job.sizes, job.work / "cohorts" / group
+    region, plan = "head" if preset == "brain" else "pelvis", paper_settings(sizes, preset).preparation
     for kind, letter in enumerate("MC"):
-        for split, count in splits.items():
-            for i in range(count):
-                seed = (sizes.seed, 2 if split == "train" else 3, kind, i)
-                name = f"{letter}{'' if split == 'train' else 'V'}{i:03d}"
-                place = ("train", name, sizes.region, seed, sizes.train_mm, work / "cohorts" / "unpaired")
-                yield Person(*place, plan, split, mr=True, ct=letter == "C")
-    for i in range(sizes.held_out):
-        place = ("held-out", f"H{i:03d}", sizes.region, (sizes.seed, 4, 0, i), sizes.train_mm, work / "held-out")
-        yield Person(*place, None, mr=True, ct=True)
+        for i in range(sizes.paper_people):
+            seed = (sizes.seed, int(preset == "pelvis"), kind, i)
+            place = (group, f"{letter}{i:03d}", region, seed, sizes.paper_grown_mm[preset], folder)
+            yield Person(*place, plan, mr=letter == "M", ct=letter == "C")
 
 
-def grow(person: Person) -> list[Case]:
-    """Grow one phantom and store it; what is timed elsewhere goes first."""
-    os.nice(max(0, 10 - os.nice(0)))
+MEMBERS: dict[str, Callable[[Job, str, str], Iterator[Anyone]]] = {
+    "paper": paper_people,
+    "sct": head_to_time,
+    "site": site_people,
+    "teachers": teaching_people,
+    "held": held_out,
+    "unseen": unseen,
+    "family": family,
+}
+"""What a group's name begins with → everybody in it; the rest of the name says for what."""
+
+
+def grow(person: Anyone) -> list[Case]:
+    """Grow one and store it; what is timed elsewhere goes first."""
+    os.nice(max(0, NICE - os.nice(0)))
+    if isinstance(person, Teacher):
+        grow_teacher_person(person)
+        return []
+    if isinstance(person, Unseen):
+        return grow_unseen(person)
     region = REGIONS[person.region]
     centre = person.seed[-1] % len(region.mr_centres)
     phantom = grow_patient(region, list(person.seed), person.spacing_mm, mr=person.mr, ct=person.ct, centre=centre)
     person.folder.mkdir(parents=True, exist_ok=True)
     if person.preparation is None:
-        store_true(person, phantom)
+        keep(person, phantom)
         return []
     cases = []
     if phantom.mr is not None:
         prepared = prepare_mr(phantom.mr, person.preparation, person.name, phantom.mask)
-        cases.append(store(person, "mr", prepared))
+        cases.append(store(person.folder, person.name, "mr", prepared, "phantom"))
     if phantom.ct is not None:
-        cases.append(store(person, "ct", prepare_ct(phantom.ct, person.preparation, person.name, phantom.mask)))
+        prepared = prepare_ct(phantom.ct, person.preparation, person.name, phantom.mask)
+        cases.append(store(person.folder, person.name, "ct", prepared, "phantom"))
     return cases
 
 
-def store(person: Person, modality: Modality, prepared: Prepared) -> Case:
-    """Write the arrays of a case of a cohort."""
-    for kind, array in ((modality, prepared.array), (f"{modality}_body", prepared.body)):
-        (person.folder / kind).mkdir(exist_ok=True)
-        np.save(person.folder / kind / f"{person.name}.npy", array)
-    grid, digest = prepared.grid, sha256(prepared.array.tobytes() + prepared.body.tobytes()).hexdigest()
-    low, middle, high = prepared.intensity
-    return Case(
-        case=person.name,
-        patient=person.name,
-        modality=modality,
-        split=person.split,
-        shape=grid.shape,
-        spacing_mm=grid.spacing_mm,
-        origin_mm=grid.origin_mm,
-        direction=tuple(grid.direction.ravel().tolist()),
-        body=body_box(prepared.body),  # type: ignore[arg-type]
-        mr_divisor=prepared.mr_divisor,
-        source=f"phantom {person.name}",
-        source_sha256=digest,
-        intensity_p01=low,
-        intensity_p50=middle,
-        intensity_p99=high,
-        prepared_sha256=digest,
-    )
-
-
-def store_true(person: Person, phantom: Phantom) -> None:
+def keep(person: Person, phantom: Phantom) -> None:
     """Write a patient that is synthesized, with the truth."""
     if phantom.mr is None:
         raise ValueError("a held-out phantom needs an MR")
-    truth = {} if phantom.ct_noise_free is None else {"truth_hu": phantom.ct_noise_free.array}
-    mr = phantom.mr
-    np.savez(
-        person.folder / f"{person.name}.npz",
-        mr=mr.array,
-        body=phantom.mask.array > 0,
-        spacing_mm=mr.spacing_mm,
-        origin_mm=mr.origin_mm,
-        direction=mr.direction,
-        **truth,
-    )
-
-
-def load_patient(path: Path) -> TruePatient:
-    """Read a patient that `grow_phantoms` has left."""
-    with np.load(path) as kept:
-        spacing, origin = (tuple(kept[name].tolist()) for name in ("spacing_mm", "origin_mm"))
-        truth = kept.get("truth_hu")
-        return TruePatient(Volume(kept["mr"], spacing, origin, kept["direction"]), truth, kept["body"])
+    truth = None if phantom.ct_noise_free is None else phantom.ct_noise_free.array
+    keep_true(person.folder / f"{person.name}.npz", phantom.mr, phantom.mask.array > 0, truth)
 
 
 def finish(job: Job, group: str, cases: list[Case]) -> None:
     """Write a group's manifest, and the file that says that it is complete."""
-    cases.sort(key=lambda case: (case.modality, case.case))
-    if group.startswith("paper-"):
-        save_manifest(job.work / "cohorts" / group, paper_settings(job.sizes, group.removeprefix("paper-")), cases)
-    if group == "train":
-        folder, chosen = job.work / "cohorts" / "unpaired", arm_settings(job.sizes, "anatomy")
-        own = {case.case for case in cases if case.modality == "ct"}
-        paired = folder.with_name("paired")
-        paired.mkdir()
-        for kind in ("mr", "ct", "mr_body", "ct_body"):
-            (paired / kind).symlink_to(folder / kind)
-        save_manifest(paired, chosen, [case for case in cases if case.case in own])
-        save_manifest(folder, chosen, [case for case in cases if (case.modality == "ct") == (case.case in own)])
+    kind, _, name = group.partition("-")
+    if kind == "paper":
+        save_manifest(job.work / "cohorts" / group, paper_settings(job.sizes, name), cases)
+    elif kind == "site":
+        save_manifest(job.work / "cohorts" / group, model_settings(job.sizes, name), cases)
+    elif kind == "family":
+        unpaired, paired = (table_settings(job.sizes, name, arm, 0) for arm in ("anatomy", "supervised"))
+        save_paired_too(job.work / "cohorts" / name / "unpaired", unpaired, paired, cases)
     write_json(group_file(job.work, group), {"people": len({case.patient for case in cases})})
-
-
-def save_manifest(folder: Path, chosen: Settings, cases: list[Case]) -> None:
-    """Make a folder of arrays a cohort."""
-    manifest = Manifest(
-        preset=chosen.preset,
-        recipe=chosen.recipe,
-        preparation=chosen.preparation,
-        cases=tuple(cases),
-        provenance=provenance(),
-    )
-    Cohort(folder, manifest).save_manifest()

@@ -38,10 +38,16 @@ def _sct() -> Work:
     return synthesize_head
 
 
-def _side_by_side() -> Work:
-    from benchmarks.gpu.side_by_side import train_side_by_side
+def _models() -> Work:
+    from benchmarks.gpu.models import train_models
 
-    return train_side_by_side
+    return train_models
+
+
+def _table() -> Work:
+    from benchmarks.gpu.tables import train_wave
+
+    return train_wave
 
 
 def _scoring() -> Work:
@@ -80,19 +86,20 @@ LOADERS: dict[str, Callable[[], Work]] = {
     "phantoms": _phantoms,
     "peak": _peak,
     "sct": _sct,
-    "train": _side_by_side,
+    "models": _models,
     "score": _scoring,
+    "table": _table,
     "limits": _limits,
     "compile": _compiled,
     "monai": _monai,
 }
-"""Part → loads what it needs, and nothing more, and returns what does it."""
+"""Part, or what its name begins with → loads what it needs, and nothing more, and returns what does it."""
 
 
 def main() -> None:
     name, work = sys.argv[1], Path(sys.argv[2])
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stdout)
-    work_of_part = LOADERS[name]()
+    work_of_part = LOADERS[name if name in LOADERS else name.partition("-")[0]]()
     word = sys.stdin.readline()
     if not word.strip():
         return  # the conductor has gone

@@ -10,7 +10,7 @@ from creps.model import checkpoints
 from creps.settings import Settings, to_yaml
 from creps.training.run.monitor import CURVES
 
-__all__ = ["checkpoint_steps", "rows_of", "write_settings"]
+__all__ = ["checkpoint_steps", "model_of", "rows_of", "write_settings"]
 
 
 def write_settings(settings: Settings, file: Path) -> Path:
@@ -36,3 +36,10 @@ def rows_of(run: Path) -> list[dict[str, float]]:
 def checkpoint_steps(run: Path) -> dict[int, Path]:
     """Steps → checkpoint."""
     return {int(path.name.removeprefix("step_")): path for path in checkpoints(run / "checkpoints")}
+
+
+def model_of(run: Path) -> Path | None:
+    """The best that a run has so far: its model, its last checkpoint, or none."""
+    found = checkpoint_steps(run)
+    folders = [run / "model", *([found[max(found)]] if found else [])]
+    return next((folder for folder in folders if (folder / "plan.json").is_file()), None)

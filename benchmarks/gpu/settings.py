@@ -1,19 +1,27 @@
-"""The settings of the job, all of them from the package's own presets and recipes."""
+"""The settings of the job, all of them from the package's own presets and recipes and from the accuracy benchmark."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from benchmarks.accuracy.plan import ARMS, merged
 from benchmarks.gpu.sizes import Sizes
 from creps.settings import Settings, load_settings
 
-__all__ = ["ARMS", "arm_settings", "paper_settings"]
+__all__ = ["TABLE_ARMS", "model_settings", "paper_settings", "table_settings"]
 
-ARMS = {"anatomy": "unpaired", "supervised": "paired"}
-"""Recipe → the cohort it is trained on: the default recipe, and the bound that sees registered pairs."""
+TABLE_ARMS = {
+    "supervised": ("supervised", "paired"),
+    "anatomy": ("anatomy", "unpaired"),
+    "phantoms": ("anatomy", "unpaired"),
+    "cyclegan": ("cyclegan", "unpaired"),
+    "cut": ("cut", "unpaired"),
+    "paper": ("paper", "unpaired"),
+}
+"""Arm of the tables → its recipe and its cohort. `phantoms` is `anatomy` without any CT of the site."""
 
-EQUAL = ("learning_rate", "beta1", "weight_decay", "ema_decay", "batch_size")
-"""Training settings that the bound takes from the default recipe, so that only what it learns from differs."""
+ENDLESS = 1_000_000
+"""Steps and epochs of a run that the clock ends."""
 
 
 def paper_settings(sizes: Sizes, preset: str) -> Settings:
@@ -34,32 +42,79 @@ def paper_settings(sizes: Sizes, preset: str) -> Settings:
     return load_settings(preset, overrides=own | sizes.paper_changes)
 
 
-def arm_settings(sizes: Sizes, recipe: str) -> Settings:
-    """One of `ARMS`, both under the conditions of the default recipe."""
+def model_settings(sizes: Sizes, region: str) -> Settings:
+    """A model to be shipped: the default recipe, taught by phantoms alone."""
+    own: dict[str, Any] = {
+        "recipe": "anatomy",
+        "preparation.region": region,
+        "preparation.spacing_mm": sizes.model_mm[region],
+        "sampling.patch_size": sizes.model_patch[region],
+        "simulation.phantom_share": 1.0,
+        "simulation.phantoms": sizes.model_people[region],
+        "training.batch_size": sizes.model_batch[region],
+        "training.validate_every": sizes.model_validate_every,
+        "training.checkpoint_every": sizes.model_validate_every,
+        "training.keep_checkpoints": 2,
+        "training.workers": sizes.model_workers[region],
+    }
+    return load_settings("brain", overrides=own | timed(sizes, sizes.seed) | sizes.model_changes)
+
+
+def table_settings(sizes: Sizes, region: str, arm: str, seed: int) -> Settings:
+    """An arm of the tables. U-Nets have the recipe's values, the others those of the accuracy benchmark."""
+    recipe, _ = TABLE_ARMS[arm]
     own: dict[str, Any] = {
         "recipe": recipe,
-        "preparation.region": sizes.region,
-        "preparation.spacing_mm": [sizes.train_mm] * 3,
+        "preparation.region": region,
+        "preparation.spacing_mm": [sizes.table_mm[region]] * 3,
         "preparation.mr_scale": "auto",
-        "preparation.remove_outside": True,
-        "sampling.patch_size": list(sizes.train_patch),
-        "training.seed": sizes.seed,
-        "training.steps": 1_000_000,
-        "training.epochs": 1_000_000,
-        "training.schedule": "constant",  # the time decides when it ends
-        "training.ema_decay": 0.995,
-        "training.checkpoint_every": sizes.checkpoint_every,
-        "training.log_every": min(10, sizes.checkpoint_every),
+        "preparation.remove_couch": True,
+        "training.batch_size": sizes.table_batch,
+        "training.validate_every": 10 * sizes.table_checkpoint_every,
+        "training.checkpoint_every": sizes.table_checkpoint_every,
         "training.keep_checkpoints": 1000,
-        "training.workers": sizes.train_workers[recipe],
+        "training.model": "last",
+        "training.workers": sizes.table_workers[arm],
+    }
+    own |= timed(sizes, seed)
+    if recipe in ("anatomy", "supervised"):
+        own |= {"sampling.patch_size": sizes.table_patch[region]} | sizes.table_changes
+        if recipe == "anatomy":
+            own |= {"simulation.phantoms": sizes.table_phantoms}
+        if arm == "phantoms":
+            own |= {"simulation.phantom_share": 1.0}
+        return load_settings("brain", overrides=own)
+    own |= flat(rival(region, arm)) | {"inference.device": sizes.device}
+    if recipe == "paper":
+        vgg16 = {"creps.backbone": "vgg16", "creps.weights": sizes.table_weights}
+        own |= vgg16 if sizes.table_weights else {"creps.weights": "random"}
+    return load_settings("brain", overrides=own | sizes.rival_changes)
+
+
+def timed(sizes: Sizes, seed: int) -> dict[str, Any]:
+    """Settings of a run that the clock ends."""
+    return {
+        "training.seed": seed,
+        "training.steps": ENDLESS,
+        "training.epochs": ENDLESS,
+        "training.log_every": 20,
         "training.device": sizes.device,
         "training.loggers": [],
         "inference.device": sizes.device,
     }
-    if recipe == "supervised":
-        usual = arm_settings(sizes, "anatomy")
-        own |= {f"training.{name}": getattr(usual.training, name) for name in EQUAL}
-        own |= {f"generator.{name}": value for name, value in usual.generator.model_dump().items()}
-        own |= {f"inference.{name}": value for name, value in usual.inference.model_dump().items()}
-        own |= {"sampling.mr_positions": usual.sampling.mr_positions}
-    return load_settings("brain", overrides=own | sizes.train_changes)
+
+
+def rival(region: str, arm: str) -> dict[str, Any]:
+    """What the accuracy benchmark trains an arm with on small networks, without preparation and length."""
+    size = ARMS["sizes"]["small"]
+    name = "paper-random" if arm == "paper" else arm
+    tree = merged([ARMS["shared"], size["all"], size[region], ARMS["arms"][name]["settings"]])
+    kept = ("learning_rate", "beta1", "ema_decay", "schedule", "clip_norm", "batch_size")
+    sections = ("generator", "discriminator", "adversarial", "creps", "sampling", "inference")
+    chosen = {section: tree[section] for section in sections}
+    return chosen | {"training": {key: tree["training"][key] for key in kept if key in tree["training"]}}
+
+
+def flat(tree: dict[str, Any]) -> dict[str, Any]:
+    """Sections as dotted names."""
+    return {f"{section}.{name}": value for section, values in tree.items() for name, value in values.items()}

@@ -26,19 +26,40 @@ class Sizes:
         workers: Reading processes of the paper's training.
         sct_mm: Voxel size of the head that is synthesized and timed.
         sct_rounds: How often.
-        region: head or pelvis, of the training side by side.
-        train_mm: Its voxel size.
-        train_patch: Its patch (D, H, W).
-        train_people: MR patients; CT patients, whose registered MRs the supervised bound sees, are as many.
-        validation_people: Patients of each kind kept out of training.
-        held_out: Patients with known truth that are scored.
-        train_changes: Settings that a rehearsal makes smaller.
-        train_seconds: At most so long; None takes all the time that is left.
-        train_steps: Both arms are stopped once each has so many steps; None waits for the time.
-        train_workers: Recipe → reading processes.
-        checkpoint_every: Steps between checkpoints of the training side by side.
-        curve_points: Checkpoints of each arm that are scored on the way to the last one.
-        curve_cases: Held-out patients that these are scored on.
+        held_out: Held-out phantoms of each region that are scored.
+        unseen_people: Test people of the unseen family of each region that are scored.
+        unseen_mm: Voxel size of the family; None is its own, which a rehearsal cannot wait for.
+        site_people: Phantoms with an MR and others with a CT that stand for a site where models learn from phantoms
+            alone: for the intake checks, the pictures of the validation, nothing else.
+        model_regions: Regions of the models that are trained to be shipped.
+        model_mm: Region → voxel size (D, H, W).
+        model_patch: Region → patch (D, H, W), multiples of 16.
+        model_people: Region → phantoms that it learns from.
+        model_batch: Region → pairs of a step.
+        model_workers: Region → processes that simulate pairs.
+        model_validate_every: Steps between validations.
+        model_changes: Settings that a rehearsal makes smaller.
+        model_seconds: At most so long; None takes all the time that is left.
+        model_steps: At most so many steps; None leaves that to the time.
+        reuse: A pair serves at most so many steps, mirrored and with another contrast curve, while no new one is there.
+        table_regions: Regions of the tables on the unseen family.
+        table_seeds: Their seeds; the regions of one seed come before the next seed.
+        table_seconds: Of a region and a seed, scores included.
+        table_scoring: Seconds of these that are kept for the scores.
+        table_arms: What is compared, see `settings.TABLE_ARMS`.
+        table_mm: Region → voxel size.
+        table_patch: Region → patch of the U-Nets.
+        table_people: MR patients, and as many CT patients, whose registered MRs the supervised bound sees.
+        table_phantoms: Phantoms that `anatomy` and `phantoms` learn from.
+        table_batch: Patches of a step.
+        table_workers: Arm → processes that read.
+        table_checkpoint_every: Steps between checkpoints: the points of the curves.
+        table_weights: File with VGG16's ImageNet weights for the recipe paper; None has random features.
+        table_changes: Settings of U-Nets that a rehearsal makes smaller.
+        rival_changes: Settings of the others that a rehearsal makes smaller.
+        table_steps: At most so many steps; None leaves that to the time.
+        curve_points: Checkpoints of an arm that are scored on the way to the last one.
+        curve_cases: People that these are scored on.
         step_rounds: Steps that a time is the median of.
         peak_side: Side of the square matrices that the peak is measured with.
         compile_backend: Of `torch.compile`.
@@ -47,29 +68,53 @@ class Sizes:
     device: str = "cuda"
     seed: int = 70
     limits: dict[str, float] = field(default_factory=dict)
-    growers: int = 13
+    growers: int = 14
     scorers: int = 8
     paper_people: int = 3
     paper_grown_mm: dict[str, float] = field(default_factory=lambda: {"brain": 1.0, "pelvis": 1.5})
-    paper_steps: int = 120
-    paper_killed_after: int = 25
+    paper_steps: int = 40
+    paper_killed_after: int = 10
     paper_changes: dict[str, Any] = field(default_factory=dict)
     workers: int = 8
     sct_mm: float = 1.0
     sct_rounds: int = 2
-    region: str = "head"
-    train_mm: float = 1.5
-    train_patch: tuple[int, int, int] = (96, 128, 112)
-    train_people: int = 40
-    validation_people: int = 4
-    held_out: int = 12
-    train_changes: dict[str, Any] = field(default_factory=dict)
-    train_seconds: float | None = None
-    train_steps: int | None = None
-    train_workers: dict[str, int] = field(default_factory=lambda: {"anatomy": 10, "supervised": 3})
-    checkpoint_every: int = 100
-    curve_points: int = 4
-    curve_cases: int = 4
+    held_out: int = 8
+    unseen_people: int = 8
+    unseen_mm: float | None = None
+    site_people: int = 3
+    model_regions: tuple[str, ...] = ("head", "pelvis")
+    model_mm: dict[str, list[float]] = field(
+        default_factory=lambda: {"head": [2.0, 2.0, 2.0], "pelvis": [3.0, 2.0, 2.0]}
+    )
+    model_patch: dict[str, list[int]] = field(default_factory=lambda: {"head": [80, 96, 80], "pelvis": [64, 96, 96]})
+    model_people: dict[str, int] = field(default_factory=lambda: {"head": 60, "pelvis": 60})
+    model_batch: dict[str, int] = field(default_factory=lambda: {"head": 4, "pelvis": 4})
+    model_workers: dict[str, int] = field(default_factory=lambda: {"head": 7, "pelvis": 7})
+    model_validate_every: int = 1000
+    model_changes: dict[str, Any] = field(default_factory=dict)
+    model_seconds: float | None = None
+    model_steps: int | None = None
+    reuse: int = 4
+    table_regions: tuple[str, ...] = ("head", "pelvis")
+    table_seeds: tuple[int, ...] = (0, 1, 2)
+    table_seconds: float = 220.0
+    table_scoring: float = 40.0
+    table_arms: tuple[str, ...] = ("supervised", "anatomy", "phantoms", "cyclegan", "cut", "paper")
+    table_mm: dict[str, float] = field(default_factory=lambda: {"head": 3.0, "pelvis": 4.0})
+    table_patch: dict[str, list[int]] = field(default_factory=lambda: {"head": [48, 64, 64], "pelvis": [32, 64, 80]})
+    table_people: int = 10
+    table_phantoms: int = 40
+    table_batch: int = 2
+    table_workers: dict[str, int] = field(
+        default_factory=lambda: {"supervised": 1, "anatomy": 3, "phantoms": 3, "cyclegan": 1, "cut": 1, "paper": 1}
+    )
+    table_checkpoint_every: int = 500
+    table_weights: str | None = None
+    table_changes: dict[str, Any] = field(default_factory=dict)
+    rival_changes: dict[str, Any] = field(default_factory=dict)
+    table_steps: int | None = None
+    curve_points: int = 6
+    curve_cases: int = 3
     step_rounds: int = 8
     peak_side: int = 8192
     compile_backend: str = "inductor"
@@ -98,7 +143,7 @@ TINY_UNET: dict[str, Any] = {
 
 FULL = Sizes()
 
-PATIENT = ("peak", "paper-brain", "paper-pelvis", "sct", "score", "limits", "compile", "monai")
+PATIENT = ("peak", "paper-brain", "paper-pelvis", "sct", "models", "score", "limits", "compile", "monai")
 
 REHEARSAL = Sizes(
     device="cpu",
@@ -121,15 +166,41 @@ REHEARSAL = Sizes(
     workers=0,
     sct_mm=5.0,
     sct_rounds=1,
-    train_mm=5.0,
-    train_patch=(16, 16, 16),
-    train_people=2,
-    validation_people=1,
     held_out=2,
-    train_changes=TINY_UNET,
-    train_steps=11,
-    train_workers={"anatomy": 0, "supervised": 0},
-    checkpoint_every=5,
+    unseen_people=1,
+    unseen_mm=10.0,
+    site_people=2,
+    model_mm={"head": [5.0, 5.0, 5.0], "pelvis": [5.0, 5.0, 5.0]},
+    model_patch={"head": [16, 16, 16], "pelvis": [16, 16, 16]},
+    model_people={"head": 2, "pelvis": 2},
+    model_batch={"head": 2, "pelvis": 2},
+    model_workers={"head": 0, "pelvis": 0},
+    model_validate_every=1000,
+    model_changes=TINY_UNET,
+    model_steps=12,
+    table_regions=("head",),
+    table_seeds=(0,),
+    table_seconds=600.0,
+    table_scoring=200.0,
+    table_mm={"head": 5.0, "pelvis": 5.0},
+    table_patch={"head": [16, 16, 16], "pelvis": [16, 16, 16]},
+    table_people=2,
+    table_phantoms=2,
+    table_workers=dict.fromkeys(("supervised", "anatomy", "phantoms", "cyclegan", "cut", "paper"), 0),
+    table_checkpoint_every=2,
+    table_changes=TINY_UNET,
+    rival_changes={
+        **TINY,
+        "discriminator.widths": [4, 4],
+        "nce.features": ["input", "stem", "down", "block1"],
+        "creps.layers": ["features.1.0.block.5"],
+        "creps.image_size": 32,
+        "creps.slice_step": 8,
+        "creps.balance_steps": 1,
+        "sampling.patch_size": [16, 16, 16],
+    },
+    table_arms=("supervised", "phantoms", "cut"),
+    table_steps=4,
     curve_points=1,
     curve_cases=1,
     step_rounds=2,

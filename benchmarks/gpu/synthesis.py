@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from benchmarks.gpu.cohorts import load_patient
 from benchmarks.gpu.job import Job
 from benchmarks.gpu.peak import wall_seconds
-from benchmarks.gpu.phantoms import load_patient
 from benchmarks.gpu.settings import paper_settings
 from creps.api import Model
 from creps.inference.executor import Executor
