@@ -12,6 +12,7 @@ import torch
 from creps.errors import SettingsError
 from creps.model import TRAINING_STATE, Model, Plan, latest_checkpoint, load_plan
 from creps.settings import Settings, leaf_fields, load_settings
+from creps.shipped.names import find_model
 from creps.training.networks import Networks
 from creps.training.state import load_companions
 
@@ -72,7 +73,7 @@ def settings_of(folder: Path | str) -> dict[str, Any]:
     settings that this version does not know are left out.
 
     Args:
-        folder: A model, a run or a checkpoint.
+        folder: A shipped model by name, a model, a run or a checkpoint.
 
     Raises:
         ModelError: the folder is none of these.
@@ -94,7 +95,7 @@ def preparation_settings_of(folder: Path | str) -> Settings:
     """Settings that prepare a cohort as that of a model, for `creps.cohort.prepare.prepare` (``like``).
 
     Args:
-        folder: A model, a run or a checkpoint.
+        folder: A shipped model by name, a model, a run or a checkpoint.
 
     Raises:
         ModelError: the folder is none of these.
@@ -109,14 +110,14 @@ def load_starting_point(folder: Path | str, settings: Settings) -> StartingPoint
     """Load the model to start from.
 
     Args:
-        folder: A model, a run or a checkpoint.
+        folder: A shipped model by name, a model, a run or a checkpoint.
         settings: Settings of the new run.
 
     Raises:
         ModelError: the folder is none of these, or damaged.
         SettingsError: the cohort was prepared differently, or the generator has another shape.
     """
-    folder = Path(folder)
+    folder = find_model(folder)
     model = Model.load(folder)
     plan = model.plan
     ours, theirs = settings.preparation.model_dump(), plan.preparation.model_dump()

@@ -20,6 +20,7 @@ from creps.losses.creps import CrepsLoss
 from creps.machine import emulated_bf16, free_bytes, resolve_precision
 from creps.provenance import NOTICE
 from creps.settings import Settings
+from creps.shipped.names import find_model
 from creps.training.build import build_networks, build_style, total_steps
 from creps.training.duration import LONG_HOURS, advice, estimate_time, in_words
 from creps.training.interruption import Interruption
@@ -70,7 +71,8 @@ def train(
         recipe: Recipe of the training; default: the one that the cohort was prepared for.
         preset: Preset that the settings start from; default: the cohort's.
         overrides: Single settings, such as ``{"training.steps": 100}``.
-        model: A model, run or checkpoint to start from (fine-tuning), whose method is the default.
+        model: A shipped model by name, or a model, run or checkpoint to start from (fine-tuning), whose method is
+            the default.
         resume: Continue from the last checkpoint in `output`, if there is one.
 
     Returns:
@@ -84,6 +86,7 @@ def train(
     if not isinstance(output, str | Path):
         raise InputError(f"{output!r} is not a folder.", "Give the path of the run's folder.")
     folder = Path(output)
+    model = None if model is None else find_model(model)
     settings = run_settings(
         cohort, folder, settings, recipe=recipe, preset=preset, overrides=overrides, model=model, resume=resume
     )
