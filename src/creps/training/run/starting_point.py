@@ -14,6 +14,7 @@ from creps.model import TRAINING_STATE, Model, Plan, latest_checkpoint, load_pla
 from creps.settings import Settings, leaf_fields, load_settings
 from creps.shipped.names import find_model
 from creps.training.networks import Networks
+from creps.training.simulation.phantoms import REGION_PHANTOMS
 from creps.training.state import load_companions
 
 __all__ = ["StartingPoint", "load_starting_point", "preparation_settings_of", "settings_of"]
@@ -115,11 +116,17 @@ def load_starting_point(folder: Path | str, settings: Settings) -> StartingPoint
 
     Raises:
         ModelError: the folder is none of these, or damaged.
-        SettingsError: the cohort was prepared differently, or the generator has another shape.
+        SettingsError: another region, a cohort that was prepared differently, or a generator of another shape.
     """
     folder = find_model(folder)
     model = Model.load(folder)
     plan = model.plan
+    regions = [settings.preparation.region, plan.preparation.region]
+    if len({REGION_PHANTOMS.get(region, region) for region in regions}) > 1:
+        raise SettingsError(
+            f"{folder} is a model of the {regions[1]}, the cohort shows the {regions[0]}.",
+            "Start from a model of that region, or train without --from (model=None).",
+        )
     ours, theirs = settings.preparation.model_dump(), plan.preparation.model_dump()
     other = next((name for name in ours if name not in SPLIT and ours[name] != theirs[name]), None)
     if other is not None:

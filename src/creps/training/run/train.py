@@ -37,7 +37,7 @@ from creps.training.run.starting_point import StartingPoint, load_starting_point
 from creps.training.run.tensorboard import check_loggers, open_loggers
 from creps.training.sampling import PatchPairs, PatchSampler
 from creps.training.simulation import held_out_pairs, simulated_pairs
-from creps.training.state import Progress, load_checkpoint
+from creps.training.state import Progress, check_room, load_checkpoint
 from creps.training.step import TrainingStep
 
 __all__ = ["SETTINGS_FILE", "train"]
@@ -113,6 +113,7 @@ def _train(
     run = RunFolder(folder, cohort, settings, style, source.record() if source else None)
     with Interruption() as interruption, processes.watched(), _locked(processes, run):
         networks, progress = _networks(processes, run, source, resume=resume)
+        processes.first_only(partial(check_room, folder, networks, settings.training.keep_checkpoints))
         patches = _patches(cohort, settings)
         heartbeat.doing("profiling the training MRs")
         processes.first_only(partial(run.open, progress.steps))
