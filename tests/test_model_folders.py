@@ -12,7 +12,7 @@ from creps.model import PLAN, Plan
 from tests.data.model_folders import FOLDER, GENERATORS, sct_of
 
 TOLERANCE_HU = 0.5
-"""Machines and versions of PyTorch differ by the rounding of float32; three instruction sets differed by less than .01."""
+"""Machines and versions of PyTorch differ by the rounding of float32; three instruction sets agreed to .01."""
 
 FOLDERS = sorted(path.parent for path in FOLDER.glob("*/sct.npy"))
 

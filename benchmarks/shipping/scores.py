@@ -31,7 +31,7 @@ def scored(folder: Path, name: str, patients: int) -> dict[str, Any]:
     region, spacing_mm = model.plan.preparation.region, phantom_spacing_mm(model.plan.preparation.spacing_mm)
     orders = [Order(f"phantom{i:02}", region, (SEED, 2, i), spacing_mm, centre=i) for i in range(patients)]
     with tempfile.TemporaryDirectory() as work:
-        people = read_patients(grow_all(Path(work), orders))
+        people = read_patients(grow_all([(Path(work), order) for order in orders]))
     scts = [model.synthesize(person.mr, force=True).sct.array for person in people]
     water = [constant_water(person.mr, person.body).array for person in people]
     rows = [score(person, sct) for person, sct in zip(people, scts, strict=True)]

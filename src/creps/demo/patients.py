@@ -21,7 +21,8 @@ from creps.phantom.scanners.mr import MrCentre
 from creps.volume import Array, Mask, Volume
 
 if TYPE_CHECKING:
-    from creps.api import Model  # the processes that grow patients need no torch
+    from creps.api.model import Model  # the processes that grow patients need no torch
+    from creps.api.synthesis import Synthesis
 
 __all__ = [
     "Order",
@@ -100,26 +101,24 @@ def phantom_spacing_mm(model_spacing_mm: tuple[float, float, float]) -> float:
     return min(5.0, max(model_spacing_mm))
 
 
-def grow_all(folder: Path, orders: Sequence[Order], *, jobs: int | None = None) -> list[Path]:
+def grow_all(orders: Sequence[tuple[Path, Order]], *, jobs: int | None = None) -> list[Path]:
     """Grow patients side by side and write them as ``folder/<name>/{mr,ct,ct_noise_free,mask}.nii.gz``.
 
     Args:
-        folder: Where.
-        orders: Whom.
+        orders: Where, and whom.
         jobs: Processes; None: one for each core.
 
     Returns:
         The patients' folders, in the order of `orders`.
 
     Raises:
-        CohortError: no process can be started, or one was killed.
+        CohortError: no process can be started.
     """
-    tasks = [(folder, order) for order in orders]
     jobs = cores() if jobs is None else jobs
-    died = [orders[index] for index, result in run_all(_grow, tasks, jobs) if isinstance(result, WorkerDied)]
+    died = [orders[index] for index, result in run_all(_grow, orders, jobs) if isinstance(result, WorkerDied)]
     for order in died:  # usually for lack of memory: once more, alone
-        _grow((folder, order))
-    return [folder / order.name for order in orders]
+        _grow(order)
+    return [folder / order.name for folder, order in orders]
 
 
 def _grow(task: tuple[Path, Order]) -> None:
@@ -148,7 +147,7 @@ def read_patients(folders: Sequence[Path]) -> list[Patient]:
     return patients
 
 
-def synthesize_all(model: Model, patients: Sequence[Patient], folder: Path, *, force: bool = False) -> list[Array]:
+def synthesize_all(model: Model, patients: Sequence[Patient], folder: Path, *, force: bool = False) -> list[Synthesis]:
     """Write ``folder/<name>_sct.nii.gz`` and its record for each patient.
 
     Args:
@@ -158,16 +157,18 @@ def synthesize_all(model: Model, patients: Sequence[Patient], folder: Path, *, f
         force: Although the intake checks refuse an MR.
 
     Returns:
-        The sCTs in HU, each (D, H, W) on the grid of its MR.
+        The sCTs in HU, each on the grid of its MR, with the results of the intake checks.
+
+    Raises:
+        InputError: the intake checks refuse an MR.
     """
-    arrays = []
+    syntheses = []
     for patient in patients:
-        result = model.synthesize(patient.mr, force=force)
+        syntheses.append(model.synthesize(patient.mr, force=force))
         path = folder / f"{patient.name}_sct.nii.gz"
-        write_volume(result.sct, path, integer=True)
-        write_json(path.with_name(f"{patient.name}_sct.json"), result.record)
-        arrays.append(result.sct.array)
-    return arrays
+        write_volume(syntheses[-1].sct, path, integer=True)
+        write_json(path.with_name(f"{patient.name}_sct.json"), syntheses[-1].record)
+    return syntheses
 
 
 def score(patient: Patient, sct_hu: Array) -> Row:
