@@ -1,5 +1,7 @@
 """The models that come with creps: undamaged, small, described, and found by name."""
 
+import doctest
+import importlib
 import json
 import logging
 import shutil
@@ -210,6 +212,13 @@ def test_whole_numbers_are_no_weights(tmp_path):
     )
     with pytest.raises(ModelError, match=rf"{WEIGHTS} does not fit the generator of its plan \(residual\)"):
         Model.load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["shipped.names", "shipped.catalogue", "doctor", "demo.patients", "demo.scanners"])
+def test_the_examples_of_the_docstrings_run(name):
+    failed, attempted = doctest.testmod(importlib.import_module(f"creps.{name}"), extraglobs={"creps": creps})
+    assert attempted
+    assert failed == 0
 
 
 def test_save_tensors_keeps_the_type(tmp_path):
