@@ -59,6 +59,18 @@ def test_a_model_that_has_seen_anything_else_does_not_ship(phantoms, cohort, tmp
         check_origin(other, of_phantoms.folder, [folder])
 
 
+def test_a_model_without_a_cohort_must_say_that_it_saw_phantoms_only(phantoms):
+    plan = plan_of(phantoms[1])
+    with pytest.raises(SystemExit, match="was trained on a cohort: name it"):
+        check_origin(plan, None, [])
+    record = plan.training | {"cohort": None}
+    with pytest.raises(SystemExit, match="does not say that every patch was of a phantom"):
+        check_origin(plan.model_copy(update={"training": record}), None, [])
+    record["settings"]["simulation"] |= {"phantom_share": 1.0, "phantoms": 40}
+    phrase = check_origin(plan.model_copy(update={"training": record}), None, [])
+    assert phrase == "digital phantoms only: 40, imaged anew for every patch"
+
+
 def test_a_scan_in_a_phantoms_place_is_found(phantoms, tmp_path):
     """Its hash would agree with its own file: it is grown again."""
     _, cohort = phantoms

@@ -22,15 +22,16 @@ __all__ = ["check_origin"]
 NOT_PHANTOMS = "Models that ship with creps are trained on digital phantoms only."
 
 
-def check_origin(plan: Plan, cohort_folder: Path, phantoms: Sequence[Path]) -> str:
-    """Refuse a model unless every image of its cohort is a phantom of `creps phantom`.
+def check_origin(plan: Plan, cohort_folder: Path | None, phantoms: Sequence[Path]) -> str:
+    """Refuse a model unless every image that it was trained on is a phantom.
 
-    The cohort must be the one that the plan names by hash, each of its images a file of one of the phantom folders by
+    Without a cohort, its record must name none and say that every patch was of a phantom (`simulation.phantom_share` 1).
+    With one, the cohort must be the one that the plan names by hash, each of its images a file of one of the phantom folders by
     hash, and one patient of each folder is grown again and compared voxel by voxel.
 
     Args:
         plan: Of the model.
-        cohort_folder: What it was trained on.
+        cohort_folder: What it was trained on; None for a model that was trained without one.
         phantoms: Folders that `creps phantom` wrote.
 
     Returns:
@@ -42,6 +43,8 @@ def check_origin(plan: Plan, cohort_folder: Path, phantoms: Sequence[Path]) -> s
     started_from = plan.training.get("started_from")
     if started_from is not None and started_from.get("weights_sha256") not in _shipped_hashes():
         raise SystemExit(f"The model was started from a model that does not ship with creps. {NOT_PHANTOMS}")
+    if cohort_folder is None:
+        return _without_cohort(plan)
     cohort = load_cohort(cohort_folder)
     if cases_sha256(cohort) != plan.training["cohort"]["cases_sha256"]:
         raise SystemExit(f"{cohort_folder} is not the cohort that the model was trained on.")
@@ -52,6 +55,15 @@ def check_origin(plan: Plan, cohort_folder: Path, phantoms: Sequence[Path]) -> s
     if strangers:
         raise SystemExit(f"{strangers[0]} and perhaps others in {cohort_folder} are no phantoms. {NOT_PHANTOMS}")
     return _phrase(plan, cohort)
+
+
+def _without_cohort(plan: Plan) -> str:
+    simulation = plan.training["settings"].get("simulation", {})
+    if plan.training.get("cohort") is not None:
+        raise SystemExit("The model was trained on a cohort: name it with --cohort, and its phantoms with --phantoms.")
+    if simulation.get("phantom_share") != 1:
+        raise SystemExit(f"The model's record does not say that every patch was of a phantom. {NOT_PHANTOMS}")
+    return f"digital phantoms only: {simulation['phantoms']}, imaged anew for every patch"
 
 
 def _phrase(plan: Plan, cohort: Cohort) -> str:
