@@ -25,9 +25,9 @@ NOT_PHANTOMS = "Models that ship with creps are trained on digital phantoms only
 def check_origin(plan: Plan, cohort_folder: Path | None, phantoms: Sequence[Path]) -> str:
     """Refuse a model unless every image that it was trained on is a phantom.
 
-    Without a cohort, its record must name none and say that every patch was of a phantom (`simulation.phantom_share` 1).
-    With one, the cohort must be the one that the plan names by hash, each of its images a file of one of the phantom folders by
-    hash, and one patient of each folder is grown again and compared voxel by voxel.
+    Without a cohort, its record must name none and say that every patch was of a phantom (`simulation.phantom_share`
+    is 1). With one, the cohort must have the hash that the plan names, each of its images must be a file of a phantom
+    folder by its hash, and one patient of each folder is grown again and compared voxel by voxel.
 
     Args:
         plan: Of the model.
