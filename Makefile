@@ -1,5 +1,5 @@
 # Two commands for a machine with Python (3.11-3.13), git and make:
-#   make demo   environment, install, train and synthesize the embedded phantoms
+#   make demo   environment, install, shipped models on digital patients, one of them adapted to a new scanner
 #   make test   environment, install, every check that CI runs
 # More for developers:
 #   make lint      ruff, mypy, the import contract and the layout alone

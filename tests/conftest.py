@@ -160,7 +160,7 @@ def demo_model() -> Path:
     """The shipped model, whose sCTs have bone, without a profile: these heads are none of its kind."""
 
     def make(folder: Path) -> None:
-        shutil.copytree(Path(creps.__file__).parent / "demo" / "model", folder / "m")
+        shutil.copytree(Path(creps.__file__).parent / "shipped" / "head", folder / "m")
         plan = json.loads((folder / "m" / "plan.json").read_text())
         (folder / "m" / "plan.json").write_text(json.dumps({**plan, "intake": None}))
 

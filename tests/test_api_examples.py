@@ -27,7 +27,9 @@ from tests.conftest import ball_head
 from tests.dicom_cases import mr_series
 from tests.test_dicom import write_series
 
-FUNCTIONS = ("evaluate", "load", "load_cohort", "load_settings", "prepare", "read_volume", "train", "write_volume")
+FUNCTIONS = (
+    *("evaluate", "load", "load_cohort", "load_settings", "models", "prepare", "read_volume", "train", "write_volume"),
+)
 METHODS = [
     getattr(owner, name)
     for owner, names in {

@@ -72,7 +72,10 @@ def test_resume_without_naming_settings_again(work, capsys):
     assert "steps 4 to 4" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("verb", ["", "prepare", "train", "synthesize", "evaluate", "settings", "phantom", "demo"])
+@pytest.mark.parametrize(
+    "verb",
+    ["", "prepare", "train", "synthesize", "evaluate", "settings", "phantom", "demo", "models", "doctor", "export"],
+)
 def test_help_of_every_verb(verb, capsys):
     assert run(*([verb] if verb else []), "--help") == 0
     out = capsys.readouterr().out

@@ -302,12 +302,21 @@ def test_the_batch_goes_by_memory(memory_gb, batch):
 def test_bf16_is_chosen_only_where_there_are_units_for_it(monkeypatch, flags, chosen):
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: flags[0])
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: flags[1])
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
     assert resolve_precision("auto", torch.device("cpu")) == chosen
     assert resolve_precision("bf16", torch.device("cpu")) == "bf16"
     assert resolve_precision("fp32", torch.device("cpu")) == "fp32"
     assert resolve_precision("auto", torch.device("mps")) == "fp32"
     assert (emulated_bf16("bf16", torch.device("cpu")) is None) == (chosen == "bf16")
     assert all(emulated_bf16(name, torch.device("cpu")) is None for name in ("auto", "fp32"))
+
+
+@pytest.mark.parametrize(("most", "chosen"), [("AVX2", "fp32"), ("avx512_core", "fp32"), ("AVX512_CORE_AMX", "bf16")])
+def test_bf16_is_not_chosen_where_its_units_may_not_be_used(monkeypatch, most, chosen):
+    """PyTorch still says that they are there, and would be tens of times slower."""
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", most)
+    assert resolve_precision("auto", torch.device("cpu")) == chosen
     assert emulated_bf16("bf16", torch.device("cuda")) is None
 
 

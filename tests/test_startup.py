@@ -33,6 +33,8 @@ def test_start_up_imports_few_modules(code, most):
         ("import creps.evaluation.evaluate", {"torch", "torchvision"}),
         ("import creps.cohort.prepare", {"torch", "torchvision", "matplotlib"}),
         ("import creps.settings", HEAVY - {"pydantic"}),
+        ("import creps.shipped.names, creps.shipped.catalogue, creps.doctor", HEAVY),
+        ("import creps.demo.patients", {"torch", "torchvision"}),
         ("import creps.training.run.train, creps.synthesis.synthesize, creps.phantom.cohort", {"SimpleITK", "pydicom"}),
     ],
 )

@@ -178,7 +178,7 @@ def synthesized(mr: Path, folder: Path, options: tuple[str, ...]) -> tuple[int, 
     """Exit code, messages and the sCT (x, y, z) by the shipped model, whatever it says of such heads."""
     import creps
 
-    model = Path(creps.__file__).parent / "demo" / "model"
+    model = Path(creps.__file__).parent / "shipped" / "head"
     folder.mkdir(exist_ok=True)
     code, said = command_line("synthesize", model, mr, "-o", folder / "sct.nii.gz", "--force", *options)
     return code, said, None if code else voxels(folder / "sct.nii.gz")

@@ -40,9 +40,9 @@ class Version:
             raise SystemExit(f"{project}: Python imports {found} instead. Name a checkout that has src/creps.")
 
     def shipped_model(self) -> Path:
-        """The folder of the demo model."""
-        (plan,) = (self.source / "creps").glob("demo*/**/plan.json")
-        return plan.parent
+        """The folder of the shipped model of heads; older versions have it with the demo."""
+        found = sorted((self.source / "creps").glob("shipped/head/plan.json"))
+        return (found or sorted((self.source / "creps").glob("demo*/**/plan.json")))[0].parent
 
     def run(self, *arguments: object, writes: Path, options: Mapping[str, str] | None = None) -> None:
         """One command line, unless what it writes is there."""

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Iterable, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +59,7 @@ def main() -> None:
 
 def shipped() -> Model:
     """The demo's model of heads."""
-    with resources.as_file(resources.files("creps.demo") / "model") as folder:
-        return creps.load(folder)
+    return creps.load("head")
 
 
 def measured(

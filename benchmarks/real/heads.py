@@ -15,6 +15,7 @@ import argparse
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
@@ -131,7 +132,8 @@ def main() -> None:
     parser.add_argument("--pictures", type=Path, help="folder outside the project")
     parser.add_argument("-o", "--output", type=Path, help="JSON with all figures")
     options = parser.parse_args()
-    data, rows = options.data, {}
+    data = options.data
+    rows: dict[str, list[dict[str, Any]]] = {}
     for model in options.models:
         for path in sorted((data / "mr").glob("*.nii.gz")):
             label = data / "labels" / path.name.replace(".nii.gz", "_skull.nii.gz")

@@ -4,7 +4,7 @@ r"""Is the exact single pass as accurate as the median of overlapping patches? A
 
     python -m benchmarks.accuracy.cohort W/head --region head --seed 4
     python -m benchmarks.accuracy.train W/head W/work --arms anatomy --seeds 0 1 --steps 500
-    python -m benchmarks.speed.single_pass W/head/test demo=src/creps/demo/model --rounds 3 --bf16 8
+    python -m benchmarks.speed.single_pass W/head/test demo=src/creps/shipped/head --rounds 3 --bf16 8
     python -m benchmarks.speed.single_pass W/head/test --prepared W/work/prepared/unpaired \
         zeros=W/work/runs/anatomy-seed0,W/work/runs/anatomy-seed1
 

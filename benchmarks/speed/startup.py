@@ -20,7 +20,7 @@ from benchmarks.common.timing import medians
 from benchmarks.speed.results import save
 
 VERBS = {
-    "demo": "creps.demo.run",
+    "demo": "creps.demo.full",
     "phantom": "creps.phantom.cohort",
     "prepare": "creps.cohort.prepare",
     "train": "creps.training.run.train",

@@ -56,10 +56,16 @@ def resolve_precision(name: str, device: torch.device) -> Literal["bf16", "fp32"
     if device.type == "cuda":
         units = torch.cuda.is_bf16_supported(including_emulation=False)
     elif device.type == "cpu":
-        units = any(_torch_says(torch.cpu, name) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+        found = any(_torch_says(torch.cpu, name) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+        units = found and not _without_bf16(os.environ.get("ONEDNN_MAX_CPU_ISA", ""))
     else:
         units = False
     return "bf16" if units else "fp32"
+
+
+def _without_bf16(most: str) -> bool:
+    """Whether the instructions that oneDNN, PyTorch's library of convolutions, is limited to have no bfloat16."""
+    return most.upper() in ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI")
 
 
 def _torch_says(module: object, name: str) -> bool:

@@ -5,6 +5,8 @@ A model is a folder that needs nothing else::
     plan.json               schema version, preparation, generator, patch, provenance, hash of the weights
     generator.safetensors   the generator's parameters and buffers; a cascade's networks differ by prefix
 
+Weights are float32, or bfloat16 where they have to be small; a loaded generator is float32 in either case.
+
 A checkpoint of a run is such a model with the training state beside it, see `creps.training.state`.
 """
 
@@ -27,6 +29,7 @@ from creps.networks.build import build_generator
 from creps.networks.generator import Generator
 from creps.provenance import sha256_file
 from creps.settings import AnyGenerator, InferenceSettings, PreparationSettings, invalid_value
+from creps.shipped.names import find_model
 
 __all__ = [
     "PLAN",
@@ -94,22 +97,22 @@ class Model:
     @classmethod
     @file_errors_explained
     def load(cls, folder: Path | str) -> Self:
-        """Load a model folder, a checkpoint, or a run's folder (its model, or its last checkpoint until it has one).
+        """Load a shipped model, a model folder, a checkpoint, or a run (its model, or its last checkpoint so far).
 
         Args:
-            folder: The folder.
+            folder: Name of a shipped model, or the folder: see `creps.shipped.names.find_model`.
 
         Returns:
             The model, its generator in evaluation mode on the CPU.
 
         Raises:
-            ModelError: not a model, another schema version, or weights that do not fit the plan.
+            ModelError: not a model, another schema version, or weights that are damaged or do not fit the plan.
 
         Examples:
             >>> creps.Model.load("model").generator.training
             False
         """
-        folder = _model_folder(_checked(folder))
+        folder = _model_folder(find_model(folder))
         plan = load_plan(folder)
         weights = folder / WEIGHTS
         if not weights.is_file():
@@ -121,10 +124,11 @@ class Model:
             )
         generator = build_generator(plan.generator)
         try:
-            generator.load_state_dict(load_tensors(weights))
+            generator.load_state_dict(_as_float32(load_tensors(weights), generator))
         except RuntimeError as error:
             raise ModelError(
-                f"{weights} does not fit the generator of its plan.", "Copy the model folder again."
+                f"{weights} does not fit the generator of its plan ({plan.generator.kind}).",
+                "Copy the model folder again; weights of another network cannot be used.",
             ) from error
         return cls(plan, generator.eval())
 
@@ -196,17 +200,20 @@ class Model:
         return settings
 
 
-def save_model(folder: Path, tensors: dict[str, torch.Tensor], plan: Plan) -> Plan:
+def save_model(folder: Path, tensors: dict[str, torch.Tensor], plan: Plan, *, small: bool = False) -> Plan:
     """Write weights and plan into an existing folder (wrap it in `atomic_folder`).
 
     Args:
         folder: The folder.
         tensors: The generator's state.
         plan: Its plan; the hash of the weights is filled in.
+        small: Store kernels as bfloat16, half the size. Biases, scales and statistics of norms stay as they are.
 
     Returns:
-        The plan with the weights' hash.
+        The plan with the hash of the weights as they are stored.
     """
+    if small:
+        tensors = {name: _halved(tensor) for name, tensor in tensors.items()}
     save_tensors(folder / WEIGHTS, tensors)
     plan = plan.model_copy(update={"weights_sha256": sha256_file(folder / WEIGHTS)})
     write_json(folder / PLAN, plan.model_dump(mode="json"))
@@ -214,13 +221,13 @@ def save_model(folder: Path, tensors: dict[str, torch.Tensor], plan: Plan) -> Pl
 
 
 def load_plan(folder: Path | str) -> Plan:
-    """The plan of a model folder, a checkpoint, or the model of a run's folder.
+    """The plan of a shipped model, a model folder, a checkpoint, or the model of a run's folder.
 
     Raises:
         ModelError: not a model, or another schema version.
     """
     return read_versioned(
-        _model_folder(_checked(folder)) / PLAN,
+        _model_folder(find_model(folder)) / PLAN,
         Plan,
         ModelError,
         other_version="Use the version of creps that wrote it.",
@@ -273,10 +280,36 @@ def _checked(folder: object) -> Path:
     return Path(folder)
 
 
+def _halved(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.to(torch.bfloat16) if tensor.is_floating_point() and tensor.ndim > 1 else tensor
+
+
+def _as_float32(tensors: dict[str, torch.Tensor], generator: Generator) -> dict[str, torch.Tensor]:
+    """Tensors of any floating-point type as float32; whole numbers only where the generator counts something.
+
+    Raises:
+        RuntimeError: whole numbers in place of weights.
+    """
+    own = generator.state_dict()
+    for name, tensor in tensors.items():
+        if name in own and tensor.is_floating_point() != own[name].is_floating_point():
+            raise RuntimeError(f"{name} is of the type {tensor.dtype}")
+    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
+
+
+PICKLES = (".pt", ".pth", ".ckpt", ".pkl", ".bin")
+"""Endings of PyTorch's own files."""
+
+
 def _model_folder(folder: Path) -> Path:
     for candidate in (folder, folder / "model", latest_checkpoint(folder)):
         if candidate is not None and (candidate / PLAN).is_file():
             return candidate
+    remedy = "Give the model folder that 'creps train' wrote."
+    if folder.is_file() and folder.suffix in PICKLES:
+        raise ModelError(f"{folder} is a PyTorch file of pickled objects, which creps never opens.", remedy)
+    if folder.is_file():
+        raise ModelError(f"{folder} is a file, not a folder with {PLAN} and {WEIGHTS}.", remedy)
     if not folder.is_dir():
-        raise ModelError(f"{folder} is not a folder.", "Give the model folder that 'creps train' wrote.")
-    raise ModelError(f"{folder} is not a model (it has no {PLAN}).", "Give the model folder that 'creps train' wrote.")
+        raise ModelError(f"{folder} is not a folder.", remedy)
+    raise ModelError(f"{folder} is not a model (it has no {PLAN}).", remedy)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from creps.api.data import load_cohort, load_settings, read_volume, write_volume
     from creps.api.model import Model, load
     from creps.api.verbs import evaluate, prepare, train
+    from creps.shipped.catalogue import models
 
 __all__ = [
     "Model",
@@ -20,6 +21,7 @@ __all__ = [
     "load",
     "load_cohort",
     "load_settings",
+    "models",
     "prepare",
     "read_volume",
     "train",
@@ -27,19 +29,20 @@ __all__ = [
 ]
 
 _HOME = {
-    "Model": "model",
-    "evaluate": "verbs",
-    "load": "model",
-    "load_cohort": "data",
-    "load_settings": "data",
-    "prepare": "verbs",
-    "read_volume": "data",
-    "train": "verbs",
-    "write_volume": "data",
+    "Model": "api.model",
+    "evaluate": "api.verbs",
+    "load": "api.model",
+    "load_cohort": "api.data",
+    "load_settings": "api.data",
+    "models": "shipped.catalogue",
+    "prepare": "api.verbs",
+    "read_volume": "api.data",
+    "train": "api.verbs",
+    "write_volume": "api.data",
 }
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOME:
-        return getattr(import_module(f"creps.api.{_HOME[name]}"), name)
+        return getattr(import_module(f"creps.{_HOME[name]}"), name)
     raise AttributeError(f"module 'creps.api' has no attribute '{name}'")

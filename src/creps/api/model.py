@@ -189,19 +189,22 @@ class Model(creps.model.Model):
 
 @file_errors_explained
 def load(folder: Path | str) -> Model:
-    """Load a model folder (or a run's folder, or a checkpoint).
+    """Load a shipped model by name, or a model folder (or a run's folder, or a checkpoint).
 
     Args:
-        folder: The folder.
+        folder: Name of a shipped model (`creps.models`), or the folder. Text without a path separator that names a
+            shipped model means that model; ``./head`` and a `Path` always mean a folder.
 
     Returns:
         The model, its generator in evaluation mode on the CPU.
 
     Raises:
-        ModelError: it is not a model, or it is damaged.
+        ModelError: there is no such model, it is not a model, or it is damaged.
 
     Examples:
+        >>> creps.load("head").plan.preparation.region
+        'head'
         >>> creps.load("model").plan.patch_size
         (16, 16, 16)
     """
-    return Model.load(as_path(folder, "The model"))
+    return Model.load(folder)

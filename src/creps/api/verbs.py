@@ -43,7 +43,7 @@ def prepare(
         recipe: Recipe to prepare for; default: ``anatomy``. ``paper`` is the exact preparation of the paper.
         settings: All settings, or a YAML file with some.
         overrides: Single settings: ``{"preparation.spacing_mm": [2, 2, 2]}``.
-        model: Prepare as this model was; excludes other sources of preparation settings.
+        model: Prepare as this model was (a shipped name or a folder); excludes other preparation settings.
         jobs: Processes; None: as many as cores and memory allow.
         resume: Continue from the cohort in `output`: prepare what is missing or changed.
         series: Where a patient has several DICOM series, the one whose description holds this text.
@@ -105,7 +105,7 @@ def train(
         preset: Preset that the settings start from; default: the cohort's.
         settings: All settings, or a YAML file with some.
         overrides: Single settings: ``{"training.steps": 100}``.
-        model: Model, run or checkpoint to start from (fine-tuning), with its settings.
+        model: Shipped name, model, run or checkpoint to start from (fine-tuning), with its settings.
         resume: Continue from the last checkpoint in `output`, if there is one.
 
     Returns:
@@ -128,7 +128,6 @@ def train(
     from creps.training.run.train import train as run
 
     check_flags(resume=resume)
-    started_from = None if model is None else as_path(model, "The model")
     cohort = cohort if isinstance(cohort, Cohort) else as_path(cohort, "The cohort")
     folder = run(
         cohort,
@@ -137,7 +136,7 @@ def train(
         recipe=recipe,
         preset=preset,
         overrides=overrides,
-        model=started_from,
+        model=model,
         resume=resume,
     )
     return load(folder)
@@ -209,4 +208,4 @@ def evaluate(
 def _preparation_of(model: Path | str) -> Settings:
     from creps.training.run.starting_point import preparation_settings_of
 
-    return preparation_settings_of(as_path(model, "The model"))
+    return preparation_settings_of(model)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
 __all__ = [
+    "MODEL",
     "PARTLY",
     "PATH",
     "SettingsCommand",
@@ -34,6 +35,9 @@ __all__ = [
 ]
 
 PATH = click.Path(path_type=Path)
+
+MODEL = click.STRING
+"""A shipped model's name or a model's path; as text, since ``./head`` as a `Path` is ``head``. The library finds it."""
 
 PARTLY = 3
 """Exit code: results were written, but some of the images could not be used."""

@@ -21,7 +21,7 @@ from creps.networks.weight_layouts import LayoutName, load_features
 from creps.provenance import sha256_file
 from creps.settings.choices import BackboneName
 
-__all__ = ["DEFAULT_LAYERS", "Backbone", "BackboneWeights"]
+__all__ = ["DEFAULT_LAYERS", "Backbone", "BackboneWeights", "cached_weights"]
 
 DEFAULT_LAYERS: dict[BackboneName, tuple[str, ...]] = {
     "convnext_tiny": ("features.5.0.block.5", "features.7.0.block.5"),
@@ -196,10 +196,14 @@ def _load_weights(network: nn.Module, name: BackboneName, weights: str, sha256: 
     return BackboneWeights(name, source, official, digest, path.name, layout)
 
 
+def cached_weights(name: BackboneName) -> Path:
+    """Where torchvision's weights file is in its cache, if it is there."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / OFFICIAL[name][0].rpartition("/")[2]
+
+
 def _official_file(name: BackboneName) -> Path:
     """Torchvision's weights file in its cache, downloaded if it is not there."""
-    address, prefix = OFFICIAL[name]
-    path = Path(torch.hub.get_dir()) / "checkpoints" / address.rpartition("/")[2]
+    (address, prefix), path = OFFICIAL[name], cached_weights(name)
     if not path.is_file():
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -30,6 +30,7 @@ __all__ = [
     "Best",
     "Outcome",
     "Progress",
+    "check_room",
     "inference_weights",
     "load_checkpoint",
     "load_companions",
@@ -90,6 +91,10 @@ class Progress:
     best: Best | None = None
 
 
+MODELS = 4
+"""Models beside the checkpoints of a run: ``last``, ``ema``, ``best`` and ``model``."""
+
+
 def save_checkpoint(
     folder: Path, networks: Networks, step: int, plan: Plan, keep: int, best: Best | None = None
 ) -> Path:
@@ -145,6 +150,34 @@ def try_checkpoint(folder: Path) -> None:
         ) from error
     finally:
         shutil.rmtree(path, ignore_errors=True)
+
+
+def check_room(folder: Path, networks: Networks, keep: int) -> None:
+    """Refuse a run whose checkpoints and models do not fit on the disk, as far as the disk says how full it is.
+
+    Args:
+        folder: Of the run; what its checkpoints take already counts as free.
+        networks: What is trained.
+        keep: How many checkpoints stay; another one is written before the oldest goes.
+
+    Raises:
+        TrainingError: too little is free.
+    """
+    model = sum(tensor.nbytes for tensor in networks.generator.state_dict().values())
+    modules = sum(tensor.nbytes for module in _modules(networks).values() for tensor in module.state_dict().values())
+    moments = 2 * sum(p.nbytes for module, _ in _optimizers(networks).values() for p in module.parameters())
+    needed = (keep + 1) * (model + modules + moments) + MODELS * model
+    place = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    try:
+        free = shutil.disk_usage(place).free
+    except OSError:
+        return
+    free += sum(path.stat().st_size for path in (folder / "checkpoints").glob("step_*/*"))
+    if needed > free:
+        raise TrainingError(
+            f"The run needs {needed / 1e6:.0f} MB in {folder}, whose disk has {free / 1e6:.0f} MB free.",
+            "Free some, give a folder on another disk with -o, or lower training.keep_checkpoints.",
+        )
 
 
 def inference_weights(networks: Networks) -> dict[str, torch.Tensor]:

@@ -7,8 +7,10 @@ import click
 import creps as package
 from creps.cli.options import set_up_logging
 from creps.cli.verbs.demo import demo
+from creps.cli.verbs.doctor import doctor
 from creps.cli.verbs.evaluate import evaluate
 from creps.cli.verbs.export import export
+from creps.cli.verbs.models import models
 from creps.cli.verbs.phantom import phantom
 from creps.cli.verbs.prepare import prepare
 from creps.cli.verbs.settings import settings
@@ -21,12 +23,14 @@ __all__ = ["creps"]
 HELP = """Unpaired MRI-to-CT synthesis: train on MR and CT of different patients, no registration.
 
 \b
-creps demo -o DEMO                                  the whole job on digital phantoms, in minutes
+creps demo -o DEMO                                  a first look on digital phantoms, in minutes
+creps synthesize head mr.nii.gz -o sct.nii.gz       an MR: its synthetic CT by a shipped model
 creps prepare MR/ CT/ -o COHORT                     folders, a CSV table or DICOM: a prepared cohort
 creps train COHORT -o RUN                           a cohort: a model
 creps synthesize RUN/model mr.nii.gz -o sct.nii.gz  an MR: its synthetic CT
 creps evaluate sct.nii.gz ct.nii.gz                 an sCT and the true CT: how far apart
 creps export RUN/model -o model.onnx                a model: its network for other programs
+creps models; creps doctor                          which models ship with creps; is this machine ready?
 """
 
 
@@ -51,5 +55,5 @@ def creps(ctx: click.Context, quiet: bool, verbose: bool) -> None:
     set_up_logging(quiet, verbose)
 
 
-for verb in (demo, phantom, prepare, train, synthesize, evaluate, export, settings):
+for verb in (demo, phantom, prepare, train, synthesize, evaluate, export, settings, models, doctor):
     creps.add_command(verb)

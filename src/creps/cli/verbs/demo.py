@@ -10,24 +10,53 @@ from creps.cli.options import PATH, progress_bar
 
 __all__ = ["demo"]
 
+SCANNERS = ("north", "east", "south")
+
 
 @click.command()
 @click.option("-o", "--output", type=PATH, required=True, help="Output folder; must not exist.")
 @click.option(
     "--region", type=click.Choice(["head", "pelvis", "both"]), default="both", show_default=True, help="Body region."
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the phantoms.")
-@click.option("--steps", type=int, help="Number of training steps, for a quick test.")
+@click.option("--full", is_flag=True, help="Train from scratch instead, recipes anatomy and paper: takes an hour.")
+@click.option(
+    "--scanner",
+    type=click.Choice([*SCANNERS, "none"]),
+    default=SCANNERS[0],
+    show_default=True,
+    help="Adapt to this one.",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the phantoms.")
+@click.option("--steps", type=click.IntRange(min=1), help="Number of training steps, for a quick test.")
 @click.pass_context
-def demo(ctx: click.Context, output: Path, region: str, seed: int, steps: int | None) -> None:
-    """Train and synthesize digital phantoms with known truth, score, draw.
+def demo(ctx: click.Context, output: Path, region: str, full: bool, scanner: str, seed: int, steps: int | None) -> None:
+    """Synthesize digital phantoms with the shipped models, and adapt one to a new scanner; takes minutes.
 
-    Heads and pelves, with the recipe anatomy. Results are in OUTPUT/head and OUTPUT/pelvis.
+    Scores are against the known truth. The adaptation starts from the shipped model of heads and uses MR of a scanner
+    that it has not seen and CT of other people: no pairs.
     """
-    from creps.demo.run import DemoCohort, run_demo, score_table
     from creps.io.outputs import check_new
 
     check_new(output, "Name another folder, or delete this one first.")
+    if full:
+        _train_from_scratch(ctx, output, region, seed, steps)
+        return
+    from creps.demo.adaptation import AdaptationOptions
+    from creps.demo.first_look import first_look, models_of
+    from creps.demo.scanners import unseen_scanner
+
+    options = AdaptationOptions() if steps is None else AdaptationOptions(steps=steps)
+    unseen = None if scanner == "none" else unseen_scanner(scanner)
+    look = first_look(output, models_of(region), unseen, seed=seed, options=options)
+    click.echo(look.text() + "\n")
+    for picture in look.pictures:
+        click.echo(f"picture: {picture}")
+
+
+def _train_from_scratch(ctx: click.Context, output: Path, region: str, seed: int, steps: int | None) -> None:
+    from creps.demo.full import DemoCohort, run_demo
+    from creps.demo.patients import score_table
+
     overrides = {} if steps is None else {"training.steps": steps}
     progress = progress_bar(ctx.obj["quiet"], "phantoms")
     for name in ("head", "pelvis") if region == "both" else (region,):

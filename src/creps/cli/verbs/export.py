@@ -6,19 +6,20 @@ from pathlib import Path
 
 import click
 
-from creps.cli.options import PATH
+from creps.cli.options import MODEL, PATH
 
 __all__ = ["export"]
 
 
 @click.command()
-@click.argument("model", type=PATH)
+@click.argument("model", type=MODEL)
 @click.option("-o", "--output", type=PATH, required=True, help="ONNX file to write.")
 @click.option("--overwrite", is_flag=True, help="Overwrite existing output.")
 @click.pass_context
-def export(ctx: click.Context, model: Path, output: Path, overwrite: bool) -> None:
+def export(ctx: click.Context, model: str, output: Path, overwrite: bool) -> None:
     """Write the network of MODEL as ONNX, for programs without PyTorch.
 
+    MODEL is the name of a shipped model (creps models), or a model folder, run or checkpoint.
     Its predictions are compared with PyTorch's before the file gets its name. The file's metadata say how MRs are
     prepared for it. Needs pip install 'creps[export]'.
     """

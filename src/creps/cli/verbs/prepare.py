@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from creps.cli.options import (
+    MODEL,
     PARTLY,
     PATH,
     SettingsCommand,
@@ -27,7 +28,9 @@ __all__ = ["prepare"]
 @click.option("-o", "--output", type=PATH, required=True, help="Cohort folder to write; must not exist.")
 @click.option("--jobs", type=click.IntRange(min=1), help="Processes.  [default: as cores and memory allow]")
 @click.option("--resume", is_flag=True, help="Continue the cohort in OUTPUT: prepare what is missing or has changed.")
-@click.option("--from", "model", type=PATH, help="Prepare exactly as this model (or run) was, to fine-tune or test it.")
+@click.option(
+    "--from", "model", type=MODEL, help="Prepare exactly as this model (or run) was, to fine-tune or test it."
+)
 @click.option("--inspect", is_flag=True, help="Draw every case; without SOURCES, those of the cohort in OUTPUT.")
 @click.option("--series", help="Text in the description of the DICOM series to use, for patients with several.")
 @recipe()
@@ -40,7 +43,7 @@ def prepare(
     output: Path,
     jobs: int | None,
     resume: bool,
-    model: Path | None,
+    model: str | None,
     inspect: bool,
     series: str | None,
     preset: str | None,
@@ -95,7 +98,7 @@ def _refuse_options(options: dict[str, Any]) -> None:
             raise click.UsageError(f"{name} needs SOURCES: without them, --inspect only draws the cohort in OUTPUT.")
 
 
-def _preparation_of(model: Path | None) -> Any:
+def _preparation_of(model: str | None) -> Any:
     if model is None:
         return None
     from creps.training.run.starting_point import preparation_settings_of

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from creps.cli.options import (
+    MODEL,
     PARTLY,
     PATH,
     SettingsCommand,
@@ -33,7 +34,7 @@ def _spacing(_: click.Context, __: click.Parameter, value: str | None) -> tuple[
 
 
 @click.command(cls=SettingsCommand, sections=["inference"])
-@click.argument("model", type=PATH)
+@click.argument("model", type=MODEL)
 @click.argument("inputs", type=PATH, nargs=-1, required=True)
 @click.option("-o", "--output", type=PATH, required=True, help="File (one input) or folder (any number of inputs).")
 @click.option("--series", help="Which DICOM series of a folder: its number, UID or part of its description.")
@@ -58,7 +59,7 @@ def _spacing(_: click.Context, __: click.Parameter, value: str | None) -> tuple[
 def synthesize(
     ctx: click.Context,
     /,
-    model: Path,
+    model: str,
     inputs: tuple[Path, ...],
     output: Path,
     series: str | None,
@@ -70,6 +71,7 @@ def synthesize(
 ) -> None:
     """Make synthetic CTs of the MRs INPUTS with MODEL.
 
+    MODEL is the name of a shipped model (creps models), or a model folder, run or checkpoint.
     INPUTS are volume files or folders of DICOM series. The sCT of a file has its format and grid, and gets a JSON
     record and a picture beside it. The sCT of a DICOM series is a folder with a CT series, an RTSTRUCT, a record and
     a picture.

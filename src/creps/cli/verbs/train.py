@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from creps.cli.options import PATH, SettingsCommand, chosen_overrides, recipe, settings_file
+from creps.cli.options import MODEL, PATH, SettingsCommand, chosen_overrides, recipe, settings_file
 
 __all__ = ["train"]
 
@@ -16,7 +16,10 @@ __all__ = ["train"]
 @click.option("-o", "--output", type=PATH, required=True, help="Run folder: model, checkpoints, curves, pictures.")
 @click.option("--resume", type=click.Choice(["auto"]), help="Continue from the last checkpoint, if there is one.")
 @click.option(
-    "--from", "model", type=PATH, help="Start from this model, run or checkpoint (fine-tuning), with its settings."
+    "--from",
+    "model",
+    type=MODEL,
+    help="Start from this shipped model, model folder, run or checkpoint (fine-tuning), with its settings.",
 )
 @click.option("--weights", help="Same as --creps.weights.")
 @recipe(default="the cohort's")
@@ -28,7 +31,7 @@ def train(
     cohort: Path,
     output: Path,
     resume: str | None,
-    model: Path | None,
+    model: str | None,
     weights: str | None,
     preset: str | None,
     settings_path: Path | None,

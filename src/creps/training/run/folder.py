@@ -41,7 +41,7 @@ from creps.training.networks import Networks
 from creps.training.run.record import RunRecord, log_to, read_record
 from creps.training.state import Best, Outcome, Progress, inference_weights, try_checkpoint
 
-__all__ = ["SETTINGS_FILE", "RunFolder"]
+__all__ = ["SETTINGS_FILE", "RunFolder", "cases_sha256"]
 
 log = logging.getLogger(__name__)
 
@@ -214,7 +214,7 @@ class RunFolder:
             "steps": steps,
             "started_from": self.origin,
             "cohort": {
-                "cases_sha256": _cases_sha256(self.cohort),
+                "cases_sha256": cases_sha256(self.cohort),
                 "mr_cases": len(self.cohort.cases("mr", "train")),
                 "ct_cases": len(self.cohort.cases("ct", "train")),
             },
@@ -230,7 +230,7 @@ class RunFolder:
             cases, weights = before["cohort"]["cases_sha256"], before["perceptual_weights"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ModelError(f"{plan} is missing or damaged.", "Delete this checkpoint and resume again.") from error
-        if cases != _cases_sha256(self.cohort):
+        if cases != cases_sha256(self.cohort):
             raise CohortError(
                 f"{self.cohort.folder} is not the cohort that this run was started with.",
                 "Resume with that one, or start a new run.",
@@ -263,7 +263,7 @@ def _refuse_other_settings(before: Settings, now: Settings, path: Path) -> None:
                 )
 
 
-def _cases_sha256(cohort: Cohort) -> str:
+def cases_sha256(cohort: Cohort) -> str:
     """One hash over the cases of a cohort: names, splits and hashes of the prepared arrays."""
     cases = sorted((c.modality, c.case, c.split, c.prepared_sha256) for c in cohort.manifest.cases)
     return hashlib.sha256(json.dumps(cases).encode()).hexdigest()

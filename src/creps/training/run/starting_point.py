@@ -12,7 +12,9 @@ import torch
 from creps.errors import SettingsError
 from creps.model import TRAINING_STATE, Model, Plan, latest_checkpoint, load_plan
 from creps.settings import Settings, leaf_fields, load_settings
+from creps.shipped.names import find_model
 from creps.training.networks import Networks
+from creps.training.simulation.phantoms import REGION_PHANTOMS
 from creps.training.state import load_companions
 
 __all__ = ["StartingPoint", "load_starting_point", "preparation_settings_of", "settings_of"]
@@ -72,7 +74,7 @@ def settings_of(folder: Path | str) -> dict[str, Any]:
     settings that this version does not know are left out.
 
     Args:
-        folder: A model, a run or a checkpoint.
+        folder: A shipped model by name, a model, a run or a checkpoint.
 
     Raises:
         ModelError: the folder is none of these.
@@ -94,7 +96,7 @@ def preparation_settings_of(folder: Path | str) -> Settings:
     """Settings that prepare a cohort as that of a model, for `creps.cohort.prepare.prepare` (``like``).
 
     Args:
-        folder: A model, a run or a checkpoint.
+        folder: A shipped model by name, a model, a run or a checkpoint.
 
     Raises:
         ModelError: the folder is none of these.
@@ -109,16 +111,22 @@ def load_starting_point(folder: Path | str, settings: Settings) -> StartingPoint
     """Load the model to start from.
 
     Args:
-        folder: A model, a run or a checkpoint.
+        folder: A shipped model by name, a model, a run or a checkpoint.
         settings: Settings of the new run.
 
     Raises:
         ModelError: the folder is none of these, or damaged.
-        SettingsError: the cohort was prepared differently, or the generator has another shape.
+        SettingsError: another region, a cohort that was prepared differently, or a generator of another shape.
     """
-    folder = Path(folder)
+    folder = find_model(folder)
     model = Model.load(folder)
     plan = model.plan
+    regions = [settings.preparation.region, plan.preparation.region]
+    if len({REGION_PHANTOMS.get(region, region) for region in regions}) > 1:
+        raise SettingsError(
+            f"{folder} is a model of the {regions[1]}, the cohort shows the {regions[0]}.",
+            "Start from a model of that region, or train without --from (model=None).",
+        )
     ours, theirs = settings.preparation.model_dump(), plan.preparation.model_dump()
     other = next((name for name in ours if name not in SPLIT and ours[name] != theirs[name]), None)
     if other is not None:

@@ -20,6 +20,7 @@ from creps.losses.creps import CrepsLoss
 from creps.machine import emulated_bf16, free_bytes, resolve_precision
 from creps.provenance import NOTICE
 from creps.settings import Settings
+from creps.shipped.names import find_model
 from creps.training.build import build_networks, build_style, total_steps
 from creps.training.duration import LONG_HOURS, advice, estimate_time, in_words
 from creps.training.interruption import Interruption
@@ -36,7 +37,7 @@ from creps.training.run.starting_point import StartingPoint, load_starting_point
 from creps.training.run.tensorboard import check_loggers, open_loggers
 from creps.training.sampling import PatchPairs, PatchSampler
 from creps.training.simulation import SimulatedPairs, grow_phantoms, held_out_pairs, simulated_pairs
-from creps.training.state import Progress, load_checkpoint
+from creps.training.state import Progress, check_room, load_checkpoint
 from creps.training.step import TrainingStep
 
 __all__ = ["SETTINGS_FILE", "train"]
@@ -70,7 +71,8 @@ def train(
         recipe: Recipe of the training; default: the one that the cohort was prepared for.
         preset: Preset that the settings start from; default: the cohort's.
         overrides: Single settings, such as ``{"training.steps": 100}``.
-        model: A model, run or checkpoint to start from (fine-tuning), whose method is the default.
+        model: A shipped model by name, or a model, run or checkpoint to start from (fine-tuning), whose method is
+            the default.
         resume: Continue from the last checkpoint in `output`, if there is one.
 
     Returns:
@@ -84,6 +86,7 @@ def train(
     if not isinstance(output, str | Path):
         raise InputError(f"{output!r} is not a folder.", "Give the path of the run's folder.")
     folder = Path(output)
+    model = None if model is None else find_model(model)
     settings = run_settings(
         cohort, folder, settings, recipe=recipe, preset=preset, overrides=overrides, model=model, resume=resume
     )
@@ -110,6 +113,7 @@ def _train(
     run = RunFolder(folder, cohort, settings, style, source.record() if source else None)
     with Interruption() as interruption, processes.watched(), _locked(processes, run):
         networks, progress = _networks(processes, run, source, resume=resume)
+        processes.first_only(partial(check_room, folder, networks, settings.training.keep_checkpoints))
         sampler = _sampler(cohort, settings)
         steps = total_steps(settings, sampler.samples_per_epoch)
         heartbeat.doing("profiling the training MRs")

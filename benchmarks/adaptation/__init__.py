@@ -1,0 +1,1 @@
+"""What does adapting a shipped model to an unseen scanner gain?"""

@@ -1,0 +1,1 @@
+"""Make a trained model one that ships with creps."""
