@@ -11,10 +11,10 @@ import torch
 
 from creps.errors import SettingsError
 from creps.model import TRAINING_STATE, Model, Plan, latest_checkpoint, load_plan
+from creps.phantom import REGION_PHANTOMS
 from creps.settings import Settings, leaf_fields, load_settings
 from creps.shipped.names import find_model
 from creps.training.networks import Networks
-from creps.training.simulation.phantoms import REGION_PHANTOMS
 from creps.training.state import load_companions
 
 __all__ = ["StartingPoint", "load_starting_point", "preparation_settings_of", "settings_of"]
