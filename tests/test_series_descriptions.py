@@ -8,8 +8,8 @@ import dataclasses
 import pytest
 
 from creps.intake.header_checks import check_header
-from creps.intake.sequence_words import lists_several, topics_of
 from creps.io.dicom.read.acquisition import Acquisition
+from creps.io.dicom.read.sequence_words import lists_several, topics_of
 from creps.io.dicom.read.wording import is_negated, split_words
 
 GE, SIEMENS, PHILIPS, CANON = "GE MEDICAL SYSTEMS", "SIEMENS", "PHILIPS", "CANON_MEC"

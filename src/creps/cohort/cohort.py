@@ -93,6 +93,8 @@ class Case(BaseModel):
     """99th percentile of these values."""
     notes: tuple[str, ...] = ()
     """What was changed in the image before it was prepared, such as padding that was set to air."""
+    warnings: tuple[str, ...] = ()
+    """What the recipe takes for granted and this image says of itself that it lacks, such as fat with signal."""
     prepared_sha256: str
     """SHA-256 of the prepared array and its body mask."""
 

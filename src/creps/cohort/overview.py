@@ -56,7 +56,7 @@ def overview_page(manifest: Manifest, cases: Sequence[Case], failures: Sequence[
 <p class="notice">{escape(NOTICE)}</p>
 <p>{counts[0]}; {counts[1]}. Region {escape(manifest.preparation.region)}, preset {escape(manifest.preset)}.
 Percentiles are the source's own values inside the body; the bar behind 99 % compares cases of one modality.</p>
-{_failures(failures)}
+{_failures(failures)}{_notes(cases)}
 <table><thead><tr>{heads}</tr></thead><tbody>
 {rows}
 </tbody></table>
@@ -92,6 +92,13 @@ def _failures(failures: Sequence[Failure]) -> str:
         return ""
     items = "".join(f"<li>{escape(str(failure))}</li>" for failure in failures)
     return f"<h2>Left out: {len(failures)}</h2><ul>{items}</ul>"
+
+
+def _notes(cases: Sequence[Case]) -> str:
+    """What was changed in images, and what the recipe wrongly takes for granted of them."""
+    noted = [(case, note) for case in cases for note in (*case.warnings, *case.notes)]
+    items = "".join(f"<li>{escape(case.source)}: {escape(note)}</li>" for case, note in noted)
+    return f"<h2>Warnings: {len(noted)}</h2><ul>{items}</ul>" if noted else ""
 
 
 def _number(value: float | None) -> str:

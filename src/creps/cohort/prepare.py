@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from creps.cohort.assumptions import with_warnings
 from creps.cohort.case import ONLY_SPLITTING, Task, failure_of, fingerprint, prepare_case
 from creps.cohort.cohort import Case, Cohort, Failure, Manifest, Split, load_cohort
 from creps.cohort.patients import one_patient, patient_key, tell_of_twins
@@ -19,6 +20,7 @@ from creps.cohort.table import read_table
 from creps.errors import CohortError, CrepsError, InputError, OutputExistsError, SettingsError
 from creps.machine import available_bytes, cores
 from creps.parallel import WorkerDied, run_all
+from creps.phantom import REGION_PHANTOMS
 from creps.provenance import provenance
 from creps.settings import PreparationSettings, Settings, load_settings
 
@@ -38,6 +40,15 @@ BYTES_PER_VOXEL = 24
 """Memory per voxel of the original and the resampled grid together (12 to 21 were measured)."""
 
 BYTES_PER_PROCESS = 300e6
+
+WITHOUT_MR = "Every recipe needs MRs like those to synthesize from: add at least one."
+
+WITHOUT_CT = (
+    "A cohort needs MR and CT, of different patients. Only recipe anatomy can do without CT, for the regions"
+    f" {', '.join(sorted(REGION_PHANTOMS))}."
+)
+
+PHANTOMS_ONLY = "train on phantoms alone with --simulation.phantom_share 1, or add CTs of any patients."
 
 
 def prepare(
@@ -85,7 +96,7 @@ def prepare(
         raise SettingsError(f"{jobs!r} is not a number of jobs.", "Use 1 or more, or None.")
     chosen = _settings(preset, recipe, settings, overrides, like)
     _check_target(folder, chosen, resume)
-    found = find_all_sources(sources, series)
+    found = find_all_sources(sources, series, ct_needed=not _can_do_without_ct(chosen))
     screened = screen(found)
     with Staging(folder) as staging:
         old = _check_target(folder, chosen, resume)  # again: it may have appeared in the meantime
@@ -99,11 +110,14 @@ def prepare(
         failures += [_outlier_failure(case, error) for case, error in (*outliers, *unusable)]
         for failure in failures:
             log.warning("%s", failure)
+        prepared = with_warnings(prepared, found, chosen)
         tell_of_notes(prepared)
         tell_of_twins(prepared)
-        check_usable(prepared, failures)
+        check_usable(prepared, failures, {source.modality for source in found})
         splits = _splits(found, prepared, chosen.preparation, old)
         _check_parts(prepared, splits, chosen.preparation)
+        if not any(case.modality == "ct" for case in prepared):
+            log.warning("The cohort has no CT: %s", PHANTOMS_ONLY)
         manifest = Manifest(
             preset=chosen.preset,
             recipe=chosen.recipe,
@@ -114,12 +128,15 @@ def prepare(
         return staging.publish(manifest, failures)
 
 
-def find_all_sources(sources: str | Path | Sequence[str | Path], series: str | None = None) -> list[Source]:
+def find_all_sources(
+    sources: str | Path | Sequence[str | Path], series: str | None = None, *, ct_needed: bool = True
+) -> list[Source]:
     """Find the MR and CT in a table, a folder of patients, or a folder of MR and one of CT.
 
     Args:
         sources: One path or two.
         series: Text in the description of the DICOM series to use, for patients with several.
+        ct_needed: Refuse sources without CT.
 
     Raises:
         InputError: the sources cannot be used.
@@ -142,12 +159,17 @@ def find_all_sources(sources: str | Path | Sequence[str | Path], series: str | N
         found = find_sources(first, None, series)
     else:
         found = find_sources(first, "mr", series) + find_sources(second, "ct", series)
-    for modality in ("mr", "ct"):
-        if not any(source.modality == modality for source in found):
-            raise CohortError(
-                f"{first} holds no {modality.upper()}.", "A cohort needs MR and CT, of different patients."
-            )
+    there = {source.modality for source in found}
+    if "mr" not in there:
+        raise CohortError(f"{first} holds no MR.", WITHOUT_MR)
+    if "ct" not in there and ct_needed:
+        raise CohortError(f"{first} holds no CT.", WITHOUT_CT)
     return one_patient(found)
+
+
+def _can_do_without_ct(settings: Settings) -> bool:
+    """Whether a recipe can learn from phantoms alone."""
+    return settings.simulates_only and settings.preparation.region in REGION_PHANTOMS
 
 
 def sensible_jobs(screened: Screened, preparation: PreparationSettings) -> int:
@@ -279,7 +301,7 @@ def _check_parts(cases: Sequence[Case], splits: dict[str, Split], preparation: P
         raise CohortError("All cases are in validation, so none is left for training.", "Put some into training.")
     for modality in ("mr", "ct"):
         parts = {splits[case.patient] for case in cases if case.modality == modality}
-        if preparation.validation_fraction > 0 and "validation" not in parts:
+        if parts and preparation.validation_fraction > 0 and "validation" not in parts:
             log.warning("No %s is in validation: too few patients, or the table puts none there.", modality.upper())
 
 

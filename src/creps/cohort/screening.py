@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -167,19 +167,19 @@ def check_scales(cohort: Cohort) -> None:
 
 
 def tell_of_notes(cases: Sequence[Case]) -> None:
-    """Log what was changed in the images before they were prepared."""
+    """Log what was changed in the images before they were prepared, and what the recipe wrongly takes for granted."""
     for case in cases:
-        for note in case.notes:
+        for note in (*case.notes, *case.warnings):
             log.warning("%s: %s", case.source, note)
 
 
-def check_usable(cases: Sequence[Case], failures: Sequence[Failure]) -> None:
-    """Check that a cohort has MR and CT.
+def check_usable(cases: Sequence[Case], failures: Sequence[Failure], needed: Collection[Modality]) -> None:
+    """Check that a cohort has the modalities that it needs.
 
     Raises:
         CohortError: one of them is missing; the message names the most likely reason.
     """
-    for modality in ("mr", "ct"):
+    for modality in needed:
         if any(case.modality == modality for case in cases):
             continue
         reasons = {m: [f for f in failures if f.modality == m] for m in ("mr", "ct")}

@@ -11,6 +11,7 @@ from typing import Literal
 
 from creps.cohort.cohort import Modality, Split
 from creps.errors import CrepsError, InputError
+from creps.io.dicom.read.acquisition import Acquisition
 from creps.io.dicom.read.headers import DamagedFileError
 from creps.io.dicom.read.series import Series, find_series, matching, several_series
 from creps.io.image import ImageSource
@@ -56,6 +57,7 @@ class Source:
         shown: What the manifest calls the file: relative, and without a patient's name.
         problem: Why it cannot be used, if that is known already.
         patient_from: What names the patient.
+        acquisition: How an MR was made, if its DICOM headers say.
     """
 
     case: str
@@ -69,6 +71,7 @@ class Source:
     shown: str = ""
     problem: CrepsError | None = None
     patient_from: Named = "file name"
+    acquisition: Acquisition | None = None
 
     @property
     def name(self) -> str:
@@ -137,7 +140,18 @@ def dicom_source(folder: Path, series: Series, modality: Modality, case: str | N
         series=series.without_headers(),
         shown=f"{case} (DICOM)",
         patient_from="DICOM" if series.patient_key else "folder name",
+        acquisition=_acquisition(series) if modality == "mr" else None,
     )
+
+
+def _acquisition(series: Series) -> Acquisition | None:
+    """While its headers are in memory; what is wrong with them is found when the series is read."""
+    if series.headers is None:
+        return None
+    try:
+        return Acquisition.of(series)
+    except InputError:
+        return None
 
 
 def _find(folder: Path, modality: Modality | None, series: str | None) -> list[Source]:

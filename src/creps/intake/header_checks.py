@@ -12,18 +12,13 @@ from typing import TYPE_CHECKING
 
 from creps.intake.body_parts import regions_of
 from creps.intake.findings import Finding, Level
-from creps.intake.sequence_words import Said, said_of_series
+from creps.io.dicom.read.bone_and_fat import STIR_TI_MS, ULTRASHORT_TE_MS, is_fat_suppressed, is_ultrashort
+from creps.io.dicom.read.sequence_words import Said, said_of_series
 
 if TYPE_CHECKING:
     from creps.io.dicom.read.acquisition import Acquisition
 
 __all__ = ["DIFFUSION_TE_MS", "STIR_TI_MS", "ULTRASHORT_TE_MS", "check_header"]
-
-ULTRASHORT_TE_MS = 0.2
-"""Echo time in ms below which compact bone (T2* of 0.3 to 0.5 ms) produces signal."""
-
-STIR_TI_MS = (80.0, 260.0)
-"""An inversion time in this range suppresses fat (150 to 230 ms at 1.5 and 3 T)."""
 
 NO_ANATOMY = {
     "DIFFUSION": "diffusion", "TRACEW": "diffusion", "TRACE": "diffusion", "ADC": "diffusion", "EADC": "diffusion",
@@ -55,12 +50,6 @@ NEIGHBOURS = ({"head", "neck"}, {"neck", "chest"}, {"chest", "abdomen"}, {"abdom
 
 UNUSUAL = frozenset({"TOF", "MRA", "MRV", "ANGIO", "ANGIO_TIME", "VENOGRAM", "SWI", "SWAN", "EPI", "MRCP"})
 """Values of ImageType and FrameType of sequences made for vessels, iron or speed and not for anatomy."""
-
-FAT_SUPPRESSED = frozenset({"FS", "FATSAT", "SPAIR", "SPIR", "STIR", "TIRM", "SFS", "CHESS", "PROSET"})
-"""Values of ScanOptions."""
-
-WATER_ONLY = {"WATER", "W", "STIR"}
-"""Values of ImageType and FrameType of images without fat."""
 
 
 def check_header(acquisition: Acquisition | None, region: str, recipe: str | None) -> list[Finding]:
@@ -144,7 +133,7 @@ def _check_assumptions(acquisition: Acquisition, said: Said, recipe: str | None)
         told = "names a contrast agent" if acquisition.contrast_agent else "has words for a contrast agent"
         message = f"The header {told}: enhancing tissue is a guess, unless the training's MRs had it too."
         yield Finding("contrast agent", level, message, "Prefer a series before contrast.")
-    if _fat_suppressed(acquisition, said):
+    if is_fat_suppressed(acquisition, said):
         message = (
             "By its header fat is suppressed: dark fat is taken for bone or air, unless the training's MRs were like"
             " that."
@@ -152,22 +141,11 @@ def _check_assumptions(acquisition: Acquisition, said: Said, recipe: str | None)
         yield Finding(
             "fat suppression", level, message, "Use a series without fat suppression, or the in-phase Dixon image."
         )
-    echo = acquisition.echo_time_ms
-    if echo < ULTRASHORT_TE_MS if echo is not None else "ultra-short echo" in said:
+    if is_ultrashort(acquisition, said):
         message = (
             "The echo time is ultra-short: bone has signal and is missed unless the training MRs were ultra-short too."
         )
         yield Finding("ultra-short echo", level, message, "Use a sequence in which compact bone is dark.")
-
-
-def _fat_suppressed(acquisition: Acquisition, said: Said) -> bool:
-    """What was set at the scanner decides; words count only where nothing of it is told."""
-    inversion = acquisition.inversion_time_ms
-    stir = inversion is not None and STIR_TI_MS[0] <= inversion <= STIR_TI_MS[1]
-    options = _split(acquisition.scan_options) & FAT_SUPPRESSED
-    if stir or options or acquisition.fat_suppressed or WATER_ONLY & acquisition.image_types:
-        return True
-    return acquisition.fat_suppressed is None and "fat suppression" in said
 
 
 def _check_distortion(correction: str | None) -> Iterator[Finding]:

@@ -1,0 +1,121 @@
+"""What a recipe takes for granted of every MR, and the MRs that say of themselves that it does not hold."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from creps.cohort.cohort import Case
+from creps.cohort.sources import Source
+from creps.io.dicom.read.acquisition import Acquisition
+from creps.io.dicom.read.bone_and_fat import is_fat_suppressed, is_ultrashort
+from creps.io.dicom.read.sequence_words import Said, said_of_series, topics_of
+from creps.io.dicom.read.wording import split_words
+from creps.io.itk import stem
+from creps.settings import Settings
+
+__all__ = ["with_warnings"]
+
+OTHER_RECIPES = "or use recipe cut, cyclegan or paper."
+
+SHORT_WORDS = frozenset({"FS", "WE", "SFS", "SPECIAL"})
+"""Words for fat suppression that may be a person's initials: in a file name they need a weighting beside them."""
+
+WEIGHTINGS = frozenset({"T1", "T2", "PD", "FLAIR"})
+
+
+def with_warnings(cases: Sequence[Case], sources: Sequence[Source], settings: Settings) -> list[Case]:
+    """The cases with the warnings that their sequences deserve, for a recipe that learns from simulated MRs.
+
+    Args:
+        cases: Prepared cases; warnings of an earlier preparation are replaced.
+        sources: Where they came from.
+        settings: Which recipe it is.
+    """
+    by_name = {(source.modality, source.case): source for source in sources}
+    simulates = settings.simulation.weight > 0
+    return [
+        case.model_copy(
+            update={
+                "warnings": tuple(_warnings(by_name[case.modality, case.case], settings.recipe))
+                if simulates and case.modality == "mr"
+                else ()
+            }
+        )
+        for case in cases
+    ]
+
+
+def _warnings(source: Source, recipe: str) -> Iterator[str]:
+    for where, acquisition, said in _told(source):
+        short, suppressed = is_ultrashort(acquisition, said), is_fat_suppressed(acquisition, said)
+        if short:
+            yield (
+                f"By {where} its echo time is ultra-short (UTE, ZTE), so bone has signal, but recipe {recipe} assumes"
+                f" that compact bone is dark. Leave it out, {OTHER_RECIPES}"
+            )
+        if suppressed:
+            yield (
+                f"By {where} fat is suppressed (STIR, SPAIR, Dixon water, fat saturation), but recipe {recipe} assumes"
+                " that fat has signal. Use the series without suppression or the in-phase Dixon image, "
+                f"{OTHER_RECIPES}"
+            )
+        if short or suppressed:
+            return
+
+
+def _told(source: Source) -> Iterator[tuple[str, Acquisition, Said]]:
+    """What says how an MR was made, the most reliable first."""
+    if source.acquisition is not None:
+        yield "its DICOM header", source.acquisition, said_of_series(source.acquisition)
+    if source.series is not None:
+        return
+    name = stem(source.path)
+    sidecar = source.path.with_name(f"{name}.json")
+    acquisition = _of_sidecar(sidecar)
+    if acquisition is not None:
+        yield f"{sidecar.name}", acquisition, said_of_series(acquisition)
+    yield "its file name", acquisition or Acquisition(), _said_by(name)
+
+
+def _said_by(name: str) -> Said:
+    """The topics of a file name."""
+    said = topics_of(name)
+    if said & WEIGHTINGS or not SHORT_WORDS.intersection(split_words(name)):
+        return said
+    return topics_of(" ".join(word for word in split_words(name) if word not in SHORT_WORDS))
+
+
+def _of_sidecar(path: Path) -> Acquisition | None:
+    """The JSON file that converters write beside a volume (BIDS: times in seconds); None if there is none to read."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if not isinstance(content, dict):
+        return None
+    return Acquisition(
+        image_types=frozenset(_text(content, "ImageType").split("\\")) - {""},
+        sequence_name=_text(content, "SequenceName"),
+        pulse_sequence_name=_text(content, "PulseSequenceName"),
+        protocol=_text(content, "ProtocolName"),
+        description=_text(content, "SeriesDescription"),
+        scan_options=_text(content, "ScanOptions"),
+        manufacturer=_text(content, "Manufacturer"),
+        echo_time_ms=_milliseconds(content, "EchoTime"),
+        inversion_time_ms=_milliseconds(content, "InversionTime"),
+    )
+
+
+def _text(content: dict[str, Any], name: str) -> str:
+    """A text, or several joined by a backslash, in capitals."""
+    value = content.get(name)
+    values = value if isinstance(value, list) else [value]
+    return "\\".join(str(one).upper() for one in values if isinstance(one, str))
+
+
+def _milliseconds(content: dict[str, Any], name: str) -> float | None:
+    value = content.get(name)
+    return 1000.0 * value if isinstance(value, int | float) and not isinstance(value, bool) and value > 0 else None
