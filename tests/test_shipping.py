@@ -85,7 +85,7 @@ def test_a_scan_in_a_phantoms_place_is_found(phantoms, tmp_path):
 @pytest.mark.slow
 def test_a_shipped_folder_is_small_scored_and_described(tmp_path, monkeypatch):
     monkeypatch.setattr(patients, "cores", lambda: 1)
-    folder = ship(FOLDER / "unet", "tiny", trained_on="nothing, only phantoms", patients=1, into=tmp_path)
+    folder = ship(FOLDER / "unet", "tiny", trained_on="nothing, only phantoms", patients=1, profiled=2, into=tmp_path)
     assert "tiny/MODEL_CARD.md" in catalogue.verify(tmp_path)
     kernels = [tensor for tensor in load_tensors(folder / WEIGHTS).values() if tensor.ndim > 1]
     assert {tensor.dtype for tensor in kernels} == {torch.bfloat16}

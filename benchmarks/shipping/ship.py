@@ -1,4 +1,4 @@
-"""Make a trained model one that ships with creps: small weights, scores, a card, hashes.
+"""Make a trained model one that ships with creps: small weights, scores, an intake profile, a card, hashes.
 
 ::
 
@@ -15,6 +15,7 @@ import shutil
 from pathlib import Path
 
 from benchmarks.shipping.card import model_card
+from benchmarks.shipping.intake import PEOPLE, phantom_profile
 from benchmarks.shipping.origin import check_origin
 from benchmarks.shipping.scores import scored
 from creps.io.atomic import atomic_folder, write_json
@@ -27,7 +28,9 @@ OF_THE_RUN = ("record.json", "settings.yaml")
 """Files of the run, beside the model's folder, that go with it."""
 
 
-def ship(model_folder: Path, name: str, *, trained_on: str, patients: int, into: Path = SHIPPED) -> Path:
+def ship(
+    model_folder: Path, name: str, *, trained_on: str, patients: int, profiled: int = PEOPLE, into: Path = SHIPPED
+) -> Path:
     """Write the folder of a shipped model and the hashes of all of them.
 
     Args:
@@ -35,6 +38,7 @@ def ship(model_folder: Path, name: str, *, trained_on: str, patients: int, into:
         name: What it ships as.
         trained_on: A phrase for its card, from `check_origin`.
         patients: Held-out phantoms to score it on.
+        profiled: Phantoms that its intake profile is measured on.
         into: Holds the folders of the shipped models.
 
     Returns:
@@ -47,7 +51,9 @@ def ship(model_folder: Path, name: str, *, trained_on: str, patients: int, into:
     parameters = sum(parameter.numel() for parameter in model.generator.parameters())
     folder = into / name
     with atomic_folder(folder) as temporary:
-        plan = save_model(temporary, dict(model.generator.state_dict()), model.plan, small=True)
+        profile = phantom_profile(model.plan.preparation, people=profiled)
+        plan = model.plan.model_copy(update={"intake": profile})
+        plan = save_model(temporary, dict(model.generator.state_dict()), plan, small=True)
         for file in OF_THE_RUN:
             source = next(
                 (place / file for place in (model_folder, model_folder.parent) if (place / file).is_file()), None

@@ -25,7 +25,7 @@ from creps.training.simulation.scanner import scanned
 from creps.training.simulation.sequences import draw_levels
 from creps.volume import Array, Mask
 
-__all__ = ["PhantomTeacher"]
+__all__ = ["PhantomTeacher", "imaged"]
 
 BONE_CENTRED = 0.4
 """Share of patches that are centred on bone."""
@@ -74,7 +74,7 @@ class PhantomTeacher:
         person = self.people[int(rng.integers(len(self.people)))]
         centre = self._centre(person, rng)
         places = draw_places(self.size, centre, self.spacing_mm, rng, person.tissues.spacing_mm)
-        mr, ct, body = _imaged(person, places, rng)
+        mr, ct, body = imaged(person, places, rng)
         _cut(mr, ct, body, rng)
         return scanned(mr, body, self.spacing_mm, rng, outside=self.outside), ct
 
@@ -85,8 +85,17 @@ class PhantomTeacher:
         return _in_body(person, rng)
 
 
-def _imaged(person: Person, places: Array, rng: np.random.Generator) -> tuple[Array, Array, Mask]:
-    """Signal without a scanner's traces, CT in network units, and body mask at these places."""
+def imaged(person: Person, places: Array, rng: np.random.Generator) -> tuple[Array, Array, Mask]:
+    """Image a person with a random sequence, without a scanner's traces.
+
+    Args:
+        person: Whom.
+        places: (3, D, H, W) voxel indices of the person, from `draw_places`.
+        rng: Source of sequence, levels and texture.
+
+    Returns:
+        Signal in network units of MR, CT in network units, and body mask, each (D, H, W).
+    """
     levels = draw_levels(rng)
     top = _bright(levels, person.volumes)
     levels = {name: level / top * MR_RANGE_NETWORK[1] * 0.85 for name, level in levels.items()}

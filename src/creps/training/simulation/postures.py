@@ -30,6 +30,7 @@ def draw_places(
     spacing_mm: tuple[float, float, float],
     rng: np.random.Generator,
     anatomy_mm: tuple[float, float, float] | None = None,
+    range_of_scale: tuple[float, float] = SCALE,
 ) -> Array:
     """Draw a posture.
 
@@ -39,13 +40,14 @@ def draw_places(
         spacing_mm: Voxel spacing (D, H, W) of the patch.
         rng: Source of everything that is drawn.
         anatomy_mm: Voxel spacing (D, H, W) of the anatomy; default: the patch's.
+        range_of_scale: Smallest and largest size of all axes.
 
     Returns:
         (3, D, H, W) voxel indices in the anatomy of each voxel of the patch.
     """
     spacing, of_anatomy = np.array(spacing_mm), np.array(anatomy_mm or spacing_mm)
     turn = Rotation.from_euler("XYZ", rng.uniform(-ROTATION_DEG, ROTATION_DEG, 3), degrees=True).as_matrix()
-    scale = rng.uniform(*SCALE) * np.exp(rng.normal(0, SCALE_SD, 3))
+    scale = rng.uniform(*range_of_scale) * np.exp(rng.normal(0, SCALE_SD, 3))
     mirror = np.array([1, 1, rng.choice([-1, 1])])
     matrix = ((turn * (scale * mirror * spacing)) / of_anatomy[:, None]).astype(np.float32)
     axes = [np.arange(n, dtype=np.float32) - np.float32((n - 1) / 2) for n in size]

@@ -1,0 +1,78 @@
+"""The intake profile of a model that phantoms taught: what they look like as whole MRs of any sequence.
+
+A site's model knows the MRs of its site. A shipped model has none: it accepts what its training pairs looked like. So
+phantoms of wide proportions are imaged like those pairs, prepared like a user's MR, and measured.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from creps.intake.features import Features, features_of
+from creps.intake.profile import IntakeProfile, profile_from
+from creps.phantom import REGION_PHANTOMS, REGIONS
+from creps.phantom.tissue_map import grow_tissue_map
+from creps.preprocessing.preparation import prepare_mr
+from creps.settings import PreparationSettings
+from creps.training.simulation.people import Person
+from creps.training.simulation.phantoms import imaged
+from creps.training.simulation.postures import draw_places
+from creps.training.simulation.scanner import scanned
+from creps.volume import Volume
+
+__all__ = ["phantom_profile"]
+
+PEOPLE, VIEWS = 48, 2
+"""Each person is imaged twice, with another sequence and field of view."""
+
+SEED = 777003
+"""Keeps these people apart from those that models are trained and scored on."""
+
+ENDS_AT = {"head": (0.0, 0.45), "pelvis": (0.0, 0.15)}
+"""Share of the body's height that the field of view may leave out below: heads are scanned with and without a neck."""
+
+SCANNER_UNITS = 1000.0
+
+
+@dataclass(frozen=True)
+class _Job:
+    number: int
+    region: str
+    preparation: PreparationSettings
+
+
+def phantom_profile(preparation: PreparationSettings, *, people: int = PEOPLE, jobs: int = 2) -> IntakeProfile:
+    """Grow, image and measure phantoms.
+
+    Args:
+        preparation: Of the model.
+        people: How many.
+        jobs: Processes.
+    """
+    region = REGION_PHANTOMS[preparation.region]
+    work = [_Job(number, region, preparation) for number in range(people)]
+    with ProcessPoolExecutor(jobs) as pool:
+        rows = [row for rows in pool.map(partial(_measured), work) for row in rows]
+    return profile_from(rows)
+
+
+def _measured(job: _Job) -> list[tuple[Features, str]]:
+    """Features of a person's images, and who it is."""
+    kind, spacing = REGIONS[job.region], job.preparation.spacing_mm
+    tissues = grow_tissue_map(kind, [SEED, job.number], spacing, wide=job.number % 2 == 1)
+    person, rows = Person.of(tissues), []
+    for view in range(VIEWS):
+        rng = np.random.default_rng([SEED, job.number, view])
+        size = tissues.shape
+        middle = (np.array(size) - 1) / 2
+        places = draw_places(size, middle, spacing, rng, range_of_scale=(1.0, 1.0))
+        signal, _, body = imaged(person, places, rng)
+        mr = scanned(signal, body, spacing, rng, outside=True)
+        low = int(size[0] * rng.uniform(*ENDS_AT[job.region]))
+        prepared = prepare_mr(Volume(SCANNER_UNITS * mr[low:], spacing), job.preparation, f"phantom {job.number}")
+        rows.append((features_of(prepared.array, prepared.body, prepared.grid.spacing_mm), str(job.number)))
+    return rows
