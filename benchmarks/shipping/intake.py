@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
 from creps.intake.features import Features, features_of
+from creps.intake.image_checks import CUT_BOTH_REFUSAL, cut_slices
 from creps.intake.profile import IntakeProfile, profile_from
 from creps.phantom import REGION_PHANTOMS, REGIONS
 from creps.phantom.tissue_map import grow_tissue_map
@@ -32,8 +32,11 @@ PEOPLE, VIEWS = 48, 2
 SEED = 777003
 """Keeps these people apart from those that models are trained and scored on."""
 
-ENDS_AT = {"head": (0.0, 0.45), "pelvis": (0.0, 0.15)}
-"""Share of the body's height that the field of view may leave out below: heads are scanned with and without a neck."""
+ENDS_AT = {"head": (0.0, 0.45), "pelvis": (0.0, 0.3)}
+"""Share of the height that the field of view may leave out below: heads are scanned with and without a neck."""
+
+HIP_WIDTH = (0.4, 0.65)
+"""Share of the width in the second view of a pelvis: one hip, cut through the middle of the body."""
 
 SCANNER_UNITS = 1000.0
 
@@ -56,12 +59,12 @@ def phantom_profile(preparation: PreparationSettings, *, people: int = PEOPLE, j
     region = REGION_PHANTOMS[preparation.region]
     work = [_Job(number, region, preparation) for number in range(people)]
     with ProcessPoolExecutor(jobs) as pool:
-        rows = [row for rows in pool.map(partial(_measured), work) for row in rows]
-    return profile_from(rows)
+        rows = [row for rows in pool.map(_measured, work) for row in rows]
+    return profile_from([row[:2] for row in rows], cut_share=float(np.mean([row[2] for row in rows])))
 
 
-def _measured(job: _Job) -> list[tuple[Features, str]]:
-    """Features of a person's images, and who it is."""
+def _measured(job: _Job) -> list[tuple[Features, str, bool]]:
+    """For each image of a person: features, who it is, and whether the field of view cuts the body badly."""
     kind, spacing = REGIONS[job.region], job.preparation.spacing_mm
     tissues = grow_tissue_map(kind, [SEED, job.number], spacing, wide=job.number % 2 == 1)
     person, rows = Person.of(tissues), []
@@ -73,6 +76,12 @@ def _measured(job: _Job) -> list[tuple[Features, str]]:
         signal, _, body = imaged(person, places, rng)
         mr = scanned(signal, body, spacing, rng, outside=True)
         low = int(size[0] * rng.uniform(*ENDS_AT[job.region]))
-        prepared = prepare_mr(Volume(SCANNER_UNITS * mr[low:], spacing), job.preparation, f"phantom {job.number}")
-        rows.append((features_of(prepared.array, prepared.body, prepared.grid.spacing_mm), str(job.number)))
+        width = int(size[2] * rng.uniform(*HIP_WIDTH)) if job.region == "pelvis" and view == 1 else size[2]
+        seen = slice(0, width) if rng.random() < 0.5 else slice(size[2] - width, None)
+        shown = Volume(SCANNER_UNITS * mr[low:, :, seen], spacing)
+        prepared = prepare_mr(shown, job.preparation, f"phantom {job.number}")
+        features = features_of(prepared.array, prepared.body, prepared.grid.spacing_mm)
+        cuts = cut_slices(prepared.body, prepared.grid.spacing_mm)
+        cut = max(cuts.share(cuts.both), cuts.share(cuts.half)) >= CUT_BOTH_REFUSAL
+        rows.append((features, str(job.number), cut))
     return rows
