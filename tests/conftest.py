@@ -16,7 +16,6 @@ import hypothesis
 import numpy as np
 import pytest
 
-import creps
 from creps.cohort.cohort import Cohort, load_cohort
 from creps.cohort.prepare import prepare
 from creps.io.itk import write_volume
@@ -157,10 +156,10 @@ def tiny(**changes: object) -> Settings:
 
 @pytest.fixture(scope="session")
 def demo_model() -> Path:
-    """The shipped model, whose sCTs have bone, without a profile: these heads are none of its kind."""
+    """A small residual model whose sCTs have bone, without a profile: these heads are none of its kind."""
 
     def make(folder: Path) -> None:
-        shutil.copytree(Path(creps.__file__).parent / "shipped" / "head", folder / "m")
+        shutil.copytree(Path(__file__).parent / "data" / "former", folder / "m")
         plan = json.loads((folder / "m" / "plan.json").read_text())
         (folder / "m" / "plan.json").write_text(json.dumps({**plan, "intake": None}))
 

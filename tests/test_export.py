@@ -16,7 +16,7 @@ from creps.networks.build import build_generator
 from creps.settings import UNetSettings
 from tests.test_cli import run
 
-DEMO = Path(creps.__file__).parent / "demo" / "model"
+DEMO = Path(__file__).parent / "data" / "former"
 
 
 def model_of(settings, **changes):
