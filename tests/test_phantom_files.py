@@ -10,7 +10,7 @@ import pytest
 from creps.errors import TrainingError
 from creps.settings import load_settings
 from creps.training.run.train import train
-from creps.training.simulation import grow_phantoms, growth, simulated_pairs
+from creps.training.simulation import describe_pairs, grow_phantoms, growth, simulated_pairs
 from creps.training.simulation.growth import Crowd, grow_crowd
 from creps.training.simulation.people import Person
 from creps.training.simulation.phantoms import PhantomTeacher
@@ -136,3 +136,16 @@ def test_a_resumed_run_reuses_its_phantoms_and_a_finished_one_needs_none(cohort,
     assert grown == [0, 1, 2, 3]
     assert "4 of 4 phantom heads reused" in caplog.text
     assert not (tmp_path / "run" / "phantoms").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"simulation.phantom_share": 0.65}, "65 % from 1 digital phantoms (head), the others are MRs painted over"),
+        ({"simulation.phantom_share": 1}, "all from 1 digital phantoms (head)"),
+        ({"simulation.phantom_share": 0}, "all are MRs painted over the cohort's CTs"),
+        ({"preparation.region": "thorax"}, "all are MRs painted over the cohort's CTs"),
+    ],
+)
+def test_where_pairs_come_from_is_said_in_words(changes, words):
+    assert describe_pairs(load_settings(overrides=ANATOMY | changes)).startswith(words)

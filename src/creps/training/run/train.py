@@ -36,7 +36,7 @@ from creps.training.run.settings import run_settings, warn_of_other_preparation
 from creps.training.run.starting_point import StartingPoint, load_starting_point
 from creps.training.run.tensorboard import check_loggers, open_loggers
 from creps.training.sampling import PatchPairs, PatchSampler
-from creps.training.simulation import SimulatedPairs, grow_phantoms, held_out_pairs, simulated_pairs
+from creps.training.simulation import SimulatedPairs, describe_pairs, grow_phantoms, held_out_pairs, simulated_pairs
 from creps.training.state import Progress, check_room, load_checkpoint
 from creps.training.step import TrainingStep
 
@@ -286,7 +286,10 @@ def _log_what_runs(processes: Processes, run: RunFolder, memory: Memory, start: 
         f" x {processes.count} processes" if processes.count > 1 else "",
         resolve_precision(training.precision, processes.device),
     )
-    log.info("perceptual network: %s", style.backbone.weights.describe() if style else "none (creps.weight is 0)")
+    if style is not None:
+        log.info("perceptual network: %s", style.backbone.weights.describe())
+    if settings.simulation.weight > 0:
+        log.info("simulated pairs: %s", describe_pairs(settings))
     free = f"{processes.device} has {memory.free / 1e9:.0f} GB free"
     log.info("memory per step: %s; %s", memory.estimate.describe(), free)
     if memory.estimate.total > memory.free:

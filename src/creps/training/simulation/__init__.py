@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
-from creps.training.simulation.pairs import SimulatedPairs, grow_phantoms, held_out_pairs, simulated_pairs
+from creps.training.simulation.pairs import (
+    SimulatedPairs,
+    describe_pairs,
+    grow_phantoms,
+    held_out_pairs,
+    simulated_pairs,
+)
 
-__all__ = ["SimulatedPairs", "grow_phantoms", "held_out_pairs", "simulated_pairs"]
+__all__ = ["SimulatedPairs", "describe_pairs", "grow_phantoms", "held_out_pairs", "simulated_pairs"]

@@ -23,7 +23,7 @@ from creps.training.simulation.phantoms import PhantomTeacher
 from creps.training.simulation.postures import REACH
 from creps.volume import Array, Mask
 
-__all__ = ["SimulatedPairs", "grow_phantoms", "held_out_pairs", "simulated_pairs"]
+__all__ = ["SimulatedPairs", "describe_pairs", "grow_phantoms", "held_out_pairs", "simulated_pairs"]
 
 log = logging.getLogger(__name__)
 
@@ -97,6 +97,21 @@ class SimulatedPairs:
             return self.teacher.draw(rng)
         ct, body = read()
         return simulate_pair(ct, body, self.size, self.spacing_mm, rng, outside=self.outside)
+
+
+def describe_pairs(settings: Settings) -> str:
+    """Where a run's simulated pairs come from, in words.
+
+    Args:
+        settings: The whole tree.
+    """
+    share = settings.simulation.phantom_share if _has_phantoms(settings) else 0.0
+    kind = REGION_PHANTOMS.get(settings.preparation.region, "")
+    people = f"{100 * share:.0f} % from {settings.simulation.phantoms} digital phantoms ({kind})"
+    painted = "MRs painted over the cohort's CTs"
+    if share in (0, 1):
+        return f"all {people.removeprefix('100 % ')}" if share else f"all are {painted}"
+    return f"{people}, the others are {painted}"
 
 
 def grow_phantoms(settings: Settings, folder: Path, stops: Callable[[], bool]) -> None:
