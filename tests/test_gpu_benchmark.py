@@ -149,7 +149,7 @@ def check_page(results, out, tmp_path):
 
 def test_a_rehearsal_of_the_tables(start, tmp_path):
     out = tmp_path / "out"
-    process = start(out, "--rehearse", "--job", "tables", "--minutes", "60")
+    process = start(out, "--rehearse", "--job", "tables", "--minutes", "90")
     said, errors = process.communicate()
     results = json.loads((out / "results.json").read_text())
     part = results["parts"]["table-head-0"]

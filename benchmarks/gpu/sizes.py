@@ -137,6 +137,7 @@ TINY_UNET: dict[str, Any] = {
     "generator.levels": 2,
     "generator.fine": 4,
     "simulation.phantoms": 2,
+    "training.precision": "fp32",
     "training.batch_size": 2,
     "training.validation_cases": 1,
 }
@@ -180,8 +181,8 @@ REHEARSAL = Sizes(
     model_steps=12,
     table_regions=("head",),
     table_seeds=(0,),
-    table_seconds=600.0,
-    table_scoring=200.0,
+    table_seconds=3000.0,
+    table_scoring=600.0,
     table_mm={"head": 5.0, "pelvis": 5.0},
     table_patch={"head": [16, 16, 16], "pelvis": [16, 16, 16]},
     table_people=2,
@@ -191,6 +192,7 @@ REHEARSAL = Sizes(
     table_changes=TINY_UNET,
     rival_changes={
         **TINY,
+        "training.precision": "fp32",
         "discriminator.widths": [4, 4],
         "nce.features": ["input", "stem", "down", "block1"],
         "creps.layers": ["features.1.0.block.5"],
