@@ -46,7 +46,8 @@ def start(tmp_path_factory):
 def test_a_rehearsal_without_the_libraries_that_a_bare_machine_lacks(start, tmp_path):
     """One test, since it takes a minute: another process would rehearse again."""
     out = tmp_path / "out"
-    process = start(out, "--rehearse", "--minutes", "30")
+    readers = 'model_workers={"head": 1, "pelvis": 1}'  # the others have none
+    process = start(out, "--rehearse", "--minutes", "90", "--set", readers)
     said, errors = process.communicate()
     assert (out / "results.json").is_file(), said + errors
     results = json.loads((out / "results.json").read_text())
@@ -285,6 +286,23 @@ def test_pairs_serve_again_while_none_is_new():
     assert again["simulated_ct"].shape == (2, 1, 2, 2, 2)
     assert set(again["simulated_ct"].unique().tolist()) <= {0.0, 1.0, 2.0, 3.0}
     assert again["mr"] is again["simulated_mr"]
+
+
+def test_a_pool_that_is_stopped_lets_go_of_its_readers():
+    ended = []
+
+    def endless():
+        try:
+            while True:
+                yield {"simulated_mr": torch.zeros(1, 1, 2, 2, 2), "simulated_ct": torch.zeros(1, 1, 2, 2, 2)}
+        finally:
+            ended.append(True)
+
+    pool = Pool(endless(), torch.device("cpu"), most=2, seed=0)
+    next(iter(pool))
+    pool.stop()
+    assert not pool.thread.is_alive()
+    assert ended == [True]
 
 
 def test_an_error_of_a_reader_ends_a_run():

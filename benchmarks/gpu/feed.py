@@ -26,6 +26,8 @@ POOL = 48
 CURVE_SD = 0.15
 """Standard deviation of the log of the exponent of the contrast curve of a pair that serves again."""
 
+STOP_SECONDS = 5.0
+
 TOP = 2.0
 """Of MR in network units."""
 
@@ -48,15 +50,24 @@ class Pool:
     """
 
     def __init__(self, source: Iterator[Any], device: torch.device, most: int, seed: int) -> None:
-        self.source, self.device, self.most = source, device, most
+        self.source: Iterator[Any] | None = source
+        self.device, self.most = device, most
         self.fresh = self.again = 0
         self.kept: deque[tuple[torch.Tensor, torch.Tensor]] = deque(maxlen=POOL)
         self.random = torch.Generator().manual_seed(seed)
         self.ready: queue.Queue[Any] = queue.Queue(maxsize=2)
+        self.stopped = threading.Event()
+        self.thread = threading.Thread(target=self._fetch, daemon=True)
+
+    def stop(self) -> None:
+        """Let go of the source, so that its readers end: they ignore signals, and Python would wait for them."""
+        self.stopped.set()
+        if self.thread.is_alive():
+            self.thread.join(STOP_SECONDS)
 
     def __iter__(self) -> Iterator[Any]:
         """Batches without end, or until the source ends."""
-        threading.Thread(target=self._fetch, daemon=True).start()
+        self.thread.start()
         while True:
             owed = self.again < (self.most - 1) * self.fresh
             try:
@@ -77,12 +88,23 @@ class Pool:
             yield as_batch(*pair)
 
     def _fetch(self) -> None:
+        source, self.source = self.source, None
         try:
-            for batch in self.source:
-                self.ready.put(batch)
-            self.ready.put(None)
+            for batch in source or ():
+                self._put(batch)
+                if self.stopped.is_set():
+                    return
+            self._put(None)
         except BaseException as error:  # noqa: BLE001 - raised again where batches are asked for
-            self.ready.put(error)
+            self._put(error)
+
+    def _put(self, batch: Any) -> None:
+        while not self.stopped.is_set():
+            try:
+                self.ready.put(batch, timeout=0.1)
+            except queue.Full:
+                continue
+            return
 
     def _from_pool(self) -> dict[str, torch.Tensor]:
         """As many pairs as a batch has, each from any batch of the pool."""

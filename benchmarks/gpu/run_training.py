@@ -63,7 +63,7 @@ class Watch:
             source = iter(watch.original(loop))
             if watch.reuse > 1:
                 watch.pool = Pool(source, loop.processes.device, watch.reuse, loop.settings.seed)
-                source = iter(watch.pool)
+                source = iter(watch.pool)  # nothing else holds the readers now
             number = loop.start
             while watch.clock is None or number < loop.patches.steps:
                 started = time.perf_counter()
@@ -89,6 +89,8 @@ class Watch:
 
     def __exit__(self, *_: object) -> None:
         """Take it off."""
+        if self.pool is not None:
+            self.pool.stop()
         TrainingLoop._batches = self.original  # type: ignore[method-assign]
         RunFolder.training_record = self.original_record  # type: ignore[method-assign]
 
