@@ -21,7 +21,7 @@ from benchmarks.gpu.sizes import FULL, REHEARSAL, changed
 from benchmarks.gpu.teachers import grow_teacher_person, grown_before, teachers_of
 
 from creps.settings import load_settings
-from creps.training.simulation import phantoms, simulated_pairs
+from creps.training.simulation import grow_phantoms, growth, simulated_pairs
 
 PROJECT = Path(__file__).resolve().parents[1]
 ABSENT = ("SimpleITK", "pydicom", "gdcm", "nibabel", "monai", "mlflow", "wandb", "onnx")
@@ -316,15 +316,14 @@ def test_an_error_of_a_reader_ends_a_run():
 
 def test_people_grown_before_are_those_that_the_run_would_grow(tmp_path, monkeypatch):
     settings = model_settings(REHEARSAL, "head")
-    for person in teachers_of("teachers-head", settings, tmp_path):
+    for person in teachers_of("teachers-head", settings, tmp_path / "people"):
         grow_teacher_person(person)
-    own = phantoms.grow_tissue_map
     people = simulated_pairs(settings).teacher.people
-    monkeypatch.setattr(phantoms, "grow_tissue_map", lambda *_, **__: pytest.fail("grown again"))
-    with grown_before(tmp_path):
-        kept = simulated_pairs(settings).teacher.people
-        simulated_pairs(settings, held_out=True)
-    monkeypatch.setattr(phantoms, "grow_tissue_map", own)
+    monkeypatch.setattr(growth.Crowd, "grow", lambda *_: pytest.fail("grown again"))
+    with grown_before(tmp_path / "people"):
+        grow_phantoms(settings, tmp_path / "run", lambda: False)
+    kept = simulated_pairs(settings, tmp_path / "run").teacher.people
+    simulated_pairs(settings, tmp_path / "run", held_out=True)
     for one, other in zip(people, kept, strict=True):
         assert (one.tissues.tissues == other.tissues.tissues).all()
         assert (one.tissues.shares == other.tissues.shares).all()

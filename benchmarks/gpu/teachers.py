@@ -1,21 +1,16 @@
-"""The phantoms that a run learns from, grown many at a time before it starts: the package grows them one by one."""
+"""The phantoms that a run learns from, grown while the GPU is busy with other parts, before the run starts."""
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from creps.phantom import REGIONS
-from creps.phantom.patient import MAX_SPACING_MM
-from creps.phantom.region import Region
-from creps.phantom.tissue_map import TissueMap, grow_tissue_map
 from creps.settings import Settings
-from creps.training.simulation import phantoms
+from creps.training.simulation import pairs
+from creps.training.simulation.growth import Crowd, grow_into
 from creps.training.simulation.pairs import HELD_OUT_PEOPLE
 
 __all__ = ["Teacher", "grow_teacher_person", "grown_before", "teachers_of"]
@@ -27,69 +22,50 @@ class Teacher:
 
     Attributes:
         group: What it belongs to.
-        region: Key of `creps.phantom.REGIONS`.
-        seed: Its own.
-        spacing_mm: As the run asks for it.
-        planning: Whether it lies as for a planning CT.
-        folder: Where it goes.
+        crowd: The people of its run.
+        number: Which of them.
+        folder: Where they go, each crowd into a folder of its own.
     """
 
     group: str
-    region: str
-    seed: tuple[int, ...]
-    spacing_mm: tuple[float, float, float]
-    planning: bool
+    crowd: Crowd
+    number: int
     folder: Path
 
 
 def teachers_of(group: str, settings: Settings, folder: Path) -> Iterator[Teacher]:
-    """Everybody that a run with these settings grows, as `creps.training.simulation` counts them."""
-    preparation, seed = settings.preparation, settings.training.seed
-    region = phantoms.REGION_PHANTOMS[preparation.region]
-    d, h, w = (float(np.clip(step, phantoms.FINEST_MM, MAX_SPACING_MM)) for step in preparation.spacing_mm)
+    """Everybody that a run with these settings grows."""
+    crowd = Crowd.of(settings.preparation.region, settings.preparation.spacing_mm, settings.training.seed)
     for number in range(settings.simulation.phantoms + HELD_OUT_PEOPLE):
-        key = (seed, phantoms.SEED_STREAM, number)
-        yield Teacher(group, region, key, (d, h, w), number % 3 == 2, folder)
+        yield Teacher(group, crowd, number, folder)
 
 
 def grow_teacher_person(teacher: Teacher) -> None:
     """Grow one and store it."""
-    kind = REGIONS[teacher.region]
-    person = grow_tissue_map(kind, list(teacher.seed), teacher.spacing_mm, planning=teacher.planning, wide=True)
-    teacher.folder.mkdir(parents=True, exist_ok=True)
-    file = file_of(teacher.folder, teacher.region, teacher.seed, teacher.spacing_mm, planning=teacher.planning)
-    file.write_bytes(pickle.dumps(person, protocol=5))
-
-
-def file_of(
-    folder: Path, region: str, seed: tuple[int, ...], spacing_mm: tuple[float, float, float], *, planning: bool
-) -> Path:
-    """Where a person lies; everything that decides how it is grown is in the name."""
-    parts = [region, *map(str, seed), *(f"{step:g}" for step in spacing_mm), str(int(planning))]
-    return folder / ("_".join(parts) + ".pkl")
+    folder = _folder_of(teacher.folder, teacher.crowd)
+    folder.mkdir(parents=True, exist_ok=True)
+    grow_into(folder, teacher.crowd, teacher.number)
 
 
 @contextmanager
 def grown_before(folder: Path) -> Iterator[None]:
     """Let a run take the phantoms that are in a folder instead of growing them; others it grows as ever."""
-    original = phantoms.grow_tissue_map
+    original = pairs.grow_crowd
 
-    def taken(
-        region: Region,
-        seed: list[int],
-        spacing_mm: tuple[float, float, float],
-        *,
-        planning: bool = False,
-        wide: bool = False,
-    ) -> TissueMap:
-        file = file_of(folder, region.name, tuple(seed), spacing_mm, planning=planning)
-        if wide and file.is_file():
-            kept: TissueMap = pickle.loads(file.read_bytes())
-            return kept
-        return original(region, seed, spacing_mm, planning=planning, wide=wide)
+    def linked(crowd: Crowd, count: int, target: Path, stops: Callable[[], bool] = lambda: False) -> None:
+        target.mkdir(parents=True, exist_ok=True)
+        source = _folder_of(folder, crowd)
+        for file in source.iterdir() if source.is_dir() else ():
+            if not (target / file.name).exists():
+                os.link(file, target / file.name)
+        original(crowd, count, target, stops)
 
-    phantoms.grow_tissue_map = taken  # type: ignore[assignment]
+    pairs.grow_crowd = linked
     try:
         yield
     finally:
-        phantoms.grow_tissue_map = original
+        pairs.grow_crowd = original
+
+
+def _folder_of(folder: Path, crowd: Crowd) -> Path:
+    return folder / "-".join([crowd.region, str(crowd.seed), *(f"{step:g}" for step in crowd.spacing_mm)])

@@ -21,7 +21,7 @@ from creps.phantom.patient import MAX_SPACING_MM
 from creps.phantom.tissue_map import TissueMap, grow_tissue_map
 from creps.training.simulation.people import Key, Person, open_person, save_person
 
-__all__ = ["Crowd", "grow_crowd"]
+__all__ = ["Crowd", "grow_crowd", "grow_into"]
 
 log = logging.getLogger(__name__)
 
@@ -143,10 +143,20 @@ class _Growth:
     folder: Path
 
 
+def grow_into(folder: Path, crowd: Crowd, number: int) -> None:
+    """Grow a person and write it where `grow_crowd` looks for it.
+
+    Args:
+        folder: Exists.
+        crowd: Whose person.
+        number: Which.
+    """
+    save_person(Person.of(crowd.grow(number)), _file(folder, number), crowd.key(number))
+
+
 def _grow(growth: _Growth) -> int:
     """Grow a person and write it; its number."""
-    person = Person.of(growth.crowd.grow(growth.number))
-    save_person(person, _file(growth.folder, growth.number), growth.crowd.key(growth.number))
+    grow_into(growth.folder, growth.crowd, growth.number)
     return growth.number
 
 
