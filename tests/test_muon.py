@@ -9,7 +9,12 @@ from hypothesis import strategies as st
 from torch import nn
 
 from creps.networks.unet import UNetGenerator
+from creps.settings import load_settings
+from creps.training.build import build_networks
 from creps.training.muon import MOMENTUM, SIZE, Muon, orthogonalized
+from creps.training.networks import Networks
+from creps.training.processes import start_processes
+from creps.training.state import restore, snapshot
 
 
 @given(st.integers(2, 40), st.integers(2, 200), st.integers(0, 9))
@@ -98,3 +103,26 @@ def test_a_unet_keeps_its_first_and_last_layers_with_adamw() -> None:
     hidden = {names[id(parameter)] for parameter in generator.hidden_weights()}
     assert {name.split(".")[0] for name in hidden} == {"encoder", "down", "up", "decoder"}
     assert all(parameter.ndim == 5 for parameter in generator.hidden_weights())
+
+
+def test_a_checkpoint_of_muon_goes_on_as_if_the_run_had_never_stopped() -> None:
+    """Muon orders its parameters otherwise than the networks do."""
+    changes = {"recipe": "anatomy", "generator.width": 4, "generator.levels": 2, "generator.fine": 4}
+    settings = load_settings(overrides=changes | {"sampling.patch_size": [16, 16, 16], "training.device": "cpu"})
+    processes = start_processes(settings.training)
+
+    def step(networks: Networks, number: int) -> None:
+        for parameter in networks.generators.parameters():
+            noise = torch.Generator().manual_seed(number)
+            parameter.grad = torch.randn(parameter.shape, generator=noise)
+        networks.generator_optimizer.step()
+
+    ours, theirs = build_networks(processes, settings, None), build_networks(processes, settings, None)
+    assert isinstance(ours.generator_optimizer, Muon)
+    for number in range(2):
+        step(ours, number)
+    restore(theirs, snapshot(ours))
+    step(ours, 2)
+    step(theirs, 2)
+    for one, other in zip(ours.generators.parameters(), theirs.generators.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -63,13 +64,19 @@ def _without_cohort(plan: Plan) -> str:
         raise SystemExit("The model was trained on a cohort: name it with --cohort, and its phantoms with --phantoms.")
     if simulation.get("phantom_share") != 1:
         raise SystemExit(f"The model's record does not say that every patch was of a phantom. {NOT_PHANTOMS}")
+    return _taught_by_phantoms(simulation)
+
+
+def _taught_by_phantoms(simulation: dict[str, Any]) -> str:
     return f"digital phantoms only: {simulation['phantoms']}, imaged anew for every patch"
 
 
 def _phrase(plan: Plan, cohort: Cohort) -> str:
+    simulation = plan.training["settings"].get("simulation", {})
+    if simulation.get("phantom_share") == 1:
+        return _taught_by_phantoms(simulation)
     counts = {modality: len(cohort.cases(modality, "train")) for modality in ("mr", "ct")}
     phrase = f"digital phantoms only: {counts['mr']} MR and {counts['ct']} CT of different ones"
-    simulation = plan.training["settings"].get("simulation", {})
     if simulation.get("weight") and simulation.get("phantom_share"):
         phrase += f", and {simulation['phantoms']} more that are imaged anew for every patch"
     return phrase

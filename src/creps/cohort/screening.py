@@ -179,7 +179,7 @@ def check_usable(cases: Sequence[Case], failures: Sequence[Failure], needed: Col
     Raises:
         CohortError: one of them is missing; the message names the most likely reason.
     """
-    for modality in needed:
+    for modality in sorted(needed, reverse=True):
         if any(case.modality == modality for case in cases):
             continue
         reasons = {m: [f for f in failures if f.modality == m] for m in ("mr", "ct")}

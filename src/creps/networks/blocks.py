@@ -59,8 +59,9 @@ class _Conv3d(nn.Conv3d):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002  # torch's name
         """(B, C, D, H, W) → (B, outputs, d, h, w)."""
-        few = input.shape[2] <= self.kernel_size[0] and self.kernel_size[0] > 1 and self.stride[0] == 1
-        if not (few and input.device.type == "cpu" and torch.is_grad_enabled() and torch.is_autocast_enabled("cpu")):
+        trains = input.device.type == "cpu" and torch.is_grad_enabled() and torch.is_autocast_enabled("cpu")
+        kernel = self.kernel_size[0]
+        if not (trains and kernel > 1 and self.stride[0] == 1 and input.shape[2] <= kernel):
             return super().forward(input)
         with torch.autocast("cpu", enabled=False):
             return super().forward(input.float()).to(torch.get_autocast_dtype("cpu"))

@@ -45,9 +45,9 @@ class TrainingSettings(Section):
     discriminator_learning_rate: Positive | None = None
     """Learning rate of the discriminator (default: the same)."""
     beta1: Fraction = 0.9
-    """AdamW's first momentum."""
+    """AdamW's first momentum; that of Muon is 0.95."""
     weight_decay: NotNegative = 1e-3
-    """AdamW's weight decay (paper: 1e-3)."""
+    """Weight decay (paper: 1e-3)."""
     ema_decay: Fraction = 0.0
     """Keep an exponential moving average of the generator with this decay and synthesize with it; 0 is off."""
     precision: Precision = "auto"

@@ -303,8 +303,10 @@ def _load_optimizer(
     optimizer: torch.optim.Optimizer, module: torch.nn.Module, tensors: dict[str, torch.Tensor]
 ) -> None:
     state: dict[int, dict[str, Any]] = {}
-    for index, (parameter_name, _) in enumerate(module.named_parameters()):
-        prefix = f"{parameter_name}:"
+    names = {id(parameter): name for name, parameter in module.named_parameters()}
+    ordered = [parameter for group in optimizer.param_groups for parameter in group["params"]]  # as torch counts them
+    for index, parameter in enumerate(ordered):
+        prefix = f"{names[id(parameter)]}:"
         values = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
         if values:
             state[index] = values

@@ -16,7 +16,11 @@ SCANNERS = ("north", "east", "south")
 @click.command()
 @click.option("-o", "--output", type=PATH, required=True, help="Output folder; must not exist.")
 @click.option(
-    "--region", type=click.Choice(["head", "pelvis", "both"]), default="both", show_default=True, help="Body region."
+    "--region",
+    type=click.Choice(["head", "pelvis", "both"]),
+    default="both",
+    show_default=True,
+    help="Body region; pelvis needs --full.",
 )
 @click.option("--full", is_flag=True, help="Train from scratch instead, recipes anatomy and paper: takes an hour.")
 @click.option(
@@ -32,8 +36,8 @@ SCANNERS = ("north", "east", "south")
 def demo(ctx: click.Context, output: Path, region: str, full: bool, scanner: str, seed: int, steps: int | None) -> None:
     """Synthesize digital phantoms with the shipped models, and adapt one to a new scanner; takes minutes.
 
-    Scores are against the known truth. The adaptation starts from the shipped model of heads and uses MR of a scanner
-    that it has not seen and CT of other people: no pairs.
+    Scores are against the known truth. The adaptation trains the shipped model of heads further, on phantoms and on
+    CTs of another site, and scores it on a scanner that it has not seen.
     """
     from creps.io.outputs import check_new
 

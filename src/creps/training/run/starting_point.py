@@ -25,8 +25,8 @@ SPLIT = ("validation_fraction", "seed")
 """Preparation settings that do not affect what a network sees."""
 
 METHOD = (
-    *("batch_size", "learning_rate", "discriminator_learning_rate", "beta1", "weight_decay", "ema_decay"),
-    "precision",
+    *("batch_size", "optimizer", "learning_rate", "discriminator_learning_rate", "beta1", "weight_decay"),
+    *("schedule", "clip_norm", "ema_decay", "precision"),
 )
 """Training settings that belong to the method; the others belong to the machine and the user."""
 
@@ -71,7 +71,9 @@ def settings_of(folder: Path | str) -> dict[str, Any]:
     """The method that a model was trained with, as sections of settings.
 
     Settings of the machine and the user (devices, trackers, length of the run, path of perceptual weights) and
-    settings that this version does not know are left out.
+    settings that this version does not know are left out. So are `simulation.phantom_share` 1 and
+    `training.bone_weight`: a model that phantoms alone have taught goes on with the cohort's CTs too, and one that
+    knows bone needs no weight on it.
 
     Args:
         folder: A shipped model by name, a model, a run or a checkpoint.
@@ -88,7 +90,10 @@ def settings_of(folder: Path | str) -> dict[str, Any]:
             chosen.setdefault(section, {})[name] = recorded[section][name]
     if chosen.get("creps", {}).get("weights") not in ("imagenet", "random"):
         chosen.get("creps", {}).pop("weights", None)
+    if chosen.get("simulation", {}).get("phantom_share") == 1:
+        del chosen["simulation"]["phantom_share"]  # taught by phantoms alone, it goes on with the cohort's CTs too
     inference = {k: v for k, v in plan.inference.model_dump().items() if k != "device"}
+    chosen.setdefault("training", {})["bone_weight"] = 1.0
     return chosen | {"generator": plan.generator.model_dump(), "inference": inference}
 
 
