@@ -29,6 +29,7 @@ NOT_RUN = {
     "needs a SLURM cluster": 1,
     "needs the ImageNet weights": 1,
     "prints a path and a URL": 1,
+    "needs MRs": 1,
     "takes minutes": 3,
 }
 """Blocks that do not run, by reason: another one must be counted here."""

@@ -349,11 +349,10 @@ def test_a_neighbouring_region_is_warned_of(head, region, said):
     assert finding.check == "region"
 
 
-def test_the_shipped_profile_is_what_this_version_makes_of_its_cases():
-    from creps.demo.run import shipped_model
+def test_a_stored_profile_is_what_this_version_makes_of_its_cases():
     from creps.model import load_plan
 
-    intake = load_plan(shipped_model()).intake
+    intake = load_plan(Path(__file__).parent / "data" / "former").intake
     again = profile_from([(case, str(i)) for i, case in enumerate(intake.cases)])
     assert again.usual == pytest.approx(intake.usual)
 

@@ -45,6 +45,11 @@ RECIPES = {
 }  # fmt: skip
 
 
+def first_moment(state):
+    """Of AdamW, or of Muon."""
+    return state["exp_avg"] if "exp_avg" in state else state["momentum"]
+
+
 def settings(**changes):
     return load_settings(overrides=TINY_PAPER | changes)
 
@@ -85,7 +90,8 @@ def test_every_parameter_of_every_network_learns(changes):
         (networks.discriminator_optimizer, networks.discriminators),
     ):
         for key, parameter in group.named_parameters():
-            assert optimizer.state[parameter]["exp_avg_sq"].abs().sum() > 0, key
+            state = optimizer.state[parameter]  # of AdamW, or of Muon
+            assert state["exp_avg_sq" if "exp_avg_sq" in state else "momentum"].abs().sum() > 0, key
             assert not torch.equal(after[key], before[key]), key
             assert torch.isfinite(after[key]).all(), key
     assert all(p.requires_grad for p in after.values())
@@ -150,7 +156,8 @@ def test_other_ways_to_the_same_gradients(recipe, changes):
             torch.testing.assert_close(value, other.terms[name], rtol=2e-3, atol=1e-6, msg=name)
     for group, optimizer in (("generators", "generator_optimizer"), ("discriminators", "discriminator_optimizer")):
         moments = [
-            [getattr(n, optimizer).state[p]["exp_avg"] for p in getattr(n, group).parameters()] for n in (ours, theirs)
+            [first_moment(getattr(n, optimizer).state[p]) for p in getattr(n, group).parameters()]
+            for n in (ours, theirs)
         ]
         for a, b in zip(*moments, strict=True):
             torch.testing.assert_close(a, b, rtol=2e-3, atol=2e-3 * float(a.abs().max()))

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from creps.settings import load_settings
-from creps.training.loop import TrainingLoop
 from creps.training.run.train import train
 from creps.training.sampling import PatchPairs, PatchSampler
+from creps.training.schedule import decay_rates
 from creps.training.simulation import simulated_pairs
 from creps.training.simulation.fields import smooth_field
 from creps.training.simulation.from_ct import Contrast, painted, simulate_mr, simulate_pair
@@ -177,15 +177,15 @@ def test_a_run_of_the_recipe_learns_to_find_the_ct_again(cohort, tmp_path):
 
 
 def test_a_run_spoilt_in_its_last_fifth_is_not_answered_with_its_last_model(cohort, tmp_path, monkeypatch):
-    original, steps = TrainingLoop._decay_rates, 40
+    steps = 40
 
-    def spoils(self, done):
-        original(self, done)
+    def spoils(networks, settings, done, total):
+        decay_rates(networks, settings, done, total)
         if done > 0.8 * steps:
-            for group in self.networks.generator_optimizer.param_groups:
-                group["lr"] = 20 * self.settings.learning_rate
+            for group in networks.generator_optimizer.param_groups:
+                group["lr"] = 20 * settings.learning_rate
 
-    monkeypatch.setattr(TrainingLoop, "_decay_rates", spoils)
+    monkeypatch.setattr("creps.training.loop.decay_rates", spoils)
     changes = {
         "recipe": "anatomy",
         "training.steps": steps,

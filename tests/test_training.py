@@ -319,7 +319,7 @@ TRAINING_CHANGES = {
     "sampling.patch_size": [24, 24, 28],
     "training.accumulate": 2, "training.batch_size": 1, "training.beta1": 0.5, "training.ema_decay": 0.5,
     "training.learning_rate": 1e-3, "training.discriminator_learning_rate": 1e-3, "training.precision": "bf16",
-    "training.clip_norm": 1e-3, "training.schedule": "cosine", "training.seed": 3, "training.weight_decay": 1.0,
+    "training.clip_norm": 1e-3, "training.optimizer": "muon", "training.bone_weight": 4.0, "training.schedule": "cosine", "training.seed": 3, "training.weight_decay": 1.0,
 }  # fmt: skip
 
 

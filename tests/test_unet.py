@@ -181,6 +181,7 @@ def test_a_u_net_is_trained_saved_and_synthesizes(cohort, tmp_path):
     from creps import load
 
     changes = {"recipe": "anatomy", "training.steps": 30, "training.learning_rate": 3e-3, "training.validate_every": 30}
+    changes |= {"training.bone_weight": 1}
     chosen = load_settings(prepared=cohort.settings(), overrides=WITHOUT_RESIDUAL | SMALL | changes)
     train(cohort, tmp_path / "run", chosen)
     lines = (tmp_path / "run" / "curves.csv").read_text().splitlines()
