@@ -49,6 +49,7 @@ TINY = {
     "training.steps": 3,
     "training.log_every": 1,
     "training.precision": "fp32",
+    "training.bone_weight": 1.0,
     "training.validate_every": 100,
     "inference.precision": "fp32",
     "inference.device": "cpu",

@@ -1,5 +1,7 @@
 """The model's grid and its patches are tied to the patient: where a volume ends hardly changes an sCT."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from benchmarks.grid.grid import SEED, of_phantom

@@ -319,11 +319,13 @@ TRAINING_CHANGES = {
     "sampling.patch_size": [24, 24, 28],
     "training.accumulate": 2, "training.batch_size": 1, "training.beta1": 0.5, "training.ema_decay": 0.5,
     "training.learning_rate": 1e-3, "training.discriminator_learning_rate": 1e-3, "training.precision": "bf16",
-    "training.clip_norm": 1e-3, "training.optimizer": "muon", "training.bone_weight": 4.0, "training.schedule": "cosine", "training.seed": 3, "training.weight_decay": 1.0,
+    "training.clip_norm": 1e-3, "training.optimizer": "muon",
+    "training.schedule": "cosine", "training.seed": 3, "training.weight_decay": 1.0,
 }  # fmt: skip
 
 
 ELSEWHERE = {
+    "training.bone_weight": "needs a loss that knows the CT",
     "creps.weights": "networks", "creps.weights_sha256": "a check", "creps.balance_steps": "needs a balance",
     "creps.balance_ratio": "needs a balance", "discriminator.conditional": "needs pairs",
     "cycle.identity_weight": "needs a cycle", "nce.identity_weight": "needs PatchNCE", "nce.width": "needs PatchNCE",
