@@ -34,7 +34,7 @@ def grown(monkeypatch):
 @pytest.mark.parametrize("voxels", [0, 1e12], ids=["several processes", "this process"])
 def test_stored_people_give_the_patches_of_those_in_memory(tmp_path, monkeypatch, grown, voxels):
     monkeypatch.setattr(growth, "SERIAL_VOXELS", voxels)
-    monkeypatch.setattr(growth, "cores", lambda: 2)
+    monkeypatch.setattr("creps.machine.cores", lambda: 2)
     grow_crowd(CROWD, 3, tmp_path / "p")
     assert (grown == []) == (voxels == 0)
     stored = CROWD.opened(tmp_path / "p", range(3))

@@ -14,8 +14,10 @@ import subprocess
 import sys
 import time
 from argparse import Namespace
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -61,16 +63,35 @@ def affordable_steps(plan: Plan, arm: str, core_seconds: float) -> int:
 def told(plan: Plan, arm: str, seed: int, steps: int, chosen: Namespace) -> int:
     """Train, and say how it went."""
     started = time.perf_counter()
-    code = train(plan, arm, seed, steps, chosen)
+    changes = dict(item.split("=", 1) for item in chosen.set)
+    code = train(plan, arm, seed, steps, label=chosen.label, changes=changes, jobs=chosen.jobs)
     seconds = time.perf_counter() - started
     print(f"{arm}{chosen.label} seed {seed}: {steps} steps, exit {code}, {seconds:.0f} s", flush=True)
     return code
 
 
-def train(plan: Plan, arm: str, seed: int, steps: int, chosen: Namespace) -> int:
-    """One run; 0 if it came to its end."""
-    changes = dict(item.split("=", 1) for item in chosen.set)
-    folder = plan.run(arm, seed, chosen.label)
+def train(
+    plan: Plan,
+    arm: str,
+    seed: int,
+    steps: int,
+    *,
+    label: str = "",
+    changes: Mapping[str, Any] | None = None,
+    jobs: int = 1,
+) -> int:
+    """One run of 'creps train'; 0 if it came to its end.
+
+    Args:
+        plan: Where everything is.
+        arm: What is trained.
+        seed: Of the run.
+        steps: Of the run.
+        label: Added to the folder's name.
+        changes: Settings by their dotted names, which win over those of the arm and of this benchmark.
+        jobs: Runs side by side, which share the cores.
+    """
+    folder = plan.run(arm, seed, label)
     file = plan.work / "settings" / f"{folder.name}.yaml"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(yaml.safe_dump(plan.tree(arm)), encoding="utf-8")
@@ -81,12 +102,12 @@ def train(plan: Plan, arm: str, seed: int, steps: int, chosen: Namespace) -> int
         "training.checkpoint_every": CHECKPOINT_EVERY,
         "training.keep_checkpoints": 1_000,
         "training.validate_every": 10 * CHECKPOINT_EVERY,
-        **changes,
+        **(changes or {}),
     }
     command = [sys.executable, "-m", "creps", "train", str(plan.prepared(arm).folder), "-o", str(folder)]
     command += ["-s", str(file), "--resume", "auto"]
     command += [text for name, value in settings.items() for text in (f"--{name}", str(value))]
-    threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // chosen.jobs))
+    threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // jobs))
     log = Path(f"{folder}.log")
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w", encoding="utf-8") as output:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 
+from creps.cohort.case import facts_of
 from creps.cohort.cohort import Case, Cohort, Manifest, Modality, Split
-from creps.preprocessing.mask import body_box
 from creps.preprocessing.preparation import Prepared
 from creps.provenance import provenance
 from creps.settings import Settings
@@ -54,25 +53,15 @@ def store(folder: Path, name: str, modality: Modality, prepared: Prepared, sourc
     for kind, array in ((modality, prepared.array), (f"{modality}_body", prepared.body)):
         (folder / kind).mkdir(parents=True, exist_ok=True)
         np.save(folder / kind / f"{name}.npy", array)
-    grid, digest = prepared.grid, sha256(prepared.array.tobytes() + prepared.body.tobytes()).hexdigest()
-    low, middle, high = prepared.intensity
+    facts = facts_of(prepared)
     return Case(
         case=name,
         patient=name,
         modality=modality,
         split=split,
-        shape=grid.shape,
-        spacing_mm=grid.spacing_mm,
-        origin_mm=grid.origin_mm,
-        direction=tuple(grid.direction.ravel().tolist()),
-        body=body_box(prepared.body),  # type: ignore[arg-type]
-        mr_divisor=prepared.mr_divisor,
         source=f"{source} {name}",
-        source_sha256=digest,
-        intensity_p01=low,
-        intensity_p50=middle,
-        intensity_p99=high,
-        prepared_sha256=digest,
+        source_sha256=facts["prepared_sha256"],
+        **facts,
     )
 
 

@@ -10,7 +10,6 @@ not run again. docs/ablation.md tells what they say.
 from __future__ import annotations
 
 import json
-from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +54,9 @@ def main() -> None:
 def run_trial(plan: Plan, name: str, seed: int, steps: int) -> list[dict[str, float]]:
     """Train, and score the validation patients after every `EVERY` steps."""
     trial = TRIALS[name]
-    changes = [f"{key}={value}" for key, value in trial.get("settings", {}).items()]
-    train(plan, trial["arm"], seed, steps, Namespace(set=changes, label=f"-trial-{name}", jobs=1))
-    run = plan.run(trial["arm"], seed, f"-trial-{name}")
+    label = f"-trial-{name}"
+    train(plan, trial["arm"], seed, steps, label=label, changes=trial.get("settings"))
+    run = plan.run(trial["arm"], seed, label)
     found = checkpoints(run).items()
     return [{"steps": done} | validation_figures(plan, load(path)) for done, path in found if done % EVERY == 0]
 

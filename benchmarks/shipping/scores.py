@@ -10,7 +10,7 @@ import numpy as np
 
 from creps.api import load
 from creps.demo.baselines import constant_water
-from creps.demo.patients import Order, Row, grow_all, mean_scores, phantom_spacing_mm, read_patients, score
+from creps.demo.patients import Order, Row, grow_all, mean_row, mean_scores, phantom_spacing_mm, read_patients, score
 from creps.provenance import provenance
 
 __all__ = ["SEED", "scored"]
@@ -35,7 +35,7 @@ def scored(folder: Path, name: str, patients: int) -> dict[str, Any]:
     scts = [model.synthesize(person.mr, force=True).sct.array for person in people]
     water = [constant_water(person.mr, person.body).array for person in people]
     rows = [score(person, sct) for person, sct in zip(people, scts, strict=True)]
-    means = {name: mean_scores(people, scts), "constant water": mean_scores(people, water)}
+    means = {name: mean_row(rows), "constant water": mean_scores(people, water)}
     return {
         **provenance(),
         "weights_sha256": model.plan.weights_sha256,

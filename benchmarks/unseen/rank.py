@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -24,7 +23,8 @@ import numpy as np
 import yaml
 
 from benchmarks.accuracy.plan import Plan
-from creps import evaluate, load
+from benchmarks.accuracy.train import train
+from benchmarks.unseen.score import scored
 from creps.io.atomic import write_json
 from creps.provenance import provenance
 
@@ -79,32 +79,22 @@ def ranked(plan: Plan, arm: str, seed: int, steps: int) -> dict[str, Any]:
     started = time.perf_counter()
     run = trained(plan, arm, seed, steps)
     row: dict[str, Any] = {"arm": arm, "seed": seed, "steps": steps, "seconds": round(time.perf_counter() - started)}
-    row["people"] = scored(load(run), plan.cases("test"))
+    row["people"] = scored(run, plan.cases("test"))
     print(table([row]), flush=True)
     return row
 
 
 def trained(plan: Plan, arm: str, seed: int, steps: int, label: str = "") -> Path:
-    """The folder of an ordinary run of `creps train`, which ends the benchmark if it fails."""
-    folder, cohort = plan.run(arm, seed, label), plan.prepared(arm).folder
-    file = plan.work / "settings" / f"{folder.name}.yaml"
-    changes = {"training": {"seed": seed, "steps": steps, "validate_every": max(1, steps // 4)}}
-    file.write_text(yaml.safe_dump(plan.tree(arm, changes)), encoding="utf-8")
-    folder.parent.mkdir(exist_ok=True)
-    command = [sys.executable, "-m", "creps", "train", str(cohort), "-o", str(folder), "-s", str(file)]
-    with Path(f"{folder}.log").open("w", encoding="utf-8") as log:
-        subprocess.run([*command, "--resume", "auto"], stdout=log, stderr=subprocess.STDOUT, check=True)
+    """The folder of a run, which ends the benchmark if it fails."""
+    changes = {
+        "training.checkpoint_every": steps,
+        "training.keep_checkpoints": 1,
+        "training.validate_every": max(1, steps // 4),
+    }
+    folder = plan.run(arm, seed, label)
+    if train(plan, arm, seed, steps, label=label, changes=changes) != 0:
+        sys.exit(f"The run {folder} did not come to its end: see {folder}.log.")
     return folder
-
-
-def scored(model: Any, people: list[Path]) -> list[dict[str, Any]]:
-    """A row for each person."""
-    rows = []
-    for person in people:
-        sct = model.synthesize(person / "mr.nii.gz", force=True).sct
-        values = evaluate(sct, person / "ct_noise_free.nii.gz", mask=person / "mask.nii.gz").values
-        rows.append({"case": person.name} | {name: round(values[name], 4) for name in ("mae_hu", "bone_dice")})
-    return rows
 
 
 def table(runs: list[dict[str, Any]]) -> str:

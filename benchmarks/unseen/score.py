@@ -12,13 +12,14 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from creps import evaluate, load
 
 
-def scored(model: Path, people: list[Path]) -> list[dict[str, object]]:
+def scored(model: Path, people: list[Path]) -> list[dict[str, Any]]:
     """A row for each person."""
     loaded, rows = load(model), []
     for person in people:
@@ -39,8 +40,8 @@ def main() -> None:
     people = sorted((options.cohort / "test").iterdir())
     rows = {str(model): scored(model, people) for model in options.models}
     for model, of_model in rows.items():
-        errors = [float(str(row["mae_hu"])) for row in of_model]
-        dice = np.mean([float(str(row["bone_dice"])) for row in of_model])
+        errors = [row["mae_hu"] for row in of_model]
+        dice = np.mean([row["bone_dice"] for row in of_model])
         print(f"{model}: MAE {np.mean(errors):.1f} HU, worst {max(errors):.1f}, bone Dice {dice:.3f}")
     if options.output is not None:
         options.output.write_text(json.dumps(rows, indent=1) + "\n")

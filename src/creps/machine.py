@@ -13,7 +13,15 @@ from creps.errors import SettingsError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["available_bytes", "cores", "emulated_bf16", "free_bytes", "resolve_device", "resolve_precision"]
+__all__ = [
+    "affordable_processes",
+    "available_bytes",
+    "cores",
+    "emulated_bf16",
+    "free_bytes",
+    "resolve_device",
+    "resolve_precision",
+]
 
 CGROUP = Path("/sys/fs/cgroup")
 
@@ -96,6 +104,11 @@ def available_bytes() -> int:
     except (OSError, ValueError):  # no such limit, or the word "max"
         return free
     return max(0, min(free, limit - used))
+
+
+def affordable_processes(bytes_each: float) -> int:
+    """As many processes as there are cores, or as four fifths of the free memory hold; at least one."""
+    return max(1, min(cores(), int(0.8 * available_bytes() / bytes_each)))
 
 
 def free_bytes(device: torch.device) -> int:

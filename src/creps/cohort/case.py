@@ -23,7 +23,7 @@ from creps.provenance import provenance
 from creps.settings import PreparationSettings
 from creps.volume import Volume
 
-__all__ = ["RECORDS", "Outcome", "Record", "Task", "failure_of", "fingerprint", "prepare_case"]
+__all__ = ["RECORDS", "Outcome", "Record", "Task", "facts_of", "failure_of", "fingerprint", "prepare_case"]
 
 RECORDS = "cases"
 """Folder of these records in a staging folder."""
@@ -182,7 +182,7 @@ def _prepared(task: Task, mask: Volume | None) -> Prepared:
 
 def _store(task: Task, prepared: Prepared, hashes: tuple[str, str | None]) -> Case:
     """Write the arrays. Existing files are unlinked first, since they may be shared with a finished cohort."""
-    source, grid = task.source, prepared.grid
+    source = task.source
     record_path(task.folder, source.modality, source.case).unlink(missing_ok=True)
     for kind, array in ((source.modality, prepared.array), (f"{source.modality}_body", prepared.body)):
         path = task.folder / kind / f"{source.case}.npy"
@@ -198,19 +198,27 @@ def _store(task: Task, prepared: Prepared, hashes: tuple[str, str | None]) -> Ca
         centre=source.centre,
         modality=source.modality,
         split="train",
-        shape=grid.shape,
-        spacing_mm=grid.spacing_mm,
-        origin_mm=grid.origin_mm,
-        direction=tuple(grid.direction.ravel().tolist()),
-        body=body_box(prepared.body),  # type: ignore[arg-type]
-        mr_divisor=prepared.mr_divisor,
         left_out_ml=prepared.left_out_ml if source.modality == "mr" else None,
         source=source.shown,
         source_sha256=hashes[0],
         mask_sha256=hashes[1],
-        intensity_p01=prepared.intensity[0],
-        intensity_p50=prepared.intensity[1],
-        intensity_p99=prepared.intensity[2],
         notes=prepared.notes,
-        prepared_sha256=hashlib.sha256(prepared.array.tobytes() + prepared.body.tobytes()).hexdigest(),
+        **facts_of(prepared),
     )
+
+
+def facts_of(prepared: Prepared) -> dict[str, Any]:
+    """What the arrays decide of a `Case`: its geometry, body, divisor, intensities and hash."""
+    grid, (p01, p50, p99) = prepared.grid, prepared.intensity
+    return {
+        "shape": grid.shape,
+        "spacing_mm": grid.spacing_mm,
+        "origin_mm": grid.origin_mm,
+        "direction": tuple(grid.direction.ravel().tolist()),
+        "body": body_box(prepared.body),
+        "mr_divisor": prepared.mr_divisor,
+        "intensity_p01": p01,
+        "intensity_p50": p50,
+        "intensity_p99": p99,
+        "prepared_sha256": hashlib.sha256(prepared.array.tobytes() + prepared.body.tobytes()).hexdigest(),
+    }

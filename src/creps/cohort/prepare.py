@@ -18,7 +18,7 @@ from creps.cohort.splits import assign_splits
 from creps.cohort.staging import Staging
 from creps.cohort.table import read_table
 from creps.errors import CohortError, CrepsError, InputError, OutputExistsError, SettingsError
-from creps.machine import available_bytes, cores
+from creps.machine import affordable_processes
 from creps.parallel import WorkerDied, run_all
 from creps.phantom import REGION_PHANTOMS
 from creps.provenance import provenance
@@ -178,8 +178,7 @@ def sensible_jobs(screened: Screened, preparation: PreparationSettings) -> int:
         return 1
     d, h, w = preparation.spacing_mm
     voxels = screened.largest_voxels + screened.largest_mm3 / (d * h * w)
-    each = BYTES_PER_PROCESS + BYTES_PER_VOXEL * voxels
-    return max(1, min(cores(), int(0.8 * available_bytes() / each)))
+    return affordable_processes(BYTES_PER_PROCESS + BYTES_PER_VOXEL * voxels)
 
 
 def _output_folder(output: str | Path) -> Path:

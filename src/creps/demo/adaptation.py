@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from creps.api import load, prepare, train
-from creps.demo.patients import Order, Patient, Row, grow_all, read_patients, score, synthesize_all
+from creps.demo.patients import Order, Patient, Row, grow_all, mean_row, read_patients, score, synthesize_all
 from creps.demo.scanners import SPACING_MM, UnseenScanner
 from creps.io.outputs import check_new
 from creps.volume import Array
@@ -95,13 +95,10 @@ class Adapted:
         """Means, ratio, and the share of patients that got better or worse, as plain JSON values."""
         errors = np.array([[row["mae_hu"] for row in rows] for rows in (self.before, self.after)])
         gain = errors[0] - errors[1]
-        means = {
-            when: {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
-            for when, rows in (("before", self.before), ("after", self.after))
-        }
         return {
             "scanner": self.scanner,
-            **means,
+            "before": mean_row(self.before),
+            "after": mean_row(self.after),
             "mae_ratio": float(errors[1].mean() / errors[0].mean()),
             "better": float(np.mean(gain > SAME_HU)),
             "worse": float(np.mean(gain < -SAME_HU)),

@@ -7,13 +7,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from creps.api import load
 from creps.demo.adaptation import AdaptationOptions, Adapted, adapt
 from creps.demo.baselines import constant_water
 from creps.demo.patients import (
-    PHANTOM_REGIONS,
     Order,
     Patient,
     Row,
@@ -23,14 +21,14 @@ from creps.demo.patients import (
     read_patients,
     score_table,
     synthesize_all,
+    write_scores,
 )
 from creps.demo.scanners import UnseenScanner
 from creps.errors import SettingsError
 from creps.figures import BONE_WINDOW_HU, Panel, comparison_figure, mr_window
-from creps.io.atomic import atomic_file, write_json
 from creps.io.outputs import check_new
 from creps.io.picture import write_picture
-from creps.provenance import NOTICE, provenance
+from creps.phantom import REGION_PHANTOMS
 from creps.shipped.catalogue import ShippedModel, models
 from creps.volume import Array
 
@@ -63,9 +61,8 @@ class FirstLook:
 
     def text(self) -> str:
         """Scores as tables."""
-        return (
-            score_table(self.scores) if self.adapted is None else f"{score_table(self.scores)}\n\n{_told(self.adapted)}"
-        )
+        tables = [score_table(self.scores)] + ([_told(self.adapted)] if self.adapted is not None else [])
+        return "\n\n".join(tables)
 
 
 def models_of(region: str) -> list[ShippedModel]:
@@ -77,7 +74,7 @@ def models_of(region: str) -> list[ShippedModel]:
     Raises:
         SettingsError: there is none.
     """
-    found = [model for model in models() if region in ("both", PHANTOM_REGIONS.get(model.region))]
+    found = [model for model in models() if region in ("both", REGION_PHANTOMS.get(model.region))]
     if not found:
         raise SettingsError(f"No model of the {region} ships with creps.", "Train one with creps demo --full.")
     return found
@@ -134,7 +131,7 @@ def first_look(
     seconds = {"first look": time.perf_counter() - started}
     log.info("first look: %.0f s", seconds["first look"])
     adapted = None
-    heads = [model for model in shipped if PHANTOM_REGIONS.get(model.region) == ADAPTED]
+    heads = [model for model in shipped if REGION_PHANTOMS.get(model.region) == ADAPTED]
     if heads and scanner is not None:
         started = time.perf_counter()
         adapted = adapt(heads[0].name, scanner, folder / "adaptation", options, jobs=jobs)
@@ -183,7 +180,5 @@ def _draw(path: Path, rows: list[list[Panel]], title: str) -> Path:
 
 def _write(folder: Path, look: FirstLook) -> None:
     adapted = None if look.adapted is None else look.adapted.record()
-    document: dict[str, Any] = {**provenance(), "scores": look.scores, "adaptation": adapted, "seconds": look.seconds}
-    write_json(folder / "scores.json", document)
-    with atomic_file(folder / "scores.txt") as path:
-        path.write_text(f"{NOTICE}\n\n{look.text()}\n", encoding="utf-8")
+    document = {"scores": look.scores, "adaptation": adapted, "seconds": look.seconds}
+    write_scores(folder, document, look.text())

@@ -13,13 +13,12 @@ from creps.api import load
 from creps.cohort.cohort import Cohort
 from creps.cohort.prepare import prepare
 from creps.demo.baselines import unpaired_baselines
-from creps.demo.patients import Patient, Row, mean_scores, read_patients, score_table, synthesize_all
+from creps.demo.patients import Patient, Row, mean_scores, read_patients, score_table, synthesize_all, write_scores
 from creps.figures import BONE_WINDOW_HU, Panel, comparison_figure, mr_window
-from creps.io.atomic import atomic_file, write_json
 from creps.io.outputs import check_new
 from creps.io.picture import write_picture
 from creps.phantom import write_cohort
-from creps.provenance import NOTICE, installed_version, provenance
+from creps.provenance import installed_version
 from creps.settings import load_settings
 from creps.settings.recipes import DEFAULT_RECIPE
 from creps.shipped.catalogue import shipped_names
@@ -103,7 +102,8 @@ def run_demo(
     scts = {name: _synthesized(model, patients, folder / "sct", name) for name, model in models.items()}
     results = {**_baselines(patients, prepared), **scts}
     scores = {name: mean_scores(patients, arrays) for name, arrays in results.items()}
-    _write_results(folder, cohort.region, scores, len(patients))
+    document = {"region": cohort.region, "test_patients": len(patients), "scores": scores}
+    write_scores(folder, document, score_table(scores))
     return DemoResult(cohort.region, scores, _draw(folder, patients, scts))
 
 
@@ -126,12 +126,6 @@ def _baselines(patients: list[Patient], cohort: Cohort) -> dict[str, list[Array]
         name: [baseline(patient.mr, patient.body).array for patient in patients]
         for name, baseline in unpaired_baselines(cohort).items()
     }
-
-
-def _write_results(folder: Path, region: str, scores: dict[str, Row], patients: int) -> None:
-    write_json(folder / "scores.json", {**provenance(), "region": region, "test_patients": patients, "scores": scores})
-    with atomic_file(folder / "scores.txt") as path:
-        path.write_text(f"{NOTICE}\n\n{score_table(scores)}\n", encoding="utf-8")
 
 
 def _draw(folder: Path, patients: list[Patient], scts: dict[str, list[Array]]) -> Path:

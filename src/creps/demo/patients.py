@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from creps.io.atomic import write_json
+from creps.io.atomic import atomic_file, write_json
 from creps.io.itk import read_volume, write_volume
 from creps.machine import cores
 from creps.metrics.image import mean_absolute_error_hu, mean_error_hu
 from creps.metrics.segmentation import bone_dice
 from creps.parallel import WorkerDied, run_all
-from creps.phantom import REGIONS
+from creps.phantom import REGION_PHANTOMS, REGIONS
 from creps.phantom.patient import grow_patient
 from creps.phantom.scanners.mr import MrCentre
+from creps.provenance import NOTICE, provenance
 from creps.volume import Array, Mask, Volume
 
 if TYPE_CHECKING:
@@ -29,19 +30,18 @@ __all__ = [
     "Patient",
     "Row",
     "grow_all",
+    "mean_row",
     "mean_scores",
     "phantom_spacing_mm",
     "read_patients",
     "score",
     "score_table",
     "synthesize_all",
+    "write_scores",
 ]
 
 Row = dict[str, float]
 """Score → value: ``mae_hu``, ``mae_noisy_hu``, ``bias_hu`` (all in HU) and ``bone_dice``, inside the body."""
-
-PHANTOM_REGIONS = {"head": "head", "brain": "head", "pelvis": "pelvis"}
-"""`preparation.region` → the phantom that stands for it."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def grow_all(orders: Sequence[tuple[Path, Order]], *, jobs: int | None = None) -
 
 def _grow(task: tuple[Path, Order]) -> None:
     folder, order = task
-    region = REGIONS[PHANTOM_REGIONS.get(order.region, order.region)]
+    region = REGIONS[REGION_PHANTOMS[order.region]]
     if order.scanner is not None:
         region = replace(region, mr_centres=(order.scanner,))
     grown = grow_patient(region, list(order.seed), order.spacing_mm, mr=order.mr, ct=order.ct, centre=order.centre)
@@ -193,8 +193,25 @@ def mean_scores(patients: Sequence[Patient], scts_hu: Sequence[Array]) -> Row:
         patients: With their truth.
         scts_hu: One (D, H, W) array in HU for each.
     """
-    rows = [score(patient, sct_hu) for patient, sct_hu in zip(patients, scts_hu, strict=True)]
+    return mean_row([score(patient, sct_hu) for patient, sct_hu in zip(patients, scts_hu, strict=True)])
+
+
+def mean_row(rows: Sequence[Row]) -> Row:
+    """The mean of each score over patients that are scored already."""
     return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+
+
+def write_scores(folder: Path, document: dict[str, Any], text: str) -> None:
+    """Write ``scores.json`` with what produced it, and ``scores.txt``.
+
+    Args:
+        folder: Where.
+        document: Plain JSON values.
+        text: Tables.
+    """
+    write_json(folder / "scores.json", {**provenance(), **document})
+    with atomic_file(folder / "scores.txt") as path:
+        path.write_text(f"{NOTICE}\n\n{text}\n", encoding="utf-8")
 
 
 def score_table(scores: dict[str, Row]) -> str:

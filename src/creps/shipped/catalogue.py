@@ -49,7 +49,7 @@ class ShippedModel:
         network: Kind of its generator.
         trained_on: What its card says, in a phrase.
         licence: Of the weights, as an SPDX identifier.
-        scores: Means over held-out phantoms: ``mae_hu``, ``bias_hu``, ``bone_dice``; empty if they were not measured.
+        scores: Means over held-out phantoms: ``mae_hu``, ``bias_hu``, ``bone_dice``.
         size: Bytes of its folder.
         folder: Where it is.
     """

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from creps.errors import CohortError, TrainingError
-from creps.machine import available_bytes, cores
+from creps.machine import affordable_processes
 from creps.parallel import WorkerDied, run_all
 from creps.phantom import REGION_PHANTOMS, REGIONS
 from creps.phantom.patient import MAX_SPACING_MM
@@ -193,8 +193,7 @@ def _jobs(crowd: Crowd, count: int) -> int:
     """The number of processes that cores and memory allow; one if there is little to do."""
     if count * crowd.voxels < SERIAL_VOXELS:
         return 1
-    each = BYTES_PER_PROCESS + BYTES_PER_VOXEL * crowd.voxels
-    return max(1, min(cores(), count, int(0.8 * available_bytes() / each)))
+    return min(count, affordable_processes(BYTES_PER_PROCESS + BYTES_PER_VOXEL * crowd.voxels))
 
 
 @lru_cache
