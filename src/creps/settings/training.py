@@ -41,7 +41,7 @@ class TrainingSettings(Section):
     clip_norm: NotNegative = 0.0
     """Largest norm of the generator's gradient; a longer one is shortened to it; 0 is off (paper: off)."""
     bone_weight: Annotated[float, Field(ge=1)] = 1.0
-    """How much more than the rest bone (above 130 HU) counts at first where the loss knows the CT; falls linearly to 1 over 70 % of the run. 1 is off (paper: off)."""
+    """How much more than the rest bone (above 130 HU) counts at first where the loss knows the CT; falls linearly to 1 over 70 % of the run. The mean is that of each process's part of the batch. 1 is off (paper: off)."""
     discriminator_learning_rate: Positive | None = None
     """Learning rate of the discriminator (default: the same)."""
     beta1: Fraction = 0.9
