@@ -37,8 +37,11 @@ CT_TEXTURE = {tissue.name: tissue.hu_sd for tissue in TISSUES}
 BRIGHT_SHARE = 0.005
 """Of a body this share is brighter than the top of the range, as with `preparation.mr_scale` auto."""
 
-CUT_SHARE = 0.15
+CUT_SHARE = 0.25
 """Share of patches in which the field of view ends."""
+
+AT_SKIN_SHARE, AT_SKIN_VOXELS = 0.5, 5
+"""Share of these in which it ends at the skin, or at most so many voxels within."""
 
 
 class PhantomTeacher:
@@ -74,9 +77,10 @@ class PhantomTeacher:
         person = self.people[int(rng.integers(len(self.people)))]
         centre = self._centre(person, rng)
         places = draw_places(self.size, centre, self.spacing_mm, rng, person.tissues.spacing_mm)
-        mr, ct, body = imaged(person, places, rng)
+        signal, ct, body = imaged(person, places, rng)
+        mr = scanned(signal, body, self.spacing_mm, rng, outside=self.outside)
         _cut(mr, ct, body, rng)
-        return scanned(mr, body, self.spacing_mm, rng, outside=self.outside), ct
+        return mr, ct
 
     def _centre(self, person: Person, rng: np.random.Generator) -> npt.NDArray[np.float64]:
         """(3,) voxel indices that the middle of the patch shows."""
@@ -157,9 +161,14 @@ def _cut(mr: Array, ct: Array, body: Mask, rng: np.random.Generator) -> None:
     """Now and then the field of view ends within the patch: nothing in any image beyond. In place."""
     if rng.random() >= CUT_SHARE:
         return
-    axis = int(rng.integers(3))
+    axis, at_end = int(rng.integers(3)), rng.random() < 0.5
     n = mr.shape[axis]
+    inside = np.flatnonzero(body.any(axis=tuple(other for other in range(3) if other != axis)))
+    before_skin = 0 if not len(inside) else n - 1 - inside[-1] if at_end else inside[0]
+    if before_skin > 0 and rng.random() < AT_SKIN_SHARE:
+        cut = int(before_skin + rng.integers(AT_SKIN_VOXELS + 1))
+    else:
+        cut = int(rng.integers(1, max(2, n // 2)))
     where = [slice(None)] * 3
-    cut = int(rng.integers(1, max(2, n // 2)))
-    where[axis] = slice(0, cut) if rng.random() < 0.5 else slice(n - cut, n)
-    mr[tuple(where)], ct[tuple(where)], body[tuple(where)] = 0, AIR_NETWORK, False
+    where[axis] = slice(n - cut, n) if at_end else slice(0, cut)
+    mr[tuple(where)], ct[tuple(where)] = 0, AIR_NETWORK

@@ -26,8 +26,8 @@ GAMMA_SD, GAMMA_SHARE = 0.25, 0.4
 SCALE_SD = 0.18
 """Standard deviation of the log of the scale: what the brightest part of a patient is differs."""
 
-NOISE = (0.005, 0.06)
-"""Standard deviation of the noise in network units."""
+NOISE = (0.005, 0.12)
+"""Standard deviation of the noise in network units; small ones are drawn as often as large ones."""
 
 
 def scanned(
@@ -55,7 +55,7 @@ def scanned(
     image *= np.exp(logs + rng.normal(0, SCALE_SD), dtype=np.float32)
     if rng.random() < GAMMA_SHARE:
         image = top * np.power(np.clip(image, 0, None) / top, np.float32(np.exp(rng.normal(0, GAMMA_SD))))
-    sd = np.float32(rng.uniform(*NOISE))
+    sd = np.float32(np.exp(rng.uniform(*np.log(NOISE))))
     real, imaginary = rng.standard_normal((2, *signal.shape), dtype=np.float32) * sd
     noisy = np.hypot(image + real, imaginary)
     return np.asarray(np.clip(noisy if outside else np.where(body, noisy, 0), *MR_RANGE_NETWORK), dtype=np.float32)
