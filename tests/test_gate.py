@@ -361,6 +361,19 @@ def scaled(mr, factor):
     return Volume(mr.array, tuple(factor * s for s in mr.spacing_mm))
 
 
+def test_vessels_after_gadolinium_are_warned_of(head):
+    """A vessel of 4 ml deep in the upper head, 2.5 times as bright as the brain: no other check has it."""
+    body = prepare_mr(head, HEAD, "an MR").body
+    top = int(np.flatnonzero(body.any(axis=(1, 2)))[-1])
+    lit = head.array.copy()
+    middle = tuple(n // 2 for n in lit.shape[1:])
+    there = (slice(top - 16, top - 8), slice(middle[0], middle[0] + 4), slice(middle[1], middle[1] + 2))
+    lit[there] = 2.5 * np.median(lit[top - 16 : top - 8][body[top - 16 : top - 8]])
+    checks = [found.check for found in gate_of(dataclasses.replace(head, array=lit)).warnings]
+    assert checks == ["bright spots"]
+    assert not gate_of(head).warnings
+
+
 def test_a_child_is_told_by_its_build_and_not_by_a_cut(head, profile):
     gate = gate_of(scaled(head, 0.83), profile)
     (found,) = [one for one in gate.findings if one.check == "build"]

@@ -18,7 +18,7 @@ from creps.intake.image_checks import cut_slices
 from creps.preprocessing.mask import body_box, depth_mm
 from creps.volume import Array, Mask
 
-__all__ = ["VERSION", "Features", "features_of"]
+__all__ = ["VERSION", "Features", "coarse", "features_of"]
 
 VERSION = 1
 """Raised when the same volume gives other numbers: profiles of another version say nothing."""
@@ -104,7 +104,7 @@ def features_of(array: Array, body: Mask, spacing_mm: Sequence[float]) -> Featur
         body: (D, H, W) body mask, not empty.
         spacing_mm: Along D, H, W.
     """
-    signal, inside, coarse_mm = _coarse(array, body, spacing_mm)
+    signal, inside, coarse_mm = coarse(array, body, spacing_mm)
     box = tuple(slice(first, end) for first, end in body_box(inside))
     pattern, shape = _by_place(signal[box], inside[box])
     return Features(
@@ -119,8 +119,17 @@ def features_of(array: Array, body: Mask, spacing_mm: Sequence[float]) -> Featur
     )
 
 
-def _coarse(array: Array, body: Mask, spacing_mm: Sequence[float]) -> tuple[Array, Mask, list[float]]:
-    """Signal averaged over the body's voxels of each block, blocks at least half in the body, their size in mm."""
+def coarse(array: Array, body: Mask, spacing_mm: Sequence[float]) -> tuple[Array, Mask, list[float]]:
+    """Average an MR over blocks of about `COARSE_MM`.
+
+    Args:
+        array: (D, H, W) signal.
+        body: (D, H, W) body mask, not empty.
+        spacing_mm: Along D, H, W.
+
+    Returns:
+        Mean signal of the body's voxels in each block, blocks that are at least half in the body, their size in mm.
+    """
     factors = [max(1, int(COARSE_MM / s + 0.25)) for s in spacing_mm]
     share = _block_means(body, factors)
     inside = share >= 0.5

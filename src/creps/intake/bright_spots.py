@@ -1,0 +1,57 @@
+"""Whether something in the brain is brighter than brain: vessels after gadolinium, a bleeding, inflow, an artefact."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from creps.intake.features import coarse
+from creps.intake.findings import Finding
+from creps.preprocessing.mask import depth_mm
+from creps.preprocessing.preparation import Prepared
+
+__all__ = ["SPOTS_WARNING", "bright_spots", "check_bright_spots"]
+
+SPOTS_WARNING = 1.25
+"""99.9th over 95th percentile deep in the upper head. Measured: four T1 heads without gadolinium 1.01 to 1.19, 12 heads of
+the unseen family 1.09 to 1.23, phantoms 1.04 to 1.14, a T1 with gadolinium 1.32."""
+
+TOP_MM, DEPTH_MM = 80.0, 20.0
+"""Above orbits and skull base, below the scalp and the skull."""
+
+REGIONS = ("head", "brain")
+
+SMALLEST = 2000
+"""Voxels of about 4 mm; of fewer nothing is said."""
+
+
+def bright_spots(prepared: Prepared) -> float | None:
+    """How much brighter the brightest spots deep in the upper head are than its bright tissue; None if little is there.
+
+    Args:
+        prepared: The prepared MR, upright.
+    """
+    signal, inside, spacing_mm = coarse(prepared.array, prepared.body, prepared.grid.spacing_mm)
+    top = int(np.flatnonzero(inside.any(axis=(1, 2)))[-1])
+    upper = slice(max(0, top - round(TOP_MM / spacing_mm[0])), None)
+    deep = signal[upper][depth_mm(inside, spacing_mm)[upper] > DEPTH_MM]
+    if deep.size < SMALLEST:
+        return None
+    bright, brightest = np.percentile(deep, (95, 99.9))
+    return float(brightest / max(bright, 1e-3))
+
+
+def check_bright_spots(prepared: Prepared, region: str) -> list[Finding]:
+    """Warn of spots that phantoms and most patients do not have: the sCT may make bone or fat of them.
+
+    Args:
+        prepared: The prepared MR, upright.
+        region: Of the model; other regions than heads have bright fat and bowel at any depth.
+    """
+    ratio = bright_spots(prepared) if region in REGIONS else None
+    if ratio is None or ratio < SPOTS_WARNING:
+        return []
+    message = (
+        f"Deep in the head are spots {ratio:.1f} times as bright as bright brain tissue: vessels after gadolinium,"
+        " a bleeding or an artefact."
+    )
+    return [Finding("bright spots", "warning", message, "Prefer a series before contrast; look at the sCT there.")]
