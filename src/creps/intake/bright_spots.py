@@ -12,8 +12,8 @@ from creps.preprocessing.preparation import Prepared
 __all__ = ["SPOTS_WARNING", "bright_spots", "check_bright_spots"]
 
 SPOTS_WARNING = 1.25
-"""99.9th over 95th percentile deep in the upper head. Measured: four T1 heads without gadolinium 1.01 to 1.19, 12 heads of
-the unseen family 1.09 to 1.23, phantoms 1.04 to 1.14, a T1 with gadolinium 1.32."""
+"""99.9th over 95th percentile deep in the upper head. Measured: four T1 heads without gadolinium 1.01 to 1.19, 12 heads
+of the unseen family 1.09 to 1.23, phantoms 1.04 to 1.14, a T1 with gadolinium 1.32."""
 
 TOP_MM, DEPTH_MM = 80.0, 20.0
 """Above orbits and skull base, below the scalp and the skull."""

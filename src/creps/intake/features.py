@@ -18,7 +18,7 @@ from creps.intake.image_checks import cut_slices
 from creps.preprocessing.mask import body_box, depth_mm
 from creps.volume import Array, Mask
 
-__all__ = ["VERSION", "Features", "coarse", "features_of"]
+__all__ = ["VERSION", "Features", "coarse", "features_of", "layers_of"]
 
 VERSION = 1
 """Raised when the same volume gives other numbers: profiles of another version say nothing."""
@@ -151,13 +151,23 @@ def _block_means(array: npt.NDArray[Any], factors: Sequence[int]) -> Array:
 
 
 def _contrast(signal: Array, inside: Mask, spacing_mm: Sequence[float]) -> npt.NDArray[np.float64]:
-    values = signal[inside]
-    depth = depth_mm(inside, spacing_mm)[inside]
-    layers = [np.percentile(values, QUANTILES)]
-    for low, high in zip(DEPTHS_MM, (*DEPTHS_MM[1:], np.inf), strict=True):
-        chosen = values[(depth > low) & (depth <= high)]
+    layers = [np.percentile(signal[inside], QUANTILES)]
+    for layer in layers_of(inside, spacing_mm):
+        chosen = signal[layer]
         layers.append(np.percentile(chosen, QUANTILES) if chosen.size >= SMALLEST_LAYER else layers[-1])
     return np.concatenate(layers[1:])
+
+
+def layers_of(inside: Mask, spacing_mm: Sequence[float]) -> list[Mask]:
+    """The layers below the skin, each (D, H, W).
+
+    Args:
+        inside: (D, H, W) body.
+        spacing_mm: Along D, H, W.
+    """
+    depth = depth_mm(inside, spacing_mm)
+    bounds = zip(DEPTHS_MM, (*DEPTHS_MM[1:], np.inf), strict=True)
+    return [inside & (depth > low) & (depth <= high) for low, high in bounds]
 
 
 def _greys(signal: Array, inside: Mask, spacing_mm: Sequence[float]) -> tuple[float, ...] | None:

@@ -19,7 +19,17 @@ from creps.cohort.cohort import Case, Cohort
 from creps.intake.features import Features, features_of
 from creps.intake.image_checks import CUT_BOTH_REFUSAL, cut_slices
 
-__all__ = ["FEW_PATIENTS", "FLOORS", "MOST_CASES", "IntakeProfile", "Scores", "profile_from", "profile_of"]
+__all__ = [
+    "FEW_PATIENTS",
+    "FLOORS",
+    "MOST_CASES",
+    "IntakeProfile",
+    "Scores",
+    "contrast_rows",
+    "distances",
+    "profile_from",
+    "profile_of",
+]
 
 Rows = npt.NDArray[np.float64]
 
@@ -182,7 +192,7 @@ def _between_patients(part: str, rows: Rows, patients: npt.NDArray[np.str_]) -> 
 def _rows(cases: Sequence[Features]) -> dict[str, Rows]:
     """Part → (cases, numbers), such that differences mean the same everywhere."""
     return {
-        "contrast": _level_aside(np.array([case.contrast for case in cases])),
+        "contrast": contrast_rows(cases),
         "pattern": _level_aside(np.array([case.pattern for case in cases])),
         "shape": np.array([case.shape for case in cases]),
         "size": np.log(np.array([case.size for case in cases])),
@@ -196,10 +206,20 @@ def _level_aside(rows: Rows) -> Rows:
     return np.asarray(rows - (1 - LEVEL_WEIGHT) * level)
 
 
+def contrast_rows(cases: Sequence[Features] | Rows) -> Rows:
+    """(cases, numbers) contrasts to compare, of features or of (cases, layers × quantiles) signals in network units."""
+    rows = cases if isinstance(cases, np.ndarray) else np.array([case.contrast for case in cases])
+    return _level_aside(rows)
+
+
+def distances(one: Rows, others: Rows) -> Rows:
+    """(others,) root mean square of the differences between rows."""
+    return np.asarray(np.sqrt(np.mean((one - others) ** 2, axis=1)))
+
+
 def _distances(part: str, one: Rows, others: Rows) -> Rows:
-    """(others,) root mean square of the differences; noise only counts where there is more of it."""
-    differences = one - others
-    return np.asarray(np.sqrt(np.mean((np.maximum(differences, 0) if part == "noise" else differences) ** 2, axis=1)))
+    """(others,) distances in a part; noise only counts where there is more of it."""
+    return distances(np.maximum(one, others), others) if part == "noise" else distances(one, others)
 
 
 def _chosen(cases: Sequence[Case]) -> list[Case]:

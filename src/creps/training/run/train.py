@@ -36,7 +36,14 @@ from creps.training.run.settings import run_settings, warn_of_other_preparation
 from creps.training.run.starting_point import StartingPoint, load_starting_point
 from creps.training.run.tensorboard import check_loggers, open_loggers
 from creps.training.sampling import PatchPairs, PatchSampler
-from creps.training.simulation import SimulatedPairs, describe_pairs, grow_phantoms, held_out_pairs, simulated_pairs
+from creps.training.simulation import (
+    SimulatedPairs,
+    describe_pairs,
+    grow_phantoms,
+    held_out_pairs,
+    simulated_pairs,
+    site_levels,
+)
 from creps.training.state import Progress, check_room, load_checkpoint
 from creps.training.step import TrainingStep
 
@@ -216,13 +223,19 @@ def _sampler(cohort: Cohort, settings: Settings) -> PatchSampler:
 
 
 def _simulated(processes: Processes, run: RunFolder, interruption: Interruption) -> SimulatedPairs | None:
-    """What simulated pairs are drawn from; the first process grows the phantoms, and all of them map the same files."""
+    """What simulated pairs are drawn from; the first process grows the phantoms, and all of them map the same files.
+
+    It also fits the phantoms' tissue levels to the training MRs, and tells the others.
+    """
 
     def stops() -> bool:
         return interruption.signal is not None
 
     processes.first_only(partial(grow_phantoms, run.settings, run.phantoms, stops))
-    return None if interruption.requested(processes) else simulated_pairs(run.settings, run.phantoms)
+    if interruption.requested(processes):
+        return None
+    site = processes.on_first(lambda: site_levels(run.settings, run.phantoms, lambda: run.intake))
+    return simulated_pairs(run.settings, run.phantoms, site=site)
 
 
 @contextmanager

@@ -17,12 +17,13 @@ from creps.patches import Triple
 from creps.phantom import TISSUES
 from creps.phantom.scanners.mr import relative_texture
 from creps.phantom.tissue_map import Window
-from creps.preprocessing.intensity import AIR_NETWORK, MR_RANGE_NETWORK, hu_to_network
+from creps.preprocessing.intensity import AIR_NETWORK, hu_to_network
 from creps.training.simulation.fields import smooth_field
 from creps.training.simulation.people import BONE, Person
 from creps.training.simulation.postures import draw_places, looked_up
 from creps.training.simulation.scanner import scanned
 from creps.training.simulation.sequences import draw_levels
+from creps.training.simulation.site_levels import Levels, relative_levels, shaken
 from creps.volume import Array, Mask
 
 __all__ = ["PhantomTeacher", "imaged"]
@@ -33,9 +34,6 @@ BONE_CENTRED = 0.4
 MR_TEXTURE = {tissue.name: relative_texture(tissue) for tissue in TISSUES}
 CT_TEXTURE = {tissue.name: tissue.hu_sd for tissue in TISSUES}
 """How strongly the texture modulates each tissue, relative in MR and in HU."""
-
-BRIGHT_SHARE = 0.005
-"""Of a body this share is brighter than the top of the range, as with `preparation.mr_scale` auto."""
 
 CUT_SHARE = 0.25
 """Share of patches in which the field of view ends."""
@@ -52,6 +50,8 @@ class PhantomTeacher:
         size: Patch size (D, H, W).
         outside: Whether MRs have noise outside the body.
         spacing_mm: Voxel spacing (D, H, W) of the patches; default: the people's.
+        site: Levels like those of the site's MRs, from `fit_levels`.
+        site_share: Share of the patches that have them.
     """
 
     def __init__(
@@ -61,8 +61,10 @@ class PhantomTeacher:
         *,
         outside: bool,
         spacing_mm: tuple[float, float, float] | None = None,
+        site: Sequence[Levels] = (),
+        site_share: float = 0.0,
     ) -> None:
-        self.people = list(people)
+        self.people, self.site, self.site_share = list(people), tuple(site), site_share if site else 0.0
         self.size, self.outside, self.spacing_mm = size, outside, spacing_mm or people[0].tissues.spacing_mm
 
     def draw(self, rng: np.random.Generator) -> tuple[Array, Array]:
@@ -77,10 +79,16 @@ class PhantomTeacher:
         person = self.people[int(rng.integers(len(self.people)))]
         centre = self._centre(person, rng)
         places = draw_places(self.size, centre, self.spacing_mm, rng, person.tissues.spacing_mm)
-        signal, ct, body = imaged(person, places, rng)
+        signal, ct, body = imaged(person, places, rng, self._levels(rng))
         mr = scanned(signal, body, self.spacing_mm, rng, outside=self.outside)
         _cut(mr, ct, body, rng)
         return mr, ct
+
+    def _levels(self, rng: np.random.Generator) -> Levels | None:
+        """Levels like the site's at times; else those of any sequence."""
+        if self.site_share == 0 or rng.random() >= self.site_share:
+            return None
+        return shaken(self.site[int(rng.integers(len(self.site)))], rng)
 
     def _centre(self, person: Person, rng: np.random.Generator) -> npt.NDArray[np.float64]:
         """(3,) voxel indices that the middle of the patch shows."""
@@ -89,20 +97,21 @@ class PhantomTeacher:
         return _in_body(person, rng)
 
 
-def imaged(person: Person, places: Array, rng: np.random.Generator) -> tuple[Array, Array, Mask]:
-    """Image a person with a random sequence, without a scanner's traces.
+def imaged(
+    person: Person, places: Array, rng: np.random.Generator, levels: Levels | None = None
+) -> tuple[Array, Array, Mask]:
+    """Image a person, without a scanner's traces.
 
     Args:
         person: Whom.
         places: (3, D, H, W) voxel indices of the person, from `draw_places`.
         rng: Source of sequence, levels and texture.
+        levels: Signal of each tissue in any unit; None draws a sequence.
 
     Returns:
         Signal in network units of MR, CT in network units, and body mask, each (D, H, W).
     """
-    levels = draw_levels(rng)
-    top = _bright(levels, person.volumes)
-    levels = {name: level / top * MR_RANGE_NETWORK[1] * 0.85 for name, level in levels.items()}
+    levels = relative_levels(draw_levels(rng) if levels is None else levels, person.volumes)
     air = float(rng.uniform(0, 0.02))
     levels["air"] = air
     density = float(np.exp(rng.normal(0, 0.08)))  # of this person's bone
@@ -144,17 +153,6 @@ def _window(places: Array, shape: Triple) -> Window | None:
         return None
     first, second, third = (slice(a, b) for a, b in zip(low, high, strict=True))
     return first, second, third
-
-
-def _bright(levels: dict[str, float], volumes: dict[str, float]) -> float:
-    """The level that `BRIGHT_SHARE` of the body exceeds."""
-    order = sorted(((levels[name], n) for name, n in volumes.items()), reverse=True)
-    left = BRIGHT_SHARE * sum(volumes.values())
-    for level, n in order:
-        left -= n
-        if left < 0:
-            return max(level, 1e-6)
-    return max(order[0][0], 1e-6)
 
 
 def _cut(mr: Array, ct: Array, body: Mask, rng: np.random.Generator) -> None:
