@@ -388,4 +388,53 @@ def test_the_value_does_not_depend_on_the_spread_and_its_memory_is_counted():
     np.testing.assert_array_equal(alone, value)
     assert more - less == 4 * mr.size
     with pytest.raises(SettingsError, match="predicts every voxel once"):
-        lay_out(mr.shape, (1, 1, 1), mr > 0, (8, 8, 8), Executor(trained()), single(), spread=True)
+        lay_out(mr.shape, (1, 1, 1), mr > 0, (8, 8, 8), Executor(trained(), spread=True), single(), spread=True)
+
+
+class Doubtful(Generator):
+    """Predicts the MR, and a tenth of it as the spread."""
+
+    halo = 2
+    yields_spread = True
+
+    def forward(self, mr):
+        return mr.clone()
+
+    def with_spread(self, mr):
+        return torch.cat([mr, mr / 10], dim=1)
+
+
+@pytest.mark.parametrize("fusion", ["single", "upper_median", "median", "mean", "gaussian"])
+@pytest.mark.parametrize("memory_gb", [None, 3e-5])
+def test_a_network_that_knows_its_spread_tells_it_with_every_fusion(fusion, memory_gb):
+    mr = np.random.default_rng(0).random((40, 18, 19), np.float32)
+    chosen = InferenceSettings(fusion=fusion, precision="fp32", memory_gb=memory_gb)
+
+    def predicted(*, spread):
+        executor = Executor(Doubtful(), precision="fp32", spread=spread)
+        layout = lay_out(mr.shape, (1, 1, 1), mr > 0, (8, 8, 8), executor, chosen, spread=spread)
+        return *predict(executor, mr, layout, chosen, spread=spread), layout
+
+    (alone, none, fewer), (value, spread, layout) = predicted(spread=False), predicted(spread=True)
+    assert none is None
+    np.testing.assert_array_equal(alone, value)
+    np.testing.assert_allclose(spread, mr / 10, atol=1e-6)  # the predictions agree
+    assert layout.total_bytes > fewer.total_bytes
+    assert (len(layout.pieces) > 1) == (fusion != "single" or memory_gb is not None)
+
+
+def test_what_a_network_doubts_and_where_predictions_differ_add_up():
+    class Both(Ramp):
+        yields_spread = True
+
+        def with_spread(self, mr):
+            return torch.cat([self(mr), torch.full_like(mr, 0.3)], dim=1)
+
+    mr, chosen = np.zeros((12, 12, 12), np.float32), InferenceSettings(batch_size=1, min_coverage=1)
+    spreads = []
+    for network in (Ramp(0.1), Both(0.1)):
+        executor = Executor(network, precision="fp32", spread=True)
+        layout = lay_out(mr.shape, (1, 1, 1), mr == 0, (8, 8, 8), executor, chosen, spread=True)
+        spreads.append(predict(executor, mr, layout, chosen, spread=True)[1])
+    assert spreads[0].max() > 0.1
+    np.testing.assert_allclose(spreads[1], np.sqrt(spreads[0] ** 2 + 0.3**2), rtol=1e-5)

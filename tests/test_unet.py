@@ -92,12 +92,19 @@ def test_any_size_keeps_its_shape_and_is_finite(size, classes):
     network = build_generator(UNetSettings(width=8, levels=3, classes=classes))
     mr = torch.rand(2, 1, *size)
     with torch.no_grad():
-        sct, spread = network(mr), network.spread(mr)
+        sct = network(mr)
     torch.testing.assert_close(network(mr).detach(), sct)  # all at once, and in slabs
     assert sct.shape == mr.shape
-    assert spread is None or spread.shape == mr.shape
     assert torch.isfinite(sct).all()
-    assert (spread is not None) == classes
+    assert network.yields_spread == classes
+    if not classes:
+        with pytest.raises(NotImplementedError, match="no spread"):
+            network.with_spread(mr)
+        return
+    both = network.with_spread(mr)
+    torch.testing.assert_close(both[:, :1], sct)
+    own = network.classes.deviation(network.logits(mr).detach().movedim(1, -1))
+    torch.testing.assert_close(both[:, 1], own)
     assert float(sct.min()) >= -1 or not classes
 
 

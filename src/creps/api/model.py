@@ -60,7 +60,7 @@ class Model(creps.model.Model):
                 DICOM, ``mr`` for anything else.
             spacing_mm: Spacing of the planning grid along D (superior), H, W in mm; default: the MR's.
             force: Continue although the intake checks refuse the MR; the record says so.
-            spread: Also return how far the overlapping predictions of each voxel differ, see `Synthesis.spread`.
+            spread: Also return how far the value of each voxel may be off, see `Synthesis.spread`.
             progress: Called with (patches done, patches in all).
             **inference: Inference settings to change: ``fusion="mean"``, ``device="cuda"``, …
 

@@ -24,8 +24,9 @@ class Synthesis(creps.synthesis.result.Synthesis):
         body: The patient as found in the MR, 1 inside and 0 outside, on the model's grid.
         mr: The MR it was made from.
         source: The file or DICOM series of that MR; None for a volume in memory.
-        spread: In HU, on the grid of `sct`: half the range of the overlapping predictions of each voxel; None unless
-            it was asked for.
+        spread: In HU, on the grid of `sct`: how far the value of each voxel may be off, not calibrated. With classes,
+            the standard deviation of the voxel's distribution; where predictions overlap, half their range; of both,
+            the root of the sum of squares. None unless it was asked for.
     """
 
     @file_errors_explained

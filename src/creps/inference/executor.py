@@ -22,7 +22,7 @@ class Pending:
     """Predictions in progress: a GPU computes and copies them while the caller continues.
 
     Attributes:
-        values: (B, D, H, W) on the CPU, not to be read before `result`.
+        values: (B, D, H, W), or (B, 2, D, H, W) with the spread, on the CPU, not to be read before `result`.
         copied: Event that marks the end of the copy; None if it has ended.
     """
 
@@ -30,7 +30,7 @@ class Pending:
     copied: torch.cuda.Event | None
 
     def result(self) -> Array:
-        """(B, D, H, W) in network units.
+        """(B, D, H, W), or (B, 2, D, H, W) with the spread, in network units.
 
         Raises:
             ModelError: a prediction is not finite.
@@ -59,6 +59,7 @@ class Executor:
             is under autocast, after it has been moved to `device` and put into evaluation mode.
         device: Where to run; default: where the generator is.
         precision: bf16, fp32, or auto for what the device computes in.
+        spread: Predict the spread too, if the generator knows it.
 
     Attributes:
         device: Where it runs.
@@ -66,14 +67,24 @@ class Executor:
         network: The module that runs.
         halo: The generator's: how far a voxel sees, in voxels; None if unknown or unbounded.
         stride: The generator's: tiles begin at multiples of it.
+        yields_spread: Whether predictions have the spread as a second channel.
     """
 
-    def __init__(self, generator: Generator, device: torch.device | None = None, precision: Precision = "auto") -> None:
+    def __init__(
+        self,
+        generator: Generator,
+        device: torch.device | None = None,
+        precision: Precision = "auto",
+        *,
+        spread: bool = False,
+    ) -> None:
         self.device = device or next((p.device for p in generator.parameters()), torch.device("cpu"))
         self.precision = resolve_precision(precision, self.device)
         self.halo, self.stride = generator.halo, generator.stride
+        self.yields_spread = spread and generator.yields_spread
         self._generator, self._itemsize = generator, 2 if self.precision == "bf16" else 4
-        self._folded = generator.folded(torch.bfloat16 if self.precision == "bf16" else torch.float32)
+        dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
+        self._folded = None if self.yields_spread else generator.folded(dtype)
         network = generator if self._folded is None else self._folded
         self.network = network.to(self.device).to(memory_format=torch.channels_last_3d).eval()
 
@@ -92,7 +103,8 @@ class Executor:
         batch = batch.to(self.device, memory_format=torch.channels_last_3d, non_blocking=cuda)
         bf16 = self.precision == "bf16" and self._folded is None
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
-            values = self.network(batch)[:, 0].float().contiguous().to("cpu", non_blocking=cuda)
+            told = self._generator.with_spread(batch) if self.yields_spread else self.network(batch)[:, 0]
+            values = told.float().contiguous().to("cpu", non_blocking=cuda)
         copied = None
         if cuda:
             copied = torch.cuda.Event()

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import tee
 from typing import Any
 
 import numpy as np
 
 from creps.errors import SettingsError
-from creps.inference.aggregation import fused_slabs, slab_bytes
+from creps.inference.aggregation import Slab, fused_slabs, slab_bytes
 from creps.inference.executor import Executor
 from creps.inference.pruning import pruned
 from creps.inference.sliding_window import predict_patches
@@ -141,8 +142,8 @@ def lay_out(
             dark voxels at the skin that a mask holds or not do not move it.
 
     Raises:
-        SettingsError: an overlap that cannot cover every voxel, a single pass of a network without a halo, or the
-            spread of a single pass.
+        SettingsError: an overlap that cannot cover every voxel, a single pass of a network without a halo, or its
+            spread if the network tells none.
     """
     extent = PatchLocation((0, 0, 0), shape)
     if settings.extent == "body":
@@ -158,15 +159,16 @@ def lay_out(
                 "fusion single needs a generator with a bounded field of view; with instance norm a voxel sees all.",
                 "Use another inference.fusion.",
             )
-        if spread:
+        if spread and not executor.yields_spread:
             raise SettingsError(
-                "fusion single predicts every voxel once, so predictions have no spread.",
-                "Use another inference.fusion.",
+                "fusion single predicts every voxel once, and this generator tells no spread of its own.",
+                "Use another inference.fusion, or a model with generator.classes.",
             )
         most = _voxels_within(budget, executor)
         tiles = exact_tiles(extent, executor.halo, most, lattice_index, stride=executor.stride)
         largest = max(math.prod(tile.view.size) for tile in tiles)
-        return Layout(extent, None, tiles, 1, fill, _pass_bytes(executor, largest), 0, volume_bytes + 8 * largest)
+        waiting = (12 if executor.yields_spread else 8) * largest
+        return Layout(extent, None, tiles, 1, fill, _pass_bytes(executor, largest), 0, volume_bytes + waiting)
     try:
         grid = _patches(extent, body if signal is None else body * signal, patch_size, settings, lattice_index)
     except ValueError as error:
@@ -176,9 +178,10 @@ def lay_out(
     voxels = math.prod(patch_size)
     batch = min(_batch_size(settings, executor, voxels, budget), len(grid.locations))
     waiting = 4 * voxels * batch * 3  # the patches cut out, the batch in progress, the one before it
-    return Layout(
-        extent, grid, (), batch, fill, _pass_bytes(executor, batch * voxels), slab_bytes(grid), volume_bytes + waiting
-    )
+    if executor.yields_spread:
+        waiting *= 2
+    slabs = slab_bytes(grid) * (2 if executor.yields_spread else 1)
+    return Layout(extent, grid, (), batch, fill, _pass_bytes(executor, batch * voxels), slabs, volume_bytes + waiting)
 
 
 def predict(
@@ -198,12 +201,12 @@ def predict(
         layout: Of `lay_out` for this volume.
         settings: How predictions are fused.
         progress: Called with (pieces done, pieces in all).
-        spread: Compute the spread as well; not for a single pass.
+        spread: Compute the spread as well.
 
     Returns:
-        The values, (D, H, W) in network units, NaN where nothing was predicted; and their spread, (D, H, W) half the
-        range of the overlapping predictions in network units, 0 where there is one, NaN where there is none. The
-        spread is None unless it was asked for.
+        The values, (D, H, W) in network units, NaN where nothing was predicted; and their spread, likewise, or None
+        unless it was asked for. The spread is the network's own (the standard deviation of each voxel's distribution)
+        and half the range of overlapping predictions, as the root of the sum of squares of those that there are.
 
     Raises:
         ModelError: the network returns values that are not finite, or does not fit into memory.
@@ -214,8 +217,7 @@ def predict(
         executor, mr, layout.pieces, batch_size=layout.batch_size, fill=layout.fill, progress=progress
     )
     if layout.grid is not None:
-        pairs = zip(layout.grid.locations, predictions, strict=True)
-        for slab in fused_slabs(layout.grid, pairs, settings.fusion, spread=spread):
+        for slab in _fused(layout.grid, predictions, settings, executor, spread=spread):
             there = slice(slab.first, slab.first + len(slab.values))
             sct[layout.extent.slices][there] = slab.values
             if ranges is not None and slab.spread is not None:
@@ -223,9 +225,27 @@ def predict(
         return sct, ranges
     for tile, prediction in zip(layout.tiles, predictions, strict=True):
         box = tile.core.inside(triple(mr.shape))
-        inside = (slice(s.start - i, s.stop - i) for s, i in zip(box, tile.view.index, strict=True))
-        sct[box] = prediction[tuple(inside)]
+        inside = tuple(slice(s.start - i, s.stop - i) for s, i in zip(box, tile.view.index, strict=True))
+        if ranges is None:
+            sct[box] = prediction[inside]
+        else:
+            sct[box], ranges[box] = prediction[0][inside], prediction[1][inside]
     return sct, ranges
+
+
+def _fused(
+    grid: CoveringGrid, predictions: Iterator[Array], settings: InferenceSettings, executor: Executor, *, spread: bool
+) -> Iterator[Slab]:
+    """Fuse patches; where they have a spread of their own, its mean joins the spread between them."""
+    if not executor.yields_spread:
+        yield from fused_slabs(grid, zip(grid.locations, predictions, strict=True), settings.fusion, spread=spread)
+        return
+    pairs, again = tee(zip(grid.locations, predictions, strict=True))  # in step: a patch or two are kept
+    values = fused_slabs(grid, ((place, both[0]) for place, both in pairs), settings.fusion, spread=True)
+    own = fused_slabs(grid, ((place, both[1]) for place, both in again), "mean")
+    for slab, of_network in zip(values, own, strict=True):
+        between = np.float32(0) if slab.spread is None else slab.spread
+        yield slab._replace(spread=np.hypot(between, of_network.values))
 
 
 def _patches(

@@ -47,7 +47,7 @@ def predict_patches(
         ModelError: a prediction is not finite, or not even one patch fits into memory.
 
     Yields:
-        The prediction (D, H, W) of each place in network units, in their order.
+        The prediction of each place in network units, in their order: (D, H, W), or (2, D, H, W) with the spread.
     """
     in_progress: Pending | None = None
     started = done = 0

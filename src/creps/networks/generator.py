@@ -43,6 +43,7 @@ class Generator(nn.Module):
     - `folded`: a faster form for inference;
     - `distance`, with `own_distance`: another loss than L1 where the CT is known;
     - `hidden_weights`: which weights the optimizer `muon` orthogonalizes;
+    - `with_spread`, with `yields_spread`: how far a voxel's value may be off;
     - `width`: memory estimates.
 
     Register the class in `creps.networks.build`.
@@ -113,6 +114,17 @@ class Generator(nn.Module):
             return errors.mean()
         weights = 1 + (self.bone_weight - 1) * (ct > BONE_NETWORK).float()
         return (weights * errors).sum() / weights.sum()
+
+    @property
+    def yields_spread(self) -> bool:
+        """Whether `with_spread` is there."""
+        return False
+
+    def with_spread(self, mr: torch.Tensor) -> torch.Tensor:
+        """(B, 1, D, H, W) MR → (B, 2, D, H, W): the sCT, and the standard deviation of each voxel's distribution, both
+        in network units. For inference only.
+        """
+        raise NotImplementedError(f"{type(self).__name__} predicts no spread")
 
     def hidden_weights(self) -> list[nn.Parameter]:
         """Weights of the convolutions between the first and the last one."""

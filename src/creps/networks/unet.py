@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
@@ -129,7 +129,7 @@ class UNetGenerator(Generator):
         coarse = self._coarse(image)
         if torch.is_grad_enabled() or torch.compiler.is_compiling():
             return self._sct(self._finish(coarse, image, mr.shape[2:]))
-        return self._in_slabs(coarse, image, mr.shape[2:])
+        return self._in_slabs(coarse, image, mr.shape[2:], self._sct)
 
     def distance(self, mr: torch.Tensor, ct: torch.Tensor) -> torch.Tensor:
         """Over the body, what is near it, and a lattice of the air; bone counts `bone_weight` times.
@@ -146,9 +146,24 @@ class UNetGenerator(Generator):
         error = (self.classes.mean(told) - truth).abs()
         return self.weighted_mean(0.5 * self.classes.cross_entropy(told, truth) + 0.5 * error, truth)
 
-    def spread(self, mr: torch.Tensor) -> torch.Tensor | None:
-        """Standard deviation of each voxel's distribution, (B, 1, D, H, W) in network units; None without classes."""
-        return None if self.classes is None else self.classes.deviation(self.logits(mr).movedim(1, -1))[:, None]
+    @property
+    def yields_spread(self) -> bool:
+        """With classes."""
+        return self.classes is not None
+
+    @torch.no_grad()
+    def with_spread(self, mr: torch.Tensor) -> torch.Tensor:
+        """(B, 1, D, H, W) MR → (B, 2, D, H, W): median and standard deviation of each voxel's distribution."""
+        classes = self.classes
+        if classes is None:
+            return super().with_spread(mr)  # which says that there is none
+
+        def read(features: torch.Tensor) -> torch.Tensor:
+            told = self._head(features).movedim(1, -1)
+            return torch.stack([classes.median(told), classes.deviation(told)], dim=1)
+
+        image = _imaged(mr, self.stride)
+        return self._in_slabs(self._coarse(image), image, mr.shape[2:], read)
 
     def bytes_at_peak(self, voxels: int, itemsize: int) -> int:
         """Memory in bytes of a forward pass without gradient, input and output included."""
@@ -186,8 +201,14 @@ class UNetGenerator(Generator):
         told = self._head(features)
         return told if self.classes is None else self.classes.median(told.movedim(1, -1))[:, None]
 
-    def _in_slabs(self, coarse: torch.Tensor, image: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
-        """The same as finishing all at once, a few slices at a time."""
+    def _in_slabs(
+        self,
+        coarse: torch.Tensor,
+        image: torch.Tensor,
+        size: Sequence[int],
+        read: Callable[[torch.Tensor], torch.Tensor],
+    ) -> torch.Tensor:
+        """The same as finishing all at once, a few slices at a time; `read` makes values of features."""
         depth = coarse.shape[2]
         step = max(1, SLAB_VOXELS // (2 * math.prod(image.shape[3:]) * image.shape[0]))
         parts = []
@@ -195,7 +216,7 @@ class UNetGenerator(Generator):
             low, high = max(0, first - 1), min(depth, first + step + 1)
             seen = self._finish(coarse[:, :, low:high], image[:, :, 2 * low : 2 * high], (2 * (high - low), *size[1:]))
             start = 2 * (first - low)
-            parts.append(self._sct(seen[:, :, start : start + 2 * min(step, depth - first)]))
+            parts.append(read(seen[:, :, start : start + 2 * min(step, depth - first)]))
         return torch.cat(parts, dim=2)[:, :, : size[0]]
 
 

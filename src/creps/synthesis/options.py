@@ -26,7 +26,7 @@ class SynthesisOptions:
         spacing_mm: Spacing of the planning grid along D (superior), H, W; None: the MR's.
         mask: Body mask on the grid of the MR, or its file, to be used instead of the one found in the MR.
         force: Continue although the intake checks refuse the MR; the record says so.
-        spread: Also return how far the overlapping predictions of each voxel differ.
+        spread: Also return how far the value of each voxel may be off, see `Synthesis.spread`.
 
     Raises:
         SettingsError: an unknown grid, or a spacing that does not belong to the grid.

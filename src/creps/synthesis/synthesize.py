@@ -102,7 +102,7 @@ def synthesize(
     target = _target(mr, prepared.grid, options, acquisition)
     prepared = crop_to_imaged(prepared)
     _warn(name, intake, mr, options.grid)
-    executor = Executor(model.generator, resolve_device(settings.device), settings.precision)
+    executor = Executor(model.generator, resolve_device(settings.device), settings.precision, spread=options.spread)
     if slow := emulated_bf16(settings.precision, executor.device):
         log.warning("%s (inference.precision)", slow)
     layout = _layout(model, executor, prepared, settings, spread=options.spread)
