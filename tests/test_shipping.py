@@ -2,8 +2,10 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
+from benchmarks.shipping.evidence import lines_of, on_unseen_family
 from benchmarks.shipping.origin import check_origin
 from benchmarks.shipping.ship import ship
 
@@ -18,6 +20,7 @@ from creps.shipped import catalogue
 from creps.training.run.folder import cases_sha256
 from tests.conftest import tiny
 from tests.data.model_folders import FOLDER
+from tests.once import head_phantom
 
 
 def plan_of(cohort, **training):
@@ -96,3 +99,31 @@ def test_a_shipped_folder_is_small_scored_and_described(tmp_path, monkeypatch):
     (model,) = catalogue.models()
     assert (model.name, model.network, model.trained_on) == ("tiny", "unet", "nothing, only phantoms")
     assert catalogue.table([model]).splitlines()[1].startswith("tiny")
+
+
+def test_a_card_tells_what_others_than_its_own_phantoms_showed():
+    scores = {
+        "unseen_family": {"people": 2, "mae_hu": 90.4, "worst_mae_hu": 99.6, "bone_dice": 0.7, "water_mae_hu": 170.2},
+        "real_scans": {"heads": 5.0, "fewest_rays": 0.966, "most_deep_bone": 0.033, "skull_dice": 0.668},
+    }
+    family, heads = lines_of(scores)
+    assert "2 people" in family
+    assert "MAE 90 HU (worst 100; constant water 170), bone Dice 0.70" in family
+    assert "97 % of the rays" in heads.replace("  ", " ")
+    assert "3.3 % of the vault's inside" in heads
+    hips = {"hips": 3.0, "cts": 3.0, "bone_share": 0.041, "bone_share_of_cts": 0.0497}
+    assert "4.1 % of the body is bone; in 3 CTs of other people it is 5.0 %" in lines_of({"real_scans": hips})[0]
+    assert lines_of({}) == []
+
+
+def test_the_family_is_scored_beside_water(tmp_path):
+    person = head_phantom([9, 9], 5.0)
+    folder = tmp_path / "test" / "one"
+    folder.mkdir(parents=True)
+    for name in ("mr", "ct_noise_free", "mask"):
+        write_volume(getattr(person, name), folder / f"{name}.nii.gz")
+    found = on_unseen_family(FOLDER / "unet", tmp_path)
+    inside = person.mask.array > 0
+    assert found["people"] == 1
+    assert found["water_mae_hu"] == pytest.approx(np.abs(person.ct_noise_free.array[inside]).mean(), abs=0.2)
+    assert found["worst_mae_hu"] == pytest.approx(found["mae_hu"], abs=0.2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from benchmarks.shipping.evidence import lines_of
 from creps.model import Plan
 from creps.provenance import NOTICE
 
@@ -25,7 +26,7 @@ MR of the {region} to synthetic CT in HU, at {spacing} mm (depth, height, width)
 
 | | |
 |---|---|
-| Recipe | `{recipe}`, {steps} steps |
+| Recipe | `{recipe}`, {steps} steps{before} |
 | Network | `{kind}`, {parameters:.1f} million parameters, kernels stored as {stored} |
 | Trained on | {trained_on} |
 | Licence | {licence} |
@@ -41,7 +42,7 @@ these numbers say nothing about your scanner.
 {rows}
 
 Worst phantom: {worst} HU MAE.
-
+{evidence}
 ## Use it for
 
 - A first sCT, to see what creps writes and how your MR is read.
@@ -72,6 +73,7 @@ def model_card(
         f"| {method} | {row['mae_hu']:.0f} | {row['bias_hu']:+.0f} | {row['bone_dice']:.2f} |"
         for method, row in scores["scores"].items()
     ]
+    origin, lines = plan.training.get("started_from"), lines_of(scores)
     return CARD.format(
         licence=LICENCE,
         name=name,
@@ -88,4 +90,6 @@ def model_card(
         patients=scores["phantoms"]["patients"],
         rows="\n".join(rows),
         worst=f"{scores['worst_mae_hu']:.0f}",
+        before=f" after {origin['steps']} of the model that it started from" if origin else "",
+        evidence="".join(f"\n{line}" for line in lines) + ("\n" if lines else ""),
     )

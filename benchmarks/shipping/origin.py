@@ -44,8 +44,9 @@ def check_origin(plan: Plan, cohort_folder: Path | None, phantoms: Sequence[Path
     started_from = plan.training.get("started_from")
     if started_from is not None and started_from.get("weights_sha256") not in _shipped_hashes():
         raise SystemExit(f"The model was started from a model that does not ship with creps. {NOT_PHANTOMS}")
+    before = "" if started_from is None else ", after others that taught the model it was started from"
     if cohort_folder is None:
-        return _without_cohort(plan)
+        return _without_cohort(plan) + before
     cohort = load_cohort(cohort_folder)
     if cases_sha256(cohort) != plan.training["cohort"]["cases_sha256"]:
         raise SystemExit(f"{cohort_folder} is not the cohort that the model was trained on.")
@@ -55,7 +56,7 @@ def check_origin(plan: Plan, cohort_folder: Path | None, phantoms: Sequence[Path
     strangers = [case.case for case in cohort.manifest.cases if case.source_sha256 not in known]
     if strangers:
         raise SystemExit(f"{strangers[0]} and perhaps others in {cohort_folder} are no phantoms. {NOT_PHANTOMS}")
-    return _phrase(plan, cohort)
+    return _phrase(plan, cohort) + before
 
 
 def _without_cohort(plan: Plan) -> str:

@@ -3,6 +3,7 @@
 ::
 
     python -m benchmarks.shipping.ship RUN/model NAME --cohort COHORT --phantoms PHANTOMS [PHANTOMS ...]
+        [--unseen COHORT] [--real DATA]
 
 It refuses a model that has seen anything but phantoms. A shipped model of that name is replaced. The scores belong to
 the weights as they are stored.
@@ -15,6 +16,7 @@ import shutil
 from pathlib import Path
 
 from benchmarks.shipping.card import model_card
+from benchmarks.shipping.evidence import on_real_scans, on_unseen_family
 from benchmarks.shipping.intake import PEOPLE, phantom_profile
 from benchmarks.shipping.origin import check_origin
 from benchmarks.shipping.scores import scored
@@ -29,7 +31,15 @@ OF_THE_RUN = ("record.json", "settings.yaml")
 
 
 def ship(
-    model_folder: Path, name: str, *, trained_on: str, patients: int, profiled: int = PEOPLE, into: Path = SHIPPED
+    model_folder: Path,
+    name: str,
+    *,
+    trained_on: str,
+    patients: int,
+    profiled: int = PEOPLE,
+    unseen: Path | None = None,
+    real: Path | None = None,
+    into: Path = SHIPPED,
 ) -> Path:
     """Write the folder of a shipped model and the hashes of all of them.
 
@@ -39,6 +49,8 @@ def ship(
         trained_on: A phrase for its card, from `check_origin`.
         patients: Held-out phantoms to score it on.
         profiled: Phantoms that its intake profile is measured on.
+        unseen: A cohort of the unseen family to score it on.
+        real: Folder of real scans to score it on; only figures of them are kept.
         into: Holds the folders of the shipped models.
 
     Returns:
@@ -61,6 +73,10 @@ def ship(
             if source is not None:
                 shutil.copyfile(source, temporary / file)
         scores = scored(temporary, name, patients)
+        if unseen is not None:
+            scores["unseen_family"] = on_unseen_family(temporary, unseen)
+        if real is not None:
+            scores["real_scans"] = on_real_scans(temporary, model.plan.preparation.region, real)
         write_json(temporary / SCORES, scores)
         card = model_card(name, plan, scores, trained_on=trained_on, parameters=parameters)
         (temporary / CARD).write_text(card, encoding="utf-8", newline="\n")
@@ -76,9 +92,18 @@ def main() -> None:
     parser.add_argument("--cohort", type=Path, help="what the model was trained on; none if it needed none")
     parser.add_argument("--phantoms", type=Path, nargs="+", default=[], help="folders that 'creps phantom' wrote")
     parser.add_argument("--patients", type=int, default=8)
+    parser.add_argument("--unseen", type=Path, help="a cohort of the unseen family")
+    parser.add_argument("--real", type=Path, help="folder of real scans with head/ and pelvis/")
     options = parser.parse_args()
     trained_on = check_origin(Model.load(options.model).plan, options.cohort, options.phantoms)
-    folder = ship(options.model, options.name, trained_on=trained_on, patients=options.patients)
+    folder = ship(
+        options.model,
+        options.name,
+        trained_on=trained_on,
+        patients=options.patients,
+        unseen=options.unseen,
+        real=options.real,
+    )
     size = sum(path.stat().st_size for path in folder.iterdir())
     print(f"{folder}: {size / 1e6:.1f} MB")
     print((folder / CARD).read_text(encoding="utf-8"))

@@ -24,8 +24,10 @@ def scored(model: Path, people: list[Path]) -> list[dict[str, Any]]:
     loaded, rows = load(model), []
     for person in people:
         sct = loaded.synthesize(person / "mr.nii.gz", force=True).sct
-        values = evaluate(sct, person / "ct_noise_free.nii.gz", mask=person / "mask.nii.gz").values
-        rows.append({"case": person.name} | {name: round(values[name], 4) for name in ("mae_hu", "bone_dice")})
+        evaluation: Any = evaluate(sct, person / "ct_noise_free.nii.gz", mask=person / "mask.nii.gz")
+        rows.append(
+            {"case": person.name} | {name: round(evaluation.values[name], 4) for name in ("mae_hu", "bone_dice")}
+        )
         print(model, rows[-1], flush=True)
     return rows
 
