@@ -93,7 +93,7 @@ def simulate_pair(
     """
     places = draw_places(size, (np.array(ct.shape) - 1) / 2, spacing_mm, rng)
     inside = looked_up(body.astype(np.float32), places, 0.0) >= 0.5
-    moved = np.where(inside, looked_up(ct, places, AIR_NETWORK), np.float32(AIR_NETWORK))
+    moved = np.where(inside, looked_up(ct, places, AIR_NETWORK, sharp=True), np.float32(AIR_NETWORK))
     return simulate_mr(moved, inside, spacing_mm, rng, outside=outside), moved
 
 

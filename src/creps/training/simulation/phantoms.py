@@ -132,7 +132,7 @@ def imaged(
     signal *= 1 + rng.uniform(0.5, 2) * tissues.mix(MR_TEXTURE, window) * texture
     ct = tissues.mix(numbers, window) + tissues.mix(CT_TEXTURE, window) * texture
     body = looked_up(tissues.body[window].astype(np.float32), there, 0.0) >= 0.5
-    mr, at = looked_up(signal, there, air), looked_up(ct, there, hu.AIR)
+    mr, at = looked_up(signal, there, air, sharp=True), looked_up(ct, there, hu.AIR, sharp=True)
     return np.clip(mr, 0, None), hu_to_network(at), body
 
 
