@@ -51,6 +51,20 @@ def test_a_tissue_map_mixes_as_the_layers_do():
     assert sum(tissues.volumes().values()) == pytest.approx(tissues.body.sum(), rel=1e-3)
 
 
+def test_turned_bone_stays_as_dense_as_it_is(people):
+    """At 5×4×4 mm, .53 of the bone is above 700 HU; turned, .40 with splines and .29 with linear interpolation."""
+    values = {tissue.name: tissue.hu for tissue in TISSUES}
+
+    def dense(ct_hu):
+        bone = ct_hu[ct_hu > 250]
+        return (bone > 700).mean()
+
+    teacher = teacher_of(people, (24, 40, 36), outside=False)
+    drawn = np.concatenate([1000 * teacher.draw(np.random.default_rng(number))[1].ravel() for number in range(40)])
+    itself = np.concatenate([person.mix(values).ravel() for person in people])
+    assert 0.7 * dense(itself) < dense(drawn) < dense(itself)
+
+
 def test_people_are_the_same_for_the_same_seed_and_have_the_spacing(people):
     again = grow_tissue_map(REGIONS["head"], [1, 0], (5.0, 4.0, 4.0))
     np.testing.assert_array_equal(again.tissues, people[0].tissues)
