@@ -361,6 +361,16 @@ def scaled(mr, factor):
     return Volume(mr.array, tuple(factor * s for s in mr.spacing_mm))
 
 
+def test_a_head_is_no_pelvis_whatever_the_profile_says(head):
+    """Hips of phantoms are as large as heads, so a model of pelves knows such outlines."""
+    preparation = HEAD.model_copy(update={"region": "pelvis"})
+    (found,) = gate_of(head, acquisition=None, preparation=preparation).refusals
+    assert found.check == "region"
+    assert "So does a head" in found.message
+    pelvis = pelvis_phantom([8, 0], 5.0, ct=False).mr
+    assert not gate_of(pelvis, acquisition=None, preparation=preparation).refusals
+
+
 def test_vessels_after_gadolinium_are_warned_of(head):
     """A vessel of 4 ml deep in the upper head, 2.5 times as bright as the brain: no other check has it."""
     body = prepare_mr(head, HEAD, "an MR").body

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from creps.errors import InputError
+from creps.intake.body_top import check_top
 from creps.intake.bright_spots import check_bright_spots
 from creps.intake.features import features_of
 from creps.intake.findings import Finding, Level
@@ -131,6 +132,7 @@ def examine(
     findings = [
         *check_header(acquisition, preparation.region, recipe),
         *check_spacing(mr, preparation.spacing_mm, thickness_mm),
+        *check_top(prepared, preparation.region),
         *check_body(prepared),
         *check_bright_spots(prepared, preparation.region),
         *check_field_of_view(cuts, used_to_cuts=profile is not None and profile.used_to_cuts),
