@@ -125,7 +125,8 @@ def test_without_header_and_profile_one_note_each(head):
 )  # fmt: skip
 def test_region(head, said, region, level):
     preparation = HEAD.model_copy(update={"region": region})
-    found = levels(gate_of(head, acquisition=dataclasses.replace(GOOD, body_part=said), preparation=preparation))
+    mr = pelvis_phantom([8, 0], 5.0, ct=False).mr if region == "pelvis" else head
+    found = levels(gate_of(mr, acquisition=dataclasses.replace(GOOD, body_part=said), preparation=preparation))
     assert found.get("region") == level
 
 
