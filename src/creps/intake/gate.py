@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from creps.errors import InputError
-from creps.intake.body_top import check_top
 from creps.intake.bright_spots import check_bright_spots
+from creps.intake.closed_top import check_top
 from creps.intake.features import features_of
 from creps.intake.findings import Finding, Level
 from creps.intake.header_checks import check_header
