@@ -1,7 +1,7 @@
 """Train the models that are worth shipping: the default recipe, taught by phantoms alone, one for each region.
 
-They share the GPU and the cores, all the time. The cores are what is short: a pair takes .14 s of one, so fourteen
-readers make about a hundred pairs a second, whichever run they are for. One run after the other would give each all
+They share the GPU and the cores, all the time. The cores are what is short: a pair takes .3 s of one, so fourteen
+readers make about 45 pairs a second, whichever run they are for. One run after the other would give each all
 readers for half of the time, which is the same number of pairs, but would need twice as many steps a second of one
 process, pay for start-up and validation while nothing else runs, and lose everything of the second run if the time is
 cut short. Where the GPU has room beyond the new pairs, both runs use pairs again (`benchmarks.gpu.feed`).

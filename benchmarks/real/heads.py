@@ -11,8 +11,7 @@ folder outside the project: real scans do not enter it.
 
 from __future__ import annotations
 
-import argparse
-import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
+from benchmarks.real.options import options_of, write_rows
 from creps import Volume, load, read_volume
 from creps.figures import synthesis_figure
 from creps.io.picture import write_picture
@@ -116,6 +116,13 @@ def score(model_folder: Path, mr_path: Path, label_path: Path | None) -> tuple[H
     return Head(mr_path.name.split(".")[0], rays, deep, share, dice, in_brain), mr.reoriented(), sct
 
 
+def score_all(model_folder: Path, data: Path) -> Iterator[tuple[Head, Volume, Volume]]:
+    """Score every head of a folder with ``mr/``, and ``labels/`` of the skull for some of them."""
+    for path in sorted((data / "mr").glob("*.nii.gz")):
+        label = data / "labels" / path.name.replace(".nii.gz", "_skull.nii.gz")
+        yield score(model_folder, path, label if label.exists() else None)
+
+
 def told(head: Head) -> str:
     """A line of the table."""
     line = f"{head.case:24s} rays {head.rays:.3f}  deep {head.deep_bone:.4f}  bone {head.bone_share:.3f}"
@@ -126,25 +133,16 @@ def told(head: Head) -> str:
 
 def main() -> None:
     """Score and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="+", type=Path)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data/head"), help="real MRs and labels")
-    parser.add_argument("--pictures", type=Path, help="folder outside the project")
-    parser.add_argument("-o", "--output", type=Path, help="JSON with all figures")
-    options = parser.parse_args()
-    data = options.data
+    options = options_of(__doc__, "../shared/data/head")
     rows: dict[str, list[dict[str, Any]]] = {}
     for model in options.models:
-        for path in sorted((data / "mr").glob("*.nii.gz")):
-            label = data / "labels" / path.name.replace(".nii.gz", "_skull.nii.gz")
-            head, mr, sct = score(model, path, label if label.exists() else None)
+        for head, mr, sct in score_all(model, options.data):
             rows.setdefault(str(model), []).append(asdict(head))
             print(f"{model}  {told(head)}", flush=True)
             if options.pictures is not None:
                 figure = synthesis_figure(mr, sct, head.case)
                 write_picture(figure, options.pictures / f"{model.parent.name}_{head.case}.png")
-    if options.output is not None:
-        options.output.write_text(json.dumps(rows, indent=1) + "\n")
+    write_rows(options.output, rows)
 
 
 if __name__ == "__main__":

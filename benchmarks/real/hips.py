@@ -11,11 +11,10 @@ there.
 
 from __future__ import annotations
 
-import argparse
-import json
 from pathlib import Path
 from typing import Any
 
+from benchmarks.real.options import options_of, write_rows
 from creps import Volume, load, read_volume
 from creps.figures import synthesis_figure
 from creps.io.picture import write_picture
@@ -33,7 +32,8 @@ def shares(values_hu: Array, body: Mask) -> dict[str, float]:
     """Shares of the body that are bone, compact bone, and fat (-150 to -50 HU).
 
     Examples:
-        >>> shares(np.array([0.0, 200.0, 700.0, -100.0]), np.array([True, True, True, True]))
+        >>> import numpy as np
+        >>> shares(np.array([0.0, 200.0, 700.0, -100.0]), np.ones(4, dtype=bool))
         {'bone': 0.5, 'compact': 0.25, 'fat': 0.25}
     """
     inside = values_hu[body]
@@ -66,20 +66,14 @@ def of_model(folder: Path, mrs: Path, pictures: Path | None) -> dict[str, dict[s
 
 def main() -> None:
     """Score and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="+", type=Path)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data/pelvis"), help="real MRs and CTs")
-    parser.add_argument("--pictures", type=Path, help="folder outside the project")
-    parser.add_argument("-o", "--output", type=Path, help="JSON with all figures")
-    options = parser.parse_args()
+    options = options_of(__doc__, "../shared/data/pelvis")
     rows: dict[str, Any] = {"CT of others": of_cts(options.data / "ct")}
     for model in options.models:
         rows[str(model)] = of_model(model, options.data / "mr", options.pictures)
     for name, of_name in rows.items():
         for case, row in of_name.items():
             print(f"{name}  {case:14s} " + "  ".join(f"{part} {share:.4f}" for part, share in row.items()))
-    if options.output is not None:
-        options.output.write_text(json.dumps(rows, indent=1) + "\n")
+    write_rows(options.output, rows)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.real import heads, hips
-from benchmarks.unseen.score import scored
+from benchmarks.unseen.score import scored, summary
 from creps import read_volume
 
 __all__ = ["lines_of", "on_real_scans", "on_unseen_family"]
@@ -22,15 +22,8 @@ def on_unseen_family(model: Path, cohort: Path) -> dict[str, float]:
         cohort: What `benchmarks.unseen.cohort` wrote.
     """
     people = sorted((cohort / "test").iterdir())
-    rows = scored(model, people)
-    errors = [row["mae_hu"] for row in rows]
-    return {
-        "people": len(rows),
-        "mae_hu": round(float(np.mean(errors)), 1),
-        "worst_mae_hu": round(max(errors), 1),
-        "bone_dice": round(float(np.mean([row["bone_dice"] for row in rows])), 3),
-        "water_mae_hu": round(float(np.mean([_water(person) for person in people])), 1),
-    }
+    water = float(np.mean([_water(person) for person in people]))
+    return {"people": len(people), **summary(scored(model, people)), "water_mae_hu": round(water, 1)}
 
 
 def _water(person: Path) -> float:
@@ -52,10 +45,7 @@ def on_real_scans(model: Path, region: str, data: Path) -> dict[str, float]:
         shares = {"bone_share": own, "bone_share_of_cts": others}
         counts = {"hips": float(len(own)), "cts": float(len(others))}
         return counts | {name: round(float(np.mean(values)), 4) for name, values in shares.items()}
-    rows = []
-    for path in sorted((data / "head" / "mr").glob("*.nii.gz")):
-        label = data / "head" / "labels" / path.name.replace(".nii.gz", "_skull.nii.gz")
-        rows.append(heads.score(model, path, label if label.exists() else None)[0])
+    rows = [head for head, _, _ in heads.score_all(model, data / "head")]
     return {
         "heads": float(len(rows)),
         "fewest_rays": round(min(row.rays for row in rows), 3),

@@ -32,6 +32,16 @@ def scored(model: Path, people: list[Path]) -> list[dict[str, Any]]:
     return rows
 
 
+def summary(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """Means over people, and the worst of them."""
+    errors = [row["mae_hu"] for row in rows]
+    return {
+        "mae_hu": round(float(np.mean(errors)), 1),
+        "worst_mae_hu": round(max(errors), 1),
+        "bone_dice": round(float(np.mean([row["bone_dice"] for row in rows])), 3),
+    }
+
+
 def main() -> None:
     """Score and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -42,9 +52,9 @@ def main() -> None:
     people = sorted((options.cohort / "test").iterdir())
     rows = {str(model): scored(model, people) for model in options.models}
     for model, of_model in rows.items():
-        errors = [row["mae_hu"] for row in of_model]
-        dice = np.mean([row["bone_dice"] for row in of_model])
-        print(f"{model}: MAE {np.mean(errors):.1f} HU, worst {max(errors):.1f}, bone Dice {dice:.3f}")
+        found = summary(of_model)
+        worst, dice = found["worst_mae_hu"], found["bone_dice"]
+        print(f"{model}: MAE {found['mae_hu']:.1f} HU, worst {worst:.1f}, bone Dice {dice:.3f}")
     if options.output is not None:
         options.output.write_text(json.dumps(rows, indent=1) + "\n")
 

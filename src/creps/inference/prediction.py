@@ -226,10 +226,9 @@ def predict(
     for tile, prediction in zip(layout.tiles, predictions, strict=True):
         box = tile.core.inside(triple(mr.shape))
         inside = tuple(slice(s.start - i, s.stop - i) for s, i in zip(box, tile.view.index, strict=True))
-        if ranges is None:
-            sct[box] = prediction[inside]
-        else:
-            sct[box], ranges[box] = prediction[0][inside], prediction[1][inside]
+        sct[box] = (prediction[0] if executor.yields_spread else prediction)[inside]
+        if ranges is not None:
+            ranges[box] = prediction[1][inside]
     return sct, ranges
 
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from creps.intake.features import coarse
+from creps.intake.features import Coarse
 from creps.intake.findings import Finding
-from creps.preprocessing.mask import depth_mm
-from creps.preprocessing.preparation import Prepared
 
 __all__ = ["SPOTS_WARNING", "bright_spots", "check_bright_spots"]
 
@@ -24,30 +22,29 @@ SMALLEST = 2000
 """Voxels of about 4 mm; of fewer nothing is said."""
 
 
-def bright_spots(prepared: Prepared) -> float | None:
+def bright_spots(coarse: Coarse) -> float | None:
     """How much brighter the brightest spots deep in the upper head are than its bright tissue; None if little is there.
 
     Args:
-        prepared: The prepared MR, upright.
+        coarse: The prepared MR, upright.
     """
-    signal, inside, spacing_mm = coarse(prepared.array, prepared.body, prepared.grid.spacing_mm)
-    top = int(np.flatnonzero(inside.any(axis=(1, 2)))[-1])
-    upper = slice(max(0, top - round(TOP_MM / spacing_mm[0])), None)
-    deep = signal[upper][depth_mm(inside, spacing_mm)[upper] > DEPTH_MM]
+    top = int(np.flatnonzero(coarse.inside.any(axis=(1, 2)))[-1])
+    upper = slice(max(0, top - round(TOP_MM / coarse.spacing_mm[0])), None)
+    deep = coarse.signal[upper][coarse.depth_mm[upper] > DEPTH_MM]
     if deep.size < SMALLEST:
         return None
     bright, brightest = np.percentile(deep, (95, 99.9))
     return float(brightest / max(bright, 1e-3))
 
 
-def check_bright_spots(prepared: Prepared, region: str) -> list[Finding]:
+def check_bright_spots(coarse: Coarse, region: str) -> list[Finding]:
     """Warn of spots that phantoms and most patients do not have: the sCT may make bone or fat of them.
 
     Args:
-        prepared: The prepared MR, upright.
+        coarse: The prepared MR, upright.
         region: Of the model; other regions than heads have bright fat and bowel at any depth.
     """
-    ratio = bright_spots(prepared) if region in REGIONS else None
+    ratio = bright_spots(coarse) if region in REGIONS else None
     if ratio is None or ratio < SPOTS_WARNING:
         return []
     message = (

@@ -7,6 +7,8 @@ and fine detail do not enter.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Annotated, Any
 
@@ -18,7 +20,7 @@ from creps.intake.image_checks import cut_slices
 from creps.preprocessing.mask import body_box, depth_mm
 from creps.volume import Array, Mask
 
-__all__ = ["VERSION", "Features", "coarse", "features_of", "layers_of"]
+__all__ = ["VERSION", "Coarse", "Features", "features_of"]
 
 VERSION = 1
 """Raised when the same volume gives other numbers: profiles of another version say nothing."""
@@ -96,48 +98,72 @@ class Features(BaseModel):
     the scan and cuts do not enter. None if too few slices are whole, or unknown."""
 
 
-def features_of(array: Array, body: Mask, spacing_mm: Sequence[float]) -> Features:
+@dataclass(frozen=True, eq=False)
+class Coarse:
+    """An MR averaged over blocks of about `COARSE_MM`.
+
+    Attributes:
+        signal: (D, H, W) mean over the body's voxels of each block, 0 outside.
+        inside: (D, H, W) blocks that are at least half in the body.
+        spacing_mm: Size of the blocks along D, H, W.
+    """
+
+    signal: Array
+    inside: Mask
+    spacing_mm: list[float]
+
+    @classmethod
+    def of(cls, array: Array, body: Mask, spacing_mm: Sequence[float]) -> Coarse:
+        """Average an MR.
+
+        Args:
+            array: (D, H, W) signal.
+            body: (D, H, W) body mask, not empty.
+            spacing_mm: Along D, H, W.
+        """
+        factors = [max(1, int(COARSE_MM / s + 0.25)) for s in spacing_mm]
+        share = _block_means(body, factors)
+        inside = share >= 0.5
+        if not inside.any():
+            inside = share > 0
+        sums = _block_means(np.where(body, array, np.float32(0.0)), factors)
+        signal: Array = np.where(inside, sums / np.maximum(share, 1e-6), 0.0).astype(np.float32)
+        return cls(signal, inside, [s * f for s, f in zip(spacing_mm, factors, strict=True)])
+
+    @cached_property
+    def depth_mm(self) -> Array:
+        """(D, H, W) distance below the skin."""
+        return depth_mm(self.inside, self.spacing_mm)
+
+    def layers(self) -> list[Mask]:
+        """The layers below the skin (`DEPTHS_MM`), each (D, H, W)."""
+        bounds = zip(DEPTHS_MM, (*DEPTHS_MM[1:], np.inf), strict=True)
+        return [self.inside & (self.depth_mm > low) & (self.depth_mm <= high) for low, high in bounds]
+
+
+def features_of(array: Array, body: Mask, spacing_mm: Sequence[float], coarse: Coarse | None = None) -> Features:
     """Measure a prepared MR.
 
     Args:
         array: (D, H, W) in network units, upright: D to superior, H to posterior.
         body: (D, H, W) body mask, not empty.
         spacing_mm: Along D, H, W.
+        coarse: The same MR, where it is averaged already.
     """
-    signal, inside, coarse_mm = coarse(array, body, spacing_mm)
+    coarse = Coarse.of(array, body, spacing_mm) if coarse is None else coarse
+    signal, inside, coarse_mm = coarse.signal, coarse.inside, coarse.spacing_mm
     box = tuple(slice(first, end) for first, end in body_box(inside))
     pattern, shape = _by_place(signal[box], inside[box])
     return Features(
-        contrast=_rounded(_contrast(signal, inside, coarse_mm)),
+        contrast=_rounded(_contrast(coarse)),
         pattern=_rounded(pattern),
         shape=_rounded(shape),
         size=_rounded(_size_mm(inside, coarse_mm), digits=1),
         noise=round(_noise(array, body), DIGITS),
         void_ml=round(_void_ml(signal, inside, coarse_mm), 2),
-        greys=_greys(signal, inside, coarse_mm),
+        greys=_greys(coarse),
         girth_mm=_girth_mm(inside, coarse_mm),
     )
-
-
-def coarse(array: Array, body: Mask, spacing_mm: Sequence[float]) -> tuple[Array, Mask, list[float]]:
-    """Average an MR over blocks of about `COARSE_MM`.
-
-    Args:
-        array: (D, H, W) signal.
-        body: (D, H, W) body mask, not empty.
-        spacing_mm: Along D, H, W.
-
-    Returns:
-        Mean signal of the body's voxels in each block, blocks that are at least half in the body, their size in mm.
-    """
-    factors = [max(1, int(COARSE_MM / s + 0.25)) for s in spacing_mm]
-    share = _block_means(body, factors)
-    inside = share >= 0.5
-    if not inside.any():
-        inside = share > 0
-    sums = _block_means(np.where(body, array, np.float32(0.0)), factors)
-    signal: Array = np.where(inside, sums / np.maximum(share, 1e-6), 0.0).astype(np.float32)
-    return signal, inside, [s * f for s, f in zip(spacing_mm, factors, strict=True)]
 
 
 def _block_means(array: npt.NDArray[Any], factors: Sequence[int]) -> Array:
@@ -150,29 +176,17 @@ def _block_means(array: npt.NDArray[Any], factors: Sequence[int]) -> Array:
     return means
 
 
-def _contrast(signal: Array, inside: Mask, spacing_mm: Sequence[float]) -> npt.NDArray[np.float64]:
-    layers = [np.percentile(signal[inside], QUANTILES)]
-    for layer in layers_of(inside, spacing_mm):
-        chosen = signal[layer]
+def _contrast(coarse: Coarse) -> npt.NDArray[np.float64]:
+    layers = [np.percentile(coarse.signal[coarse.inside], QUANTILES)]
+    for layer in coarse.layers():
+        chosen = coarse.signal[layer]
         layers.append(np.percentile(chosen, QUANTILES) if chosen.size >= SMALLEST_LAYER else layers[-1])
     return np.concatenate(layers[1:])
 
 
-def layers_of(inside: Mask, spacing_mm: Sequence[float]) -> list[Mask]:
-    """The layers below the skin, each (D, H, W).
-
-    Args:
-        inside: (D, H, W) body.
-        spacing_mm: Along D, H, W.
-    """
-    depth = depth_mm(inside, spacing_mm)
-    bounds = zip(DEPTHS_MM, (*DEPTHS_MM[1:], np.inf), strict=True)
-    return [inside & (depth > low) & (depth <= high) for low, high in bounds]
-
-
-def _greys(signal: Array, inside: Mask, spacing_mm: Sequence[float]) -> tuple[float, ...] | None:
+def _greys(coarse: Coarse) -> tuple[float, ...] | None:
     """How far bright and dark lie apart in the depth of the body; no receive field or scale enters much."""
-    deep = signal[depth_mm(inside, spacing_mm) > GREYS_MM]
+    deep = coarse.signal[coarse.depth_mm > GREYS_MM]
     if deep.size < SMALLEST_DEPTH:
         return None
     p25, p50, p90, p95 = np.maximum(np.percentile(deep, (25, 50, 90, 95)), 1e-3)

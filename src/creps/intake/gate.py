@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from creps.errors import InputError
 from creps.intake.bright_spots import check_bright_spots
 from creps.intake.closed_top import check_top
-from creps.intake.features import features_of
+from creps.intake.features import Coarse, features_of
 from creps.intake.findings import Finding, Level
 from creps.intake.header_checks import check_header
 from creps.intake.image_checks import CUT_WARNING, check_body, check_field_of_view, check_spacing, measure_cuts
@@ -128,13 +128,14 @@ def examine(
         All findings; nothing is raised.
     """
     cuts = measure_cuts(mr, prepared, masked=masked)
+    coarse = Coarse.of(prepared.array, prepared.body, prepared.grid.spacing_mm)
     thickness_mm = acquisition.slice_thickness_mm if acquisition is not None else None
     findings = [
         *check_header(acquisition, preparation.region, recipe),
         *check_spacing(mr, preparation.spacing_mm, thickness_mm),
         *check_top(prepared, preparation.region),
         *check_body(prepared),
-        *check_bright_spots(prepared, preparation.region),
+        *check_bright_spots(coarse, preparation.region),
         *check_field_of_view(cuts, used_to_cuts=profile is not None and profile.used_to_cuts),
     ]
     if profile is None:
@@ -147,7 +148,7 @@ def examine(
             )
         )
         return IntakeResult(_sorted(findings))
-    features = features_of(prepared.array, prepared.body, prepared.grid.spacing_mm)
+    features = features_of(prepared.array, prepared.body, prepared.grid.spacing_mm, coarse)
     scores = profile.score(features)
     findings += check_greys(features, profile)
     findings += check_build(features, profile)

@@ -25,8 +25,8 @@ __all__ = [
     "MOST_CASES",
     "IntakeProfile",
     "Scores",
-    "contrast_rows",
     "distances",
+    "level_aside",
     "profile_from",
     "profile_of",
 ]
@@ -192,24 +192,18 @@ def _between_patients(part: str, rows: Rows, patients: npt.NDArray[np.str_]) -> 
 def _rows(cases: Sequence[Features]) -> dict[str, Rows]:
     """Part → (cases, numbers), such that differences mean the same everywhere."""
     return {
-        "contrast": contrast_rows(cases),
-        "pattern": _level_aside(np.array([case.pattern for case in cases])),
+        "contrast": level_aside(np.array([case.contrast for case in cases])),
+        "pattern": level_aside(np.array([case.pattern for case in cases])),
         "shape": np.array([case.shape for case in cases]),
         "size": np.log(np.array([case.size for case in cases])),
         "noise": np.log(np.array([[max(case.noise, 1e-3)] for case in cases])),
     }
 
 
-def _level_aside(rows: Rows) -> Rows:
+def level_aside(rows: Rows) -> Rows:
     """Rows whose mean counts `LEVEL_WEIGHT` times: one bright vessel that sets the scale is no other contrast."""
     level = rows.mean(axis=1, keepdims=True)
     return np.asarray(rows - (1 - LEVEL_WEIGHT) * level)
-
-
-def contrast_rows(cases: Sequence[Features] | Rows) -> Rows:
-    """(cases, numbers) contrasts to compare, of features or of (cases, layers × quantiles) signals in network units."""
-    rows = cases if isinstance(cases, np.ndarray) else np.array([case.contrast for case in cases])
-    return _level_aside(rows)
 
 
 def distances(one: Rows, others: Rows) -> Rows:

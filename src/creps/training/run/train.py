@@ -234,7 +234,7 @@ def _simulated(processes: Processes, run: RunFolder, interruption: Interruption)
     processes.first_only(partial(grow_phantoms, run.settings, run.phantoms, stops))
     if interruption.requested(processes):
         return None
-    site = processes.on_first(lambda: site_levels(run.settings, run.phantoms, lambda: run.intake))
+    site = processes.on_first(lambda: site_levels(run.settings, run.phantoms, run.intake))
     return simulated_pairs(run.settings, run.phantoms, site=site)
 
 

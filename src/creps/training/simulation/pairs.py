@@ -134,13 +134,13 @@ def grow_phantoms(settings: Settings, folder: Path, stops: Callable[[], bool]) -
         grow_crowd(_crowd(settings), settings.simulation.phantoms + HELD_OUT_PEOPLE, folder, stops)
 
 
-def site_levels(settings: Settings, folder: Path, profile: Callable[[], IntakeProfile]) -> tuple[Levels, ...]:
+def site_levels(settings: Settings, folder: Path, profile: IntakeProfile) -> tuple[Levels, ...]:
     """Tissue levels like those of the training MRs, for `simulated_pairs`; none if the settings do not ask for them.
 
     Args:
         settings: The whole tree.
         folder: Where `grow_phantoms` has put the phantoms.
-        profile: Measures the training MRs.
+        profile: Of the training MRs.
 
     Raises:
         TrainingError: a phantom in the folder is missing or damaged.
@@ -148,7 +148,7 @@ def site_levels(settings: Settings, folder: Path, profile: Callable[[], IntakePr
     if settings.simulation.site_levels == 0 or not _has_phantoms(settings):
         return ()
     people = _crowd(settings).opened(folder, range(min(PEOPLE, settings.simulation.phantoms)))
-    return fit_levels(profile(), people, np.random.default_rng([settings.training.seed, LEVELS_STREAM]))
+    return fit_levels(profile, people, np.random.default_rng([settings.training.seed, LEVELS_STREAM]))
 
 
 def simulated_pairs(

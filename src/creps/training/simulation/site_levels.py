@@ -14,8 +14,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from creps.intake.features import QUANTILES, coarse, layers_of
-from creps.intake.profile import IntakeProfile, contrast_rows, distances
+from creps.intake.features import QUANTILES, Coarse
+from creps.intake.profile import IntakeProfile, distances, level_aside
 from creps.phantom import TISSUES
 from creps.phantom.painting.tissues import TISSUE_ID
 from creps.preprocessing.intensity import MR_RANGE_NETWORK
@@ -76,7 +76,7 @@ def fit_levels(profile: IntakeProfile, people: Sequence[Person], rng: np.random.
         About `KEPT` sets of levels, in any unit.
     """
     views = [_View(person) for person in people[:PEOPLE]]
-    wanted = contrast_rows(profile.cases)
+    wanted = level_aside(np.array([case.contrast for case in profile.cases]))
     each = max(AT_LEAST, KEPT // len(wanted))
     tried: list[Levels] = [draw_levels(rng) for _ in range(DRAWN)]
     off = _off(tried, views, wanted)
@@ -109,12 +109,12 @@ class _View:
 
     def __init__(self, person: Person) -> None:
         tissues = person.tissues
-        _, inside, spacing_mm = coarse(tissues.body.astype(np.float32), tissues.body, tissues.spacing_mm)
-        factors = [round(step / own) for step, own in zip(spacing_mm, tissues.spacing_mm, strict=True)]
+        coarse = Coarse.of(tissues.body.astype(np.float32), tissues.body, tissues.spacing_mm)
+        factors = [round(step / own) for step, own in zip(coarse.spacing_mm, tissues.spacing_mm, strict=True)]
         rng = np.random.default_rng(0)
         self.volumes = person.volumes
         self.layers: list[Rows] = []
-        for layer in layers_of(inside, spacing_mm):
+        for layer in coarse.layers():
             blocks = np.argwhere(layer)
             chosen = rng.permutation(len(blocks))[:POINTS]
             self.layers.append(_fractions(person, blocks[chosen], factors))
@@ -152,7 +152,7 @@ def _off(tried: Sequence[Levels], views: Sequence[_View], wanted: Rows) -> Rows:
             for name, level in relative_levels(levels, view.volumes).items():
                 table[row, TISSUE_ID[name]] = level
         table[:, TISSUE_ID["air"]] = 0.0
-        rows = contrast_rows(view.contrast(table))
+        rows = level_aside(view.contrast(table))
         off += np.stack([distances(rows, one[None]) for one in wanted], axis=1) ** 2
     return np.asarray(np.sqrt(off / len(views)))
 
