@@ -171,6 +171,17 @@ def test_a_cluster_that_started_another_number_of_processes_is_refused(monkeypat
             start_processes(settings(**{"training.devices": devices}).training)
 
 
+@pytest.mark.parametrize(("name", "made_current"), [("cuda", []), ("cuda:1", ["cuda:1"])])
+def test_one_gpu_is_made_current_only_if_it_has_a_number(monkeypatch, name, made_current):
+    """Torch refuses a GPU without a number there."""
+    current = []
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setattr("torch.cuda.set_device", lambda device: current.append(str(device)))
+    processes = start_processes(settings(**{"training.device": name, "training.devices": 1}).training)
+    assert (str(processes.device), processes.count, current) == (name, 1, made_current)
+
+
 def test_several_nodes_need_a_launcher():
     with pytest.raises(SettingsError, match="nothing started this process on the other nodes"):
         start_processes(settings(**{"training.nodes": 2}).training)

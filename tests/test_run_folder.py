@@ -287,6 +287,11 @@ def test_what_comes_with_a_model_is_its_recipe_alone(cohort, tmp_path):
     assert chosen.training.weight_decay == 0.5
 
 
+def test_a_model_does_not_keep_the_device_of_its_training(cohort, tmp_path):
+    train(cohort, tmp_path / "run", settings(**{"training.steps": 1, "inference.device": "cuda:3"}))
+    assert load_plan(tmp_path / "run" / "model").inference.device == "auto"
+
+
 def test_a_run_that_crashed_can_be_started_from(cohort, tmp_path, monkeypatch):
     original, calls = TrainingStep.__call__, []
 

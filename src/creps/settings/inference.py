@@ -28,4 +28,4 @@ class InferenceSettings(Section):
     precision: Precision = "auto"
     """Arithmetic of the generator; `auto` is bf16 where the hardware supports it, fp32 elsewhere."""
     device: str = "auto"
-    """auto, cpu, cuda, cuda:N or mps."""
+    """auto, cpu, cuda, cuda:N or mps; a model does not keep it."""

@@ -240,7 +240,8 @@ def _processes_per_node(settings: TrainingSettings, device: torch.device) -> int
 
 
 def _use(device: torch.device) -> None:
-    if device.type == "cuda":
+    """Make a GPU with a number the current one; `cuda` alone is the current one already."""
+    if device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)
 
 

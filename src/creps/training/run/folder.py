@@ -190,12 +190,12 @@ class RunFolder:
         return profile_of(self.cohort)
 
     def plan(self, record: dict[str, Any]) -> Plan:
-        """The plan of a model with this training record."""
+        """The plan of a model with this training record; the device of a synthesis is chosen where that runs."""
         return Plan(
             preparation=self.cohort.manifest.preparation,
             generator=self.settings.generator,
             patch_size=self.settings.sampling.patch_size,
-            inference=self.settings.inference,
+            inference=self.settings.inference.model_copy(update={"device": "auto"}),
             intake=self.intake,
             training=record,
             provenance=provenance(),

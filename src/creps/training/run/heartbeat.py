@@ -27,17 +27,19 @@ class Heartbeat:
         self._doing, self._silence = doing, silence_seconds
         self._since = self._said = time.monotonic()
         self._ended = threading.Event()
+        self._beating = threading.Thread(target=self._beat, daemon=True)
         self._ear = _Ear(self)
 
     def __enter__(self) -> Heartbeat:
         logging.getLogger("creps").addHandler(self._ear)
-        threading.Thread(target=self._beat, daemon=True).start()
+        self._beating.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._ended.set()
+        self._beating.join()
         logging.getLogger("creps").removeHandler(self._ear)
 
     def doing(self, what: str) -> None:
