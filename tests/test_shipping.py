@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from benchmarks.gpu.origin import site_sha256
 from benchmarks.shipping.evidence import lines_of, on_unseen_family
 from benchmarks.shipping.origin import check_origin
 from benchmarks.shipping.ship import ship
@@ -72,6 +73,24 @@ def test_a_model_without_a_cohort_must_say_that_it_saw_phantoms_only(phantoms):
     record["settings"]["simulation"] |= {"phantom_share": 1.0, "phantoms": 40}
     phrase = check_origin(plan.model_copy(update={"training": record}), None, [])
     assert phrase == "digital phantoms only: 40, imaged anew for every patch"
+
+
+@pytest.mark.slow
+def test_the_cohort_of_a_gpu_job_is_grown_again(tmp_path, phantoms):
+    sizes = {"site_people": 1, "model_mm": {"head": [5.0] * 3}, "model_patch": {"head": [32] * 3}, "device": "cpu"}
+    results = tmp_path / "results.json"
+    results.write_text(json.dumps({"sizes": sizes}))
+    plan = plan_of(phantoms[1])
+    simulation = {"simulation": {"phantom_share": 1.0, "phantoms": 40}}
+    record = plan.training | {"settings": plan.training["settings"] | simulation}
+    with pytest.raises(SystemExit, match="are not the cohort that the model was trained on"):
+        check_origin(plan.model_copy(update={"training": record}), None, [], results)
+    record["cohort"] = {"cases_sha256": site_sha256(results, "head")}
+    phrase = check_origin(plan.model_copy(update={"training": record}), None, [], results)
+    assert phrase == "digital phantoms only: 40, imaged anew for every patch"
+    record["settings"]["simulation"]["phantom_share"] = 0.9
+    with pytest.raises(SystemExit, match="does not say that every patch was of a phantom"):
+        check_origin(plan.model_copy(update={"training": record}), None, [], results)
 
 
 def test_a_scan_in_a_phantoms_place_is_found(phantoms, tmp_path):

@@ -41,22 +41,26 @@ def main() -> None:
 def keep(file: Path) -> None:
     """Copy results into the repository, under the name of their GPU and job.
 
-    A later run of the job on the same kind of GPU replaces them. Regions and seeds of the tables that it lacks stay.
+    A later run of the job on the same kind of GPU replaces them. Parts that it lacks, or did not finish, stay.
     """
     results = json.loads(file.read_text(encoding="utf-8"))
     if results.get("rehearsal") or not results.get("device"):
         sys.exit(f"{file} holds no results of a GPU. Run the job on one, without --rehearse.")
     slug = re.sub(r"[^a-z0-9]+", "-", results["device"]["name"].lower()).strip("-")
     target = KEPT / f"{slug}-{results['job']}.json"
-    if results["job"] == "tables" and target.is_file():
+    if target.is_file():
         results["parts"] = with_earlier(json.loads(target.read_text(encoding="utf-8"))["parts"], results["parts"])
     write_json(target, results)
 
 
 def with_earlier(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
     """Parts, with those of an earlier run where this one measured nothing."""
-    kept = {name: part for name, part in before.items() if "means" in part.get("result", {})}
-    return kept | {name: part for name, part in now.items() if name not in kept or "means" in part.get("result", {})}
+    return now | {name: part for name, part in before.items() if measured(part) and not measured(now.get(name, {}))}
+
+
+def measured(part: dict[str, Any]) -> bool:
+    """Whether a part came to its end, or to scores."""
+    return part.get("status") == "done" or "means" in (part.get("result") or {})
 
 
 def write_page(kept: Path, page: Path) -> None:
@@ -71,11 +75,11 @@ def section(results: dict[str, Any]) -> list[str]:
     """The results of one GPU."""
     device, versions = results["device"], results["versions"]
     found = {name: part.get("result", {}) for name, part in results["parts"].items()}
+    of_creps = "" if versions["creps"] == "not installed" else f", creps {versions['creps']}"
     lines = [f"## {device['name']}, job `{results['job']}`", ""]
     lines += [
         f"{device.get('gpu_memory_gb', '?')} GB, {device['cores']} cores; torch {device['torch']}, CUDA "
-        f"{device.get('cuda')}, cuDNN {device.get('cudnn')}, creps {versions['creps']}; {results['created'][:10]}, "
-        f"{results['seconds']:.0f} s in all.",
+        f"{device.get('cuda')}, cuDNN {device.get('cudnn')}{of_creps}; last run on {results['created'][:10]}.",
         "",
     ]
     lines += unfinished(results["parts"])
@@ -179,35 +183,39 @@ def limits_table(found: dict[str, Any]) -> Table:
         ["share of that peak", percent(one.get("share_of_bf16_matrix_peak"))],
         ["GPU busy while profiled", percent(profile.get("busy_share"))],
         *([f"time in: {kind}", percent(share)] for kind, share in profile.get("by_kind", {}).items()),
-        ["`torch.compile`: a step", f"{number(compiled.get('seconds_per_step_compiled'), 3)} s"],
-        ["`torch.compile`: times as fast", number(compiled.get("times_as_fast"), 2)],
-        ["`torch.compile`: seconds to compile", number(compiled.get("compile_seconds"), 0)],
     ]
+    if compiled:
+        rows += [
+            ["`torch.compile`: a step", f"{number(compiled.get('seconds_per_step_compiled'), 3)} s"],
+            ["`torch.compile`: times as fast", number(compiled.get("times_as_fast"), 2)],
+            ["`torch.compile`: seconds to compile", number(compiled.get("compile_seconds"), 0)],
+        ]
     return ["Preset `brain`, recipe `paper`.", "", *table(["", ""], rows)]
 
 
 def models_table(found: dict[str, Any]) -> Table:
     """The models that were trained to be shipped, scored where they have not learned."""
     trained, scored = found.get("models", {}), found.get("score", {})
-    rows = []
-    for region, means in scored.get("means", {}).items():
-        arm = trained.get("arms", {}).get(region, {})
-        for who, mean in means.items():
-            water = scored["water"][f"{region}, {who}"]
-            rows.append([region, who, mean["patients"], mean["steps"], *scores(mean), number(average(water), 1)])
-        rows[-1][0] += f" ({'×'.join(f'{step:g}' for step in arm['spacing_mm'])} mm)" if arm else ""
-    if not rows:
+    if not trained.get("arms"):
         return []
     pace = [
-        f"{region}: {one['steps']} steps of {one['batch']} pairs, {number(one.get('seconds_per_step'), 3)} s each, "
-        f"{one.get('new_batches', one['steps'])} of them of new pairs, {percent(one.get('wait_share'))} waiting"
-        for region, one in trained.get("arms", {}).items()
+        f"{region} at {'×'.join(f'{step:g}' for step in one['spacing_mm'])} mm: {one['steps']} steps of {one['batch']} "
+        f"pairs, {number(one.get('seconds_per_step'), 3)} s each, {one.get('new_batches', one['steps'])} of them of new "
+        f"pairs, {percent(one.get('wait_share'))} waiting"
+        for region, one in trained["arms"].items()
     ]
     words = [
         f"Recipe `anatomy`, phantoms alone, no CT of a patient; all regions at the same time on one GPU, "
-        f"{number(trained.get('seconds'), 0)} s. In the body, against the CT without noise. {'; '.join(pace)}.",
-        "",
+        f"{number(trained.get('seconds'), 0)} s. {'; '.join(pace)}.",
     ]
+    rows = []
+    for region, means in scored.get("means", {}).items():
+        for who, mean in means.items():
+            water = scored["water"][f"{region}, {who}"]
+            rows.append([region, who, mean["patients"], mean["steps"], *scores(mean), number(average(water), 1)])
+    if not rows:
+        return [*words, "", "They were scored afterwards, on a CPU: see the cards of the shipped models."]
+    words += ["In the body, against the CT without noise.", ""]
     return [*words, *table(["region", "people", "n", "steps", *SCORES, "water's MAE"], rows)]
 
 

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.gpu.origin import site_sha256
 from creps.cohort.cohort import Cohort, load_cohort
 from creps.io.itk import read_volume
 from creps.model import Plan
-from creps.phantom import PHANTOM_SCHEMA, REGIONS
+from creps.phantom import PHANTOM_SCHEMA, REGION_PHANTOMS, REGIONS
 from creps.phantom.patient import grow_patient
 from creps.provenance import sha256_file
 from creps.shipped.catalogue import SHIPPED
@@ -23,17 +24,19 @@ __all__ = ["check_origin"]
 NOT_PHANTOMS = "Models that ship with creps are trained on digital phantoms only."
 
 
-def check_origin(plan: Plan, cohort_folder: Path | None, phantoms: Sequence[Path]) -> str:
+def check_origin(plan: Plan, cohort_folder: Path | None, phantoms: Sequence[Path], job: Path | None = None) -> str:
     """Refuse a model unless every image that it was trained on is a phantom.
 
     Without a cohort, its record must name none and say that every patch was of a phantom (`simulation.phantom_share`
     is 1). With one, the cohort must have the hash that the plan names, each of its images must be a file of a phantom
-    folder by its hash, and one patient of each folder is grown again and compared voxel by voxel.
+    folder by its hash, and one patient of each folder is grown again and compared voxel by voxel. The cohort of a job
+    for a GPU is grown again as a whole.
 
     Args:
         plan: Of the model.
         cohort_folder: What it was trained on; None for a model that was trained without one.
         phantoms: Folders that `creps phantom` wrote.
+        job: Results of the GPU job that trained the model; instead of a cohort.
 
     Returns:
         A phrase for the model card.
@@ -45,6 +48,8 @@ def check_origin(plan: Plan, cohort_folder: Path | None, phantoms: Sequence[Path
     if started_from is not None and started_from.get("weights_sha256") not in _shipped_hashes():
         raise SystemExit(f"The model was started from a model that does not ship with creps. {NOT_PHANTOMS}")
     before = "" if started_from is None else ", after others that taught the model it was started from"
+    if job is not None:
+        return _from_job(plan, job) + before
     if cohort_folder is None:
         return _without_cohort(plan) + before
     cohort = load_cohort(cohort_folder)
@@ -64,6 +69,16 @@ def _without_cohort(plan: Plan) -> str:
     if plan.training.get("cohort") is not None:
         raise SystemExit("The model was trained on a cohort: name it with --cohort, and its phantoms with --phantoms.")
     if simulation.get("phantom_share") != 1:
+        raise SystemExit(f"The model's record does not say that every patch was of a phantom. {NOT_PHANTOMS}")
+    return _taught_by_phantoms(simulation)
+
+
+def _from_job(plan: Plan, job: Path) -> str:
+    simulation = plan.training["settings"]["simulation"]
+    region = REGION_PHANTOMS[plan.preparation.region]
+    if site_sha256(job, region) != plan.training["cohort"]["cases_sha256"]:
+        raise SystemExit(f"The phantoms of {job} are not the cohort that the model was trained on.")
+    if simulation["phantom_share"] != 1:
         raise SystemExit(f"The model's record does not say that every patch was of a phantom. {NOT_PHANTOMS}")
     return _taught_by_phantoms(simulation)
 

@@ -4,6 +4,7 @@
 
     python -m benchmarks.shipping.ship RUN/model NAME --cohort COHORT --phantoms PHANTOMS [PHANTOMS ...]
         [--unseen COHORT] [--real DATA]
+    python -m benchmarks.shipping.ship MODEL NAME --gpu-job OUT/results.json [--unseen COHORT] [--real DATA]
 
 It refuses a model that has seen anything but phantoms. A shipped model of that name is replaced. The scores belong to
 the weights as they are stored.
@@ -91,11 +92,12 @@ def main() -> None:
     parser.add_argument("name")
     parser.add_argument("--cohort", type=Path, help="what the model was trained on; none if it needed none")
     parser.add_argument("--phantoms", type=Path, nargs="+", default=[], help="folders that 'creps phantom' wrote")
+    parser.add_argument("--gpu-job", type=Path, help="results.json of benchmarks.gpu, whose model it is")
     parser.add_argument("--patients", type=int, default=8)
     parser.add_argument("--unseen", type=Path, help="a cohort of the unseen family")
     parser.add_argument("--real", type=Path, help="folder of real scans with head/ and pelvis/")
     options = parser.parse_args()
-    trained_on = check_origin(Model.load(options.model).plan, options.cohort, options.phantoms)
+    trained_on = check_origin(Model.load(options.model).plan, options.cohort, options.phantoms, options.gpu_job)
     folder = ship(
         options.model,
         options.name,
