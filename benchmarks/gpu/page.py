@@ -199,9 +199,9 @@ def models_table(found: dict[str, Any]) -> Table:
     if not trained.get("arms"):
         return []
     pace = [
-        f"{region} at {'×'.join(f'{step:g}' for step in one['spacing_mm'])} mm: {one['steps']} steps of {one['batch']} "
-        f"pairs, {number(one.get('seconds_per_step'), 3)} s each, {one.get('new_batches', one['steps'])} of them of new "
-        f"pairs, {percent(one.get('wait_share'))} waiting"
+        f"{region} at {'×'.join(f'{step:g}' for step in one['spacing_mm'])} mm: {one['steps']} steps of "
+        f"{one['batch']} pairs, {number(one.get('seconds_per_step'), 3)} s each, "
+        f"{one.get('new_batches', one['steps'])} of them of new pairs, {percent(one.get('wait_share'))} waiting"
         for region, one in trained["arms"].items()
     ]
     words = [
