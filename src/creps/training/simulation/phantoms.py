@@ -19,6 +19,7 @@ from creps.phantom.scanners.mr import relative_texture
 from creps.phantom.tissue_map import Window
 from creps.preprocessing.intensity import AIR_NETWORK, hu_to_network
 from creps.training.simulation.fields import smooth_field
+from creps.training.simulation.masses import MASS_SHARE, add_mass
 from creps.training.simulation.people import BONE, Person
 from creps.training.simulation.postures import draw_places, looked_up
 from creps.training.simulation.scanner import scanned
@@ -129,8 +130,11 @@ def imaged(
     size = tissues.body[window].shape
     texture = smooth_field(size, tissues.spacing_mm, 7.0, rng)
     signal = tissues.mix(levels, window)
+    ct = tissues.mix(numbers, window)
+    if rng.random() < MASS_SHARE:
+        add_mass(signal, ct, tissues, window, levels, rng)
     signal *= 1 + rng.uniform(0.5, 2) * tissues.mix(MR_TEXTURE, window) * texture
-    ct = tissues.mix(numbers, window) + tissues.mix(CT_TEXTURE, window) * texture
+    ct += tissues.mix(CT_TEXTURE, window) * texture
     body = looked_up(tissues.body[window].astype(np.float32), there, 0.0) >= 0.5
     mr, at = looked_up(signal, there, air, sharp=True), looked_up(ct, there, hu.AIR, sharp=True)
     return np.clip(mr, 0, None), hu_to_network(at), body
