@@ -14,6 +14,7 @@ from creps.settings import load_settings
 from creps.training.run.train import train
 from creps.training.simulation import held_out_pairs, simulated_pairs
 from creps.training.simulation.growth import Crowd
+from creps.training.simulation.masses import SOFT, add_mass
 from creps.training.simulation.people import Person
 from creps.training.simulation.phantoms import PhantomTeacher
 from creps.training.simulation.postures import draw_places
@@ -125,9 +126,9 @@ def test_the_background_is_as_the_preparation_says(people):
     for outside in (True, False):
         teacher = teacher_of(people, (30, 40, 40), outside=outside)
         quiet = [
-            (mr[ct <= -0.999] == 0).mean() for mr, ct in (teacher.draw(np.random.default_rng(k)) for k in range(6))
+            (mr[ct <= -0.999] == 0).mean() for mr, ct in (teacher.draw(np.random.default_rng(k)) for k in range(9))
         ]
-        assert (np.mean(quiet) < 0.2) == outside
+        assert (np.median(quiet) < 0.2) == outside  # a few end within the patch: nothing beyond
 
 
 @settings(max_examples=50, deadline=None)
@@ -255,3 +256,28 @@ def test_held_out_pairs_are_the_same_again_and_of_other_people(cohort):
         for b in apart
     )
     assert held_out_pairs(cohort, load_settings(overrides=TINY)) == []
+
+
+def test_a_mass_replaces_soft_tissue_alone(people):
+    tissues, whole = people[0], (slice(None),) * 3
+    levels = {tissue.name: 1.0 for tissue in TISSUES} | {"air": 0.0}
+    soft = tissues.mix(SOFT)
+    changed = 0
+    for seed in range(8):
+        signal, ct = tissues.mix(levels), tissues.mix({tissue.name: tissue.hu for tissue in TISSUES})
+        before = signal.copy(), ct.copy()
+        add_mass(signal, ct, tissues, whole, levels, np.random.default_rng(seed))
+        for image, was in zip((signal, ct), before, strict=True):
+            np.testing.assert_array_equal(image[soft == 0], was[soft == 0])
+        inside = (ct != before[1]) & (soft == 1)
+        changed += int(inside.any())
+        full = ct[(np.abs(signal - before[0]) > 1e-3) & (soft == 1)]
+        assert not len(full) or np.median(full) < 70
+    assert changed >= 6
+
+
+def test_no_mass_where_there_is_no_soft_tissue(people):
+    corner = (slice(0, 3),) * 3
+    signal, ct = np.zeros((3, 3, 3), np.float32), np.full((3, 3, 3), -1000, np.float32)
+    add_mass(signal, ct, people[0], corner, {}, np.random.default_rng(0))
+    assert (signal.max(), ct.max()) == (0, -1000)

