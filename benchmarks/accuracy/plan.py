@@ -14,6 +14,8 @@ from creps.cohort.cohort import Cohort, load_cohort
 from creps.cohort.prepare import prepare
 from creps.errors import CohortError
 from creps.settings import Settings, load_settings
+from creps.shipped.names import find_model
+from creps.training.run.starting_point import preparation_settings_of
 
 HERE = Path(__file__).parent
 ARMS: dict[str, Any] = yaml.safe_load((HERE / "arms.yaml").read_text(encoding="utf-8"))
@@ -54,6 +56,8 @@ class Plan:
             size[self.region],
             own["settings"],
         ]
+        if self.starts_from(arm):  # preparation and network come with the model
+            layers = [{"training": self.table["shared"]["training"]}, own["settings"]]
         if "weights" in own:
             layers.append({"creps": {"weights": str(self._file(arm))}})
         return merged([*layers, own.get("tuned", {}), changes or {}])
@@ -65,13 +69,23 @@ class Plan:
         file.write_text(yaml.safe_dump(self.tree(arm, changes)), encoding="utf-8")
         return load_settings(file=file)
 
+    def starts_from(self, arm: str) -> str | None:
+        """The shipped model that an arm starts from, if it does: that of the region."""
+        return self.region if self.table["arms"][arm].get("from_shipped") else None
+
     def prepared(self, arm: str) -> Cohort:
         """The prepared cohort that an arm trains on, prepared now if it is not there yet."""
-        source = self._source(arm)
+        source, model = self._source(arm), self.starts_from(arm)
+        listed = source / "train.csv"
+        images = listed if listed.is_file() else source
+        if model is not None:
+            target = self.work / "prepared" / f"{source.name}-like-{model}"
+            if not target.is_dir():
+                prepare(images, target, like=preparation_settings_of(find_model(model)))
+            return load_cohort(target)
         target = self.work / "prepared" / source.name
         if not target.is_dir():
-            table = source / "train.csv"
-            prepare(table if table.is_file() else source, target, settings=self.settings(arm))
+            prepare(images, target, settings=self.settings(arm))
         cohort = load_cohort(target)
         if cohort.manifest.preparation != self.settings(arm).preparation:
             raise CohortError(

@@ -106,6 +106,8 @@ def train(
     }
     command = [sys.executable, "-m", "creps", "train", str(plan.prepared(arm).folder), "-o", str(folder)]
     command += ["-s", str(file), "--resume", "auto"]
+    if model := plan.starts_from(arm):
+        command += ["--from", model]
     command += [text for name, value in settings.items() for text in (f"--{name}", str(value))]
     threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // jobs))
     log = Path(f"{folder}.log")

@@ -5,8 +5,8 @@
     python -m benchmarks.unseen.rank COHORT WORK --region head --arms anatomy supervised --minutes 10 --seeds 0 1 2
 
 COHORT is what `benchmarks.unseen.cohort` wrote. `arms.yaml` says what an arm is. A run is timed over its first steps
-and gets as many as fit into `--minutes` of wall time on a machine that does nothing else, so the cosine schedule ends
-with it; `--steps` sets them instead. Runs that are there are not repeated. Results go to WORK/rank.json, one row a run:
+and gets as many as fit into `--minutes` of processor time, its reader's included, so the cosine schedule ends with it
+and other work on the machine changes nothing; `--steps` sets them instead. Runs that are there are not repeated. Results go to WORK/rank.json, one row a run:
 MAE and bone Dice of every person inside the body, against the noise-free CT, on the MR's own grid.
 """
 
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import resource
 import sys
 import time
 from pathlib import Path
@@ -60,18 +61,24 @@ def main() -> None:
 
 
 def affordable_steps(plan: Plan, arm: str, seconds: float) -> int:
-    """Steps that fit into a time, by the difference of two short runs; kept in pace.json."""
+    """Steps that fit into seconds of processor time, by the difference of two short runs; kept in pace.json."""
     file = plan.work / "pace.json"
     pace = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     if arm not in pace:
         taken = []
         for steps in (PACE_STEPS, 3 * PACE_STEPS):
-            started = time.perf_counter()
+            started = processor_seconds()
             trained(plan, arm, 0, steps, f"-pace{steps}")
-            taken.append(time.perf_counter() - started)
+            taken.append(processor_seconds() - started)
         pace[arm] = (taken[1] - taken[0]) / (2 * PACE_STEPS)
         write_json(file, pace)
     return max(1, round(seconds / pace[arm]))
+
+
+def processor_seconds() -> float:
+    """Of all processes that were started here and have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def ranked(plan: Plan, arm: str, seed: int, steps: int) -> dict[str, Any]:
