@@ -24,7 +24,13 @@ __all__ = ["check_origin"]
 NOT_PHANTOMS = "Models that ship with creps are trained on digital phantoms only."
 
 
-def check_origin(plan: Plan, cohort_folder: Path | None, phantoms: Sequence[Path], job: Path | None = None) -> str:
+def check_origin(
+    plan: Plan,
+    cohort_folder: Path | None,
+    phantoms: Sequence[Path],
+    job: Path | None = None,
+    before: Plan | None = None,
+) -> str:
     """Refuse a model unless every image that it was trained on is a phantom.
 
     Without a cohort, its record must name none and say that every patch was of a phantom (`simulation.phantom_share`
@@ -36,7 +42,8 @@ def check_origin(plan: Plan, cohort_folder: Path | None, phantoms: Sequence[Path
         plan: Of the model.
         cohort_folder: What it was trained on; None for a model that was trained without one.
         phantoms: Folders that `creps phantom` wrote.
-        job: Results of the GPU job that trained the model; instead of a cohort.
+        job: Results of the GPU job that trained the model, instead of a cohort; or that trained the one before.
+        before: The model of that job that it was started from; it need not ship.
 
     Returns:
         A phrase for the model card.
@@ -45,7 +52,11 @@ def check_origin(plan: Plan, cohort_folder: Path | None, phantoms: Sequence[Path
         SystemExit: the model has seen anything else, or it cannot be told.
     """
     started_from = plan.training.get("started_from")
-    if started_from is not None and started_from.get("weights_sha256") not in _shipped_hashes():
+    known_before = _shipped_hashes()
+    if before is not None:
+        check_origin(before, None, [], job)
+        known_before, job = known_before | {before.weights_sha256}, None
+    if started_from is not None and started_from.get("weights_sha256") not in known_before:
         raise SystemExit(f"The model was started from a model that does not ship with creps. {NOT_PHANTOMS}")
     before = "" if started_from is None else ", after others that taught the model it was started from"
     if job is not None:
@@ -98,7 +109,7 @@ def _phrase(plan: Plan, cohort: Cohort) -> str:
     return phrase
 
 
-def _shipped_hashes() -> set[str]:
+def _shipped_hashes() -> set[str | None]:
     return {json.loads(path.read_text(encoding="utf-8"))["weights_sha256"] for path in SHIPPED.glob("*/plan.json")}
 
 

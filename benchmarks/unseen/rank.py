@@ -6,8 +6,9 @@
 
 COHORT is what `benchmarks.unseen.cohort` wrote. `arms.yaml` says what an arm is. A run is timed over its first steps
 and gets as many as fit into `--minutes` of processor time, its reader's included, so the cosine schedule ends with it
-and other work on the machine changes nothing; `--steps` sets them instead. Runs that are there are not repeated. Results go to WORK/rank.json, one row a run:
-MAE and bone Dice of every person inside the body, against the noise-free CT, on the MR's own grid.
+and other work on the machine changes nothing; `--steps` sets them instead. Runs that are there are not repeated.
+Results go to WORK/rank.json, one row a run: MAE and bone Dice of every person inside the body, against the noise-free
+CT, on the MR's own grid.
 """
 
 from __future__ import annotations
