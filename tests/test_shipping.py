@@ -91,9 +91,9 @@ def test_the_cohort_of_a_gpu_job_is_grown_again(tmp_path, phantoms):
     before = plan.model_copy(update={"training": record, "weights_sha256": "a" * 64})
     folder, cohort = phantoms
     after = plan_of(cohort, started_from={"weights_sha256": "a" * 64})
-    assert "after others" in check_origin(after, cohort.folder, [folder], results, before)
+    assert "after others" in check_origin(after, cohort.folder, [folder], results, [before])
     with pytest.raises(SystemExit, match="started from a model that does not ship"):
-        check_origin(after, cohort.folder, [folder], results, before.model_copy(update={"weights_sha256": "b" * 64}))
+        check_origin(after, cohort.folder, [folder], results, [before.model_copy(update={"weights_sha256": "b" * 64})])
     record["settings"]["simulation"]["phantom_share"] = 0.9
     with pytest.raises(SystemExit, match="does not say that every patch was of a phantom"):
         check_origin(plan.model_copy(update={"training": record}), None, [], results)

@@ -29,21 +29,22 @@ def check_origin(
     cohort_folder: Path | None,
     phantoms: Sequence[Path],
     job: Path | None = None,
-    before: Plan | None = None,
+    before: Sequence[Plan] = (),
 ) -> str:
     """Refuse a model unless every image that it was trained on is a phantom.
 
     Without a cohort, its record must name none and say that every patch was of a phantom (`simulation.phantom_share`
     is 1). With one, the cohort must have the hash that the plan names, each of its images must be a file of a phantom
     folder by its hash, and one patient of each folder is grown again and compared voxel by voxel. The cohort of a job
-    for a GPU is grown again as a whole.
+    for a GPU is grown again as a whole. What a model was started from must ship, or be in `before`.
 
     Args:
         plan: Of the model.
         cohort_folder: What it was trained on; None for a model that was trained without one.
         phantoms: Folders that `creps phantom` wrote.
-        job: Results of the GPU job that trained the model, instead of a cohort; or that trained the one before.
-        before: The model of that job that it was started from; it need not ship.
+        job: Results of the GPU job that trained the first model of all.
+        before: The models that it was started from, the first one first. They had the same cohort, but for one of a
+            job.
 
     Returns:
         A phrase for the model card.
@@ -51,18 +52,20 @@ def check_origin(
     Raises:
         SystemExit: the model has seen anything else, or it cannot be told.
     """
-    started_from = plan.training.get("started_from")
-    known_before = _shipped_hashes()
-    if before is not None:
-        check_origin(before, None, [], job)
-        known_before, job = known_before | {before.weights_sha256}, None
-    if started_from is not None and started_from.get("weights_sha256") not in known_before:
-        raise SystemExit(f"The model was started from a model that does not ship with creps. {NOT_PHANTOMS}")
-    before = "" if started_from is None else ", after others that taught the model it was started from"
-    if job is not None:
-        return _from_job(plan, job) + before
+    known, phrase = _shipped_hashes(), ""
+    for one in (*before, plan):
+        started_from = one.training.get("started_from")
+        if started_from is not None and started_from.get("weights_sha256") not in known:
+            raise SystemExit(f"The model was started from a model that does not ship with creps. {NOT_PHANTOMS}")
+        phrase = _from_job(one, job) if job is not None else _from_cohort(one, cohort_folder, phantoms)
+        phrase += "" if started_from is None else ", after others that taught the model it was started from"
+        known, job = known | {one.weights_sha256}, None
+    return phrase
+
+
+def _from_cohort(plan: Plan, cohort_folder: Path | None, phantoms: Sequence[Path]) -> str:
     if cohort_folder is None:
-        return _without_cohort(plan) + before
+        return _without_cohort(plan)
     cohort = load_cohort(cohort_folder)
     if cases_sha256(cohort) != plan.training["cohort"]["cases_sha256"]:
         raise SystemExit(f"{cohort_folder} is not the cohort that the model was trained on.")
@@ -72,7 +75,7 @@ def check_origin(
     strangers = [case.case for case in cohort.manifest.cases if case.source_sha256 not in known]
     if strangers:
         raise SystemExit(f"{strangers[0]} and perhaps others in {cohort_folder} are no phantoms. {NOT_PHANTOMS}")
-    return _phrase(plan, cohort) + before
+    return _phrase(plan, cohort)
 
 
 def _without_cohort(plan: Plan) -> str:

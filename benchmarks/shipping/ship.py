@@ -93,12 +93,12 @@ def main() -> None:
     parser.add_argument("--cohort", type=Path, help="what the model was trained on; none if it needed none")
     parser.add_argument("--phantoms", type=Path, nargs="+", default=[], help="folders that 'creps phantom' wrote")
     parser.add_argument("--gpu-job", type=Path, help="results.json of benchmarks.gpu, whose model it is")
-    parser.add_argument("--before", type=Path, help="the model of that job that it was started from")
+    parser.add_argument("--before", type=Path, nargs="*", default=[], help="what it was started from, first one first")
     parser.add_argument("--patients", type=int, default=8)
     parser.add_argument("--unseen", type=Path, help="a cohort of the unseen family")
     parser.add_argument("--real", type=Path, help="folder of real scans with head/ and pelvis/")
     options = parser.parse_args()
-    before = None if options.before is None else Model.load(options.before).plan
+    before = [Model.load(folder).plan for folder in options.before]
     trained_on = check_origin(Model.load(options.model).plan, options.cohort, options.phantoms, options.gpu_job, before)
     folder = ship(
         options.model,
