@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from benchmarks.accuracy import collect, page, plan, tables
 
 from creps.io.itk import write_volume
@@ -120,3 +121,12 @@ def test_the_results_page_is_what_the_result_files_say(benchmark, tmp_path, monk
     monkeypatch.setattr(page, "PAGE", tmp_path / "results.md")
     benchmark("page")
     assert (tmp_path / "results.md").read_text() == kept
+
+
+def test_an_arm_can_start_from_the_shipped_model_of_the_region(tmp_path):
+    table = yaml.safe_load((Path(plan.HERE).parent / "unseen" / "arms.yaml").read_text())
+    one = plan.Plan(tmp_path, tmp_path / "work", "pelvis", "small", None, table)
+    assert (one.starts_from("adapted"), one.starts_from("anatomy")) == ("pelvis", None)
+    tree = one.tree("adapted-levels")
+    assert "preparation" not in tree  # comes with the model, as its network does
+    assert (tree["training"]["model"], tree["simulation"]["site_levels"]) == ("last", 0.5)

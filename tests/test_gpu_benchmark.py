@@ -345,3 +345,14 @@ def test_a_large_model_comes_back_in_pieces(tmp_path, monkeypatch):
 def test_the_page_is_what_the_kept_results_say(tmp_path):
     write_page(PROJECT / "benchmarks" / "gpu" / "results", tmp_path / "gpu.md")
     assert (tmp_path / "gpu.md").read_text() == PAGE.read_text()
+
+
+def test_a_later_run_keeps_what_an_earlier_one_has_measured():
+    before = {"peak": {"status": "done", "result": {"a": 1}}, "sct": {"status": "failed"}}
+    now = {
+        "peak": {"status": "out of time"},
+        "sct": {"status": "failed", "reason": "new"},
+        "models": {"status": "done"},
+    }
+    kept = with_earlier(before, now)
+    assert kept == {"peak": before["peak"], "sct": now["sct"], "models": now["models"]}

@@ -130,6 +130,21 @@ def test_something_is_said_when_nothing_happens(caplog, monkeypatch):
     assert len(caplog.records) == count
 
 
+def test_leaving_waits_for_a_line_that_is_being_written(monkeypatch):
+    written = []
+
+    def slow(*_):
+        time.sleep(0.3)
+        written.append(1)
+
+    monkeypatch.setattr("creps.training.run.heartbeat.log.info", slow)
+    with Heartbeat("building", silence_seconds=0.05):
+        time.sleep(0.15)
+    count = len(written)
+    time.sleep(0.4)
+    assert len(written) == count >= 1
+
+
 def test_nothing_is_added_while_others_speak(caplog, monkeypatch):
     monkeypatch.setattr(logging.getLogger("creps"), "propagate", True)
     caplog.set_level(logging.INFO, logger="creps")

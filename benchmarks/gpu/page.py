@@ -172,7 +172,7 @@ def limits_table(found: dict[str, Any]) -> Table:
         ],
         [
             "its convolutions alone, with the best algorithms",
-            number(convolutions.get("seconds_with_best_algorithms"), 3),
+            f"{number(convolutions.get('seconds_with_best_algorithms'), 3)} s",
         ],
         [
             "their share of the step" + ("" if whole else " (not all were timed)"),
@@ -214,7 +214,11 @@ def models_table(found: dict[str, Any]) -> Table:
             water = scored["water"][f"{region}, {who}"]
             rows.append([region, who, mean["patients"], mean["steps"], *scores(mean), number(average(water), 1)])
     if not rows:
-        return [*words, "", "They were scored afterwards, on a CPU: see the cards of the shipped models."]
+        return [
+            *words,
+            "",
+            LATER,
+        ]
     words += ["In the body, against the CT without noise.", ""]
     return [*words, *table(["region", "people", "n", "steps", *SCORES, "water's MAE"], rows)]
 
@@ -249,6 +253,11 @@ def curves_table(found: dict[str, Any]) -> Table:
             rows.append([one["region"], one["seed"], mean["steps"], mean["patients"], *figures])
     return table(["region", "seed", "steps", "n", "MAE (HU)", "bone Dice"], rows) if rows else []
 
+
+LATER = (
+    "Scored afterwards, on a CPU: [the rows of the GPU](ablation.md#phantoms-as-teachers). The shipped models go on "
+    "from these."
+)
 
 SCORES = ("MAE (HU)", "median", "worst", "bias (HU)", "bone Dice", "worst Dice")
 

@@ -53,6 +53,9 @@ Worst phantom: {worst} HU MAE.
 - Diagnosis, dose, or any decision about a patient. No dose has been computed with it.
 - MRs without dark bone and bright fat (UTE, ZTE, fat suppression), implants, contrast agents, children: untested.
 - Other regions. The intake checks refuse what is unlike its training MRs; `--force` overrides them.
+
+Errors seen in real scans: a part of a large tumour became fat; gas within some voxels of where the field of view cuts
+the body; bone near enhanced vessels and frames.
 """
 
 
@@ -90,6 +93,15 @@ def model_card(
         patients=scores["phantoms"]["patients"],
         rows="\n".join(rows),
         worst=f"{scores['worst_mae_hu']:.0f}",
-        before=f" after {origin['steps']} of the model that it started from" if origin else "",
+        before=_steps_before(origin),
         evidence="".join(f"\n{line}" for line in lines) + ("\n" if lines else ""),
     )
+
+
+def _steps_before(origin: dict[str, Any] | None) -> str:
+    """Steps of the models that a model was started from, the first one first."""
+    steps: list[str] = []
+    while origin:
+        steps.insert(0, str(origin["steps"]))
+        origin = origin.get("started_from")
+    return f" after {' + '.join(steps)} of what it started from" if steps else ""

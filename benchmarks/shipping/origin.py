@@ -43,8 +43,8 @@ def check_origin(
         cohort_folder: What it was trained on; None for a model that was trained without one.
         phantoms: Folders that `creps phantom` wrote.
         job: Results of the GPU job that trained the first model of all.
-        before: The models that it was started from, the first one first. They had the same cohort, but for one of a
-            job.
+        before: The models that it was started from, the first one first. All but the job's own had the cohort of
+            `plan`.
 
     Returns:
         A phrase for the model card.

@@ -6,7 +6,7 @@
 
 COHORT is what `benchmarks.unseen.cohort` wrote. `arms.yaml` says what an arm is. A run is timed over its first steps
 and gets as many as fit into `--minutes` of processor time, its reader's included, so the cosine schedule ends with it
-and other work on the machine changes nothing; `--steps` sets them instead. Runs that are there are not repeated.
+and other work on the machine changes little; `--steps` sets them instead. Runs that are there are not repeated.
 Results go to WORK/rank.json, one row a run: MAE and bone Dice of every person inside the body, against the noise-free
 CT, on the MR's own grid.
 """
@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--region", choices=sorted(TABLE["regions"]), default="head")
     parser.add_argument("--arms", nargs="+", choices=list(TABLE["arms"]), default=list(TABLE["arms"]))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--minutes", type=float, default=10.0, help="of processor time for each run, on a CPU")
     parser.add_argument("--steps", type=int, help="instead of --minutes")
     parser.add_argument("--weights", type=Path, help="folder with the files of perceptual weights")
     options = parser.parse_args()
@@ -62,10 +62,11 @@ def main() -> None:
 
 
 def affordable_steps(plan: Plan, arm: str, seconds: float) -> int:
-    """Steps that fit into seconds of processor time, by the difference of two short runs; kept in pace.json."""
-    file = plan.work / "pace.json"
+    """Steps that fit into seconds of processor time, by the difference of two short runs; kept in a file."""
+    file = plan.work / "processor-pace.json"
     pace = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     if arm not in pace:
+        plan.prepared(arm)  # not part of what is timed
         taken = []
         for steps in (PACE_STEPS, 3 * PACE_STEPS):
             started = processor_seconds()

@@ -18,10 +18,10 @@ from creps.volume import Array
 __all__ = ["MASS_SHARE", "add_mass"]
 
 MASS_SHARE = 0.3
-"""Share of the images with a mass."""
+"""Share of the images that get one, unless no soft tissue is met; it may lie at the rim."""
 
 RADIUS_MM = (5.0, 60.0)
-"""Drawn evenly on a scale of logarithms; each axis is up to a third longer or shorter."""
+"""Drawn evenly on a scale of logarithms; each axis is up to 1.35 times longer or shorter."""
 
 LIKE = ("muscle", "gland", "grey matter", "white matter", "prostate", "uterus", "bowel content")
 """A mass has about the signal of one of these."""
