@@ -96,7 +96,7 @@ def ranked(plan: Plan, arm: str, seed: int, steps: int) -> dict[str, Any]:
 def trained(plan: Plan, arm: str, seed: int, steps: int, label: str = "") -> Path:
     """The folder of a run, which ends the benchmark if it fails."""
     changes = {
-        "training.checkpoint_every": steps,
+        "training.checkpoint_every": min(steps, 200),
         "training.keep_checkpoints": 1,
         "training.validate_every": max(1, steps // 4),
     }
