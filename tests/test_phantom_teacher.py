@@ -122,13 +122,14 @@ def test_bone_is_met_more_often_than_by_chance(people):
     assert np.mean(shares) > by_chance
 
 
-def test_the_background_is_as_the_preparation_says(people):
+def test_the_background_is_as_the_preparation_says(people, monkeypatch):
+    monkeypatch.setattr("creps.training.simulation.phantoms.CUT_SHARE", 0.0)  # beyond a cut is nothing in either
     for outside in (True, False):
         teacher = teacher_of(people, (30, 40, 40), outside=outside)
         quiet = [
-            (mr[ct <= -0.999] == 0).mean() for mr, ct in (teacher.draw(np.random.default_rng(k)) for k in range(9))
+            (mr[ct <= -0.999] == 0).mean() for mr, ct in (teacher.draw(np.random.default_rng(k)) for k in range(6))
         ]
-        assert (np.median(quiet) < 0.2) == outside  # a few end within the patch: nothing beyond
+        assert (np.mean(quiet) < 0.2) == outside
 
 
 @settings(max_examples=50, deadline=None)

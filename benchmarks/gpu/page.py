@@ -214,11 +214,7 @@ def models_table(found: dict[str, Any]) -> Table:
             water = scored["water"][f"{region}, {who}"]
             rows.append([region, who, mean["patients"], mean["steps"], *scores(mean), number(average(water), 1)])
     if not rows:
-        return [
-            *words,
-            "",
-            LATER,
-        ]
+        return [*words, "", LATER]
     words += ["In the body, against the CT without noise.", ""]
     return [*words, *table(["region", "people", "n", "steps", *SCORES, "water's MAE"], rows)]
 
