@@ -76,20 +76,18 @@ class Plan:
     def prepared(self, arm: str) -> Cohort:
         """The prepared cohort that an arm trains on, prepared now if it is not there yet."""
         source, model = self._source(arm), self.starts_from(arm)
-        listed = source / "train.csv"
-        images = listed if listed.is_file() else source
-        if model is not None:
+        if model is None:
+            target, wanted = self.work / "prepared" / source.name, self.settings(arm)
+        else:
             target = self.work / "prepared" / f"{source.name}-like-{model}"
-            if not target.is_dir():
-                prepare(images, target, like=preparation_settings_of(find_model(model)))
-            return load_cohort(target)
-        target = self.work / "prepared" / source.name
+            wanted = preparation_settings_of(find_model(model))
         if not target.is_dir():
-            prepare(images, target, settings=self.settings(arm))
+            listed = source / "train.csv"
+            prepare(listed if listed.is_file() else source, target, settings=wanted)
         cohort = load_cohort(target)
-        if cohort.manifest.preparation != self.settings(arm).preparation:
+        if cohort.manifest.preparation != wanted.preparation:
             raise CohortError(
-                f"{target} was prepared for another region or size than {self.region}, {self.size}.",
+                f"{target} was prepared for another region, size or model than {self.region}, {self.size}.",
                 "Give each cohort, region and size a work folder of its own.",
             )
         return cohort
