@@ -33,7 +33,7 @@ TISSUE_NETWORK = -0.5
 NEAR_VOXELS = 3
 """The loss counts every voxel this close to the body, and a lattice of the air beyond."""
 
-AIR_STEP = 4
+AIR_STEP = 2
 """One voxel in this many along each axis of the air counts."""
 
 SLAB_VOXELS = 1 << 20

@@ -32,6 +32,9 @@ __all__ = ["PhantomTeacher", "imaged"]
 BONE_CENTRED = 0.4
 """Share of patches that are centred on bone."""
 
+BESIDE_SHARE = 0.1
+"""Share of patches centred anywhere in the patient or up to half a patch beside: some show air alone."""
+
 MR_TEXTURE = {tissue.name: relative_texture(tissue) for tissue in TISSUES}
 CT_TEXTURE = {tissue.name: tissue.hu_sd for tissue in TISSUES}
 """How strongly the texture modulates each tissue, relative in MR and in HU."""
@@ -93,6 +96,10 @@ class PhantomTeacher:
 
     def _centre(self, person: Person, rng: np.random.Generator) -> npt.NDArray[np.float64]:
         """(3,) voxel indices that the middle of the patch shows."""
+        if rng.random() < BESIDE_SHARE:
+            reach = np.array(self.size) * self.spacing_mm / person.tissues.spacing_mm / 2
+            low, high = person.inside
+            return np.asarray(rng.uniform(low - reach, high + reach))
         if len(person.bone) and rng.random() < BONE_CENTRED:
             return np.asarray(person.bone[int(rng.integers(len(person.bone)))] + rng.uniform(-4, 4, 3))
         return _in_body(person, rng)

@@ -1,4 +1,4 @@
-"""What a scanner adds to the signal: slices, texture, receive field, contrast curve, noise, scale."""
+"""What a scanner adds to the signal: slices, texture, receive field, contrast curve, ghosts, noise, scale."""
 
 from __future__ import annotations
 
@@ -29,6 +29,14 @@ SCALE_SD = 0.18
 NOISE = (0.005, 0.12)
 """Standard deviation of the noise in network units; small ones are drawn as often as large ones."""
 
+NOISE_BLUR_VOXELS, SMOOTH_NOISE_SHARE = (0.4, 1.2), 0.5
+"""Correlation of the noise along each axis (standard deviation), in this share of the patches.
+
+An MR that was interpolated, by its scanner or onto the model's grid, has no white noise."""
+
+GHOST, GHOST_SHARE = (0.01, 0.08), 0.2
+"""Signal of a ghost, relative to the patient's, in this share of the patches; small ones as often as large ones."""
+
 
 def scanned(
     signal: Array, body: Mask, spacing_mm: tuple[float, float, float], rng: np.random.Generator, *, outside: bool
@@ -55,7 +63,24 @@ def scanned(
     image *= np.exp(logs + rng.normal(0, SCALE_SD), dtype=np.float32)
     if rng.random() < GAMMA_SHARE:
         image = top * np.power(np.clip(image, 0, None) / top, np.float32(np.exp(rng.normal(0, GAMMA_SD))))
-    sd = np.float32(np.exp(rng.uniform(*np.log(NOISE))))
-    real, imaginary = rng.standard_normal((2, *signal.shape), dtype=np.float32) * sd
+    if rng.random() < GHOST_SHARE:
+        image += _ghost(image, rng)
+    real, imaginary = _noise(image.shape, rng)
     noisy = np.hypot(image + real, imaginary)
     return np.asarray(np.clip(noisy if outside else np.where(body, noisy, 0), *MR_RANGE_NETWORK), dtype=np.float32)
+
+
+def _noise(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    """(2, D, H, W) real and imaginary part of the receiver's noise."""
+    noise: Array = rng.standard_normal((2, *shape), dtype=np.float32)
+    if rng.random() < SMOOTH_NOISE_SHARE:
+        noise = ndimage.gaussian_filter(noise, (0, *rng.uniform(*NOISE_BLUR_VOXELS, 3)), truncate=2.5)
+        noise /= noise.std()
+    return noise * np.float32(np.exp(rng.uniform(*np.log(NOISE))))
+
+
+def _ghost(image: Array, rng: np.random.Generator) -> Array:
+    """(D, H, W) faint copy of the patient, shifted along the phase-encoding axis, as motion and flow cause it."""
+    axis = int(rng.integers(3))
+    share = np.float32(np.exp(rng.uniform(*np.log(GHOST))))
+    return share * np.roll(image, int(rng.integers(image.shape[axis])), axis)
