@@ -61,7 +61,7 @@ def test_turned_bone_stays_as_dense_as_it_is(people):
         return (bone > 700).mean()
 
     teacher = teacher_of(people, (24, 40, 36), outside=False)
-    drawn = np.concatenate([1000 * teacher.draw(np.random.default_rng(number))[1].ravel() for number in range(40)])
+    drawn = np.concatenate([1000 * teacher.draw(np.random.default_rng(number))[1].ravel() for number in range(120)])
     itself = np.concatenate([person.mix(values).ravel() for person in people])
     assert 0.7 * dense(itself) < dense(drawn) < dense(itself)
 
@@ -120,6 +120,15 @@ def test_bone_is_met_more_often_than_by_chance(people):
     shares = [(teacher.draw(np.random.default_rng(seed))[1] > 0.25).mean() for seed in range(80)]
     by_chance = np.mean([(person.mix({t.name: t.hu for t in TISSUES}) > 250).mean() for person in people])
     assert np.mean(shares) > by_chance
+
+
+def test_some_patches_show_noise_alone(people):
+    teacher = teacher_of(people, SIZE, outside=True)
+    empty = 0
+    for seed in range(150):
+        mr, ct = teacher.draw(np.random.default_rng(seed))
+        empty += bool((ct < -0.9).all() and mr.std() > 0)
+    assert 1 <= empty <= 15
 
 
 def test_the_background_is_as_the_preparation_says(people, monkeypatch):

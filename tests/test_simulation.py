@@ -97,6 +97,21 @@ def test_scanners_differ_in_scale_slices_and_receive_field():
     assert np.std(shading) > 0.02
 
 
+def test_the_air_has_white_noise_smooth_noise_and_ghosts():
+    signal = np.zeros((24, 24, 24), dtype=np.float32)
+    signal[:12] = 1
+    correlations, ghosts = [], 0
+    for seed in range(60):
+        mr = scanned(signal, signal > 0, SPACING_MM, np.random.default_rng(seed), outside=True)
+        air = mr[16:] - mr[16:].mean()
+        correlations.append(float((air[:, 1:] * air[:, :-1]).mean() / air.var()))
+        profile = mr[16:].mean(axis=(1, 2))
+        ghosts += float(profile.max() - profile.min()) > 0.02
+    assert 0.2 < np.mean(np.array(correlations) < 0.1) < 0.8
+    assert max(correlations) > 0.4
+    assert 0 < ghosts < 30
+
+
 @given(seeds)
 @example(363)
 def test_a_pair_from_a_ct_shows_the_same_posture_in_both_images(seed):

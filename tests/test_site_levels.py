@@ -82,7 +82,7 @@ def test_a_teacher_images_with_them_as_often_as_it_is_asked_to(people):
         bone = (ct > 0.3) & (mr > 0)
         return np.median(mr[bone]) / max(np.median(mr[ct > -0.2]), 1e-3) if bone.sum() > 50 else np.nan
 
-    ratios = {share: np.array([spread(share, number) for number in range(40)]) for share in (0.0, 0.5, 1.0)}
+    ratios = {share: np.array([spread(share, number) for number in range(120)]) for share in (0.0, 0.5, 1.0)}
     shares = {share: np.nanmean(found > 0.85) for share, found in ratios.items()}  # bone as bright as all else
     assert shares[0.0] < 0.35 < shares[0.5] < 0.85 < shares[1.0]
 

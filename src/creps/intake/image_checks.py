@@ -90,7 +90,7 @@ def check_body(prepared: Prepared) -> list[Finding]:
         Finding(
             "body mask",
             level,
-            f"{prepared.left_out_ml:.3g} ml of bright signal outside the body was not predicted.",
+            f"{prepared.left_out_ml:.3g} ml of bright signal lies outside the body mask and may be air in the sCT.",
             "If it is part of the patient, give a body mask (--mask).",
         )
     ]

@@ -14,7 +14,7 @@ class InferenceSettings(Section):
     """From one MR to one sCT (paper, section 2.2, Inference)."""
 
     extent: Extent = "volume"
-    """What is predicted: the whole `volume` (paper), or only the patches that contain part of the `body`, which is faster; everything beyond them becomes air."""
+    """What is predicted: the whole `volume` (paper), or only the patches that contain part of the `body`, which is faster. With `body`, everything beyond 10 mm of the body, or of tissue joined to it, becomes air."""
     patch_overlap: tuple[int, int, int] | None = None
     """Overlap of neighbouring patches (D, H, W) in voxels (default: half the patch, as the paper's stride)."""
     min_coverage: Count = 2

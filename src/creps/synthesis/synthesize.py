@@ -24,6 +24,7 @@ from creps.preprocessing.plausibility import check_mr_scale
 from creps.preprocessing.preparation import Prepared, crop_to_imaged, prepare_mr
 from creps.preprocessing.target_grid import TargetGrid, bring_onto, obliquity_degrees, planning_grid
 from creps.settings import InferenceSettings, PreparationSettings
+from creps.synthesis.background import cleared_background
 from creps.synthesis.options import SynthesisOptions
 from creps.synthesis.record import synthesis_record
 from creps.synthesis.result import Synthesis
@@ -35,6 +36,9 @@ log = logging.getLogger(__name__)
 
 IN_MEMORY = "the MR"
 """What messages call an MR that is no file."""
+
+TOLD_ML = 1.0
+"""From this volume on the log tells what was cleared; the record always does."""
 
 
 def synthesize_source(
@@ -107,11 +111,15 @@ def synthesize(
         log.warning("%s (inference.precision)", slow)
     layout = _layout(model, executor, prepared, settings, spread=options.spread)
     predicted, spread = predict(executor, prepared.array, layout, settings, progress, spread=options.spread)
-    sct_hu = _in_hu(model, prepared, predicted)
+    sct_hu, cleared_ml = _in_hu(model, prepared, predicted), 0.0
+    if settings.extent == "body":
+        sct_hu, cleared_ml = cleared_background(sct_hu, prepared.body, prepared.grid.spacing_mm)
+        if cleared_ml >= TOLD_ML:
+            log.info("%s: %.3g ml of tissue apart from the body became air", name, cleared_ml)
     sct = bring_onto(prepared.grid.with_array(sct_hu), target, hu.AIR)  # outside a crop: air, not its edge extended
     record = synthesis_record(
         plan, settings, options, mr=mr, source=source, acquisition=acquisition, prepared=prepared, intake=intake,
-        executor=executor, layout=layout, sct=sct, seconds=time.perf_counter() - started,
+        executor=executor, layout=layout, sct=sct, cleared_ml=cleared_ml, seconds=time.perf_counter() - started,
     )  # fmt: skip
     body = prepared.grid.with_array(prepared.body)
     return Synthesis(sct, record, intake, body, mr, source, _spread_on(target, model, prepared, spread))
