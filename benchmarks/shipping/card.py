@@ -55,7 +55,7 @@ Worst phantom: {worst} HU MAE.
 - Other regions. The intake checks refuse what is unlike its training MRs; `--force` overrides them.
 
 Errors seen in real scans: a part of a large tumour became fat; gas within some voxels of where the field of view cuts
-the body; bone near enhanced vessels and frames.
+the body; tissue where a stereotactic frame lies within 10 mm of the skin.
 """
 
 

@@ -8,7 +8,7 @@ COHORT is what `benchmarks.unseen.cohort` wrote. `arms.yaml` says what an arm is
 and gets as many as fit into `--minutes` of processor time, its reader's included, so the cosine schedule ends with it
 and other work on the machine changes little; `--steps` sets them instead. Runs that are there are not repeated.
 Results go to WORK/rank.json, one row a run: MAE and bone Dice of every person inside the body, against the noise-free
-CT, on the MR's own grid.
+CT, on the MR's own grid; and the hash of the model that it started from.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ import yaml
 from benchmarks.accuracy.plan import Plan
 from benchmarks.accuracy.train import train
 from benchmarks.unseen.score import scored
+from creps import load
 from creps.io.atomic import write_json
 from creps.provenance import provenance
 
@@ -88,6 +89,8 @@ def ranked(plan: Plan, arm: str, seed: int, steps: int) -> dict[str, Any]:
     started = time.perf_counter()
     run = trained(plan, arm, seed, steps)
     row: dict[str, Any] = {"arm": arm, "seed": seed, "steps": steps, "seconds": round(time.perf_counter() - started)}
+    before = load(run).plan.training.get("started_from")
+    row["started_from"] = before and before["weights_sha256"]
     row["people"] = scored(run, plan.cases("test"))
     print(table([row]), flush=True)
     return row
