@@ -80,6 +80,19 @@ def test_a_region_without_a_shipped_model_is_said(monkeypatch):
         models_of("pelvis")
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--full", "--scanner", "east"], "--full adapts nothing"),
+        (["--scanner", "none", "--steps", "3"], "--scanner none trains nothing"),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_refused(options, message, tmp_path, capsys):
+    assert run("-q", "demo", "-o", tmp_path / "d", *options) == 1
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "d").exists()
+
+
 def test_the_unseen_scanners_are_unlike_those_of_the_phantoms_and_fixed():
     known = [centre for region in phantom.REGIONS.values() for centre in region.mr_centres]
     assert [scanner.name for scanner in UNSEEN_SCANNERS] == ["north", "east", "south"]

@@ -145,6 +145,8 @@ def test_a_name_finds_the_shipped_model_and_a_path_the_folder(tmp_path, monkeypa
     [
         ("haed", r"'haed' does not exist.*Did you mean 'head'\?.*creps models"),
         ("HEAD2", r"Did you mean 'head'\?"),
+        ("brain", r"Did you mean 'head'\?"),
+        ("prostate", r"Did you mean 'pelvis'\?"),
         ("liver-xyz", r"'liver-xyz' does not exist.*'creps models', or give the model folder"),
         ("", "empty"),
         ("a\0", "null character"),
@@ -173,6 +175,26 @@ def test_verbs_take_names(tmp_path, capsys, monkeypatch):
     assert run("-q", "train", "cohort", "--from", "haed", "-o", "r") == 1
     assert run("-q", "prepare", "mr", "ct", "--from", "haed", "-o", "c") == 1
     assert "Did you mean 'head'?" in capsys.readouterr().err
+
+
+def test_a_damaged_model_prepares_no_cohort(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(SHIPPED / "head", "damaged")
+    weights = Path("damaged") / WEIGHTS
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    assert run("-q", "prepare", "mr", "ct", "--from", "./damaged", "-o", "c") == 1
+    said = capsys.readouterr().err
+    assert "does not match its plan" in said
+    assert "Copy the whole model folder again" in said
+    assert not Path("c").exists()
+
+
+def test_a_damaged_shipped_model_is_to_be_installed_again(tmp_path, monkeypatch):
+    shutil.copytree(SHIPPED, tmp_path / "shipped")
+    monkeypatch.setattr("creps.model.SHIPPED", tmp_path / "shipped")
+    (tmp_path / "shipped" / "head" / WEIGHTS).unlink()
+    with pytest.raises(ModelError, match="Install creps again"):
+        Model.load(tmp_path / "shipped" / "head")
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])

@@ -29,6 +29,9 @@ from creps.shipped.names import find_model
 
 HERE = Path(__file__).parent
 
+GAIN, LOSS = 0.05, 0.03
+"""A patient gains from this share of its MAE on, and loses from this one on."""
+
 
 def adapted(model: str, scanner: UnseenScanner, work: Path, options: AdaptationOptions) -> dict[str, Any]:
     """The record of one adaptation, computed or read; its model is in ``work/<scanner>/run/model``."""
@@ -56,21 +59,19 @@ def summary(records: list[dict[str, Any]]) -> dict[str, float]:
 
     Examples:
         >>> patient = {"before": {"mae_hu": 200.0}, "after": {"mae_hu": 150.0}}
-        >>> summary([{"patients": {"a": patient}, "better": 1.0, "worse": 0.0}])["mae_ratio"]
+        >>> summary([{"patients": {"a": patient}}])["mae_ratio"]
         0.75
     """
     rows = [patient for record in records for patient in record["patients"].values()]
     before, after = (float(np.mean([row[when]["mae_hu"] for row in rows])) for when in ("before", "after"))
-    weights = [len(record["patients"]) for record in records]
-    shares = {
-        name: float(np.average([record[name] for record in records], weights=weights)) for name in ("better", "worse")
-    }
+    ratios = np.array([row["after"]["mae_hu"] / row["before"]["mae_hu"] for row in rows])
     return {
         "patients": len(rows),
         "mae_before_hu": before,
         "mae_after_hu": after,
         "mae_ratio": after / before,
-        **shares,
+        "gained": float(np.mean(ratios <= 1 - GAIN)),
+        "lost": float(np.mean(ratios > 1 + LOSS)),
     }
 
 
@@ -78,7 +79,7 @@ def told(name: str, row: dict[str, float]) -> str:
     """A line of the table."""
     return (
         f"{name:<10}{row['mae_before_hu']:>8.1f}{row['mae_after_hu']:>8.1f}{row['mae_ratio']:>7.3f}"
-        f"{row['better']:>8.0%}{row['worse']:>7.0%}"
+        f"{row['gained']:>8.0%}{row['lost']:>7.0%}"
     )
 
 
@@ -113,7 +114,7 @@ def main() -> None:
     records, real = [], {}
     if chosen.data is not None:
         real["before"] = skull_dice(find_model(chosen.model), chosen.data)
-    print(f"{'scanner':<10}{'before':>8}{'after':>8}{'ratio':>7}{'better':>8}{'worse':>7}  (MAE in HU)")
+    print(f"{'scanner':<10}{'before':>8}{'after':>8}{'ratio':>7}{'gained':>8}{'lost':>7}  (MAE in HU)")
     for name in chosen.scanners:
         records.append(adapted(chosen.model, unseen_scanner(name), chosen.work, options))
         print(told(name, summary(records[-1:])), flush=True)

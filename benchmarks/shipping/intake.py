@@ -40,6 +40,9 @@ HIP_WIDTH = (0.4, 0.65)
 
 SCANNER_UNITS = 1000.0
 
+FOUND = (0.9, 1.1)
+"""Volume of the body that was found over the true one; an image in which it was not found is left out."""
+
 
 @dataclass(frozen=True)
 class _Job:
@@ -80,6 +83,9 @@ def _measured(job: _Job) -> list[tuple[Features, str, bool]]:
         seen = slice(0, width) if rng.random() < 0.5 else slice(size[2] - width, None)
         shown = Volume(SCANNER_UNITS * mr[low:, :, seen], spacing)
         prepared = prepare_mr(shown, job.preparation, f"phantom {job.number}")
+        found = float(prepared.body.mean() / max(body[low:, :, seen].mean(), 1e-6))
+        if not FOUND[0] <= found <= FOUND[1]:
+            continue
         features = features_of(prepared.array, prepared.body, prepared.grid.spacing_mm)
         cuts = cut_slices(prepared.body, prepared.grid.spacing_mm)
         cut = max(cuts.share(cuts.both), cuts.share(cuts.half)) >= CUT_BOTH_REFUSAL

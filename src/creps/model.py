@@ -29,6 +29,7 @@ from creps.networks.build import build_generator
 from creps.networks.generator import Generator
 from creps.provenance import sha256_file
 from creps.settings import AnyGenerator, InferenceSettings, PreparationSettings, invalid_value
+from creps.shipped.catalogue import REINSTALL, SHIPPED
 from creps.shipped.names import find_model
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "load_tensors",
     "save_model",
     "save_tensors",
+    "verified_plan",
 ]
 
 PLAN = "plan.json"
@@ -113,22 +115,14 @@ class Model:
             False
         """
         folder = _model_folder(find_model(folder))
-        plan = load_plan(folder)
-        weights = folder / WEIGHTS
-        if not weights.is_file():
-            raise ModelError(f"{folder} has a plan but no {WEIGHTS}.", "Copy the whole model folder.")
-        if sha256_file(weights) != plan.weights_sha256:
-            raise ModelError(
-                f"{weights} does not match its plan (different SHA-256).",
-                "Copy the model folder again.",
-            )
+        plan, weights = verified_plan(folder), folder / WEIGHTS
         generator = build_generator(plan.generator)
         try:
             generator.load_state_dict(_as_float32(load_tensors(weights), generator))
         except RuntimeError as error:
             raise ModelError(
                 f"{weights} does not fit the generator of its plan ({plan.generator.kind}).",
-                "Copy the model folder again; weights of another network cannot be used.",
+                f"{_again(folder)[:-1]}; weights of another network cannot be used.",
             ) from error
         return cls(plan, generator.eval())
 
@@ -226,13 +220,34 @@ def load_plan(folder: Path | str) -> Plan:
     Raises:
         ModelError: not a model, or another schema version.
     """
+    folder = _model_folder(find_model(folder))
     return read_versioned(
-        _model_folder(find_model(folder)) / PLAN,
+        folder / PLAN,
         Plan,
         ModelError,
         other_version="Use the version of creps that wrote it.",
-        damaged="Copy the model folder again.",
+        damaged=_again(folder),
     )
+
+
+def verified_plan(folder: Path | str) -> Plan:
+    """The same, after a look at the weights: they are there, and those of the plan.
+
+    Raises:
+        ModelError: as `load_plan`; or the weights are missing or damaged.
+    """
+    folder = _model_folder(find_model(folder))
+    plan, weights = load_plan(folder), folder / WEIGHTS
+    if not weights.is_file():
+        raise ModelError(f"{folder} has a plan but no {WEIGHTS}.", _again(folder))
+    if sha256_file(weights) != plan.weights_sha256:
+        raise ModelError(f"{weights} does not match its plan (different SHA-256).", _again(folder))
+    return plan
+
+
+def _again(folder: Path) -> str:
+    """What to do about a damaged model."""
+    return REINSTALL if folder.resolve().is_relative_to(SHIPPED) else "Copy the whole model folder again."
 
 
 def save_tensors(path: Path, tensors: dict[str, torch.Tensor]) -> None:

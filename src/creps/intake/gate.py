@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from creps.errors import InputError
+from creps.intake.bright_rim import check_rim
 from creps.intake.bright_spots import check_bright_spots
 from creps.intake.closed_top import check_top
 from creps.intake.features import Coarse, features_of
@@ -136,6 +137,7 @@ def examine(
         *check_top(prepared, preparation.region),
         *check_body(prepared),
         *check_bright_spots(coarse, preparation.region),
+        *check_rim(prepared, recipe, masked=masked),
         *check_field_of_view(cuts, used_to_cuts=profile is not None and profile.used_to_cuts),
     ]
     if profile is None:

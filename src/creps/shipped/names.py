@@ -14,6 +14,9 @@ __all__ = ["find_model"]
 
 log = logging.getLogger(__name__)
 
+ALSO = {"brain": "head", "skull": "head", "hip": "pelvis", "prostate": "pelvis"}
+"""Other words for what a shipped model is of."""
+
 
 def find_model(model: Path | str) -> Path:
     """Find the folder of a model.
@@ -53,7 +56,8 @@ def find_model(model: Path | str) -> Path:
 
 
 def _hint(model: str) -> str:
-    nearest = difflib.get_close_matches(model.lower(), shipped_names(), n=1, cutoff=0.5)
+    also = {word: name for word, name in ALSO.items() if name in shipped_names()}
+    nearest = difflib.get_close_matches(model.lower(), [*shipped_names(), *also], n=1, cutoff=0.5)
     if nearest:
-        return f"Did you mean '{nearest[0]}'? List the shipped models with 'creps models'."
+        return f"Did you mean '{also.get(nearest[0], nearest[0])}'? List the shipped models with 'creps models'."
     return "List the shipped models with 'creps models', or give the model folder that 'creps train' wrote."

@@ -34,7 +34,6 @@ def synthesis_record(
     executor: Executor,
     layout: Layout,
     sct: Volume,
-    cleared_ml: float,
     seconds: float,
 ) -> dict[str, Any]:
     """The whole record, as plain JSON values.
@@ -51,7 +50,6 @@ def synthesis_record(
         executor: Device and precision.
         layout: Patches or tiles.
         sct: The result in HU.
-        cleared_ml: What was apart from the body and became air.
         seconds: How long the synthesis took.
     """
     return {
@@ -66,7 +64,6 @@ def synthesis_record(
         "mr": _mr(mr, prepared),
         "patches": _patches(layout, executor, prepared),
         "sct_hu": {"min": float(sct.array.min()), "max": float(sct.array.max()), "mean": float(sct.array.mean())},
-        "cleared_ml": cleared_ml,
         "grid": _grid(options.grid, mr, sct),
         "gate": intake.record(forced=options.force),
         "acquisition": None if acquisition is None else acquisition.record(),

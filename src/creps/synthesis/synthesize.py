@@ -24,7 +24,7 @@ from creps.preprocessing.plausibility import check_mr_scale
 from creps.preprocessing.preparation import Prepared, crop_to_imaged, prepare_mr
 from creps.preprocessing.target_grid import TargetGrid, bring_onto, obliquity_degrees, planning_grid
 from creps.settings import InferenceSettings, PreparationSettings
-from creps.synthesis.background import cleared_background
+from creps.synthesis.background import background, dense_ml
 from creps.synthesis.options import SynthesisOptions
 from creps.synthesis.record import synthesis_record
 from creps.synthesis.result import Synthesis
@@ -111,16 +111,14 @@ def synthesize(
         log.warning("%s (inference.precision)", slow)
     layout = _layout(model, executor, prepared, settings, spread=options.spread)
     predicted, spread = predict(executor, prepared.array, layout, settings, progress, spread=options.spread)
-    sct_hu, cleared_ml = _in_hu(model, prepared, predicted), 0.0
-    if settings.extent == "body":
-        sct_hu, cleared_ml = cleared_background(sct_hu, prepared.body, prepared.grid.spacing_mm)
-        if cleared_ml >= TOLD_ML:
-            log.info("%s: %.3g ml of tissue apart from the body became air", name, cleared_ml)
+    cleared_ml = _clear_background(name, prepared, predicted, spread) if settings.extent == "body" else 0.0
+    sct_hu = _in_hu(model, prepared, predicted)
     sct = bring_onto(prepared.grid.with_array(sct_hu), target, hu.AIR)  # outside a crop: air, not its edge extended
     record = synthesis_record(
         plan, settings, options, mr=mr, source=source, acquisition=acquisition, prepared=prepared, intake=intake,
-        executor=executor, layout=layout, sct=sct, cleared_ml=cleared_ml, seconds=time.perf_counter() - started,
+        executor=executor, layout=layout, sct=sct, seconds=time.perf_counter() - started,
     )  # fmt: skip
+    record["cleared_ml"] = cleared_ml
     body = prepared.grid.with_array(prepared.body)
     return Synthesis(sct, record, intake, body, mr, source, _spread_on(target, model, prepared, spread))
 
@@ -197,6 +195,18 @@ def _pieces(layout: Layout) -> str:
     if layout.grid is not None:
         return f"{count} patches, {layout.batch_size} at once"
     return "the body in one piece" if count == 1 else f"{count} tiles"
+
+
+def _clear_background(name: str, prepared: Prepared, predicted: Array, spread: Array | None) -> float:
+    """Take back, in place, what was predicted apart from the body; return the volume in ml that was no air."""
+    spacing_mm, sct_hu = prepared.grid.spacing_mm, network_to_hu(predicted)
+    air = background(sct_hu, prepared.body, spacing_mm)
+    cleared_ml = dense_ml(sct_hu, air, spacing_mm)
+    if cleared_ml >= TOLD_ML:
+        log.info("%s: what the network made of signal beside the body (%.3g ml) became air", name, cleared_ml)
+    for values in (predicted,) if spread is None else (predicted, spread):
+        values[air] = np.nan
+    return cleared_ml
 
 
 def _spread_on(target: Volume, model: Model, prepared: Prepared, spread: Array | None) -> Volume | None:

@@ -20,28 +20,33 @@ SCANNERS = ("north", "east", "south")
     type=click.Choice(["head", "pelvis", "both"]),
     default="both",
     show_default=True,
-    help="Body region; pelvis needs --full.",
+    help="Region of the models to look at, or to train with --full.",
 )
 @click.option("--full", is_flag=True, help="Train from scratch instead, recipes anatomy and paper: takes an hour.")
 @click.option(
     "--scanner",
     type=click.Choice([*SCANNERS, "none"]),
-    default=SCANNERS[0],
-    show_default=True,
-    help="Adapt to this one.",
+    help=f"Adapt to this one; default: {SCANNERS[0]}.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the phantoms.")
 @click.option("--steps", type=click.IntRange(min=1), help="Number of training steps, for a quick test.")
 @click.pass_context
-def demo(ctx: click.Context, output: Path, region: str, full: bool, scanner: str, seed: int, steps: int | None) -> None:
+def demo(
+    ctx: click.Context, output: Path, region: str, full: bool, scanner: str | None, seed: int, steps: int | None
+) -> None:
     """Synthesize digital phantoms with the shipped models, and adapt one to a new scanner; takes minutes.
 
     Scores are against the known truth. The adaptation trains the shipped model of heads further, on phantoms and on
     CTs of another site, and scores it on a scanner that it has not seen.
     """
+    from creps.errors import SettingsError
     from creps.io.outputs import check_new
 
     check_new(output, "Name another folder, or delete this one first.")
+    if full and scanner is not None:
+        raise SettingsError("--scanner is for the adaptation, and --full adapts nothing.", "Give one of them.")
+    if scanner == "none" and steps is not None:
+        raise SettingsError("--steps are those of a training, and --scanner none trains nothing.", "Leave one out.")
     if full:
         _train_from_scratch(ctx, output, region, seed, steps)
         return
@@ -50,7 +55,7 @@ def demo(ctx: click.Context, output: Path, region: str, full: bool, scanner: str
     from creps.demo.scanners import unseen_scanner
 
     options = AdaptationOptions() if steps is None else AdaptationOptions(steps=steps)
-    unseen = None if scanner == "none" else unseen_scanner(scanner)
+    unseen = None if scanner == "none" else unseen_scanner(scanner or SCANNERS[0])
     look = first_look(output, models_of(region), unseen, seed=seed, options=options)
     click.echo(look.text() + "\n")
     for picture in look.pictures:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from creps.errors import SettingsError
-from creps.model import TRAINING_STATE, Model, Plan, latest_checkpoint, load_plan
+from creps.model import TRAINING_STATE, Model, Plan, latest_checkpoint, verified_plan
 from creps.phantom import REGION_PHANTOMS
 from creps.settings import Settings, leaf_fields, load_settings
 from creps.shipped.names import find_model
@@ -81,7 +81,7 @@ def settings_of(folder: Path | str) -> dict[str, Any]:
     Raises:
         ModelError: the folder is none of these.
     """
-    plan = load_plan(folder)
+    plan = verified_plan(folder)
     recorded = plan.training.get("settings", {})
     chosen: dict[str, Any] = {"recipe": recorded.get("recipe", "paper")}
     for section, name, _ in leaf_fields():
@@ -107,7 +107,7 @@ def preparation_settings_of(folder: Path | str) -> Settings:
     Raises:
         ModelError: the folder is none of these.
     """
-    plan = load_plan(folder)
+    plan = verified_plan(folder)
     recorded = plan.training.get("settings", {})
     preparation = {"preparation": plan.preparation.model_dump()}
     return load_settings(recorded.get("preset"), recipe=recorded.get("recipe", "paper"), overrides=preparation)
