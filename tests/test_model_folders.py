@@ -5,20 +5,23 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 
 import creps
 from creps.errors import ModelError
-from creps.model import PLAN, Plan
-from tests.data.model_folders import FOLDER, GENERATORS, sct_of
+from creps.model import PLAN, WEIGHTS, Plan, load_tensors
+from tests.data.model_folders import FOLDER, FORMER, GENERATORS, SMALL, sct_of
 
 TOLERANCE_HU = 0.5
 """Machines and versions of PyTorch differ by the rounding of float32; three instruction sets agreed to .01."""
 
-FOLDERS = sorted(path.parent for path in FOLDER.glob("*/sct.npy"))
+FOLDERS = [*sorted(path.parent for path in FOLDER.glob("*/sct.npy")), FORMER]
 
 
 def test_there_is_a_folder_of_every_generator():
     assert {path.name for path in FOLDERS} >= set(GENERATORS)
+    assert all(load_tensors(FOLDER / kind / WEIGHTS)["stem.weight"].dtype == torch.bfloat16 for kind in SMALL)
+    assert creps.load(FORMER).plan.intake is not None
     assert sum(path.stat().st_size for path in FOLDER.rglob("*") if path.is_file()) < 300_000
 
 

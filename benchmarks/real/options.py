@@ -26,6 +26,7 @@ def options_of(described: str | None, data: str) -> argparse.Namespace:
 
 
 def write_rows(output: Path | None, rows: dict[str, Any]) -> None:
-    """Write all figures, if a file was named."""
+    """Write all figures, if a file was named; null for what is not defined."""
     if output is not None:
-        output.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+        plain = json.loads(json.dumps(rows), parse_constant=lambda _: None)
+        output.write_text(json.dumps(plain, indent=1, allow_nan=False) + "\n", encoding="utf-8")

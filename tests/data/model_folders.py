@@ -1,7 +1,8 @@
 """Write the model folders of today as fixtures, with the sCT that each gives: tests/data/models/<kind>.
 
-Run ``python -m tests.data.model_folders`` only for a new schema version, into a folder of that version's name: the old
-ones stay, since they stand for the models that people have.
+Run ``python -m tests.data.model_folders`` for a new kind or a new schema version. It writes the kinds that are not
+there: the old ones stay, since they stand for the models that people have. `FORMER` is a trained model with an intake
+profile, whose sCT is kept too.
 """
 
 from pathlib import Path
@@ -16,12 +17,17 @@ from creps.settings import load_settings
 from creps.volume import Volume
 
 FOLDER = Path(__file__).parent / "models"
+FORMER = Path(__file__).parent / "former"
 
 GENERATORS = {
     "residual": {"generator.kind": "residual", "generator.width": 4, "generator.residual_blocks": 1},
     "unet": {"generator.kind": "unet", "generator.width": 4, "generator.levels": 2, "generator.fine": 4},
+    "unet-bfloat16": {"generator.kind": "unet", "generator.width": 4, "generator.levels": 2, "generator.fine": 4},
 }
 """Kind → its smallest network that still has every part."""
+
+SMALL = {"unet-bfloat16"}
+"""Kinds with kernels stored as bfloat16, as shipped models have."""
 
 EXACT = {"precision": "fp32", "device": "cpu"}
 """Inference that differs between machines by rounding only."""
@@ -39,12 +45,13 @@ def small_head() -> Volume:
 
 def sct_of(folder: Path) -> np.ndarray:
     """(20, 24, 18) the sCT of `small_head` in HU."""
-    return creps.load(folder).synthesize(small_head(), **EXACT).sct.array
+    return creps.load(folder).synthesize(small_head(), force=True, **EXACT).sct.array
 
 
 def main() -> None:
     """Write models with random weights, and their sCTs."""
-    for kind, generator in GENERATORS.items():
+    for kind in [kind for kind in GENERATORS if not (FOLDER / kind).exists()]:
+        generator = GENERATORS[kind]
         settings = load_settings(
             overrides=generator | {"preparation.spacing_mm": [4, 4, 4], "sampling.patch_size": [16, 16, 16]}
         )
@@ -62,8 +69,10 @@ def main() -> None:
         )
         folder = FOLDER / kind
         folder.mkdir(parents=True)
-        save_model(folder, dict(network.state_dict()), plan)
-        np.save(folder / "sct.npy", np.rint(10 * sct_of(folder)).astype(np.int16))  # tenths of HU
+        save_model(folder, dict(network.state_dict()), plan, small=kind in SMALL)
+    for folder in (*FOLDER.iterdir(), FORMER):
+        if not (folder / "sct.npy").exists():
+            np.save(folder / "sct.npy", np.rint(10 * sct_of(folder)).astype(np.int16))  # tenths of HU
 
 
 if __name__ == "__main__":

@@ -224,8 +224,9 @@ def write_volume(volume: Volume, path: Path | str, *, integer: bool = False) -> 
             if suffix(path) in (".nii", ".nii.gz"):
                 read_nifti_voxels(temporary)  # ITK does not notice a full disk here
     except (RuntimeError, OSError, InputError) as error:
+        reason = "what was written is not whole" if isinstance(error, InputError) else _reason(error)
         raise InputError(
-            f"{path} cannot be written ({_reason(error)}).", "Check that the folder is writable and not full."
+            f"{path} cannot be written ({reason}).", "Check that the folder is writable and not full."
         ) from error
 
 
