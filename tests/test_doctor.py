@@ -69,6 +69,6 @@ def test_little_memory_and_disk_are_noted(monkeypatch):
 
 
 def test_bfloat16_units_are_named(monkeypatch):
-    for answer, text in (("fp32", "no bfloat16 units"), ("bf16", "bfloat16 units: 3 to 4 times")):
+    for answer, text in (("fp32", "no bfloat16 units"), ("bf16", "bfloat16 units: 1.3 to 4 times")):
         monkeypatch.setattr(doctor, "resolve_precision", lambda *_, answer=answer: answer)
         assert text in found("CPU").found
