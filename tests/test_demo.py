@@ -9,7 +9,7 @@ from creps import phantom
 from creps.api import load
 from creps.demo import first_look as module
 from creps.demo.adaptation import AdaptationOptions, Adapted, adapt
-from creps.demo.first_look import first_look, models_of
+from creps.demo.first_look import FirstLook, first_look, models_of
 from creps.demo.full import DemoCohort, run_demo
 from creps.demo.patients import Order, grow_all, mean_scores, phantom_spacing_mm, read_patients, score_table
 from creps.demo.scanners import UNSEEN_SCANNERS, unseen_scanner
@@ -139,19 +139,24 @@ def test_an_adaptation_counts_who_got_better_and_who_worse():
         def __init__(self, name):
             self.name = name
 
-    record = Adapted(
-        "x",
-        None,
-        [Named(i) for i in "abcd"],
-        ([], []),
-        rows(100, 100, 100, 100),
-        rows(80, 99.5, 120, 90),
-        ["passed"] * 4,
-        1,
-    ).record()
+    def adapted(*after):
+        return Adapted(
+            "x",
+            None,
+            [Named(i) for i in "abcd"],
+            ([], []),
+            rows(100, 100, 100, 100),
+            rows(*after),
+            ["passed"] * 4,
+            1,
+        )
+
+    record = adapted(80, 99.5, 120, 90).record()
     assert (record["better"], record["worse"]) == (0.5, 0.25)
     assert record["mae_ratio"] == pytest.approx((80 + 99.5 + 120 + 90) / 400)
     assert record["patients"]["c"]["after"]["mae_hu"] == 120
+    assert "nothing gained" not in FirstLook({}, adapted(80, 99.5, 120, 90), [], {}).text()
+    assert "nothing gained" in FirstLook({}, adapted(100, 99.5, 101, 102), [], {}).text()
 
 
 def test_options_of_the_adaptation_become_settings():

@@ -2,7 +2,7 @@
 
 ::
 
-    python -m benchmarks.adaptation --work W [--model head] [--steps 60] [--rate 1e-4] [--recipe NAME] [--set KEY=VALUE]
+    python -m benchmarks.adaptation --work W [--model head] [--steps 60] [--rate 2e-5] [--recipe NAME] [--set KEY=VALUE]
                                     [--data ../shared/data/head] [-o results.json]
 
 Twelve held-out patients, four of each scanner of `creps.demo.scanners`. With ``--data``, the Dice with the label of the

@@ -44,7 +44,7 @@ class AdaptationOptions:
     """
 
     steps: int = 60
-    learning_rate: float = 1e-4
+    learning_rate: float = 2e-5
     recipe: str | None = None
     mr_patients: int = 4
     ct_patients: int = 4

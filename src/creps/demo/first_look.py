@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from creps.api import load
-from creps.demo.adaptation import AdaptationOptions, Adapted, adapt
+from creps.demo.adaptation import SAME_HU, AdaptationOptions, Adapted, adapt
 from creps.demo.baselines import constant_water
 from creps.demo.patients import (
     Order,
@@ -156,7 +156,11 @@ def _told(adapted: Adapted) -> str:
     table = score_table({"before": record["before"], "after": record["after"]})
     refused = sum(verdict == "refused" for verdict in adapted.intake)
     told = f"scanner {adapted.scanner}, not seen before; adapted without pairs in {adapted.seconds:.0f} s\n{table}"
-    return f"{told}\nthe intake checks refuse {refused} of its {len(adapted.intake)} MRs before" if refused else told
+    if refused:
+        told += f"\nthe intake checks refuse {refused} of its {len(adapted.intake)} MRs before"
+    if record["after"]["mae_hu"] > record["before"]["mae_hu"] - SAME_HU:
+        told += "\nnothing gained: the model knows scanners like this one. Adapt it where people or CTs differ more."
+    return told
 
 
 def _before_and_after(adapted: Adapted) -> list[list[Panel]]:
