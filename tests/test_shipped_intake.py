@@ -38,7 +38,7 @@ def test_a_t1_head_passes_and_the_same_as_a_child_or_inverted_does_not(shared, p
     mr = read_volume(shared / "data" / "head" / "mr" / f"{name}.nii.gz")
     assert intake(mr, plans["head"]).verdict == "passed"
     assert intake(inverted(mr), plans["head"]).verdict != "passed"
-    child = intake(smaller(mr, 0.7), plans["head"])
+    child = intake(smaller(mr, 0.8), plans["head"])
     assert {finding.check for finding in (*child.refusals, *child.warnings)} & {"build", "size"}
     assert intake(mr, plans["pelvis"]).verdict == "refused"
 
