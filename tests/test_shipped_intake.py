@@ -7,8 +7,8 @@ import pytest
 from benchmarks.gate.mistakes import inverted
 
 from creps import load
-from creps.intake.bright_rim import RIM_WARNING, rim_ratio
 from creps.intake.gate import examine
+from creps.intake.rim import RIM_WARNING, rim_ratio
 from creps.io.itk import read_volume
 from creps.phantom import head_patient
 from creps.preprocessing.preparation import prepare_mr

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from creps.errors import InputError
-from creps.intake.bright_rim import check_rim
 from creps.intake.bright_spots import check_bright_spots
 from creps.intake.closed_top import check_top
 from creps.intake.features import Coarse, features_of
@@ -16,6 +15,7 @@ from creps.intake.header_checks import check_header
 from creps.intake.image_checks import CUT_WARNING, check_body, check_field_of_view, check_spacing, measure_cuts
 from creps.intake.profile import IntakeProfile, Scores
 from creps.intake.resemblance import check_build, check_greys
+from creps.intake.rim import check_rim
 from creps.intake.score_checks import check_scores
 from creps.preprocessing.preparation import Prepared
 from creps.settings import PreparationSettings
