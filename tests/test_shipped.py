@@ -118,6 +118,15 @@ def test_the_command_lists_the_models(capsys):
     assert [model["name"] for model in json.loads(capsys.readouterr().out)] == NAMES
 
 
+def test_the_readmes_table_is_what_the_command_prints(capsys):
+    assert run("models") == 0
+    printed = [line.split() for line in capsys.readouterr().out.splitlines() if "phantoms" in line]
+    readme = (Path(__file__).resolve().parents[1] / "README.md").read_text(encoding="utf-8")
+    rows = [f"| {water} | **{mae}** | {dice.removeprefix('0')} |" for *_, water, mae, dice in printed[:-1]]
+    assert len(rows) == 2 * len(NAMES)
+    assert [row for row in rows if row not in readme] == []
+
+
 def test_the_command_says_which_file_is_damaged(capsys, monkeypatch, copied):
     (copied / "head" / CARD).write_text("other\n")
     monkeypatch.setattr(verify, "__defaults__", (copied,))

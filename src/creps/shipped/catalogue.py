@@ -50,6 +50,7 @@ class ShippedModel:
         trained_on: What its card says, in a phrase.
         licence: Of the weights, as an SPDX identifier.
         scores: Means over held-out phantoms: ``mae_hu``, ``bias_hu``, ``bone_dice``.
+        tests: Whom it was scored on → ``mae_hu``, ``bone_dice``, and ``water_mae_hu`` of an sCT of water alone.
         size: Bytes of its folder.
         folder: Where it is.
     """
@@ -62,6 +63,7 @@ class ShippedModel:
     trained_on: str
     licence: str
     scores: dict[str, float]
+    tests: dict[str, dict[str, float]]
     size: int
     folder: Path
 
@@ -92,24 +94,23 @@ def models() -> list[ShippedModel]:
 
 
 def table(found: Sequence[ShippedModel]) -> str:
-    """Models as a table of text: a head, a line for each, and where their cards are.
+    """Models as text: a line for each, a line for each group that they were scored on, and where their cards are.
 
     Examples:
         >>> from creps.shipped.catalogue import table
         >>> table(creps.models()).splitlines()[0].split()[:3]
         ['model', 'region', 'voxel']
     """
-    form = "{:<10}{:<9}{:<13}{:<12}{:<10}{:>9}{:>11}{:>8}  {}"
-    lines = [
-        form.format("model", "region", "voxel (mm)", "recipe", "network", "MAE (HU)", "bone Dice", "MB", "licence")
-    ]
+    form, scores = "{:<10}{:<9}{:<13}{:<12}{:<10}{:>6}  {}", "{:<52}{:>7}{:>7}{:>11}"
+    lines = [form.format("model", "region", "voxel (mm)", "recipe", "network", "MB", "licence")]
     for model in found:
-        spacing = "x".join(f"{part:g}" for part in model.spacing_mm)
-        mae, dice = f"{model.scores['mae_hu']:.0f}", f"{model.scores['bone_dice']:.2f}"
-        size = f"{model.size / 1e6:.1f}"
-        lines.append(
-            form.format(model.name, model.region, spacing, model.recipe, model.network, mae, dice, size, model.licence)
-        )
+        spacing, size = "x".join(f"{part:g}" for part in model.spacing_mm), f"{model.size / 1e6:.1f}"
+        lines.append(form.format(model.name, model.region, spacing, model.recipe, model.network, size, model.licence))
+    lines += ["", scores.format("MAE in HU, in the body", "water", "model", "bone Dice")]
+    for model in found:
+        for people, row in model.tests.items():
+            errors = (f"{row[key]:.0f}" for key in ("water_mae_hu", "mae_hu"))
+            lines.append(scores.format(f"{model.name}, {people}", *errors, f"{row['bone_dice']:.2f}"))
     return "\n".join([*lines, f"trained and scored on digital phantoms only; cards: {SHIPPED}"])
 
 
@@ -172,6 +173,7 @@ def _read_sums(path: Path) -> dict[str, str]:
 def _described(folder: Path) -> ShippedModel:
     try:
         plan = json.loads((folder / PLAN).read_text(encoding="utf-8"))
+        scored = json.loads((folder / SCORES).read_text(encoding="utf-8"))
         d, h, w = plan["preparation"]["spacing_mm"]
         card = _front_matter(folder / CARD)
         return ShippedModel(
@@ -182,12 +184,23 @@ def _described(folder: Path) -> ShippedModel:
             network=plan["generator"].get("kind", "residual"),
             trained_on=card["trained_on"],
             licence=card["license"],
-            scores=json.loads((folder / SCORES).read_text(encoding="utf-8"))["scores"][folder.name],
+            scores=scored["scores"][folder.name],
+            tests=_tests(folder.name, scored),
             size=sum(path.stat().st_size for path in folder.iterdir() if path.is_file()),
             folder=folder,
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
         raise ModelError(f"The shipped model in {folder} is damaged ({error}).", REINSTALL) from error
+
+
+def _tests(name: str, scored: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """Whom a model was scored on → its scores, from the document beside its weights."""
+    own, water = scored["scores"][name], scored["scores"]["constant water"]
+    kept = ("mae_hu", "bone_dice", "water_mae_hu")
+    tests = {f"{scored['phantoms']['patients']} held-out phantoms": own | {"water_mae_hu": water["mae_hu"]}}
+    if family := scored.get("unseen_family"):
+        tests[f"{family['people']} phantoms of another family"] = family
+    return {people: {key: float(row[key]) for key in kept} for people, row in tests.items()}
 
 
 def _front_matter(path: Path) -> dict[str, Any]:
