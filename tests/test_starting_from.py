@@ -76,7 +76,7 @@ SPOILT = {
     "another spacing": (
         lambda f: f.plan("preparation", spacing_mm=[1, 1, 1]), r"trained with preparation\.spacing_mm = \(1\.0, 1\.0, ",
     ),
-    "a cut file": (truncate, r"does not match its plan \(different SHA-256\)\. Copy the model folder again"),
+    "a cut file": (truncate, r"does not match its plan \(different SHA-256\)\. Copy the whole model folder again"),
     "no weights": (lambda f: (f.path / WEIGHTS).unlink(), f"has a plan but no {WEIGHTS}"),
     "a pickle": (pickled, "cannot be read as safetensors"),
     "another network's tensors": (

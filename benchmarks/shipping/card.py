@@ -6,6 +6,7 @@ from typing import Any
 
 from benchmarks.shipping.evidence import lines_of
 from creps.model import Plan
+from creps.phantom import REGION_PHANTOMS
 from creps.provenance import NOTICE
 
 __all__ = ["LICENCE", "model_card"]
@@ -64,7 +65,9 @@ ERRORS = {
     "pelvis": "a part of a large tumour became fat; gas within some voxels of where the field of view cuts the\nbody;"
     " in one of three hips 1.35 times as much bone as in CTs of that place.",
 }
-"""By region, from looking at them."""
+"""By kind of phantom, from looking at them."""
+
+UNSEEN = "none so far; nobody has looked."
 
 
 def model_card(
@@ -102,7 +105,7 @@ def model_card(
         rows="\n".join(rows),
         worst=f"{scores['worst_mae_hu']:.0f}",
         before=_steps_before(origin),
-        errors=ERRORS[plan.preparation.region],
+        errors=ERRORS.get(REGION_PHANTOMS.get(plan.preparation.region, ""), UNSEEN),
         evidence="".join(f"\n{line}" for line in lines) + ("\n" if lines else ""),
     )
 
