@@ -24,12 +24,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from monai.inferers import sliding_window_inference
-from torch import nn
 
 import creps
 from benchmarks.common.timing import medians
+from benchmarks.speed.peers import FORMATS, Counted, monai
 from benchmarks.speed.results import save
 from creps import hu
 from creps.demo.patients import Order, Patient, grow_all, read_patients, score
@@ -48,37 +46,12 @@ SEED = 777301
 
 BASE = "creps"
 MONAI: dict[str, dict[str, Any]] = {
-    "MONAI, defaults, batch 1": {"batch": 1, "own": False},
-    "MONAI, defaults, batch 4": {"batch": 4, "own": False},
-    "MONAI, precision and layout of creps": {"batch": 1, "own": True},
-    "MONAI, the same, half overlap, Gaussian": {"batch": 1, "own": True, "overlap": 0.5, "mode": "gaussian"},
+    "MONAI, defaults, batch 1": {"batch": 1, "kind": "defaults", "overlap": 0.25},
+    "MONAI, defaults, batch 4": {"batch": 4, "kind": "defaults", "overlap": 0.25},
+    "MONAI, precision and layout of creps": {"batch": 1, "kind": "same", "overlap": 0.25},
+    "MONAI, the same, half overlap, Gaussian": {"batch": 1, "kind": "same", "overlap": 0.5, "mode": "gaussian"},
 }
-"""Row → how MONAI's loop runs; `own` for the precision and the layout of creps."""
-
-
-class Network(nn.Module):
-    """The network in a precision and a memory format."""
-
-    def __init__(self, network: nn.Module, *, own: bool, bf16: bool) -> None:
-        super().__init__()
-        self.layout = torch.channels_last_3d if own else torch.contiguous_format
-        self.network, self.bf16 = network.to(memory_format=self.layout), own and bf16
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, 1, D, H, W) → the same in float32."""
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
-            y: torch.Tensor = self.network(x.contiguous(memory_format=self.layout))
-        return y.float()
-
-
-@torch.inference_mode()
-def monai(network: nn.Module, mr: Array, patch: list[int], way: dict[str, Any]) -> Array:
-    """(D, H, W) in network units, by MONAI's sliding window."""
-    image = torch.from_numpy(np.ascontiguousarray(mr))[None, None]
-    given = {key: way[key] for key in ("overlap", "mode") if key in way}
-    out = sliding_window_inference(image, patch, way["batch"], network, **given)
-    assert isinstance(out, torch.Tensor)  # noqa: S101
-    return out[0, 0].numpy()
+"""Row → how MONAI's loop runs, in which of `peers.FORMATS`."""
 
 
 def loops(folder: Path, prepared: Prepared) -> dict[str, Callable[[], Array]]:
@@ -95,17 +68,20 @@ def loops(folder: Path, prepared: Prepared) -> dict[str, Callable[[], Array]]:
     def ours() -> Array:
         return np.nan_to_num(predict(executor, mr, layout, plan.inference)[0], nan=AIR_NETWORK)
 
-    def theirs(network: nn.Module, way: dict[str, Any], where: Slices | None) -> Array:
-        if where is None:
-            return monai(network, mr, list(plan.patch_size), way)
+    def theirs(network: Counted, way: dict[str, Any], where: Slices) -> Array:
         found = np.full_like(mr, AIR_NETWORK)
-        found[where] = monai(network, mr[where], list(plan.patch_size), way)
+        found[where] = monai(network, np.ascontiguousarray(mr[where]), list(plan.patch_size), **way)
         return found
 
+    everything = tuple(slice(0, n) for n in mr.shape)
     runs: dict[str, Callable[[], Array]] = {BASE: ours}
-    for name, way in MONAI.items():
-        network = Network(Model.load(folder).generator.eval(), own=way["own"], bf16=executor.precision == "bf16")
-        runs[f"{name}; whole volume"] = partial(theirs, network, way, None)
+    for name, given in MONAI.items():
+        way = dict(given)
+        kind = way.pop("kind")
+        bf16 = kind == "same" and executor.precision == "bf16"
+        generator = Model.load(folder).generator.eval().to(memory_format=FORMATS[kind])
+        network = Counted(generator, bf16=bf16, layout=FORMATS[kind])
+        runs[f"{name}; whole volume"] = partial(theirs, network, way, everything)
         runs[f"{name}; body"] = partial(theirs, network, way, box)
     return runs
 

@@ -74,8 +74,11 @@ class Counted(nn.Module):
 
 
 @torch.inference_mode()
-def monai(network: nn.Module, mr: Array, patch: list[int], batch: int) -> Array:
-    out = sliding_window_inference(torch.from_numpy(mr)[None, None], patch, batch, network, overlap=0.5)
+def monai(
+    network: nn.Module, mr: Array, patch: list[int], batch: int, *, overlap: float = 0.5, mode: str = "constant"
+) -> Array:
+    image = torch.from_numpy(mr)[None, None]
+    out = sliding_window_inference(image, patch, batch, network, overlap=overlap, mode=mode)
     assert isinstance(out, torch.Tensor)  # noqa: S101
     return out[0, 0].numpy()
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from creps.errors import SettingsError
-from creps.model import TRAINING_STATE, Model, Plan, latest_checkpoint, verified_plan
+from creps.model import TRAINING_STATE, Model, Plan, latest_checkpoint, load_plan, verified_plan
 from creps.phantom import REGION_PHANTOMS
 from creps.settings import Settings, leaf_fields, load_settings
 from creps.shipped.names import find_model
@@ -81,7 +81,7 @@ def settings_of(folder: Path | str) -> dict[str, Any]:
     Raises:
         ModelError: the folder is none of these.
     """
-    plan = verified_plan(folder)
+    plan = load_plan(folder)
     recorded = plan.training.get("settings", {})
     chosen: dict[str, Any] = {"recipe": recorded.get("recipe", "paper")}
     for section, name, _ in leaf_fields():
