@@ -127,6 +127,6 @@ def test_an_arm_can_start_from_the_shipped_model_of_the_region(tmp_path):
     table = yaml.safe_load((Path(plan.HERE).parent / "unseen" / "arms.yaml").read_text())
     one = plan.Plan(tmp_path, tmp_path / "work", "pelvis", "small", None, table)
     assert (one.starts_from("adapted"), one.starts_from("anatomy")) == ("pelvis", None)
-    tree = one.tree("adapted-levels")
+    tree = one.tree("adapted-phantoms")
     assert "preparation" not in tree  # comes with the model, as its network does
-    assert (tree["training"]["model"], tree["simulation"]["site_levels"]) == ("last", 0.5)
+    assert (tree["training"]["model"], tree["simulation"]["phantom_share"]) == ("last", 1.0)

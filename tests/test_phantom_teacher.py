@@ -18,7 +18,7 @@ from creps.training.simulation.masses import SOFT, add_mass
 from creps.training.simulation.people import Person
 from creps.training.simulation.phantoms import PhantomTeacher
 from creps.training.simulation.postures import draw_places
-from creps.training.simulation.sequences import SEQUENCES, draw_levels, draw_sequence
+from creps.training.simulation.sequences import SEQUENCES, draw_levels, draw_sequence, relative_levels
 from creps.training.step import TrainingStep
 from tests.conftest import TINY
 
@@ -300,3 +300,11 @@ def test_no_mass_where_there_is_no_soft_tissue(people):
     signal, ct = np.zeros((3, 3, 3), np.float32), np.full((3, 3, 3), -1000, np.float32)
     add_mass(signal, ct, people[0], corner, {}, np.random.default_rng(0))
     assert (signal.max(), ct.max()) == (0, -1000)
+
+
+def test_levels_have_the_range_of_a_scaled_mr(people):
+    person = Person.of(people[0])
+    relative = relative_levels(draw_levels(np.random.default_rng(4)), person.volumes)
+    signal_of = person.tissues.mix(relative)[person.tissues.body]
+    assert np.mean(signal_of > 1.7) < 0.006
+    assert signal_of.max() > 1.5

@@ -60,7 +60,7 @@ def test_the_recipe_paper_is_the_paper(preset, preparation, patch):
     expected["sampling"] = {**PAPER["sampling"], "patch_size": patch}
     for section, names in expected.items():
         assert {name: values[section][name] for name in names} == names, section
-    assert values["simulation"] == {"weight": 0, "phantom_share": 0, "phantoms": 24, "site_levels": 0}
+    assert values["simulation"] == {"weight": 0, "phantom_share": 0, "phantoms": 24}
     defaults = Settings.model_validate({**values, "preset": "brain", "preparation": {}, "sampling": {}})
     assert defaults == Settings() == load_settings("brain", overrides={"recipe": "paper"})
 

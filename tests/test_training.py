@@ -332,7 +332,7 @@ ELSEWHERE = {
     "nce.patches": "needs PatchNCE", "nce.features": "needs PatchNCE", "nce.temperature": "needs PatchNCE",
     "supervised.weight": "needs pairs", "generator.kind": "its own tests", "generator.levels": "a U-Net's",
     "generator.blocks": "a U-Net's", "generator.classes": "a U-Net's", "generator.fine": "a U-Net's",
-    "simulation.phantoms": "needs simulation", "simulation.site_levels": "its own tests",
+    "simulation.phantoms": "needs simulation",
     "simulation.phantom_share": "needs simulation",
     "training.epochs": "counts",
     "training.steps": "counts", "training.device": "where", "training.devices": "where", "training.nodes": "where",

@@ -108,5 +108,3 @@ class SimulationSettings(Section):
     """Share of the pairs that come from phantoms of `preparation.region` (brain, head, pelvis); 0 uses the cohort's CTs alone."""
     phantoms: Count = 24
     """Number of phantom people."""
-    site_levels: Share = 0.0
-    """Share of the phantoms' images whose tissue levels are fitted to the training MRs, by the quantiles of their signal at several depths; the others show any sequence. 0 is off."""

@@ -71,9 +71,9 @@ def settings_of(folder: Path | str) -> dict[str, Any]:
     """The method that a model was trained with, as sections of settings.
 
     Settings of the machine and the user (devices, trackers, length of the run, path of perceptual weights) and
-    settings that this version does not know are left out. So are `simulation.phantom_share` 1, with it
-    `simulation.site_levels`, and `training.bone_weight`: a model that phantoms alone have taught goes on with the
-    cohort's MRs and CTs too, and one that knows bone needs no weight on it.
+    settings that this version does not know are left out. So are `simulation.phantom_share` 1 and
+    `training.bone_weight`: a model that phantoms alone have taught goes on with the cohort's MRs and CTs too, and one
+    that knows bone needs no weight on it.
 
     Args:
         folder: A shipped model by name, a model, a run or a checkpoint.
@@ -92,7 +92,6 @@ def settings_of(folder: Path | str) -> dict[str, Any]:
         chosen.get("creps", {}).pop("weights", None)
     if chosen.get("simulation", {}).get("phantom_share") == 1:
         chosen["simulation"].pop("phantom_share")
-        chosen["simulation"].pop("site_levels", None)
     inference = {k: v for k, v in plan.inference.model_dump().items() if k != "device"}
     chosen.setdefault("training", {})["bone_weight"] = 1.0
     return chosen | {"generator": plan.generator.model_dump(), "inference": inference}

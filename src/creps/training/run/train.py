@@ -42,7 +42,6 @@ from creps.training.simulation import (
     grow_phantoms,
     held_out_pairs,
     simulated_pairs,
-    site_levels,
 )
 from creps.training.state import Progress, check_room, load_checkpoint
 from creps.training.step import TrainingStep
@@ -223,10 +222,7 @@ def _sampler(cohort: Cohort, settings: Settings) -> PatchSampler:
 
 
 def _simulated(processes: Processes, run: RunFolder, interruption: Interruption) -> SimulatedPairs | None:
-    """What simulated pairs are drawn from; the first process grows the phantoms, and all of them map the same files.
-
-    It also fits the phantoms' tissue levels to the training MRs, and tells the others.
-    """
+    """What simulated pairs are drawn from; the first process grows the phantoms, and all of them map the same files."""
 
     def stops() -> bool:
         return interruption.signal is not None
@@ -234,8 +230,7 @@ def _simulated(processes: Processes, run: RunFolder, interruption: Interruption)
     processes.first_only(partial(grow_phantoms, run.settings, run.phantoms, stops))
     if interruption.requested(processes):
         return None
-    site = processes.on_first(lambda: site_levels(run.settings, run.phantoms, run.intake))
-    return simulated_pairs(run.settings, run.phantoms, site=site)
+    return simulated_pairs(run.settings, run.phantoms)
 
 
 @contextmanager

@@ -8,7 +8,6 @@ from creps.training.simulation.pairs import (
     grow_phantoms,
     held_out_pairs,
     simulated_pairs,
-    site_levels,
 )
 
-__all__ = ["SimulatedPairs", "describe_pairs", "grow_phantoms", "held_out_pairs", "simulated_pairs", "site_levels"]
+__all__ = ["SimulatedPairs", "describe_pairs", "grow_phantoms", "held_out_pairs", "simulated_pairs"]

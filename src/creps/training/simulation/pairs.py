@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,6 @@ import numpy as np
 from creps.cohort.cohort import Case, Cohort
 from creps.cohort.reader import PatchReader
 from creps.errors import CohortError
-from creps.intake.profile import IntakeProfile
 from creps.patches import PatchLocation, Triple, centred_location, triple
 from creps.phantom import REGION_PHANTOMS
 from creps.preprocessing.intensity import AIR_NETWORK
@@ -22,10 +21,9 @@ from creps.training.simulation.growth import Crowd, grow_crowd
 from creps.training.simulation.people import Person
 from creps.training.simulation.phantoms import PhantomTeacher
 from creps.training.simulation.postures import REACH
-from creps.training.simulation.site_levels import PEOPLE, Levels, fit_levels
 from creps.volume import Array, Mask
 
-__all__ = ["SimulatedPairs", "describe_pairs", "grow_phantoms", "held_out_pairs", "simulated_pairs", "site_levels"]
+__all__ = ["SimulatedPairs", "describe_pairs", "grow_phantoms", "held_out_pairs", "simulated_pairs"]
 
 log = logging.getLogger(__name__)
 
@@ -34,9 +32,6 @@ HELD_OUT_PAIRS, HELD_OUT_PEOPLE = 8, 3
 
 HELD_OUT_STREAM = 5
 """Random stream of these pairs, beside those of `creps.training.sampling`."""
-
-LEVELS_STREAM = 6
-"""Likewise, of `site_levels`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,33 +129,13 @@ def grow_phantoms(settings: Settings, folder: Path, stops: Callable[[], bool]) -
         grow_crowd(_crowd(settings), settings.simulation.phantoms + HELD_OUT_PEOPLE, folder, stops)
 
 
-def site_levels(settings: Settings, folder: Path, profile: IntakeProfile) -> tuple[Levels, ...]:
-    """Tissue levels like those of the training MRs, for `simulated_pairs`; none if the settings do not ask for them.
-
-    Args:
-        settings: The whole tree.
-        folder: Where `grow_phantoms` has put the phantoms.
-        profile: Of the training MRs.
-
-    Raises:
-        TrainingError: a phantom in the folder is missing or damaged.
-    """
-    if settings.simulation.site_levels == 0 or not _has_phantoms(settings):
-        return ()
-    people = _crowd(settings).opened(folder, range(min(PEOPLE, settings.simulation.phantoms)))
-    return fit_levels(profile, people, np.random.default_rng([settings.training.seed, LEVELS_STREAM]))
-
-
-def simulated_pairs(
-    settings: Settings, folder: Path | None = None, *, held_out: bool = False, site: Sequence[Levels] = ()
-) -> SimulatedPairs | None:
+def simulated_pairs(settings: Settings, folder: Path | None = None, *, held_out: bool = False) -> SimulatedPairs | None:
     """What a run with these settings draws pairs from; None if no term uses them.
 
     Args:
         settings: The whole tree.
         folder: Where `grow_phantoms` has put the phantoms; None grows them in memory.
         held_out: Other phantom people, a few, that the run does not learn from.
-        site: From `site_levels`.
 
     Raises:
         TrainingError: a phantom in the folder is missing or damaged.
@@ -180,14 +155,7 @@ def simulated_pairs(
     numbers = range(learnt, learnt + HELD_OUT_PEOPLE) if held_out else range(learnt)
     crowd = _crowd(settings)
     people = crowd.opened(folder, numbers) if folder else [Person.of(crowd.grow(number)) for number in numbers]
-    teacher = PhantomTeacher(
-        people,
-        size,
-        outside=outside,
-        spacing_mm=preparation.spacing_mm,
-        site=site,
-        site_share=simulation.site_levels,
-    )
+    teacher = PhantomTeacher(people, size, outside=outside, spacing_mm=preparation.spacing_mm)
     return SimulatedPairs(size, preparation.spacing_mm, outside, simulation.phantom_share, teacher)
 
 

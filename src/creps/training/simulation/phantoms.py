@@ -23,8 +23,7 @@ from creps.training.simulation.masses import MASS_SHARE, add_mass
 from creps.training.simulation.people import BONE, Person
 from creps.training.simulation.postures import draw_places, looked_up
 from creps.training.simulation.scanner import scanned
-from creps.training.simulation.sequences import draw_levels
-from creps.training.simulation.site_levels import Levels, relative_levels, shaken
+from creps.training.simulation.sequences import draw_levels, relative_levels
 from creps.volume import Array, Mask
 
 __all__ = ["PhantomTeacher", "imaged"]
@@ -54,8 +53,6 @@ class PhantomTeacher:
         size: Patch size (D, H, W).
         outside: Whether MRs have noise outside the body.
         spacing_mm: Voxel spacing (D, H, W) of the patches; default: the people's.
-        site: Levels like those of the site's MRs, from `fit_levels`.
-        site_share: Share of the patches that have them.
     """
 
     def __init__(
@@ -65,10 +62,8 @@ class PhantomTeacher:
         *,
         outside: bool,
         spacing_mm: tuple[float, float, float] | None = None,
-        site: Sequence[Levels] = (),
-        site_share: float = 0.0,
     ) -> None:
-        self.people, self.site, self.site_share = list(people), tuple(site), site_share if site else 0.0
+        self.people = list(people)
         self.size, self.outside, self.spacing_mm = size, outside, spacing_mm or people[0].tissues.spacing_mm
 
     def draw(self, rng: np.random.Generator) -> tuple[Array, Array]:
@@ -83,16 +78,10 @@ class PhantomTeacher:
         person = self.people[int(rng.integers(len(self.people)))]
         centre = self._centre(person, rng)
         places = draw_places(self.size, centre, self.spacing_mm, rng, person.tissues.spacing_mm)
-        signal, ct, body = imaged(person, places, rng, self._levels(rng))
+        signal, ct, body = imaged(person, places, rng)
         mr = scanned(signal, body, self.spacing_mm, rng, outside=self.outside)
         _cut(mr, ct, body, rng)
         return mr, ct
-
-    def _levels(self, rng: np.random.Generator) -> Levels | None:
-        """Levels like the site's at times; else those of any sequence."""
-        if self.site_share == 0 or rng.random() >= self.site_share:
-            return None
-        return shaken(self.site[int(rng.integers(len(self.site)))], rng)
 
     def _centre(self, person: Person, rng: np.random.Generator) -> npt.NDArray[np.float64]:
         """(3,) voxel indices that the middle of the patch shows."""
@@ -105,21 +94,18 @@ class PhantomTeacher:
         return _in_body(person, rng)
 
 
-def imaged(
-    person: Person, places: Array, rng: np.random.Generator, levels: Levels | None = None
-) -> tuple[Array, Array, Mask]:
+def imaged(person: Person, places: Array, rng: np.random.Generator) -> tuple[Array, Array, Mask]:
     """Image a person, without a scanner's traces.
 
     Args:
         person: Whom.
         places: (3, D, H, W) voxel indices of the person, from `draw_places`.
         rng: Source of sequence, levels and texture.
-        levels: Signal of each tissue in any unit; None draws a sequence.
 
     Returns:
         Signal in network units of MR, CT in network units, and body mask, each (D, H, W).
     """
-    levels = relative_levels(draw_levels(rng) if levels is None else levels, person.volumes)
+    levels = relative_levels(draw_levels(rng), person.volumes)
     air = float(rng.uniform(0, 0.02))
     levels["air"] = air
     density = float(np.exp(rng.normal(0, 0.08)))  # of this person's bone

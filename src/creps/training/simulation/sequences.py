@@ -8,14 +8,24 @@ import numpy as np
 
 from creps.phantom.painting.tissues import TISSUES
 from creps.phantom.scanners.mr import MrCentre, signal
+from creps.preprocessing.intensity import MR_RANGE_NETWORK
 
-__all__ = ["SEQUENCES", "draw_levels", "draw_sequence"]
+__all__ = ["SEQUENCES", "Levels", "draw_levels", "draw_sequence", "relative_levels"]
+
+Levels = dict[str, float]
+"""Tissue → signal."""
 
 LEVEL_SD = 0.15
 """Standard deviation of the log of a tissue's signal around that of the signal equation: people and scanners differ."""
 
 WEAK_FAT_SHARE, WEAK_FAT = 0.2, (0.2, 0.8)
 """In this share of the images fat has only a part of its signal: water excitation, incomplete suppression."""
+
+BRIGHT_SHARE = 0.005
+"""Of a body this share is brighter than the top of the range, as with `preparation.mr_scale` auto."""
+
+TOP = 0.85 * MR_RANGE_NETWORK[1]
+"""What that brightness becomes, in network units."""
 
 FATTY = frozenset(tissue.name for tissue in TISSUES if "fat" in tissue.name or "marrow" in tissue.name)
 
@@ -53,7 +63,7 @@ def draw_sequence(rng: np.random.Generator) -> MrCentre:
 _OFTEN = (0.2, 0.2, 0.1, 0.2, 0.2, 0.1)
 
 
-def draw_levels(rng: np.random.Generator) -> dict[str, float]:
+def draw_levels(rng: np.random.Generator) -> Levels:
     """Signal of each tissue, in any unit: a random sequence, every tissue off its equation, fat weak at times."""
     sequence = draw_sequence(rng)
     levels = {
@@ -63,3 +73,25 @@ def draw_levels(rng: np.random.Generator) -> dict[str, float]:
         weakened = rng.uniform(*WEAK_FAT)
         levels |= {name: level * weakened for name, level in levels.items() if name in FATTY}
     return levels
+
+
+def relative_levels(levels: Levels, volumes: dict[str, float]) -> Levels:
+    """Levels in network units: `BRIGHT_SHARE` of a body is brighter than `TOP`.
+
+    Args:
+        levels: Tissue → signal in any unit.
+        volumes: Voxels of each tissue in the body.
+    """
+    top = _bright(levels, volumes)
+    return {name: level / top * TOP for name, level in levels.items()}
+
+
+def _bright(levels: Levels, volumes: dict[str, float]) -> float:
+    """The level that `BRIGHT_SHARE` of the body exceeds."""
+    order = sorted(((levels[name], n) for name, n in volumes.items()), reverse=True)
+    left = BRIGHT_SHARE * sum(volumes.values())
+    for level, n in order:
+        left -= n
+        if left < 0:
+            return max(level, 1e-6)
+    return max(order[0][0], 1e-6)
