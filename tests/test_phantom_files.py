@@ -2,18 +2,23 @@
 
 import json
 import logging
+import multiprocessing
+import os
 import pickle
+import signal
+import time
+from functools import partial
 
 import numpy as np
 import pytest
 
-from creps.errors import TrainingError
+from creps.errors import RunInterruptedError, TrainingError
 from creps.settings import load_settings
 from creps.training.run.train import train
-from creps.training.simulation import describe_pairs, grow_phantoms, growth, simulated_pairs
+from creps.training.simulation import BackgroundGrowth, describe_pairs, grow_phantoms, growth, simulated_pairs
 from creps.training.simulation.growth import Crowd, grow_crowd
 from creps.training.simulation.people import Person
-from creps.training.simulation.phantoms import PhantomTeacher
+from creps.training.simulation.phantoms import PhantomTeacher, people_at
 from creps.training.step import TrainingStep
 from tests.conftest import TINY
 
@@ -35,9 +40,9 @@ def grown(monkeypatch):
 def test_stored_people_give_the_patches_of_those_in_memory(tmp_path, monkeypatch, grown, voxels):
     monkeypatch.setattr(growth, "SERIAL_VOXELS", voxels)
     monkeypatch.setattr("creps.machine.cores", lambda: 2)
-    grow_crowd(CROWD, 3, tmp_path / "p")
+    grow_crowd(CROWD, range(3), tmp_path / "p")
     assert (grown == []) == (voxels == 0)
-    stored = CROWD.opened(tmp_path / "p", range(3))
+    stored = CROWD.awaited(tmp_path / "p", range(3))
     memory = [Person.of(CROWD.grow(number)) for number in range(3)]
     for one, other in zip(stored, memory, strict=True):
         assert not one.tissues.tissues.flags.writeable
@@ -56,22 +61,22 @@ def test_stored_people_give_the_patches_of_those_in_memory(tmp_path, monkeypatch
 
 
 def test_other_processes_get_the_name_of_the_file_and_not_its_content(tmp_path):
-    grow_crowd(CROWD, 1, tmp_path)
-    person = CROWD.opened(tmp_path, [0])[0]
+    grow_crowd(CROWD, range(1), tmp_path)
+    person = CROWD.awaited(tmp_path, [0])[0]
     sent = pickle.dumps(person)
     assert len(sent) < 2000
     np.testing.assert_array_equal(pickle.loads(sent).tissues.tissues, person.tissues.tissues)
 
 
 def test_people_that_are_there_whole_are_not_grown_again(tmp_path, grown):
-    grow_crowd(CROWD, 2, tmp_path)
-    grow_crowd(CROWD, 3, tmp_path)
+    grow_crowd(CROWD, range(2), tmp_path)
+    grow_crowd(CROWD, range(3), tmp_path)
     assert grown == [0, 1, 2]
 
 
 @pytest.mark.parametrize("harm", ["a byte", "cut", "gone", "not JSON", "other seed", "other code"])
 def test_a_damaged_or_other_person_is_refused_and_grown_again(tmp_path, grown, caplog, harm):
-    grow_crowd(CROWD, 2, tmp_path)
+    grow_crowd(CROWD, range(2), tmp_path)
     before = (tmp_path / "001.npy").read_bytes()
     description = json.loads((tmp_path / "001.json").read_text())
     if harm == "a byte":
@@ -87,25 +92,24 @@ def test_a_damaged_or_other_person_is_refused_and_grown_again(tmp_path, grown, c
         (tmp_path / "001.json").write_text(json.dumps(description))
     if harm != "a byte":  # which only the whole file tells
         with pytest.raises(TrainingError, match="grown again"):
-            CROWD.opened(tmp_path, [0, 1])
-    grow_crowd(CROWD, 2, tmp_path)
+            list(CROWD.awaited(tmp_path, [0, 1]))
+    grow_crowd(CROWD, range(2), tmp_path)
     assert grown == [0, 1, 1]
     assert "grown anew" in caplog.text
     assert (tmp_path / "001.npy").read_bytes() == before
 
 
 def test_growth_leaves_off_when_asked_and_goes_on_later(tmp_path, grown):
-    answers = iter([False, True])
-    grow_crowd(CROWD, 4, tmp_path, lambda: next(answers))
+    grow_crowd(CROWD, range(4), tmp_path, lambda: len(grown) > 1)
     assert grown == [0, 1]
-    grow_crowd(CROWD, 4, tmp_path)
+    grow_crowd(CROWD, range(4), tmp_path)
     assert grown == [0, 1, 2, 3]
 
 
 def test_a_folder_that_cannot_be_written_is_a_clear_error(tmp_path):
     (tmp_path / "p").write_text("a file")
     with pytest.raises(TrainingError, match=r"cannot be written to .*They need .* GB there"):
-        grow_crowd(CROWD, 1, tmp_path / "p")
+        grow_crowd(CROWD, range(1), tmp_path / "p")
 
 
 def test_nothing_is_grown_for_a_run_without_phantoms(tmp_path):
@@ -129,11 +133,12 @@ def test_a_resumed_run_reuses_its_phantoms_and_a_finished_one_needs_none(cohort,
     chosen = load_settings(prepared=cohort.settings(), overrides=changes)
     with pytest.raises(OSError, match="power"):
         train(cohort, tmp_path / "run", chosen)
-    assert grown == [0, 1, 2, 3]  # one to learn from, three for validation
+    assert set(grown) == {0, 1, 2, 3}  # one to learn from, three for validation
+    before = list(grown)
     monkeypatch.setattr(TrainingStep, "__call__", original)
     with caplog.at_level(logging.INFO):
         train(cohort, tmp_path / "run", chosen, resume=True)
-    assert grown == [0, 1, 2, 3]
+    assert grown == before
     assert "4 of 4 phantom heads reused" in caplog.text
     assert not (tmp_path / "run" / "phantoms").exists()
 
@@ -149,3 +154,89 @@ def test_a_resumed_run_reuses_its_phantoms_and_a_finished_one_needs_none(cohort,
 )
 def test_where_pairs_come_from_is_said_in_words(changes, words):
     assert describe_pairs(load_settings(overrides=ANATOMY | changes)).startswith(words)
+
+
+def test_patches_wait_for_people_that_are_still_growing(tmp_path):
+    came = []
+
+    def grow(_):
+        for number in range(2):
+            time.sleep(0.3)
+            came.append(number)
+            grow_crowd(CROWD, [number], tmp_path)
+
+    with BackgroundGrowth(grow, tmp_path, lambda: False):
+        people = CROWD.awaited(tmp_path, range(2))
+        assert came == []
+        assert people[1].volumes == Person.of(CROWD.grow(1)).volumes
+        assert came == [0, 1]
+    assert not (tmp_path / "growing").exists()
+
+
+def test_a_failed_growth_ends_the_run_with_its_own_reason(tmp_path):
+    def fails(_):
+        raise TrainingError("The disk is full.", "Make room.")
+
+    with pytest.raises(TrainingError, match="The disk is full"), BackgroundGrowth(fails, tmp_path, lambda: False):
+        CROWD.awaited(tmp_path, [0])[0]
+
+
+def test_a_growth_is_left_within_seconds_and_its_processes_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(growth, "SERIAL_VOXELS", 0)
+    monkeypatch.setattr("creps.machine.cores", lambda: 2)
+    crowd = Crowd.of("head", (3.0, 3.0, 3.0), 7)
+    before = set(multiprocessing.active_children())
+    with BackgroundGrowth(partial(grow_crowd, crowd, range(100), tmp_path), tmp_path, lambda: False):
+        crowd.awaited(tmp_path, [0])[0]
+    assert set(multiprocessing.active_children()) <= before
+    assert len(list(tmp_path.glob("*.json"))) < 20
+
+
+def test_held_out_people_are_waited_for_by_nobody(tmp_path, grown):
+    (tmp_path / "growing").touch()
+    chosen = load_settings(overrides=ANATOMY)
+    people = simulated_pairs(chosen, tmp_path, held_out=True).teacher.people
+    assert grown == [1, 2, 3]
+    assert len(people) == 3
+
+
+def test_early_steps_show_few_people_and_later_ones_all():
+    assert [people_at(step, 5) for step in (0, 1, 2, 5, 6, 1000)] == [2, 2, 3, 4, 5, 5]
+    assert people_at(None, 40) == 40
+    memory = [Person.of(CROWD.grow(number)) for number in range(3)]
+    shown = []
+
+    class Noted(list):
+        def __getitem__(self, place):
+            shown.append(place)
+            return super().__getitem__(place)
+
+    teacher = PhantomTeacher(Noted(memory), (8, 8, 8), outside=True, spacing_mm=(5.0, 5.0, 5.0))
+    for step, most in ((0, {0, 1}), (2, {0, 1, 2})):
+        shown.clear()
+        for seed in range(30):
+            teacher.draw(np.random.default_rng(seed), step)
+        assert set(shown) == most
+
+
+def test_a_short_run_grows_only_those_that_it_needs(tmp_path, grown):
+    chosen = load_settings(overrides=ANATOMY | {"simulation.phantoms": 30})
+    grow_phantoms(chosen, tmp_path / "p", steps=3)
+    assert grown == [0, 1, 2, 30, 31, 32]
+
+
+def test_a_signal_before_the_first_phantom_ends_a_run_that_can_go_on(cohort, tmp_path, monkeypatch):
+    changes = {key: value for key, value in ANATOMY.items() if key != "preparation.spacing_mm"}
+    chosen = load_settings(prepared=cohort.settings(), overrides=changes | {"simulation.phantoms": 3})
+
+    def interrupted(crowd, numbers, folder, stops):
+        os.kill(os.getpid(), signal.SIGINT)
+        while not stops():
+            time.sleep(0.05)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("creps.training.simulation.pairs.grow_crowd", interrupted)
+        with pytest.raises(RunInterruptedError, match="after step 0"):
+            train(cohort, tmp_path / "run", chosen)
+    train(cohort, tmp_path / "run", chosen, resume=True)
+    assert (tmp_path / "run" / "model" / "plan.json").is_file()

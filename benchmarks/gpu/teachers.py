@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,13 +52,13 @@ def grown_before(folder: Path) -> Iterator[None]:
     """Let a run take the phantoms that are in a folder instead of growing them; others it grows as ever."""
     original = pairs.grow_crowd
 
-    def linked(crowd: Crowd, count: int, target: Path, stops: Callable[[], bool] = lambda: False) -> None:
+    def linked(crowd: Crowd, numbers: Sequence[int], target: Path, stops: Callable[[], bool] = lambda: False) -> None:
         target.mkdir(parents=True, exist_ok=True)
         source = _folder_of(folder, crowd)
         for file in source.iterdir() if source.is_dir() else ():
             if not (target / file.name).exists():
                 os.link(file, target / file.name)
-        original(crowd, count, target, stops)
+        original(crowd, numbers, target, stops)
 
     pairs.grow_crowd = linked
     try:

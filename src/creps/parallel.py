@@ -13,7 +13,7 @@ import types
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any, TypeVar
 
 from creps.errors import CohortError
@@ -34,12 +34,19 @@ THREADS = (
 """Environment variables that limit the threads of numerical libraries."""
 
 
+ASKED_SECONDS = 1.0
+"""How often `run_all` asks whether to leave off."""
+
+
 class WorkerDied:
     """The result of a task whose process ended without an answer (usually killed for lack of memory)."""
 
 
 def run_all(
-    function: Callable[[Task], Result], tasks: Sequence[Task], jobs: int
+    function: Callable[[Task], Result],
+    tasks: Sequence[Task],
+    jobs: int,
+    stops: Callable[[], bool] = lambda: False,
 ) -> Iterator[tuple[int, Result | WorkerDied]]:
     """Call `function` for every task; yield (index of the task, result) as results arrive.
 
@@ -50,6 +57,7 @@ def run_all(
         function: A function of a module; it, the tasks and the results are pickled.
         tasks: Its arguments.
         jobs: Number of processes; with 1, the calls are made in this process.
+        stops: Whether to leave off, asked every second and between calls in this process; running calls are abandoned.
 
     Raises:
         CohortError: no process can be started.
@@ -57,6 +65,8 @@ def run_all(
     """
     if jobs <= 1 or len(tasks) <= 1:
         for index, task in enumerate(tasks):
+            if stops():
+                return
             yield index, function(task)
         return
     jobs = min(jobs, len(tasks))
@@ -67,8 +77,8 @@ def run_all(
     try:
         for worker, (index, task) in zip(workers, waiting):  # noqa: B905 - the other tasks wait
             running[worker.submit(function, task)] = worker, index
-        while running:
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
+        while running and not stops():
+            for future in wait(running, ASKED_SECONDS, FIRST_COMPLETED).done:
                 worker, index = running.pop(future)
                 result = worker.result(future)
                 for following, task in waiting:
@@ -94,10 +104,8 @@ class _Worker:
 
     def _start(self) -> None:
         self._executor = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _ignore_interrupt)
-        before = set(multiprocessing.active_children())
         with _thread_limit(self.threads), nullcontext() if self.script else _script_hidden():
             self._pid = self._executor.submit(os.getpid)  # starts the process
-        self._processes = set(multiprocessing.active_children()) - before
 
     def submit(self, function: Callable[[Any], Result], task: Any) -> Future[Result]:
         """Start a task."""
@@ -123,8 +131,11 @@ class _Worker:
 
     def end(self) -> None:
         """Stop the process now."""
-        for process in self._processes:
-            process.terminate()
+        with suppress(BrokenProcessPool):  # it is gone
+            pid = self._pid.result()
+            for process in multiprocessing.active_children():
+                if process.pid == pid:
+                    process.terminate()
         self._executor.shutdown(cancel_futures=True)
 
 

@@ -116,6 +116,10 @@ class TrainingLoop:
         if self.start < steps and interruption.requested(self.processes):
             return self._stopped(interruption, monitor)
         for done, batch in enumerate(self._batches(), self.start + 1):
+            if isinstance(batch, CrepsError):
+                if interruption.signal is not None:  # which ends the growth of phantoms too
+                    return self._stopped(interruption, monitor)
+                raise batch
             doing(f"step {done} of {steps}")
             try:
                 saves, stops = self._one_step(done, batch, monitor, interruption, doing)
@@ -138,7 +142,7 @@ class TrainingLoop:
     def _one_step(
         self,
         done: int,
-        batch: dict[str, torch.Tensor] | CrepsError,
+        batch: dict[str, torch.Tensor],
         monitor: Monitor | None,
         interruption: Interruption,
         doing: Callable[[str], None],
@@ -212,11 +216,13 @@ class TrainingLoop:
         return self.processes.on_first(spent)
 
     def _batches(self) -> Iterable[dict[str, torch.Tensor] | CrepsError]:
-        return batches(self.patches, self.settings, self.processes, self.start)
+        """Batches, and in place of one the error of the process that reads it, be it this one."""
+        try:
+            yield from batches(self.patches, self.settings, self.processes, self.start)
+        except CrepsError as error:
+            yield error
 
-    def _update(self, batch: dict[str, torch.Tensor] | CrepsError, done: int) -> StepReport:
-        if isinstance(batch, CrepsError):
-            raise batch
+    def _update(self, batch: dict[str, torch.Tensor], done: int) -> StepReport:
         mr, ct, simulated = on_device(batch, self.processes.device)
         if self.settings.schedule == "cosine":
             decay_rates(self.networks, self.settings, done, self.patches.steps)

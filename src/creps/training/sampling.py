@@ -162,8 +162,9 @@ class PatchPairs(Dataset[dict[str, torch.Tensor] | CrepsError]):
         if "ct" in self.reads and draw.ct is not None:
             patches["ct"] = self.reader.read(draw.ct, draw.ct_location, fill=AIR_NETWORK)
         if self.simulated is not None:
-            rng = self.sampler.rng(SIMULATION_STREAM, *divmod(k, self.sampler.batch_size))
-            pair = self.simulated.draw_at(self.reader, draw.ct, draw.ct_location, rng)
+            step, place = divmod(k, self.sampler.batch_size)
+            rng = self.sampler.rng(SIMULATION_STREAM, step, place)
+            pair = self.simulated.draw_at(self.reader, draw.ct, draw.ct_location, rng, step)
             patches["simulated_mr"], patches["simulated_ct"] = pair
         return {name: torch.from_numpy(patch)[None] for name, patch in patches.items()}
 

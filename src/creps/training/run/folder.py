@@ -149,7 +149,7 @@ class RunFolder:
                 raise
 
     def finish(self, networks: Networks, outcome: Outcome) -> None:
-        """Write models and record of a run that finished or was interrupted; a finished one needs no phantoms."""
+        """Write models and record of a run that finished or was interrupted."""
         record = self.training_record(outcome.step, networks.balance)
         last = self.plan(record)
         tensors = {"last": networks.generator.state_dict()}
@@ -165,9 +165,11 @@ class RunFolder:
             self._save_model("model", inference_weights(networks), last)
             log.info("model: the last weights%s", ", averaged" if networks.averaged is not None else "")
         self.record.keep_best(outcome.best)
-        if outcome.signal is None:
-            shutil.rmtree(self.phantoms, ignore_errors=True)
         self.record.close("finished", None, outcome.step, {**record, "health": list(outcome.health)})
+
+    def drop_phantoms(self) -> None:
+        """Remove the people of a finished run, once nobody grows or reads them."""
+        shutil.rmtree(self.phantoms, ignore_errors=True)
 
     def interruption(self, outcome: Outcome, steps: int) -> RunInterruptedError:
         """The error to raise after a signal ended the run early."""

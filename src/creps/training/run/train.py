@@ -37,9 +37,10 @@ from creps.training.run.starting_point import StartingPoint, load_starting_point
 from creps.training.run.tensorboard import check_loggers, open_loggers
 from creps.training.sampling import PatchPairs, PatchSampler
 from creps.training.simulation import (
-    SimulatedPairs,
+    BackgroundGrowth,
     describe_pairs,
     grow_phantoms,
+    has_phantoms,
     held_out_pairs,
     simulated_pairs,
 )
@@ -124,16 +125,16 @@ def _train(
         steps = total_steps(settings, sampler.samples_per_epoch)
         heartbeat.doing("profiling the training MRs")
         processes.first_only(partial(run.open, progress.steps))
-        heartbeat.doing("building the networks and estimating the time of a step")
-        step = TrainingStep(processes, networks, style.to(processes.device) if style else None, settings)
-        with _recorded(processes, run, progress):
+        with _recorded(processes, run, progress), _growing(processes, run, progress.steps, steps, interruption):
+            heartbeat.doing("building the networks and estimating the time of a step")
+            step = TrainingStep(processes, networks, style.to(processes.device) if style else None, settings)
             processes.first_only(partial(_warn_of_cohort, cohort, settings, source))
             _log_what_runs(processes, run, memory, progress.steps, steps)
             processes.first_only(partial(_log_time, processes, run, networks, steps - progress.steps))
             pairs = partial(held_out_pairs, cohort, settings, run.phantoms)
             validation = PatchValidation(cohort, settings, processes.device, pairs)
-            heartbeat.doing("growing the phantoms")
-            simulated = _simulated(processes, run, interruption) if progress.steps < steps else None
+            heartbeat.doing("growing the first phantoms and reading the first patches")
+            simulated = simulated_pairs(settings, run.phantoms) if progress.steps < steps else None
             loop = TrainingLoop(
                 networks,
                 step,
@@ -150,6 +151,7 @@ def _train(
                 processes.first_only(partial(run.finish, networks, outcome))
             if outcome.signal is not None:
                 raise processes.error_of_all(run.interruption(outcome, steps))
+        processes.first_only(run.drop_phantoms)
 
 
 def _warn_of_cohort(cohort: Cohort, settings: Settings, source: StartingPoint | None) -> None:
@@ -221,16 +223,21 @@ def _sampler(cohort: Cohort, settings: Settings) -> PatchSampler:
     )
 
 
-def _simulated(processes: Processes, run: RunFolder, interruption: Interruption) -> SimulatedPairs | None:
-    """What simulated pairs are drawn from; the first process grows the phantoms, and all of them map the same files."""
-
-    def stops() -> bool:
-        return interruption.signal is not None
-
-    processes.first_only(partial(grow_phantoms, run.settings, run.phantoms, stops))
-    if interruption.requested(processes):
-        return None
-    return simulated_pairs(run.settings, run.phantoms)
+@contextmanager
+def _growing(
+    processes: Processes, run: RunFolder, start: int, steps: int, interruption: Interruption
+) -> Iterator[None]:
+    """Have the phantoms grow in the first process while the run goes on; several processes wait for all of them."""
+    if start >= steps or not has_phantoms(run.settings):
+        yield
+        return
+    grow = partial(grow_phantoms, run.settings, run.phantoms, steps=steps)
+    if processes.count > 1:
+        processes.first_only(partial(grow, lambda: interruption.signal is not None))
+        yield
+        return
+    with BackgroundGrowth(grow, run.phantoms, lambda: interruption.signal is not None):
+        yield
 
 
 @contextmanager

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from creps.training.simulation.background import BackgroundGrowth
 from creps.training.simulation.pairs import (
     SimulatedPairs,
     describe_pairs,
     grow_phantoms,
+    has_phantoms,
     held_out_pairs,
     simulated_pairs,
 )
 
-__all__ = ["SimulatedPairs", "describe_pairs", "grow_phantoms", "held_out_pairs", "simulated_pairs"]
+__all__ = [
+    "BackgroundGrowth",
+    "SimulatedPairs",
+    "describe_pairs",
+    "grow_phantoms",
+    "has_phantoms",
+    "held_out_pairs",
+    "simulated_pairs",
+]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +20,7 @@ from creps.parallel import WorkerDied, run_all
 from creps.phantom import REGION_PHANTOMS, REGIONS
 from creps.phantom.patient import MAX_SPACING_MM
 from creps.phantom.tissue_map import TissueMap, grow_tissue_map
+from creps.training.simulation.background import AwaitedPeople
 from creps.training.simulation.people import Key, Person, open_person, save_person
 
 __all__ = ["Crowd", "grow_crowd", "grow_into"]
@@ -41,6 +43,9 @@ SERIAL_VOXELS = 5e6
 
 SILENCE_SECONDS = 15.0
 """After so long a line says how far the growth is."""
+
+NICENESS = 10
+"""Of the processes that grow people: the run that waits for nobody goes first."""
 
 
 @dataclass(frozen=True)
@@ -79,13 +84,18 @@ class Crowd:
         grown = {"region": self.region, "spacing_mm": list(self.spacing_mm), "seed": self.seed, "number": number}
         return grown | {"code": _code_sha256(self.region)}
 
-    def opened(self, folder: Path, numbers: Sequence[int]) -> list[Person]:
-        """The people that `grow_crowd` has written into a folder.
+    def awaited(self, folder: Path, numbers: Sequence[int]) -> AwaitedPeople:
+        """The people that `grow_crowd` has written into a folder, or is writing there."""
+        return AwaitedPeople([_file(folder, number) for number in numbers], [self.key(number) for number in numbers])
+
+    def opened_or_grown(self, folder: Path, number: int) -> Person:
+        """The person that `grow_crowd` has written into a folder; if it is not there yet, it is grown in memory.
 
         Raises:
-            TrainingError: one of them is missing or damaged.
+            TrainingError: its file is damaged.
         """
-        return [open_person(_file(folder, number), self.key(number)) for number in numbers]
+        path = _file(folder, number)
+        return open_person(path, self.key(number)) if path.is_file() else Person.of(self.grow(number))
 
     @property
     def voxels(self) -> float:
@@ -94,19 +104,19 @@ class Crowd:
         return float(np.prod([(high - low) / step for (low, high), step in zip(edges, self.spacing_mm, strict=True)]))
 
 
-def grow_crowd(crowd: Crowd, count: int, folder: Path, stops: Callable[[], bool] = lambda: False) -> None:
-    """Have the people 0 to `count` - 1 in a folder: those that are there whole stay, the others are grown on all cores.
+def grow_crowd(crowd: Crowd, numbers: Sequence[int], folder: Path, stops: Callable[[], bool] = lambda: False) -> None:
+    """Have people in a folder: those that are there whole stay, the others are grown in turn, on all cores.
 
     Args:
         crowd: Whose people.
-        count: How many.
+        numbers: Which.
         folder: Where they are kept, for this run alone.
-        stops: Whether to leave off; what is grown by then is kept.
+        stops: Whether to leave off, asked every second; what is grown by then is kept.
 
     Raises:
         TrainingError: they cannot be written.
     """
-    missing = [number for number in range(count) if not _is_whole(crowd, folder, number)]
+    missing, count = [number for number in numbers if not _is_whole(crowd, folder, number)], len(numbers)
     named = PLURAL[crowd.region]
     if len(missing) < count:
         log.info("%d of %d %s reused from %s", count - len(missing), count, named, folder)
@@ -116,7 +126,7 @@ def grow_crowd(crowd: Crowd, count: int, folder: Path, stops: Callable[[], bool]
     log.info("growing %d %s in %d process%s", len(missing), named, jobs, "es" if jobs > 1 else "")
     started = said = time.monotonic()
     try:
-        with closing(_grown([_Growth(crowd, number, folder) for number in missing], jobs)) as growth:
+        with closing(_grown([_Growth(crowd, number, folder) for number in missing], jobs, stops)) as growth:
             for done, _ in enumerate(growth, 1):
                 now = time.monotonic()
                 if stops():
@@ -160,17 +170,24 @@ def _grow(growth: _Growth) -> int:
     return growth.number
 
 
-def _grown(growths: Sequence[_Growth], jobs: int) -> Generator[int]:
+def _grow_in_a_process(growth: _Growth) -> int:
+    """The same in a process of its own, which leaves the cores to the training."""
+    with suppress(AttributeError, OSError):  # Windows has no such call
+        os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
+    return _grow(growth)
+
+
+def _grown(growths: Sequence[_Growth], jobs: int, stops: Callable[[], bool]) -> Generator[int]:
     """Numbers of the people, as they are written. What no other process can do is done in this one."""
     left = list(growths)
     try:
-        for place, number in run_all(_grow, growths, jobs):
+        for place, number in run_all(_grow_in_a_process if jobs > 1 else _grow, growths, jobs, stops):
             if not isinstance(number, WorkerDied):
                 left.remove(growths[place])
                 yield number
     except CohortError:  # no process can be started
         log.info("no further process can be started: growing the phantoms in this one")
-    yield from map(_grow, left)
+    yield from map(_grow, () if stops() else left)
 
 
 def _is_whole(crowd: Crowd, folder: Path, number: int) -> bool:
@@ -181,6 +198,7 @@ def _is_whole(crowd: Crowd, folder: Path, number: int) -> bool:
         open_person(path, crowd.key(number), whole=True)
     except TrainingError as error:
         log.warning("%s It is grown anew.", error.what)
+        path.unlink()  # nobody takes it until then
         return False
     return True
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,11 +19,11 @@ from creps.settings import Settings
 from creps.training.simulation.from_ct import simulate_pair
 from creps.training.simulation.growth import Crowd, grow_crowd
 from creps.training.simulation.people import Person
-from creps.training.simulation.phantoms import PhantomTeacher
+from creps.training.simulation.phantoms import PhantomTeacher, people_at
 from creps.training.simulation.postures import REACH
 from creps.volume import Array, Mask
 
-__all__ = ["SimulatedPairs", "describe_pairs", "grow_phantoms", "held_out_pairs", "simulated_pairs"]
+__all__ = ["SimulatedPairs", "describe_pairs", "grow_phantoms", "has_phantoms", "held_out_pairs", "simulated_pairs"]
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,12 @@ class SimulatedPairs:
     teacher: PhantomTeacher | None = None
 
     def draw_at(
-        self, reader: PatchReader, case: Case | None, patch: PatchLocation, rng: np.random.Generator
+        self,
+        reader: PatchReader,
+        case: Case | None,
+        patch: PatchLocation,
+        rng: np.random.Generator,
+        step: int | None = None,
     ) -> tuple[Array, Array]:
         """A pair of patches: of a phantom, or of a CT around a place.
 
@@ -62,6 +67,7 @@ class SimulatedPairs:
             case: The CT; None if all pairs are of phantoms.
             patch: The place.
             rng: Source of everything that is drawn.
+            step: Steps done before; the first ones know few phantoms, see `people_at`. None: all of them.
 
         Returns:
             MR and CT, each (D, H, W) in network units.
@@ -73,7 +79,7 @@ class SimulatedPairs:
             window = self.window(patch)
             return reader.read(case, window, AIR_NETWORK), reader.read(case, window, False, body=True)
 
-        return self.draw(read, rng)
+        return self.draw(read, rng, step)
 
     def window(self, patch: PatchLocation) -> PatchLocation:
         """The part of a CT that a pair around a patch's place is simulated from."""
@@ -82,19 +88,22 @@ class SimulatedPairs:
             triple(i + (n - m) // 2 for i, n, m in zip(patch.index, patch.size, size, strict=True)), size
         )
 
-    def draw(self, read: Callable[[], tuple[Array, Mask]], rng: np.random.Generator) -> tuple[Array, Array]:
+    def draw(
+        self, read: Callable[[], tuple[Array, Mask]], rng: np.random.Generator, step: int | None = None
+    ) -> tuple[Array, Array]:
         """A pair of patches.
 
         Args:
             read: Reads `window` of a real CT in network units, (d, h, w), and its body mask; called only if the pair
                 does not come from a phantom.
             rng: Source of everything that is drawn.
+            step: As in `draw_at`.
 
         Returns:
             MR and CT, each (D, H, W) in network units.
         """
         if self.teacher is not None and rng.random() < self.phantom_share:
-            return self.teacher.draw(rng)
+            return self.teacher.draw(rng, step)
         ct, body = read()
         return simulate_pair(ct, body, self.size, self.spacing_mm, rng, outside=self.outside)
 
@@ -105,7 +114,7 @@ def describe_pairs(settings: Settings) -> str:
     Args:
         settings: The whole tree.
     """
-    share = settings.simulation.phantom_share if _has_phantoms(settings) else 0.0
+    share = settings.simulation.phantom_share if has_phantoms(settings) else 0.0
     kind = REGION_PHANTOMS.get(settings.preparation.region, "")
     people = f"{100 * share:.0f} % from {settings.simulation.phantoms} digital phantoms ({kind})"
     painted = "MRs painted over the cohort's CTs"
@@ -114,19 +123,23 @@ def describe_pairs(settings: Settings) -> str:
     return f"{people}, the others are {painted}"
 
 
-def grow_phantoms(settings: Settings, folder: Path, stops: Callable[[], bool]) -> None:
-    """Have the phantoms of a run in a folder, those for its validation included; nothing to do if it has none.
+def grow_phantoms(
+    settings: Settings, folder: Path, stops: Callable[[], bool] = lambda: False, steps: int | None = None
+) -> None:
+    """Have the phantoms of a run in a folder, those for its validation last; nothing to do if it has none.
 
     Args:
         settings: The whole tree.
         folder: Where they are kept for `simulated_pairs` and `held_out_pairs`.
         stops: Whether to leave off.
+        steps: Of the whole run, which decide how many it needs (`people_at`); None: all of them.
 
     Raises:
         TrainingError: they cannot be written.
     """
-    if _has_phantoms(settings):
-        grow_crowd(_crowd(settings), settings.simulation.phantoms + HELD_OUT_PEOPLE, folder, stops)
+    if has_phantoms(settings):
+        numbers = [*range(people_at(steps, settings.simulation.phantoms)), *_held_out(settings)]
+        grow_crowd(_crowd(settings), numbers, folder, stops)
 
 
 def simulated_pairs(settings: Settings, folder: Path | None = None, *, held_out: bool = False) -> SimulatedPairs | None:
@@ -134,34 +147,46 @@ def simulated_pairs(settings: Settings, folder: Path | None = None, *, held_out:
 
     Args:
         settings: The whole tree.
-        folder: Where `grow_phantoms` has put the phantoms; None grows them in memory.
-        held_out: Other phantom people, a few, that the run does not learn from.
+        folder: Where `grow_phantoms` puts the phantoms, which are waited for when they are needed; None grows them now.
+        held_out: Other phantom people, a few, that the run does not learn from. Nobody waits for them: those that are
+            not there are grown in memory.
 
     Raises:
-        TrainingError: a phantom in the folder is missing or damaged.
+        TrainingError: a held-out phantom in the folder is damaged.
     """
     simulation, preparation = settings.simulation, settings.preparation
     if simulation.weight == 0:
         return None
     outside, size = not preparation.remove_outside, settings.sampling.patch_size
-    if not _has_phantoms(settings):
+    if not has_phantoms(settings):
         if simulation.phantom_share > 0 and not held_out:
             log.warning(
                 "there is no phantom of the region '%s': all pairs are simulated from the cohort's CTs",
                 preparation.region,
             )
         return SimulatedPairs(size, preparation.spacing_mm, outside)
-    learnt = simulation.phantoms
-    numbers = range(learnt, learnt + HELD_OUT_PEOPLE) if held_out else range(learnt)
-    crowd = _crowd(settings)
-    people = crowd.opened(folder, numbers) if folder else [Person.of(crowd.grow(number)) for number in numbers]
+    numbers = _held_out(settings) if held_out else range(simulation.phantoms)
+    people = _people(_crowd(settings), numbers, folder, awaited=not held_out)
     teacher = PhantomTeacher(people, size, outside=outside, spacing_mm=preparation.spacing_mm)
     return SimulatedPairs(size, preparation.spacing_mm, outside, simulation.phantom_share, teacher)
 
 
-def _has_phantoms(settings: Settings) -> bool:
+def has_phantoms(settings: Settings) -> bool:
+    """Whether a run with these settings learns from phantoms."""
     simulation = settings.simulation
     return simulation.weight * simulation.phantom_share > 0 and settings.preparation.region in REGION_PHANTOMS
+
+
+def _held_out(settings: Settings) -> range:
+    return range(settings.simulation.phantoms, settings.simulation.phantoms + HELD_OUT_PEOPLE)
+
+
+def _people(crowd: Crowd, numbers: range, folder: Path | None, *, awaited: bool) -> Sequence[Person]:
+    if folder is None:
+        return [Person.of(crowd.grow(number)) for number in numbers]
+    if awaited:
+        return crowd.awaited(folder, numbers)
+    return [crowd.opened_or_grown(folder, number) for number in numbers]
 
 
 def _crowd(settings: Settings) -> Crowd:

@@ -26,7 +26,7 @@ from creps.training.simulation.scanner import scanned
 from creps.training.simulation.sequences import draw_levels, relative_levels
 from creps.volume import Array, Mask
 
-__all__ = ["PhantomTeacher", "imaged"]
+__all__ = ["PhantomTeacher", "imaged", "people_at"]
 
 BONE_CENTRED = 0.4
 """Share of patches that are centred on bone."""
@@ -45,14 +45,28 @@ AT_SKIN_SHARE, AT_SKIN_VOXELS = 0.5, 5
 """Share of these in which it ends at the skin, or at most so many voxels within."""
 
 
+FIRST_PEOPLE, STEPS_PER_PERSON = 2, 2
+"""The first step knows so many people, and one more comes after so many steps: they grow while the run goes on."""
+
+
+def people_at(step: int | None, count: int) -> int:
+    """How many of `count` people the patches of a step show, whatever the machine.
+
+    Args:
+        step: Steps done before; None: all of them.
+        count: How many there are in the end.
+    """
+    return count if step is None else min(count, FIRST_PEOPLE + step // STEPS_PER_PERSON)
+
+
 class PhantomTeacher:
     """Draws pairs of MR and CT patches from phantoms.
 
     Args:
-        people: Whom to image.
+        people: Whom to image; opened when a patch shows them.
         size: Patch size (D, H, W).
         outside: Whether MRs have noise outside the body.
-        spacing_mm: Voxel spacing (D, H, W) of the patches; default: the people's.
+        spacing_mm: Voxel spacing (D, H, W) of the patches; default: that of the first person.
     """
 
     def __init__(
@@ -63,19 +77,23 @@ class PhantomTeacher:
         outside: bool,
         spacing_mm: tuple[float, float, float] | None = None,
     ) -> None:
-        self.people = list(people)
+        self.people = people
         self.size, self.outside, self.spacing_mm = size, outside, spacing_mm or people[0].tissues.spacing_mm
 
-    def draw(self, rng: np.random.Generator) -> tuple[Array, Array]:
+    def draw(self, rng: np.random.Generator, step: int | None = None) -> tuple[Array, Array]:
         """A pair of patches.
 
         Args:
             rng: Source of everything: person, place, posture, sequence, scanner.
+            step: Steps done before, see `people_at`.
+
+        Raises:
+            TrainingError: a person's file is damaged, or it is not there and no longer grows.
 
         Returns:
             MR and CT, each (D, H, W) in network units.
         """
-        person = self.people[int(rng.integers(len(self.people)))]
+        person = self.people[int(rng.integers(people_at(step, len(self.people))))]
         centre = self._centre(person, rng)
         places = draw_places(self.size, centre, self.spacing_mm, rng, person.tissues.spacing_mm)
         signal, ct, body = imaged(person, places, rng)
