@@ -98,6 +98,48 @@ def test_the_caller_may_stop_while_the_workers_are_busy():
     assert not multiprocessing.active_children()
 
 
+def test_a_caller_that_says_stop_is_asked_while_the_workers_are_busy():
+    started = time.monotonic()
+    assert list(run_all(wait_unless_first, [1, 2, 3], 2, lambda: time.monotonic() - started > 0.5)) == []
+    assert time.monotonic() - started < 60
+    assert not multiprocessing.active_children()
+
+
+NOTED = """
+import os, pathlib, time
+from creps.parallel import run_all
+
+def note(folder):
+    (pathlib.Path(folder) / f"{os.getpid()}.pid").touch()
+    time.sleep(600)
+
+if __name__ == "__main__":
+    list(run_all(note, ["noted", "noted"], 2))
+"""
+
+
+@pytest.mark.process
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks into /proc")
+def test_the_workers_of_a_killed_caller_end_with_it(tmp_path):
+    (tmp_path / "script.py").write_text(NOTED)
+    (tmp_path / "noted").mkdir()
+    environment = os.environ | {"PYTHONPATH": str(PROJECT / "src")}
+    with subprocess.Popen([sys.executable, "script.py"], cwd=tmp_path, env=environment) as caller:
+        while len(found := list((tmp_path / "noted").iterdir())) < 2:
+            assert caller.poll() is None
+            time.sleep(0.05)
+        caller.kill()
+    pids, patience = [int(file.stem) for file in found], time.monotonic() + 60
+    while any(_runs(pid) for pid in pids):
+        assert time.monotonic() < patience
+        time.sleep(0.05)
+
+
+def _runs(pid):
+    status = Path(f"/proc/{pid}/stat")
+    return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
 def test_two_processes_make_the_same_cohort_as_one(folders, tmp_path):
     told = []
     one = prepare(folders, tmp_path / "one", settings=settings(), progress=lambda *now: told.append(now))

@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import types
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -103,7 +104,7 @@ class _Worker:
         self._start()
 
     def _start(self) -> None:
-        self._executor = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _ignore_interrupt)
+        self._executor = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _begin)
         with _thread_limit(self.threads), nullcontext() if self.script else _script_hidden():
             self._pid = self._executor.submit(os.getpid)  # starts the process
 
@@ -139,8 +140,16 @@ class _Worker:
         self._executor.shutdown(cancel_futures=True)
 
 
-def _ignore_interrupt() -> None:
+def _begin() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
+
+
+def _end_with_the_parent() -> None:
+    """A killed parent cannot end its processes, and they would wait for its next task for ever."""
+    if (parent := multiprocessing.parent_process()) is not None:
+        parent.join()
+        os._exit(1)
 
 
 @contextmanager
