@@ -6,9 +6,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from creps.inference.executor import Executor
 from creps.networks.build import build_generator
+from creps.networks.folded import FoldedUNet
 from creps.networks.hu_classes import CENTRES_HU, HuClasses
-from creps.networks.unet import UNetGenerator, _from_blocks, _to_blocks
+from creps.networks.sub_pixel import from_blocks, to_blocks
+from creps.networks.unet import UNetGenerator
 from creps.settings import UNetSettings, load_settings
 from creps.training.run.train import train
 from tests.conftest import TINY
@@ -81,8 +84,8 @@ def test_bone_counts_as_often_as_it_is_told(classes):
 
 def test_blocks_come_back_and_hold_their_neighbours():
     image = torch.arange(4 * 6 * 8, dtype=torch.float32).reshape(1, 1, 4, 6, 8)
-    blocks = _to_blocks(image)
-    assert torch.equal(_from_blocks(blocks), image)
+    blocks = to_blocks(image)
+    assert torch.equal(from_blocks(blocks), image)
     assert torch.equal(blocks[0, :, 1, 2, 3].sort().values, image[0, 0, 2:4, 4:6, 6:8].flatten().sort().values)
 
 
@@ -93,7 +96,6 @@ def test_any_size_keeps_its_shape_and_is_finite(size, classes):
     mr = torch.rand(2, 1, *size)
     with torch.no_grad():
         sct = network(mr)
-    torch.testing.assert_close(network(mr).detach(), sct)  # all at once, and in slabs
     assert sct.shape == mr.shape
     assert torch.isfinite(sct).all()
     assert network.yields_spread == classes
@@ -141,14 +143,49 @@ def test_predictions_move_with_the_image_by_the_stride_and_do_not_depend_on_the_
     torch.testing.assert_close(part[..., inner], whole[..., 8:152][..., inner], rtol=1e-4, atol=1e-4)
 
 
-def test_slabs_are_the_whole(monkeypatch):
+@pytest.mark.parametrize("size", [(24, 24, 24), (7, 13, 9), (23, 20, 18)])
+@pytest.mark.parametrize("classes", [True, False])
+@pytest.mark.parametrize("slab", [3000, 1 << 20])
+def test_the_fast_form_is_the_generator(monkeypatch, size, classes, slab):
     torch.manual_seed(0)
-    network = woken(UNetGenerator(8, levels=2))
-    mr = torch.rand(2, 1, 23, 20, 18)
+    network, mr = woken(UNetGenerator(8, levels=3, classes=classes)), 2 * torch.rand(2, 1, *size)
+    for parameter in network.parameters():  # biases and scales too are not what they start as
+        parameter.data += 0.05 * torch.randn_like(parameter)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    monkeypatch.setattr("creps.networks.folded.unet.SLAB_VOXELS", slab)
+    fast, halved = (network.folded(dtype) for dtype in (torch.float32, torch.bfloat16))
     with torch.no_grad():
-        whole = network(mr)
-        monkeypatch.setattr("creps.networks.unet.SLAB_VOXELS", 3000)
-        torch.testing.assert_close(network(mr), whole)
+        expected = network.with_spread(mr) if classes else network(mr)
+        with torch.autocast("cpu", torch.bfloat16):
+            rounded = network(mr)
+    assert fast.yields_spread == classes
+    torch.testing.assert_close(fast(mr), expected[:, :1], atol=1e-4, rtol=1e-4)
+    if classes:
+        torch.testing.assert_close(fast.with_spread(mr), expected, atol=1e-4, rtol=1e-4)
+    error, usual = ((found - expected[:, :1]).abs().mean() for found in (halved(mr), rounded))
+    assert error < 1.5 * usual
+    torch.testing.assert_close(dict(network.state_dict()), before)  # its own weights are as they were
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.floats(0.1, 20))
+def test_classes_read_in_turn_are_the_median_and_the_deviation(seed, sharpness):
+    logits = sharpness * torch.randn(300, len(CENTRES_HU), generator=torch.Generator().manual_seed(seed))
+    median, deviation = CLASSES.read(logits.T.contiguous(), spread=True)
+    shares = logits.softmax(dim=-1)
+    sure = shares.gather(-1, (shares.cumsum(dim=-1) < 0.5).sum(dim=-1, keepdim=True))[:, 0] > 1e-3
+    torch.testing.assert_close(median[sure], CLASSES.median(logits)[sure], atol=1e-4, rtol=0)
+    torch.testing.assert_close(deviation, CLASSES.deviation(logits), atol=3e-3, rtol=1e-3)
+    assert torch.equal(CLASSES.read(logits.T.contiguous())[0], median)
+
+
+def test_the_executor_runs_the_fast_form_with_the_spread_and_without():
+    network = woken(UNetGenerator(8, levels=2))
+    for spread in (False, True):
+        executor = Executor(network, precision="fp32", spread=spread)
+        assert isinstance(executor.network, FoldedUNet)
+        values = executor.start(np.random.default_rng(0).random((1, 8, 8, 8), np.float32)).result()
+        assert values.shape == ((1, 2, 8, 8, 8) if spread else (1, 8, 8, 8))
 
 
 def test_zero_padding_is_not_imaged_air():

@@ -10,7 +10,7 @@ import torch
 
 from creps.errors import ModelError
 from creps.machine import resolve_precision
-from creps.networks.generator import Generator
+from creps.networks.generator import Generator, InferenceForm
 from creps.settings.choices import Precision
 from creps.volume import Array
 
@@ -84,9 +84,12 @@ class Executor:
         self.yields_spread = spread and generator.yields_spread
         self._generator, self._itemsize = generator, 2 if self.precision == "bf16" else 4
         dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
-        self._folded = None if self.yields_spread else generator.folded(dtype)
+        folded = generator.folded(dtype)
+        self._folded = folded if folded is None or folded.yields_spread >= self.yields_spread else None
         network = generator if self._folded is None else self._folded
-        self.network = network.to(self.device).to(memory_format=torch.channels_last_3d).eval()
+        self.network: Generator | InferenceForm = (
+            network.to(self.device).to(memory_format=torch.channels_last_3d).eval()
+        )
 
     @torch.inference_mode()
     def start(self, patches: Array) -> Pending:
@@ -103,7 +106,7 @@ class Executor:
         batch = batch.to(self.device, memory_format=torch.channels_last_3d, non_blocking=cuda)
         bf16 = self.precision == "bf16" and self._folded is None
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
-            told = self._generator.with_spread(batch) if self.yields_spread else self.network(batch)[:, 0]
+            told = self.network.with_spread(batch) if self.yields_spread else self.network(batch)[:, 0]
             values = told.float().contiguous().to("cpu", non_blocking=cuda)
         copied = None
         if cuda:

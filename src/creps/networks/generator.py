@@ -23,7 +23,16 @@ class InferenceForm(nn.Module):
     """A generator in the form that runs fastest: the same function, for inference only, in its own precision.
 
     It is not run under autocast. `forward` maps (B, 1, D, H, W) to the same shape in float32.
+
+    Attributes:
+        yields_spread: Whether `with_spread` is there, as in the generator.
     """
+
+    yields_spread: bool = False
+
+    def with_spread(self, mr: torch.Tensor) -> torch.Tensor:
+        """(B, 1, D, H, W) MR → (B, 2, D, H, W) in float32, as the generator's."""
+        raise NotImplementedError(f"{type(self).__name__} predicts no spread")
 
     def bytes_at_peak(self, voxels: int) -> int:
         """Memory in bytes of a forward pass over that many voxels, input and output included."""

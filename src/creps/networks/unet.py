@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -11,13 +10,12 @@ from torch import nn
 from torch.nn import functional
 
 from creps.networks.blocks import ChannelNorm, conv3d
-from creps.networks.generator import Generator
+from creps.networks.folded.unet import FoldedUNet
+from creps.networks.generator import Generator, InferenceForm
 from creps.networks.hu_classes import HuClasses
+from creps.networks.sub_pixel import SUB_PIXEL, from_blocks, imaged, to_blocks
 
 __all__ = ["UNetGenerator"]
-
-SUB_PIXEL = 8
-"""Voxels of full resolution in one of half resolution."""
 
 MOST_WIDENING = 4
 """Channels at the lowest resolutions, in multiples of those at half resolution."""
@@ -35,9 +33,6 @@ NEAR_VOXELS = 3
 
 AIR_STEP = 2
 """One voxel in this many along each axis of the air counts."""
-
-SLAB_VOXELS = 1 << 20
-"""Voxels of full resolution finished at once in inference: distributions take more memory than all the rest."""
 
 
 class UNetGenerator(Generator):
@@ -60,6 +55,7 @@ class UNetGenerator(Generator):
     """
 
     own_distance = True
+    slope = SLOPE
 
     def __init__(
         self, width: int = 32, levels: int = 4, blocks: int = 1, fine: int = 16, *, classes: bool = True
@@ -120,23 +116,20 @@ class UNetGenerator(Generator):
 
     def logits(self, mr: torch.Tensor) -> torch.Tensor:
         """(B, 1, D, H, W) → (B, classes, D, H, W) in float32; one channel without classes."""
-        image = _imaged(mr, self.stride)
+        image = imaged(mr, self.stride)
         return self._head(self._finish(self._coarse(image), image, mr.shape[2:]))
 
     def forward(self, mr: torch.Tensor) -> torch.Tensor:
         """(B, 1, D, H, W) MR → (B, 1, D, H, W) sCT, both in network units; any size."""
-        image = _imaged(mr, self.stride)
-        coarse = self._coarse(image)
-        if torch.is_grad_enabled() or torch.compiler.is_compiling():
-            return self._sct(self._finish(coarse, image, mr.shape[2:]))
-        return self._in_slabs(coarse, image, mr.shape[2:], self._sct)
+        told = self.logits(mr)
+        return told if self.classes is None else self.classes.median(told.movedim(1, -1))[:, None]
 
     def distance(self, mr: torch.Tensor, ct: torch.Tensor) -> torch.Tensor:
         """Over the body, what is near it, and a lattice of the air; bone counts `bone_weight` times.
 
         With classes, half the cross entropy to softly assigned classes and half the L1 of the mean; else the L1.
         """
-        image = _imaged(mr, self.stride)
+        image = imaged(mr, self.stride)
         features = self._finish(self._coarse(image), image, mr.shape[2:])
         counted = _counted(ct)
         rows, truth = features.movedim(1, -1).reshape(-1, self.fine)[counted], ct.reshape(-1)[counted]
@@ -158,23 +151,22 @@ class UNetGenerator(Generator):
         if classes is None:
             return super().with_spread(mr)  # which says that there is none
 
-        def read(features: torch.Tensor) -> torch.Tensor:
-            told = self._head(features).movedim(1, -1)
-            return torch.stack([classes.median(told), classes.deviation(told)], dim=1)
+        told = self.logits(mr).movedim(1, -1)
+        return torch.stack([classes.median(told), classes.deviation(told)], dim=1)
 
-        image = _imaged(mr, self.stride)
-        return self._in_slabs(self._coarse(image), image, mr.shape[2:], read)
+    def folded(self, dtype: torch.dtype) -> InferenceForm | None:
+        """The same function for inference, with weights of that precision."""
+        return FoldedUNet(self, dtype)
 
     def bytes_at_peak(self, voxels: int, itemsize: int) -> int:
         """Memory in bytes of a forward pass without gradient, input and output included."""
         coarse = self.stem.out_channels * itemsize * 8 / SUB_PIXEL
-        slab = min(voxels, SLAB_VOXELS)
-        classes = self.head.out_channels
-        return int(voxels * (coarse + 2 * itemsize + 16) + slab * (4 * self.fine * itemsize + 24 * classes))
+        fine, classes = 4 * self.fine * itemsize, 24 * self.head.out_channels
+        return int(voxels * (coarse + 2 * itemsize + 16 + fine + classes))
 
     def _coarse(self, image: torch.Tensor) -> torch.Tensor:
         """(B, 2, D, H, W) → (B, width, D/2, H/2, W/2)."""
-        x = self.stem(_to_blocks(image))
+        x = self.stem(to_blocks(image))
         skips: list[torch.Tensor] = []
         for level, stage in enumerate(self.encoder):
             x = stage(x)
@@ -188,7 +180,7 @@ class UNetGenerator(Generator):
 
     def _finish(self, coarse: torch.Tensor, image: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
         """(B, width, D/2, H/2, W/2) and the image → (B, fine, D, H, W) of the given size."""
-        fine = torch.cat([_from_blocks(self.spread_out(coarse)), image.to(coarse.dtype)], dim=1)
+        fine = torch.cat([from_blocks(self.spread_out(coarse)), image.to(coarse.dtype)], dim=1)
         fine = functional.leaky_relu(self.refine(fine), SLOPE)
         return fine[..., : size[0], : size[1], : size[2]]
 
@@ -196,28 +188,6 @@ class UNetGenerator(Generator):
         with torch.autocast(features.device.type, enabled=False):  # bfloat16 would round bone to steps of 8 HU
             told: torch.Tensor = self.head(features.float())
         return told
-
-    def _sct(self, features: torch.Tensor) -> torch.Tensor:
-        told = self._head(features)
-        return told if self.classes is None else self.classes.median(told.movedim(1, -1))[:, None]
-
-    def _in_slabs(
-        self,
-        coarse: torch.Tensor,
-        image: torch.Tensor,
-        size: Sequence[int],
-        read: Callable[[torch.Tensor], torch.Tensor],
-    ) -> torch.Tensor:
-        """The same as finishing all at once, a few slices at a time; `read` makes values of features."""
-        depth = coarse.shape[2]
-        step = max(1, SLAB_VOXELS // (2 * math.prod(image.shape[3:]) * image.shape[0]))
-        parts = []
-        for first in range(0, depth, step):
-            low, high = max(0, first - 1), min(depth, first + step + 1)
-            seen = self._finish(coarse[:, :, low:high], image[:, :, 2 * low : 2 * high], (2 * (high - low), *size[1:]))
-            start = 2 * (first - low)
-            parts.append(read(seen[:, :, start : start + 2 * min(step, depth - first)]))
-        return torch.cat(parts, dim=2)[:, :, : size[0]]
 
 
 class _Block(nn.Module):
@@ -235,13 +205,6 @@ class _Block(nn.Module):
         return result
 
 
-def _imaged(mr: torch.Tensor, multiple: int) -> torch.Tensor:
-    """(B, 1, D, H, W) → (B, 2, …): the image and ones, zeros at the far ends up to a multiple along each axis."""
-    ends: Sequence[int] = [-n % multiple for n in mr.shape[2:]]
-    both = torch.cat([mr, torch.ones_like(mr)], dim=1)
-    return functional.pad(both, (0, ends[2], 0, ends[1], 0, ends[0]))
-
-
 def _counted(ct: torch.Tensor) -> torch.Tensor:
     """Flat indices of the voxels of a CT (B, 1, D, H, W) in network units that the loss counts."""
     with torch.no_grad():
@@ -249,18 +212,3 @@ def _counted(ct: torch.Tensor) -> torch.Tensor:
         counted = functional.max_pool3d(tissue, 2 * NEAR_VOXELS + 1, stride=1, padding=NEAR_VOXELS) > 0
         counted[:, :, ::AIR_STEP, ::AIR_STEP, ::AIR_STEP] = True
         return counted.flatten().nonzero()[:, 0]
-
-
-def _to_blocks(x: torch.Tensor) -> torch.Tensor:
-    """(B, c, 2d, 2h, 2w) → (B, 8c, d, h, w): blocks of 2 x 2 x 2 voxels become channels."""
-    b, c, d, h, w = x.shape
-    blocks = x.reshape(b, c, d // 2, 2, h // 2, 2, w // 2, 2).permute(0, 1, 3, 5, 7, 2, 4, 6)
-    return blocks.reshape(b, SUB_PIXEL * c, d // 2, h // 2, w // 2).contiguous(memory_format=torch.channels_last_3d)
-
-
-def _from_blocks(x: torch.Tensor) -> torch.Tensor:
-    """(B, 8c, d, h, w) → (B, c, 2d, 2h, 2w): the inverse of `_to_blocks`."""
-    b, channels, d, h, w = x.shape
-    c = channels // SUB_PIXEL
-    blocks = x.reshape(b, c, 2, 2, 2, d, h, w).permute(0, 1, 5, 2, 6, 3, 7, 4)
-    return blocks.reshape(b, c, 2 * d, 2 * h, 2 * w)

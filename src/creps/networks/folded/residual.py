@@ -14,6 +14,7 @@ from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from creps.networks.blocks import LEAKY_SLOPE
+from creps.networks.folded.operations import convolved, doubled
 from creps.networks.generator import InferenceForm
 
 __all__ = ["FoldedResidual"]
@@ -68,7 +69,7 @@ class FoldedResidual(InferenceForm):
         x = self.down(self.stem(mr.to(self.dtype, memory_format=torch.channels_last_3d)))
         for block in self.blocks:
             x = block(x)
-        x = _doubled(self.up(x), size)
+        x = doubled(self.up(x), size)
         return self._sct(self.head(x))
 
     def bytes_at_peak(self, voxels: int) -> int:
@@ -126,45 +127,7 @@ class _Convolution(nn.Module):
         self.slope = {nn.ReLU: 0.0, nn.LeakyReLU: LEAKY_SLOPE}.get(type(layers[-1]))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = _convolved(x, self.weight, self.bias, self.stride)
+        x = convolved(x, self.weight, self.bias, self.stride, padding=1)
         if self.slope is None:
             return x
         return functional.leaky_relu_(x, self.slope) if self.slope else x.relu_()
-
-
-def _convolved(
-    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, stride: tuple[int, ...]
-) -> torch.Tensor:
-    """A zero-padded 3 x 3 x 3 convolution.
-
-    On a CPU oneDNN is called by name: left to choose, torch runs a single small float32 patch through a loop that is
-    eight times slower (observed with torch 2.14). oneDNN refuses bfloat16 on a CPU without AVX-512.
-    """
-    if x.device.type == "cpu" and _onednn_convolves(x.dtype):
-        return torch.mkldnn_convolution(x, weight, bias, (1, 1, 1), stride, (1, 1, 1), 1)
-    return functional.conv3d(x, weight, bias, stride, 1)
-
-
-def _onednn_convolves(dtype: torch.dtype) -> bool:
-    """Whether oneDNN can be called by name and convolves that type on this CPU; the names are undocumented."""
-    if not torch.backends.mkldnn.is_available() or not hasattr(torch, "mkldnn_convolution"):
-        return False
-    if dtype == torch.float32:
-        return True
-    supports_bf16 = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
-    return dtype == torch.bfloat16 and supports_bf16 is not None and bool(supports_bf16())
-
-
-def _doubled(x: torch.Tensor, size: torch.Size) -> torch.Tensor:
-    """Trilinear up-sampling to `size`; where that is exactly double, depth first and then planes: the same, faster."""
-    if tuple(size) != tuple(2 * n for n in x.shape[2:]):
-        return functional.interpolate(x, size=tuple(size), mode="trilinear", align_corners=False)
-    batch, channels, depth, height, width = x.shape
-    deep = x.new_empty((batch, 2 * depth, height, width, channels)).permute(0, 4, 1, 2, 3)
-    before = torch.cat([x[:, :, :1], x[:, :, :-1]], dim=2)
-    after = torch.cat([x[:, :, 1:], x[:, :, -1:]], dim=2)
-    torch.lerp(x, before, 0.25, out=deep[:, :, 0::2])
-    torch.lerp(x, after, 0.25, out=deep[:, :, 1::2])
-    planes = deep.permute(0, 2, 1, 3, 4).reshape(batch * 2 * depth, channels, height, width)
-    planes = functional.interpolate(planes, size=tuple(size[1:]), mode="bilinear", align_corners=False)
-    return planes.reshape(batch, 2 * depth, channels, *size[1:]).permute(0, 2, 1, 3, 4)
