@@ -92,15 +92,15 @@ class HuClasses(nn.Module):
         mean, square = torch.stack([self.centres, self.centres**2]) @ shares / total
         return torch.stack([median, (square - mean**2).clamp(min=0).sqrt()])
 
-    def cross_entropy(self, logits: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-        """Cross entropy to the classes of known values.
+    def mean_and_cross_entropy(self, logits: torch.Tensor, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The mean of each voxel's distribution, and its cross entropy to the classes of a known value.
 
         Args:
             logits: (…, classes).
             values: (…) in network units.
 
         Returns:
-            (…).
+            Both (…).
         """
         value = values.clamp(float(self.centres[0]), float(self.centres[-1]))
         above = torch.bucketize(value, self.centres).clamp(1, len(self) - 1)
@@ -108,4 +108,4 @@ class HuClasses(nn.Module):
         share = (value - low) / (high - low)
         logs = functional.log_softmax(logits, dim=-1)
         of_low, of_high = (logs.gather(-1, place[..., None])[..., 0] for place in (above - 1, above))
-        return -((1 - share) * of_low + share * of_high)
+        return logs.exp() @ self.centres, -((1 - share) * of_low + share * of_high)
