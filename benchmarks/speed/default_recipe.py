@@ -10,7 +10,7 @@ as it does by default, the body in one pass. MONAI's sliding window runs over th
 with its default and with half overlap and Gaussian weights; and over the body's box, the voxels that creps predicts.
 
 Seconds are medians over interleaved rounds on the first person, ``mae_hu`` and ``bone_dice`` means over all of them,
-inside the body on the MR's grid. Writes ``results/default-recipe.json``.
+inside the body on the MR's grid. Writes ``results/default-recipe-PRECISION.json``.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 import creps
 from benchmarks.common.timing import medians
@@ -33,6 +34,7 @@ from creps import hu
 from creps.demo.patients import Order, Patient, grow_all, read_patients, score
 from creps.inference.executor import Executor
 from creps.inference.prediction import MARGIN_MM, lay_out, predict
+from creps.machine import resolve_precision
 from creps.model import Model
 from creps.preprocessing.crop import Slices, crop_box
 from creps.preprocessing.intensity import AIR_NETWORK, network_to_hu
@@ -100,7 +102,7 @@ def main() -> None:
     parser.add_argument("--spacing", type=float, default=1.0, help="of the MRs in mm")
     parser.add_argument("--rounds", type=int, default=5)
     chosen = parser.parse_args()
-    folder = find_model("head")
+    folder, precision = find_model("head"), resolve_precision("auto", torch.device("cpu"))
     preparation = creps.load("head").plan.preparation
     with tempfile.TemporaryDirectory() as work:
         orders = [Order(f"p{i}", "head", (SEED, i), chosen.spacing, i) for i in range(chosen.people)]
@@ -120,7 +122,8 @@ def main() -> None:
         row = rows[name]
         times = f"{row['seconds']:7.2f} s {row['times_reference']:6.2f} x"
         print(f"{name:58s}{times} {row['mae_hu']:7.1f} HU {row['bone_dice']:.3f}")
-    save("default-recipe", people=chosen.people, spacing_mm=chosen.spacing, shape=shape, rows=rows)
+    about = {"precision": precision, "people": chosen.people, "spacing_mm": chosen.spacing, "shape": shape}
+    save(f"default-recipe-{precision}", **about, rows=rows)
 
 
 if __name__ == "__main__":

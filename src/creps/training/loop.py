@@ -134,6 +134,7 @@ class TrainingLoop:
                 return Outcome(done, self.progress.best, interruption.signal, tuple(self._findings.values()))
             if spent:
                 break
+            doing(f"the patches of step {done + 1} of {steps}")
         return self._ended(monitor)
 
     def _validates(self, done: int) -> bool:

@@ -44,7 +44,7 @@ SERIAL_VOXELS = 5e6
 SILENCE_SECONDS = 15.0
 """After so long a line says how far the growth is."""
 
-NICENESS = 10
+NICENESS = 5
 """Of the processes that grow people: the run that waits for nobody goes first."""
 
 
