@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from creps.inference.executor import Executor
 from creps.networks.build import build_generator
@@ -240,3 +241,27 @@ def test_a_u_net_is_trained_saved_and_synthesizes(cohort, tmp_path):
     sct = model.synthesize(mr, force=True).sct
     assert sct.shape == mr.shape
     assert sct.array.std() > 50
+
+
+class Convolutions(TorchDispatchMode):
+    """Notes the shapes of the weights that are convolved with, in either direction."""
+
+    def __init__(self):
+        super().__init__()
+        self.weights = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func in (torch.ops.aten.convolution.default, torch.ops.aten.convolution_backward.default):
+            backward = func is torch.ops.aten.convolution_backward.default
+            self.weights.append(tuple(args[2 if backward else 1].shape))
+        return func(*args, **(kwargs or {}))
+
+
+def test_the_head_is_no_convolution_when_it_learns():
+    """Backward, one over single voxels in float32 took longer than all the rest of a step."""
+    network = woken(UNetGenerator(8, levels=2)).train()
+    with Convolutions() as noted:
+        network.distance(torch.rand(1, 1, 16, 16, 16), torch.rand(1, 1, 16, 16, 16)).backward()
+    assert len(noted.weights) > 10
+    assert all(weight[0] != len(network.classes) for weight in noted.weights)
+    assert network.head.weight.grad.abs().sum() > 0
