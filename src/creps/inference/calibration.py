@@ -22,7 +22,7 @@ from creps.io.versioned import read_versioned
 from creps.metrics.tissues import TISSUE_WINDOWS_HU, tissue_classes
 from creps.volume import Array
 
-__all__ = ["CALIBRATION", "Calibration", "ClassCalibration", "ErrorModel", "read_calibration"]
+__all__ = ["CALIBRATION", "Calibration", "ClassCalibration", "read_calibration"]
 
 CALIBRATION = "calibration.json"
 
@@ -78,34 +78,6 @@ class ClassCalibration(BaseModel):
         return width, error
 
 
-class ErrorModel(BaseModel):
-    """From a case's mean calibrated error to its predicted MAE, both in HU: ``scale * error ** exponent``.
-
-    Attributes:
-        scale: Factor.
-        exponent: 1 if the cases that it was fitted on say no more.
-        cases: How many these were.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    scale: float = Field(default=1.0, gt=0, allow_inf_nan=False)
-    exponent: float = Field(default=1.0, gt=0, allow_inf_nan=False)
-    cases: int = Field(default=0, ge=0)
-
-    def predict(self, error_hu: float) -> float:
-        """The predicted MAE in HU.
-
-        Args:
-            error_hu: Mean calibrated error of the case, or of a slice.
-
-        Examples:
-            >>> ErrorModel(scale=2.0, exponent=0.5).predict(16.0)
-            8.0
-        """
-        return float(self.scale * max(error_hu, 0.0) ** self.exponent)
-
-
 class Calibration(BaseModel):
     """A model's calibration, readable by a person.
 
@@ -114,7 +86,6 @@ class Calibration(BaseModel):
         confidence: Share of true values that the interval is to hold.
         weights_sha256: Of the weights that it was measured with; another model needs its own.
         classes: Tissue of the sCT (see `creps.metrics.tissues.TISSUE_WINDOWS_HU`) → what was measured in it.
-        mae: Predicts the MAE of a case.
         measured_on: Region, seeds and number of cases, or the pairs.
         provenance: Versions, machine, time.
     """
@@ -125,7 +96,6 @@ class Calibration(BaseModel):
     confidence: float = Field(gt=0, lt=1)
     weights_sha256: str
     classes: dict[str, ClassCalibration]
-    mae: ErrorModel = ErrorModel()
     measured_on: dict[str, Any] = {}
     provenance: dict[str, Any] = {}
 
