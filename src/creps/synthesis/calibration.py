@@ -17,10 +17,11 @@ from creps.io.atomic import atomic_file, write_json
 from creps.io.itk import is_volume_file, read_volume, stem
 from creps.model import Model, model_folder
 from creps.phantom import REGION_PHANTOMS, REGIONS
-from creps.phantom.patient import grow_patient
+from creps.phantom.patient import MAX_SPACING_MM, grow_patient
 from creps.preprocessing.target_grid import bring_onto
 from creps.provenance import provenance
 from creps.qa.uncertainty.fit import CONFIDENCE, Sample, fit_classes, sample_of
+from creps.settings import PreparationSettings
 from creps.shipped.catalogue import SHIPPED
 from creps.shipped.names import find_model
 from creps.synthesis.options import SynthesisOptions
@@ -88,7 +89,7 @@ def calibrate(
             "This model predicts one value for each voxel and no spread: there is nothing to calibrate.",
             "Train a model with generator.classes.",
         )
-    cases, count, measured_on = _cases(plan.preparation.region, pairs, phantoms, seed)
+    cases, count, measured_on = _cases(plan.preparation, pairs, phantoms, seed)
     samples = []
     for number, case in enumerate(cases, start=1):
         samples.append(_measured(model, case, [seed, number]))
@@ -131,8 +132,11 @@ def write_calibration(path: Path, calibration: Calibration) -> None:
         write_json(temporary, calibration.model_dump(mode="json"))
 
 
-def _cases(region: str, pairs: Path | None, phantoms: int, seed: int) -> tuple[Iterator[Known], int, dict[str, Any]]:
+def _cases(
+    preparation: PreparationSettings, pairs: Path | None, phantoms: int, seed: int
+) -> tuple[Iterator[Known], int, dict[str, Any]]:
     """The cases, how many, and what the document says of them."""
+    region = preparation.region
     if pairs is not None:
         folders = _pair_folders(pairs)
         return _read(folders), len(folders), {"pairs": len(folders), "region": region}
@@ -141,12 +145,13 @@ def _cases(region: str, pairs: Path | None, phantoms: int, seed: int) -> tuple[I
     if region not in REGION_PHANTOMS:
         raise SettingsError(f"There is no phantom of the region '{region}'.", "Calibrate on pairs: --pairs FOLDER.")
     kind = REGION_PHANTOMS[region]
-    return _grown(kind, phantoms, seed), phantoms, {"phantoms": phantoms, "region": kind, "seed": seed}
+    spacing_mm = min(MAX_SPACING_MM, *preparation.spacing_mm)
+    return _grown(kind, phantoms, seed, spacing_mm), phantoms, {"phantoms": phantoms, "region": kind, "seed": seed}
 
 
-def _grown(region: str, count: int, seed: int) -> Iterator[Known]:
+def _grown(region: str, count: int, seed: int, spacing_mm: float) -> Iterator[Known]:
     for number in range(count):
-        patient = grow_patient(REGIONS[region], [seed, number], centre=number)
+        patient = grow_patient(REGIONS[region], [seed, number], spacing_mm, centre=number)
         if patient.mr is None or patient.ct_noise_free is None:
             raise ValueError("a phantom without images")
         yield Known(f"phantom {number + 1}", patient.mr, patient.ct_noise_free, patient.mask)
