@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from benchmarks.uncertainty.page import PAGE, RESULTS, written
 from pydicom import dcmread
 
 import creps
@@ -17,6 +18,7 @@ from creps.io.dicom.read.series import find_series
 from creps.metrics.tissues import TISSUE_WINDOWS_HU
 from creps.model import Plan
 from creps.networks.build import build_generator
+from creps.networks.ensemble import Ensemble
 from creps.settings import InferenceSettings, PreparationSettings, ResidualSettings, UNetSettings
 from tests.conftest import ball_head
 from tests.dicom_cases import mr_series, read_by_itk
@@ -261,3 +263,48 @@ def test_a_calibration_is_not_written_over(tmp_path, saved):
     with pytest.raises(OutputExistsError, match="already exists"):
         calibration_target(saved, overwrite=False)
     assert calibration_target(saved, overwrite=True) == saved / CALIBRATION
+
+
+def test_an_ensemble_is_the_mean_and_its_spread_is_the_mixtures(tmp_path):
+    one, two = model_of(), model_of()
+    with torch.no_grad():
+        two.generator.head.bias += torch.linspace(0, 3, len(two.generator.head.bias))
+    patch = torch.rand(1, 1, 16, 16, 16)
+    both = Ensemble([one.generator, two.generator])
+    (a, s), (b, t) = (model.generator.with_spread(patch)[0] for model in (one, two))
+    value, spread = both.with_spread(patch)[0]
+    torch.testing.assert_close(value, (a + b) / 2)
+    torch.testing.assert_close(spread, ((s**2 + t**2) / 2 + (a - b) ** 2 / 4).sqrt())
+    assert (a - b).abs().mean() > 0.01
+    with torch.no_grad():
+        torch.testing.assert_close(both(patch)[0, 0], value, atol=1e-4, rtol=1e-4)
+    assert (both.halo, both.stride, both.yields_spread) == (one.generator.halo, one.generator.stride, True)
+
+
+def test_models_of_one_preparation_are_averaged(tmp_path, saved, capsys):
+    mr = ball_head(0)[0]
+    creps.write_volume(mr, tmp_path / "mr.nii.gz")
+    alone, twice = creps.load(saved), creps.load(saved, ensemble=[saved])
+    result = twice.synthesize(mr)
+    np.testing.assert_allclose(result.sct.array, alone.synthesize(mr).sct.array, atol=0.05)
+    assert result.record["model"]["training"]["ensemble"] == 2 * [alone.plan.weights_sha256]
+    assert result.record["model"]["weights_sha256"] != alone.plan.weights_sha256
+    with pytest.raises(ModelError, match="An ensemble has no folder of its own"):
+        twice.save(tmp_path / "twice")
+    with pytest.raises(ModelError, match="Give a list"):
+        creps.load(saved, ensemble=str(saved))
+    arguments = ("-q", "synthesize", saved, tmp_path / "mr.nii.gz", "-o", tmp_path / "sct.nii.gz", "--ensemble", saved)
+    assert run(*arguments) == 0
+    assert run(*arguments, "--overwrite", "--uncertainty") == 1
+    assert "is not calibrated" in capsys.readouterr().err
+    other = model_of()
+    preparation = other.plan.preparation.model_copy(update={"spacing_mm": (2.0, 4.0, 4.0), "seed": 9})
+    other.plan = other.plan.model_copy(update={"preparation": preparation})
+    other.save(tmp_path / "other")
+    with pytest.raises(ModelError, match=r"cannot join .*: preparation.spacing_mm is \(2.0, 4.0, 4.0\), not"):
+        creps.load(saved, ensemble=[tmp_path / "other"])
+
+
+def test_the_page_shows_the_results_of_the_benchmark():
+    page = PAGE.read_text(encoding="utf-8")
+    assert written(page, json.loads(RESULTS.read_text(encoding="utf-8"))) == page

@@ -3,11 +3,12 @@
 ::
 
     python -m benchmarks.uncertainty --work W --phantoms head=FOLDER pelvis=FOLDER --unseen head=FOLDER pelvis=FOLDER
-        --data REAL --former head=FOLDER ... -o benchmarks/uncertainty/results.json
+        --data REAL --former head=FOLDER ... --gains 6 --rounds 5
 
 PHANTOMS are what ``creps phantom --test N`` wrote, of seeds that no calibration has seen. UNSEEN are cohorts of
-`benchmarks.unseen.cohort`: no limit is chosen by them. FORMER are other models of the region. Voxels of every case stay
-in W, so that a second run takes seconds. Parts whose folders are not given are left as they are in the results.
+`benchmarks.unseen.cohort`: no limit is chosen by them. FORMER are other models of the region; the first of a region
+joins the ensemble. Voxels of every case stay in W, so that a second run takes seconds. Parts whose folders are not
+given are left as they are in the results.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any
 from benchmarks.common.machine import machine
 from benchmarks.uncertainty import real
 from benchmarks.uncertainty.cases import Case, measured
-from benchmarks.uncertainty.cost import gain_of_flips, time_of_uncertainty
+from benchmarks.uncertainty.cost import gains, time_of_uncertainty
 from benchmarks.uncertainty.coverage import by_confidence, by_tissue
 from benchmarks.uncertainty.predicted import agreement, of_cases, of_slices
 from benchmarks.uncertainty.variants import VARIANTS, variant
@@ -53,16 +54,15 @@ def main() -> None:
         found["predicted_mae"] = _predicted(phantoms, options.former, options.work)
     if options.data is not None:
         found["thigh"], found["skull"] = real.thigh(options.data, options.work), real.skull(options.data)
-    if options.flips:
-        found["flips"] = {
-            region: gain_of_flips(region, sorted((folder / "test").iterdir())[: options.flips], options.work)
-            for region, folder in phantoms.items()
-        }
-    if options.rounds:
-        found["time"] = {
-            region: time_of_uncertainty(region, sorted((folder / "test").iterdir())[0], options.rounds)
-            for region, folder in phantoms.items()
-        }
+    snapshots = dict(reversed(options.former))
+    for region, folder in phantoms.items():
+        people = sorted((folder / "test").iterdir())
+        if options.gains:
+            row = gains(region, people[: options.gains], snapshots.get(region), options.work)
+            found.setdefault("gains", {})[region] = row
+        if options.rounds:
+            row = time_of_uncertainty(region, people[0], snapshots.get(region), options.rounds)
+            found.setdefault("time", {})[region] = row
     write_json(path, found | {"machine": machine(), "provenance": provenance()})
 
 
@@ -72,7 +72,7 @@ def _options() -> argparse.Namespace:
     for name in ("phantoms", "unseen", "former"):
         parser.add_argument(f"--{name}", type=_named, nargs="*", default=[], metavar="REGION=FOLDER")
     parser.add_argument("--data", type=Path, help="folder of the real scans")
-    parser.add_argument("--flips", type=int, default=0, help="people to measure the gain of flips on")
+    parser.add_argument("--gains", type=int, default=0, help="people to measure the gain of flips and ensembles on")
     parser.add_argument("--rounds", type=int, default=0, help="rounds to measure the time with")
     parser.add_argument("-o", "--output", type=Path, default=Path(__file__).with_name("results.json"))
     return parser.parse_args()

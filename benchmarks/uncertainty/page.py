@@ -28,7 +28,12 @@ TESTED_ON = {
 
 def written(page: str, results: dict[str, Any]) -> str:
     """The page with its tables as the results say."""
-    for name, table in {"coverage": _coverage(results), "sharpness": _sharpness(results), "mae": _mae(results)}.items():
+    for name, table in {
+        "coverage": _coverage(results),
+        "sharpness": _sharpness(results),
+        "mae": _mae(results),
+        "options": _options(results),
+    }.items():
         page = re.sub(f"(<!-- {name} -->\n).*?(<!-- /{name} -->)", rf"\g<1>{table}\g<2>", page, flags=re.DOTALL)
     return page
 
@@ -89,6 +94,22 @@ def _mae(results: dict[str, Any]) -> str:
         for label, row in found.items()
     ]
     return _table(["Predicted against true MAE", "n", "Spearman", "median relative error (%)"], rows)
+
+
+def _options(results: dict[str, Any]) -> str:
+    ratios = {region: row["ratios"] for region, row in results.get("time", {}).items()}
+    rows = []
+    for region, ways in results.get("gains", {}).items():
+        for name, row in ways.items():
+            key = "ensemble of two" if name.startswith("ensemble") else name
+            time = ratios.get(region, {}).get(key)
+            shown = "–" if time is None else f"{time:.2f}"
+            figures = [f"{row['mae_hu']:.1f}", f"{row['mean_half_width_hu']:.1f}", f"{100 * row['coverage']:.0f}"]
+            rows.append([f"{region}: {name}", str(row["cases"]), *figures, shown])
+    rows += [
+        [f"{region}: uncertainty", "1", "–", "–", "–", f"{row['uncertainty']:.2f}"] for region, row in ratios.items()
+    ]
+    return _table(["Way", "n", "MAE (HU)", "mean half width (HU)", "held (%)", "time ratio"], rows)
 
 
 def main() -> None:
