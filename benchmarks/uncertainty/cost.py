@@ -15,9 +15,9 @@ from benchmarks.uncertainty.coverage import by_tissue
 from creps import load, read_volume
 from creps.api.model import Model
 from creps.inference.calibration import Calibration
-from creps.qa.uncertainty.fit import fit_classes, sample_of
+from creps.qa.uncertainty.fit import CONFIDENCE, fit_classes, sample_of
 
-__all__ = ["gains", "time_of_uncertainty"]
+__all__ = ["calibrated_on", "gains", "time_of_uncertainty"]
 
 
 def time_of_uncertainty(region: str, person: Path, snapshot: Path | None, rounds: int) -> dict[str, Any]:
@@ -65,13 +65,17 @@ def gains(region: str, people: Sequence[Path], snapshot: Path | None, work: Path
     return rows
 
 
-def _row(cases: Sequence[Case]) -> dict[str, float]:
+def calibrated_on(cases: Sequence[Case]) -> Calibration:
+    """A calibration of whatever model these cases are of."""
     samples = [
         sample_of(case.sct, case.spread, case.truth, np.ones(case.sct.shape, bool), [number])
-        for number, case in enumerate(cases[::2])
+        for number, case in enumerate(cases)
     ]
-    fitted = Calibration(confidence=0.9, weights_sha256="", classes=fit_classes(samples))
-    tissues = by_tissue(fitted, cases[1::2]).values()
+    return Calibration(confidence=CONFIDENCE, weights_sha256="", classes=fit_classes(samples))
+
+
+def _row(cases: Sequence[Case]) -> dict[str, float]:
+    tissues = by_tissue(calibrated_on(cases[::2]), cases[1::2]).values()
     voxels = sum(row["voxels"] for row in tissues)
     mean = {
         key: sum(row[key] * row["voxels"] for row in tissues) / voxels for key in ("mean_half_width_hu", "coverage")

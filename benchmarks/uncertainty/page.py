@@ -23,6 +23,7 @@ TESTED_ON = {
     "own_seeds": "other phantoms",
     "other_region": "the other region's calibration",
     "unseen_family": "another family of phantoms",
+    "unseen_family_with_pairs": "that family, calibrated on pairs of it",
 }
 
 
@@ -87,6 +88,10 @@ def _mae(results: dict[str, Any]) -> str:
         **{
             f"shipped {region}, another family": row["predicted_mae"]
             for region, row in results.get("unseen_family", {}).items()
+        },
+        **{
+            f"the same, calibrated on {row['pairs']} pairs of it ({region})": row["predicted_mae"]
+            for region, row in results.get("unseen_family_with_pairs", {}).items()
         },
     }
     rows = [
