@@ -30,7 +30,7 @@ TABLES: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("A session in record.json", "A run has one session per start.", Session),
     ("plan.json", "What a model needs besides its weights.", Plan),
     ("calibration.json", "How far a model's sCTs may be off; optional, beside plan.json.", Calibration),
-    ("A tissue in calibration.json", "What was measured in one tissue of the sCT, at rising levels of spread.", ClassCalibration),
+    ("A tissue in calibration.json", "What was measured in one tissue, at rising levels of spread.", ClassCalibration),
 )
 
 USUAL = {
