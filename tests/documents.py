@@ -11,8 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
+from creps import Model, load
 from creps.cli import main
 from creps.io.itk import write_volume
+from creps.networks.build import build_generator
+from creps.settings import UNetSettings
 from tests.conftest import ball_head
 from tests.dicom_cases import mr_series
 
@@ -135,6 +138,14 @@ def _remove_outputs(words: list[str]) -> None:
         remove(Path(words[1]))
 
 
+def _with_spread(model: Model) -> Model:
+    """An untrained model of the same preparation whose network tells a spread, as the default recipe's does."""
+    generator = UNetSettings(width=4, levels=2, blocks=1, fine=4)
+    inference = model.inference_settings(fusion="single", extent="body")
+    plan = model.plan.model_copy(update={"generator": generator, "inference": inference})
+    return Model(plan, build_generator(generator).eval())
+
+
 def remove(path: Path) -> None:
     """Remove a file or a folder, if it is there."""
     if path.is_dir():
@@ -176,6 +187,7 @@ def furnish(folder: Path) -> None:
         "-q evaluate scts data --json scores.json",
     ):
         assert run(words.split()) == 0, words
+    _with_spread(load("run/model")).save("my_run/model")
     test = next(Path("phantoms/test").iterdir()).name
     Path("phantom_scts").mkdir()
     shutil.copy(f"phantoms/test/{test}/ct.nii.gz", f"phantom_scts/{test}_sct.nii.gz")

@@ -33,7 +33,7 @@ FUNCTIONS = (
 METHODS = [
     getattr(owner, name)
     for owner, names in {
-        creps.Model: ("load", "save", "inference_settings", "synthesize", "synthesize_folder", "export"),
+        creps.Model: ("load", "save", "inference_settings", "synthesize", "synthesize_folder", "calibrate", "export"),
         Synthesis: ("save", "body_mask"),
     }.items()
     for name in names

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import creps.model
 from creps.api.arguments import Image, Progress, as_path, as_paths, check_flags, check_progress
-from creps.errors import InputError, file_errors_explained
+from creps.errors import InputError, ModelError, file_errors_explained
 from creps.preprocessing.target_grid import TargetGrid
 from creps.volume import Volume
 
 if TYPE_CHECKING:
     from creps.api.synthesis import Synthesis
     from creps.export import Exported
+    from creps.inference.calibration import Calibration
     from creps.synthesis.batch import BatchResult
 
 __all__ = ["Model", "load"]
@@ -26,6 +28,7 @@ class Model(creps.model.Model):
     Attributes:
         plan: What the model expects and how it was trained.
         generator: The network, in evaluation mode.
+        calibration: What turns its spread into an uncertainty in HU, or None.
 
     Examples:
         >>> model = creps.load("model")
@@ -46,6 +49,7 @@ class Model(creps.model.Model):
         spacing_mm: tuple[float, float, float] | None = None,
         force: bool = False,
         spread: bool = False,
+        uncertainty: bool = False,
         progress: Callable[[int, int], None] | None = None,
         **inference: Any,
     ) -> Synthesis:
@@ -61,6 +65,8 @@ class Model(creps.model.Model):
             spacing_mm: Spacing of the planning grid along D (superior), H, W in mm; default: the MR's.
             force: Continue although the intake checks refuse the MR; the record says so.
             spread: Also return how far the value of each voxel may be off, see `Synthesis.spread`.
+            uncertainty: Also return half the width of the 90 % interval in HU, see `Synthesis.uncertainty`; `save`
+                writes it too.
             progress: Called with (patches done, patches in all).
             **inference: Inference settings to change: ``fusion="mean"``, ``device="cuda"``, …
 
@@ -69,7 +75,8 @@ class Model(creps.model.Model):
 
         Raises:
             InputError: the MR or the mask cannot be used, or the intake checks refuse the MR.
-            SettingsError: an unknown or wrong setting, grid or device.
+            SettingsError: an unknown or wrong setting, grid or device; an uncertainty of a model without spread or
+                calibration.
             ModelError: the network returns values that are not finite, or does not fit into memory.
 
         Examples:
@@ -84,7 +91,9 @@ class Model(creps.model.Model):
 
         check_progress(progress)
         settings = self.inference_settings(**inference)
-        options = SynthesisOptions(grid=grid, spacing_mm=spacing_mm, mask=mask, force=force, spread=spread)
+        options = SynthesisOptions(
+            grid=grid, spacing_mm=spacing_mm, mask=mask, force=force, spread=spread, uncertainty=uncertainty
+        )
         if not isinstance(mr, Volume):
             source = find_mr(as_path(mr, "the MR"), series)
             result = synthesize_source(self, source, settings, options, progress)
@@ -161,6 +170,44 @@ class Model(creps.model.Model):
         )
 
     @file_errors_explained
+    def calibrate(
+        self,
+        pairs: Path | str | None = None,
+        *,
+        phantoms: int = 10,
+        seed: int = 505001,
+        progress: Progress | None = None,
+    ) -> Calibration:
+        """Measure how far the model's sCTs may be off, for ``synthesize(..., uncertainty=True)``; `save` keeps it.
+
+        Args:
+            pairs: Folder with ``CASE/mr.*`` and the aligned ``CASE/ct.*`` of real patients; None grows phantoms.
+            phantoms: How many.
+            seed: Of the phantoms.
+            progress: Called with (cases done, cases in all, name).
+
+        Returns:
+            The calibration, which is now the model's.
+
+        Raises:
+            SettingsError: the model yields no spread, there is no phantom of its region, or a number is out of range.
+            InputError: a pair cannot be used.
+
+        Examples:
+            >>> model = creps.load("model")
+            >>> model.calibrate(phantoms=1).confidence
+            0.9
+            >>> model.synthesize("mr.nii.gz", uncertainty=True).uncertainty.array.min() >= 0
+            np.True_
+        """
+        from creps.synthesis.calibration import calibrate
+
+        check_progress(progress)
+        folder = None if pairs is None else as_path(pairs, "The folder of pairs")
+        self.calibration = calibrate(self, folder, phantoms=phantoms, seed=seed, progress=progress)
+        return self.calibration
+
+    @file_errors_explained
     def export(self, target: Path | str, *, overwrite: bool = False) -> Exported:
         """Write the network as ONNX, for programs without PyTorch: see `creps.export.export`.
 
@@ -188,23 +235,57 @@ class Model(creps.model.Model):
 
 
 @file_errors_explained
-def load(folder: Path | str) -> Model:
+def load(folder: Path | str, *, ensemble: Sequence[Path | str] = ()) -> Model:
     """Load a shipped model by name, or a model folder (or a run's folder, or a checkpoint).
 
     Args:
         folder: Name of a shipped model (`creps.models`), or the folder. Text without a path separator that names a
             shipped model means that model; ``./head`` and a `Path` always mean a folder.
+        ensemble: Other models of the same preparation (seeds or checkpoints), whose predictions are averaged with its.
+            Each takes as long as the first; the calibration of one is not that of all.
 
     Returns:
         The model, its generator in evaluation mode on the CPU.
 
     Raises:
-        ModelError: there is no such model, it is not a model, or it is damaged.
+        ModelError: there is no such model, it is not a model, it is damaged, or another one's preparation differs.
 
     Examples:
         >>> creps.load("head").plan.preparation.region
         'head'
         >>> creps.load("model").plan.patch_size
         (16, 16, 16)
+        >>> len(creps.load("model", ensemble=["model"]).plan.training["ensemble"])
+        2
     """
-    return Model.load(folder)
+    if not ensemble:
+        return Model.load(folder)
+    if isinstance(ensemble, (Path, str)):
+        raise ModelError("The ensemble is one path.", "Give a list of models.")
+    return _joined([Model.load(one) for one in (folder, *ensemble)], [str(one) for one in (folder, *ensemble)])
+
+
+UNSEEN_BY_NETWORK = {"validation_fraction", "seed"}
+"""Settings of the preparation that change no voxel."""
+
+
+def _joined(models: Sequence[Model], names: Sequence[str]) -> Model:
+    """One model whose generator averages those of all."""
+    from creps.networks.ensemble import Ensemble
+
+    first, *others = (model.plan.preparation.model_dump(exclude=UNSEEN_BY_NETWORK) for model in models)
+    for name, other in zip(names[1:], others, strict=True):
+        differs = next((key for key in first if first[key] != other[key]), None)
+        if differs is not None:
+            raise ModelError(
+                f"{name} cannot join {names[0]}: preparation.{differs} is {other[differs]}, not {first[differs]}.",
+                "Average models of one preparation.",
+            )
+    hashes = [model.plan.weights_sha256 for model in models]
+    joined = hashlib.sha256(" ".join(hashes).encode()).hexdigest()
+    plan = models[0].plan
+    training = {**plan.training, "ensemble": hashes}
+    return Model(
+        plan.model_copy(update={"weights_sha256": joined, "training": training}),
+        Ensemble([model.generator for model in models]).eval(),
+    )
