@@ -279,6 +279,10 @@ def test_an_ensemble_is_the_mean_and_its_spread_is_the_mixtures(tmp_path):
     with torch.no_grad():
         torch.testing.assert_close(both(patch)[0, 0], value, atol=1e-4, rtol=1e-4)
     assert (both.halo, both.stride, both.yields_spread) == (one.generator.halo, one.generator.stride, True)
+    fast = both.folded(torch.float32)
+    torch.testing.assert_close(fast.with_spread(patch)[0], torch.stack([value, spread]), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(fast(patch)[0, 0], value, atol=1e-4, rtol=1e-4)
+    assert fast.bytes_at_peak(1000) > one.generator.folded(torch.float32).bytes_at_peak(1000)
 
 
 def test_models_of_one_preparation_are_averaged(tmp_path, saved, capsys):
