@@ -72,18 +72,18 @@ def _real(region: str, *files: str) -> list[Case]:
 
 
 LIMITS = (
-    *_people("head", "phantom", 20), *_people("head", "wide", 10),
+    *_people("head", "phantom", 34), *_people("head", "wide", 10),
     *_real("head", "studyforrest_T1_1mm", "mne_ecog_T1"),
-    *_people("pelvis", "phantom", 16), *_people("pelvis", "wide", 8), *_real("pelvis", "STS_007_mr_T1"),
+    *_people("pelvis", "phantom", 16), *_real("pelvis", "STS_007_mr_T1"),
 )  # fmt: skip
 
 GOOD = (
-    *_people("head", "phantom", 20, 1000), *_real("head", "seg3d_T1", "fnndsc_adi_T1", "tcia_vs_T1Gd_ds2"),
-    *_people("pelvis", "phantom", 18, 1000), *_real("pelvis", "STS_014_mr_T1", "STS_044_mr_T1"),
+    *_people("head", "phantom", 28, 1000), *_real("head", "seg3d_T1", "fnndsc_adi_T1", "tcia_vs_T1Gd_ds2"),
+    *_people("pelvis", "phantom", 10, 1000), *_real("pelvis", "STS_014_mr_T1", "STS_044_mr_T1"),
     *_people("head", "unseen", 5), *_people("pelvis", "unseen", 3),
 )  # fmt: skip
 
-_LAST = {("head", "phantom"): 1007, ("pelvis", "phantom"): 1005, ("head", "unseen"): 2, ("pelvis", "unseen"): 1}
+_LAST = {("head", "phantom"): 1010, ("pelvis", "phantom"): 1002, ("head", "unseen"): 2, ("pelvis", "unseen"): 1}
 
 CORRUPTED = tuple(
     sorted(
