@@ -4,6 +4,7 @@ A model is a folder that needs nothing else::
 
     plan.json               schema version, preparation, generator, patch, provenance, hash of the weights
     generator.safetensors   the generator's parameters and buffers; a cascade's networks differ by prefix
+    calibration.json        optional: what turns its spread into an interval in HU, see `creps.inference.calibration`
 
 Weights are float32, or bfloat16 where they have to be small; a loaded generator is float32 in either case.
 
@@ -22,6 +23,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from creps.errors import ModelError, OutputExistsError, SettingsError, file_errors_explained
+from creps.inference.calibration import CALIBRATION, Calibration, read_calibration
 from creps.intake.profile import IntakeProfile
 from creps.io.atomic import atomic_folder, let_others_read, write_json
 from creps.io.versioned import read_versioned
@@ -42,6 +44,7 @@ __all__ = [
     "latest_checkpoint",
     "load_plan",
     "load_tensors",
+    "model_folder",
     "save_model",
     "save_tensors",
     "verified_plan",
@@ -86,15 +89,18 @@ class Model:
     Args:
         plan: What the model expects and how it was trained.
         generator: The network that maps MR to CT.
+        calibration: What turns its spread into an interval in HU; None if nobody measured it.
 
     Attributes:
         plan: As given.
         generator: As given.
+        calibration: As given.
     """
 
-    def __init__(self, plan: Plan, generator: Generator) -> None:
+    def __init__(self, plan: Plan, generator: Generator, calibration: Calibration | None = None) -> None:
         self.plan = plan
         self.generator = generator
+        self.calibration = calibration
 
     @classmethod
     @file_errors_explained
@@ -108,13 +114,14 @@ class Model:
             The model, its generator in evaluation mode on the CPU.
 
         Raises:
-            ModelError: not a model, another schema version, or weights that are damaged or do not fit the plan.
+            ModelError: not a model, another schema version, weights that are damaged or do not fit the plan, or a
+                calibration that is damaged or of other weights.
 
         Examples:
             >>> creps.Model.load("model").generator.training
             False
         """
-        folder = _model_folder(find_model(folder))
+        folder = model_folder(find_model(folder))
         plan, weights = verified_plan(folder), folder / WEIGHTS
         generator = build_generator(plan.generator)
         try:
@@ -124,7 +131,7 @@ class Model:
                 f"{weights} does not fit the generator of its plan ({plan.generator.kind}).",
                 f"{_again(folder)[:-1]}; weights of another network cannot be used.",
             ) from error
-        return cls(plan, generator.eval())
+        return cls(plan, generator.eval(), read_calibration(folder, plan.weights_sha256))
 
     @file_errors_explained
     def save(self, folder: Path | str, *, overwrite: bool = False) -> Path:
@@ -154,6 +161,9 @@ class Model:
                 raise OutputExistsError(f"{folder} already exists.", "Choose another folder, or pass overwrite=True.")
         with atomic_folder(folder) as temporary:
             self.plan = save_model(temporary, dict(self.generator.state_dict()), self.plan)
+            if self.calibration is not None:  # of the same weights, whose file may have another type, thus another hash
+                self.calibration = self.calibration.model_copy(update={"weights_sha256": self.plan.weights_sha256})
+                write_json(temporary / CALIBRATION, self.calibration.model_dump(mode="json"))
         return folder
 
     def inference_settings(self, **changes: Any) -> InferenceSettings:
@@ -220,7 +230,7 @@ def load_plan(folder: Path | str) -> Plan:
     Raises:
         ModelError: not a model, or another schema version.
     """
-    folder = _model_folder(find_model(folder))
+    folder = model_folder(find_model(folder))
     return read_versioned(
         folder / PLAN,
         Plan,
@@ -236,7 +246,7 @@ def verified_plan(folder: Path | str) -> Plan:
     Raises:
         ModelError: as `load_plan`; or the weights are missing or damaged.
     """
-    folder = _model_folder(find_model(folder))
+    folder = model_folder(find_model(folder))
     plan, weights = load_plan(folder), folder / WEIGHTS
     if not weights.is_file():
         raise ModelError(f"{folder} has a plan but no {WEIGHTS}.", _again(folder))
@@ -316,7 +326,12 @@ PICKLES = (".pt", ".pth", ".ckpt", ".pkl", ".bin")
 """Endings of PyTorch's own files."""
 
 
-def _model_folder(folder: Path) -> Path:
+def model_folder(folder: Path) -> Path:
+    """The folder with the plan: that of a model, of a run's model, or of its latest checkpoint.
+
+    Raises:
+        ModelError: there is none.
+    """
     for candidate in (folder, folder / "model", latest_checkpoint(folder)):
         if candidate is not None and (candidate / PLAN).is_file():
             return candidate

@@ -15,6 +15,7 @@ from creps.volume import Volume
 if TYPE_CHECKING:
     from creps.api.synthesis import Synthesis
     from creps.export import Exported
+    from creps.inference.calibration import Calibration
     from creps.synthesis.batch import BatchResult
 
 __all__ = ["Model", "load"]
@@ -26,6 +27,7 @@ class Model(creps.model.Model):
     Attributes:
         plan: What the model expects and how it was trained.
         generator: The network, in evaluation mode.
+        calibration: What turns its spread into an uncertainty in HU, or None.
 
     Examples:
         >>> model = creps.load("model")
@@ -46,6 +48,7 @@ class Model(creps.model.Model):
         spacing_mm: tuple[float, float, float] | None = None,
         force: bool = False,
         spread: bool = False,
+        uncertainty: bool = False,
         progress: Callable[[int, int], None] | None = None,
         **inference: Any,
     ) -> Synthesis:
@@ -61,6 +64,8 @@ class Model(creps.model.Model):
             spacing_mm: Spacing of the planning grid along D (superior), H, W in mm; default: the MR's.
             force: Continue although the intake checks refuse the MR; the record says so.
             spread: Also return how far the value of each voxel may be off, see `Synthesis.spread`.
+            uncertainty: Also return half the width of the 90 % interval in HU, see `Synthesis.uncertainty`; `save`
+                writes it too.
             progress: Called with (patches done, patches in all).
             **inference: Inference settings to change: ``fusion="mean"``, ``device="cuda"``, …
 
@@ -69,7 +74,8 @@ class Model(creps.model.Model):
 
         Raises:
             InputError: the MR or the mask cannot be used, or the intake checks refuse the MR.
-            SettingsError: an unknown or wrong setting, grid or device.
+            SettingsError: an unknown or wrong setting, grid or device; an uncertainty of a model without spread or
+                calibration.
             ModelError: the network returns values that are not finite, or does not fit into memory.
 
         Examples:
@@ -84,7 +90,9 @@ class Model(creps.model.Model):
 
         check_progress(progress)
         settings = self.inference_settings(**inference)
-        options = SynthesisOptions(grid=grid, spacing_mm=spacing_mm, mask=mask, force=force, spread=spread)
+        options = SynthesisOptions(
+            grid=grid, spacing_mm=spacing_mm, mask=mask, force=force, spread=spread, uncertainty=uncertainty
+        )
         if not isinstance(mr, Volume):
             source = find_mr(as_path(mr, "the MR"), series)
             result = synthesize_source(self, source, settings, options, progress)
@@ -159,6 +167,44 @@ class Model(creps.model.Model):
             overwrite=overwrite,
             progress=progress,
         )
+
+    @file_errors_explained
+    def calibrate(
+        self,
+        pairs: Path | str | None = None,
+        *,
+        phantoms: int = 10,
+        seed: int = 505001,
+        progress: Progress | None = None,
+    ) -> Calibration:
+        """Measure how far the model's sCTs may be off, for ``synthesize(..., uncertainty=True)``; `save` keeps it.
+
+        Args:
+            pairs: Folder with ``CASE/mr.*`` and the aligned ``CASE/ct.*`` of real patients; None grows phantoms.
+            phantoms: How many.
+            seed: Of the phantoms.
+            progress: Called with (cases done, cases in all, name).
+
+        Returns:
+            The calibration, which is now the model's.
+
+        Raises:
+            SettingsError: the model yields no spread, there is no phantom of its region, or a number is out of range.
+            InputError: a pair cannot be used.
+
+        Examples:
+            >>> model = creps.load("model")
+            >>> model.calibrate(phantoms=1).confidence
+            0.9
+            >>> model.synthesize("mr.nii.gz", uncertainty=True).uncertainty.array.min() >= 0
+            np.True_
+        """
+        from creps.synthesis.calibration import calibrate
+
+        check_progress(progress)
+        folder = None if pairs is None else as_path(pairs, "The folder of pairs")
+        self.calibration = calibrate(self, folder, phantoms=phantoms, seed=seed, progress=progress)
+        return self.calibration
 
     @file_errors_explained
     def export(self, target: Path | str, *, overwrite: bool = False) -> Exported:

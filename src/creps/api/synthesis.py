@@ -27,6 +27,10 @@ class Synthesis(creps.synthesis.result.Synthesis):
         spread: In HU, on the grid of `sct`: how far the value of each voxel may be off, not calibrated. With classes,
             the standard deviation of the voxel's distribution; where predictions overlap, half their range; of both,
             the root of the sum of squares. None unless it was asked for.
+        uncertainty: In HU, on the grid of `sct`: half the width of the interval around the sCT that is to hold 90 % of
+            the true values of each tissue, as far as patients are like what the model was calibrated on; 0 where
+            nothing was predicted. The record's ``uncertainty`` has the MAE that it lets expect. None unless it was
+            asked for.
     """
 
     @file_errors_explained
@@ -39,12 +43,13 @@ class Synthesis(creps.synthesis.result.Synthesis):
         stable_uids: bool = False,
         pseudonym: str | None = None,
     ) -> Path:
-        """Write the sCT with its record and its picture: all files or none.
+        """Write the sCT with its record, its picture and its uncertainty, if it was asked for: all files or none.
 
         Args:
             target: A volume file (``.nii.gz``, ``.mha``, ``.nrrd``, …), which gets a ``.json`` and a ``.png`` beside
-                it; or, if the MR was a DICOM series, a folder that receives a CT series, an RTSTRUCT, the record and
-                the picture. If the MR was a file, a folder receives ``NAME_sct`` in the format of that file.
+                it, and ``NAME_uncertainty`` if there is one; or, if the MR was a DICOM series, a folder that receives
+                a CT series, an RTSTRUCT, the record, the picture, and a series of the uncertainty in a folder of its
+                own. If the MR was a file, a folder receives ``NAME_sct`` in the format of that file.
             overwrite: Replace what creps wrote there before.
             structures: Write body and bone as an RTSTRUCT beside DICOM; None: yes.
             stable_uids: The same input, model and settings give the same DICOM UIDs.
@@ -64,6 +69,12 @@ class Synthesis(creps.synthesis.result.Synthesis):
         """
         check_flags(overwrite=overwrite)
         options = OutputOptions(structures=structures, stable_uids=stable_uids, pseudonym=pseudonym)
-        path = output_path(self.source, as_path(target, "The target"), options, overwrite=overwrite)
+        path = output_path(
+            self.source,
+            as_path(target, "The target"),
+            options,
+            overwrite=overwrite,
+            uncertainty=self.uncertainty is not None,
+        )
         write_synthesis(self, path, options)
         return path

@@ -60,6 +60,10 @@ class Matches:
     without_sct: tuple[str, ...]
 
 
+NO_CT = "_uncertainty"
+"""Files whose names end so lie beside an sCT and are none."""
+
+
 @dataclass(frozen=True)
 class _Truth:
     ct: Path
@@ -212,7 +216,7 @@ def _volume_files(folder: Path, depth: int = 0) -> Iterator[Path]:
             continue
         if path.is_dir() and depth < DEEPEST:
             yield from _volume_files(path, depth + 1)
-        elif path.is_file() and is_volume_file(path):
+        elif path.is_file() and is_volume_file(path) and not _named(path).lower().endswith(NO_CT):
             yield path
 
 

@@ -81,7 +81,9 @@ def filled_folder(path: Path, last: str) -> Iterator[Path]:
             move(written, path / written.name)
     except BaseException:
         for started in path.iterdir():
-            if started != holder:
+            if started.is_dir() and started != holder:
+                shutil.rmtree(started, ignore_errors=True)
+            elif started != holder:
                 started.unlink()
         raise
     finally:

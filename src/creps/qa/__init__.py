@@ -1,1 +1,1 @@
-"""How far to trust an sCT that has no CT beside it: checks against its MR, and uncertainty."""
+"""How far to trust an sCT without a CT. Takes volumes and arrays, never the model."""

@@ -188,7 +188,8 @@ def plan_cases(
         SettingsError: no such grid.
     """
     cases = []
-    for source, target in zip(sources, target_paths(sources, output, overwrite, given=given), strict=True):
+    targets = target_paths(sources, output, overwrite, given=given, uncertainty=options.uncertainty)
+    for source, target in zip(sources, targets, strict=True):
         dicom = not suffix(target)
         writing.check_target(target, dicom_source=source.series is not None, dicom_target=dicom)
         cases.append(SynthesisCase(source, target, replace(options, grid=options.grid_for(dicom=dicom)), writing))

@@ -27,6 +27,7 @@ class SynthesisOptions:
         mask: Body mask on the grid of the MR, or its file, to be used instead of the one found in the MR.
         force: Continue although the intake checks refuse the MR; the record says so.
         spread: Also return how far the value of each voxel may be off, see `Synthesis.spread`.
+        uncertainty: Also return the half width of the 90 % interval, see `Synthesis.uncertainty`.
 
     Raises:
         SettingsError: an unknown grid, or a spacing that does not belong to the grid.
@@ -38,6 +39,7 @@ class SynthesisOptions:
     mask: Volume | Path | str | None = None
     force: bool = False
     spread: bool = False
+    uncertainty: bool = False
 
     def __post_init__(self) -> None:
         if self.grid is not None and not isinstance(self.grid, str):
@@ -46,11 +48,16 @@ class SynthesisOptions:
             raise InputError(
                 f"The mask is of the type {type(self.mask).__name__}.", "Give a creps.Volume, or the path of a file."
             )
-        _check_flags(force=self.force, spread=self.spread)
+        _check_flags(force=self.force, spread=self.spread, uncertainty=self.uncertainty)
         if self.spacing_mm is not None:
             object.__setattr__(self, "spacing_mm", _three_numbers(self.spacing_mm))
         if self.grid is not None:
             check_target_grid(self.grid, self.spacing_mm)
+
+    @property
+    def with_spread(self) -> bool:
+        """Whether the network's spread is computed."""
+        return self.spread or self.uncertainty
 
     def grid_for(self, *, dicom: bool) -> TargetGrid:
         """The grid asked for, or else the usual one.

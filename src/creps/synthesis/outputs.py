@@ -13,15 +13,34 @@ from creps.io.itk import SUFFIXES, stem, suffix
 from creps.io.outputs import check_new
 from creps.synthesis.options import OutputOptions
 
-__all__ = ["PICTURE", "RECORD", "STRUCTURES", "beside", "output_path", "target_paths"]
+__all__ = [
+    "PICTURE",
+    "RECORD",
+    "STRUCTURES",
+    "UNCERTAINTY",
+    "beside",
+    "output_path",
+    "target_paths",
+    "uncertainty_file",
+]
 
 RECORD, PICTURE, STRUCTURES = "record.json", "picture.png", "RS.dcm"
 """Names of the files beside the slices of a written series."""
 
+UNCERTAINTY = "uncertainty"
+"""Folder within that of a written series, for the series of its uncertainty; ending of the name of a volume file."""
+
 SLICES = "CT.*.dcm"
 
 
-def output_path(source: ImageSource | None, target: Path | str, options: OutputOptions, *, overwrite: bool) -> Path:
+def output_path(
+    source: ImageSource | None,
+    target: Path | str,
+    options: OutputOptions,
+    *,
+    overwrite: bool,
+    uncertainty: bool = False,
+) -> Path:
     """Where the sCT is written, if that is possible.
 
     Args:
@@ -29,6 +48,7 @@ def output_path(source: ImageSource | None, target: Path | str, options: OutputO
         target: A volume file or a folder.
         options: Structures, UIDs, pseudonym.
         overwrite: Whether what creps wrote may be replaced.
+        uncertainty: Whether the uncertainty is written too.
 
     Raises:
         InputError: the target cannot be written, or an option does not belong to it.
@@ -38,11 +58,11 @@ def output_path(source: ImageSource | None, target: Path | str, options: OutputO
         raise InputError(f"The target is of the type {type(target).__name__}.", "Give the path of a file or a folder.")
     path = Path(target)
     if source is not None:
-        (path,) = target_paths([source], path, overwrite)
+        (path,) = target_paths([source], path, overwrite, uncertainty=uncertainty)
     elif not suffix(path):
         raise InputError(f"{path} has an unknown file extension.", f"Use {', '.join(SUFFIXES)}.")
     else:
-        for one in beside(path):
+        for one in beside(path, uncertainty=uncertainty):
             _check_free(one, [], overwrite)
     is_dicom = source is not None and source.series is not None
     options.check_target(path, dicom_source=is_dicom, dicom_target=not suffix(path))
@@ -50,7 +70,12 @@ def output_path(source: ImageSource | None, target: Path | str, options: OutputO
 
 
 def target_paths(
-    inputs: Sequence[ImageSource], output: Path, overwrite: bool, *, given: int | None = None
+    inputs: Sequence[ImageSource],
+    output: Path,
+    overwrite: bool,
+    *,
+    given: int | None = None,
+    uncertainty: bool = False,
 ) -> list[Path]:
     """Where the sCT of each input goes: files for files, a folder of DICOM for a DICOM series.
 
@@ -60,6 +85,7 @@ def target_paths(
             receives its slices.
         overwrite: Whether what creps wrote may be replaced.
         given: How many MRs were given, if some of them cannot be used; default: those in `inputs`.
+        uncertainty: Whether the uncertainty is written too.
 
     Raises:
         InputError: several inputs for one file, two inputs with one name.
@@ -77,7 +103,7 @@ def target_paths(
         if output.is_file() or (volumes and output.suffix and not output.is_dir() and given == 1):
             raise InputError(f"{output} has an unknown file extension.", f"Use {', '.join(SUFFIXES)}, or a folder.")
         targets = _in_folder(inputs, output, alone=given == 1)
-    written = [path for target in targets for path in beside(target)]
+    written = [path for target in targets for path in beside(target, uncertainty=uncertainty)]
     twice = next((path for path in written if written.count(path) > 1), None)
     if twice is not None:
         raise InputError(f"Two inputs have the same output {twice}.", "Synthesize them into different folders.")
@@ -86,12 +112,26 @@ def target_paths(
     return targets
 
 
-def beside(target: Path) -> list[Path]:
-    """A volume file's sCT, its record and its picture, for a header also its data file; a folder is alone."""
+def beside(target: Path, *, uncertainty: bool = False) -> list[Path]:
+    """A volume file's sCT, its record and its picture, for a header also its data file; a folder is alone.
+
+    Args:
+        target: A volume file or a folder.
+        uncertainty: Whether the file of the uncertainty belongs to them.
+    """
     if not suffix(target):
         return [target]
-    endings = [".json", ".png", *{".mhd": [".zraw"], ".nhdr": [".raw.gz"]}.get(suffix(target), [])]
-    return [target, *(target.with_name(f"{stem(target)}{ending}") for ending in endings)]
+    data = {".mhd": [".zraw"], ".nhdr": [".raw.gz"]}.get(suffix(target), [])
+    others = [target.with_name(f"{stem(target)}{ending}") for ending in (".json", ".png", *data)]
+    if uncertainty:
+        one = uncertainty_file(target)
+        others += [one, *(one.with_name(f"{stem(one)}{ending}") for ending in data)]
+    return [target, *others]
+
+
+def uncertainty_file(target: Path) -> Path:
+    """The file of an sCT's uncertainty, in the sCT's format: ``sct_uncertainty.nii.gz`` for ``sct.nii.gz``."""
+    return target.with_name(f"{stem(target)}_{UNCERTAINTY}{suffix(target)}")
 
 
 def _in_folder(inputs: Sequence[ImageSource], output: Path, *, alone: bool) -> list[Path]:
@@ -124,7 +164,9 @@ def _check_free(path: Path, inputs: Sequence[ImageSource], overwrite: bool) -> N
     if path.is_dir():
         shown = [file for file in path.iterdir() if not file.name.startswith(".")]
         others = [
-            file.name for file in shown if file.name not in (RECORD, PICTURE, STRUCTURES) and not file.match(SLICES)
+            file.name
+            for file in shown
+            if file.name not in (RECORD, PICTURE, STRUCTURES, UNCERTAINTY) and not file.match(SLICES)
         ]
         if others or not (path / RECORD).is_file():
             raise OutputExistsError(

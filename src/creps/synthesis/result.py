@@ -29,6 +29,10 @@ class Synthesis:
         spread: In HU, on the grid of `sct`: how far the value of each voxel may be off, not calibrated. With classes,
             the standard deviation of the voxel's distribution; where predictions overlap, half their range; of both,
             the root of the sum of squares. None unless it was asked for.
+        uncertainty: In HU, on the grid of `sct`: half the width of the interval around the sCT that is to hold 90 % of
+            the true values of each tissue, as far as patients are like what the model was calibrated on; 0 where
+            nothing was predicted. The record's ``uncertainty`` has the MAE that it lets expect. None unless it was
+            asked for.
     """
 
     sct: Volume
@@ -38,6 +42,7 @@ class Synthesis:
     mr: Volume
     source: ImageSource | None = None
     spread: Volume | None = None
+    uncertainty: Volume | None = None
 
     def body_mask(self) -> Mask:
         """(D, H, W) of `sct`: the patient as found in the MR.

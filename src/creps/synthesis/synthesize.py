@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +29,7 @@ from creps.synthesis.background import background, dense_ml
 from creps.synthesis.options import SynthesisOptions
 from creps.synthesis.record import synthesis_record
 from creps.synthesis.result import Synthesis
+from creps.synthesis.uncertainty import check_calibrated, uncertainty_on
 from creps.volume import Array, Volume
 
 __all__ = ["synthesize", "synthesize_source"]
@@ -80,7 +82,7 @@ def synthesize(
         model: The trained model.
         mr: The MR in scanner units, on any grid, in any orientation.
         settings: Overlap, fusion, device, precision; default: the plan's.
-        options: Grid, mask, spread, and whether to override a refusal; default: the MR's grid.
+        options: Grid, mask, spread, uncertainty, and whether to override a refusal; default: the MR's grid.
         source: The file or series that `mr` was read from. The DICOM attributes of a series are checked against the
             model, and decide the orientation of the planning grid.
         progress: Called with (patches done, patches in all).
@@ -92,10 +94,11 @@ def synthesize(
         InputError: the MR is empty, looks like a CT, has no body in it, or is refused by the intake checks; or the
             mask cannot be used.
         ModelError: the network returns values that are not finite, or does not fit into memory.
-        SettingsError: no such device or grid, an overlap that cannot cover every voxel, or a fusion that the network
-            does not allow.
+        SettingsError: no such device or grid, an overlap that cannot cover every voxel, a fusion that the network
+            does not allow, or an uncertainty of a model without spread or calibration.
     """
     plan, settings, options = model.plan, settings or model.plan.inference, options or SynthesisOptions()
+    check_calibrated(model, settings, options)
     name, acquisition = (IN_MEMORY, None) if source is None else (source.name, source.acquisition())
     options = replace(options, grid=options.grid_for(dicom=acquisition is not None))
     started = time.perf_counter()
@@ -106,21 +109,24 @@ def synthesize(
     target = _target(mr, prepared.grid, options, acquisition)
     prepared = crop_to_imaged(prepared)
     _warn(name, intake, mr, options.grid)
-    executor = Executor(model.generator, resolve_device(settings.device), settings.precision, spread=options.spread)
+    executor = Executor(
+        model.generator, resolve_device(settings.device), settings.precision, spread=options.with_spread
+    )
     if slow := emulated_bf16(settings.precision, executor.device):
         log.warning("%s (inference.precision)", slow)
-    layout = _layout(model, executor, prepared, settings, spread=options.spread)
-    predicted, spread = predict(executor, prepared.array, layout, settings, progress, spread=options.spread)
+    layout = _layout(model, executor, prepared, settings, spread=options.with_spread)
+    predicted, spread = predict(executor, prepared.array, layout, settings, progress, spread=options.with_spread)
     cleared_ml = _clear_background(name, prepared, predicted, spread) if settings.extent == "body" else 0.0
     sct_hu = _in_hu(model, prepared, predicted)
     sct = bring_onto(prepared.grid.with_array(sct_hu), target, hu.AIR)  # outside a crop: air, not its edge extended
+    shown, uncertainty, expected = _spread_on(target, model, prepared, sct_hu, spread, options)
     record = synthesis_record(
         plan, settings, options, mr=mr, source=source, acquisition=acquisition, prepared=prepared, intake=intake,
         executor=executor, layout=layout, sct=sct, seconds=time.perf_counter() - started,
     )  # fmt: skip
-    record["cleared_ml"] = cleared_ml
+    record |= {"cleared_ml": cleared_ml, "uncertainty": expected}
     body = prepared.grid.with_array(prepared.body)
-    return Synthesis(sct, record, intake, body, mr, source, _spread_on(target, model, prepared, spread))
+    return Synthesis(sct, record, intake, body, mr, source, shown, uncertainty)
 
 
 def _prepared(mr: Volume, preparation: PreparationSettings, name: str, options: SynthesisOptions) -> Prepared:
@@ -209,14 +215,23 @@ def _clear_background(name: str, prepared: Prepared, predicted: Array, spread: A
     return cleared_ml
 
 
-def _spread_on(target: Volume, model: Model, prepared: Prepared, spread: Array | None) -> Volume | None:
-    """Return the spread in HU on the sCT's grid; 0 where nothing was predicted or the background is removed."""
+def _spread_on(
+    target: Volume, model: Model, prepared: Prepared, sct_hu: Array, spread: Array | None, options: SynthesisOptions
+) -> tuple[Volume | None, Volume | None, dict[str, Any] | None]:
+    """The spread and the uncertainty that were asked for, on the sCT's grid, and the record of the second.
+
+    Both are in HU, and 0 where nothing was predicted or the background is removed.
+    """
     if spread is None:
-        return None
-    shown = ~np.isnan(spread) & (prepared.body | (not model.plan.preparation.remove_outside))
-    spread_hu = np.where(shown, spread, np.float32(0)) * np.float32(hu.PER_NETWORK_UNIT)
-    on_target = bring_onto(prepared.grid.with_array(spread_hu), target, 0.0)
-    return on_target.with_array(np.maximum(on_target.array, 0))  # cubic B-splines undershoot
+        return None, None, None
+    predicted = ~np.isnan(spread) & (prepared.body | (not model.plan.preparation.remove_outside))
+    spread_hu = np.where(predicted, spread, np.float32(0)) * np.float32(hu.PER_NETWORK_UNIT)
+    shown, uncertainty, expected = None, None, None
+    if options.spread:
+        shown = bring_onto(prepared.grid.with_array(spread_hu), target, 0.0)
+    if options.uncertainty:
+        uncertainty, expected = uncertainty_on(target, model, prepared, sct_hu, spread_hu)
+    return shown, uncertainty, expected
 
 
 def _in_hu(model: Model, prepared: Prepared, sct: Array) -> Array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -16,12 +17,14 @@ from creps.io.dicom.write.ct import write_ct
 from creps.io.dicom.write.derivation import Derivation
 from creps.io.dicom.write.identity import SourceSeries
 from creps.io.dicom.write.structures import write_structures
+from creps.io.dicom.write.uncertainty import write_uncertainty
 from creps.io.itk import suffix, write_volume
 from creps.io.picture import write_picture
 from creps.preprocessing.target_grid import bring_onto
 from creps.synthesis.options import OutputOptions
-from creps.synthesis.outputs import PICTURE, RECORD, STRUCTURES, beside
+from creps.synthesis.outputs import PICTURE, RECORD, STRUCTURES, UNCERTAINTY, beside, uncertainty_file
 from creps.synthesis.result import Synthesis
+from creps.volume import Volume
 
 __all__ = ["write_synthesis"]
 
@@ -37,7 +40,8 @@ def write_synthesis(
     """Write an sCT with its record and picture: all files or none.
 
     A volume file gets ``.json`` and ``.png`` beside it; a folder gets the slices of a DICOM series, ``RS.dcm``,
-    ``record.json`` and ``picture.png``, which need a DICOM series as the source.
+    ``record.json`` and ``picture.png``, which need a DICOM series as the source. An uncertainty becomes
+    ``NAME_uncertainty`` in the format of the file, or a series of its own in the folder ``uncertainty``.
 
     Args:
         result: The synthesis.
@@ -60,6 +64,8 @@ def _write_volume(target: Path, result: Synthesis) -> None:
         sct, json_file, picture, *_ = beside(temporary)
         write_volume(result.sct, sct, integer=True)
         write_json(json_file, result.record)
+        if result.uncertainty is not None:
+            write_volume(result.uncertainty, uncertainty_file(temporary), integer=True)
         write_picture(
             synthesis_figure(result.mr, result.sct, f"{target.name}, {result.record['model']['region']}"), picture
         )
@@ -82,10 +88,23 @@ def _write_series(target: Path, result: Synthesis, identity: SourceSeries, optio
             record = {**record, "structures": list(drawn)}
             for name in masks.keys() - set(drawn):
                 log.warning("%s: the sCT has no %s, so the structure set has none.", target, name.lower())
+        if result.uncertainty is not None:
+            confidence = record["uncertainty"]["confidence"]
+            own = _with_voxels(derivation, result.uncertainty)
+            mapped = write_uncertainty(folder / UNCERTAINTY, result.uncertainty, identity, own, confidence)
+            record = {**record, "uncertainty": {**record["uncertainty"], "series_instance_uid": mapped.series_uid}}
         write_json(folder / RECORD, {**record, "series_instance_uid": written.series_uid})
         mr = result.mr if result.mr.same_grid_as(result.sct) else bring_onto(result.mr, result.sct, 0.0)
         figure = synthesis_figure(mr, result.sct, f"Synthetic CT, {record['model']['region']}")
         write_picture(figure, folder / PICTURE)
+
+
+def _with_voxels(derivation: Derivation, volume: Volume) -> Derivation:
+    """The same with UIDs that also depend on these voxels: another calibration gives another map of the same sCT."""
+    if derivation.uid_entropy is None:
+        return derivation
+    voxels = hashlib.sha256(np.rint(volume.array).astype("<i2").tobytes()).hexdigest()
+    return replace(derivation, uid_entropy=(*derivation.uid_entropy, voxels))
 
 
 def _derivation(result: Synthesis, options: OutputOptions) -> Derivation:

@@ -6,6 +6,7 @@ import click
 
 import creps as package
 from creps.cli.options import set_up_logging
+from creps.cli.verbs.calibrate import calibrate
 from creps.cli.verbs.demo import demo
 from creps.cli.verbs.doctor import doctor
 from creps.cli.verbs.evaluate import evaluate
@@ -28,6 +29,7 @@ creps synthesize head mr.nii.gz -o sct.nii.gz       an MR: its synthetic CT by a
 creps prepare MR/ CT/ -o COHORT                     folders, a CSV table or DICOM: a prepared cohort
 creps train COHORT -o RUN                           a cohort: a model
 creps synthesize RUN/model mr.nii.gz -o sct.nii.gz  an MR: its synthetic CT
+creps calibrate RUN/model                           how far its sCTs may be off: synthesize --uncertainty
 creps evaluate sct.nii.gz ct.nii.gz                 an sCT and the true CT: how far apart
 creps export RUN/model -o model.onnx                a model: its network for other programs
 creps models; creps doctor                          which models ship with creps; is this machine ready?
@@ -55,5 +57,5 @@ def creps(ctx: click.Context, quiet: bool, verbose: bool) -> None:
     set_up_logging(quiet, verbose)
 
 
-for verb in (demo, phantom, prepare, train, synthesize, evaluate, export, settings, models, doctor):
+for verb in (demo, phantom, prepare, train, calibrate, synthesize, evaluate, export, settings, models, doctor):
     creps.add_command(verb)

@@ -54,6 +54,9 @@ def _spacing(_: click.Context, __: click.Parameter, value: str | None) -> tuple[
 @click.option("--deidentify", metavar="NAME", help="Write DICOM without the patient's identity, under this name.")
 @click.option("--device", help="Short for --inference.device.")
 @click.option("--mask", type=PATH, help="Body mask on the MR's grid, instead of the one found (one input only).")
+@click.option(
+    "--uncertainty", is_flag=True, help="Also write half the width of the 90 % interval in HU (calibrated models)."
+)
 @click.option("--overwrite", is_flag=True, help="Overwrite existing output.")
 @click.pass_context
 def synthesize(
@@ -83,7 +86,13 @@ def synthesize(
     for given, name in ((mask, "--mask"), (series, "--series"), (deidentify, "--deidentify")):
         if given is not None and len(inputs) != 1:
             raise click.UsageError(f"{name} goes with one input.")
-    chosen = SynthesisOptions(grid=options["grid"], spacing_mm=options["spacing"], mask=mask, force=options["force"])
+    chosen = SynthesisOptions(
+        grid=options["grid"],
+        spacing_mm=options["spacing"],
+        mask=mask,
+        force=options["force"],
+        uncertainty=options["uncertainty"],
+    )
     writing = OutputOptions(options["structures"], options["stable_uids"], deidentify)
     loaded = load(model)
     changes = {key.partition(".")[2]: value for key, value in chosen_overrides(ctx).items()}

@@ -33,7 +33,7 @@ from creps.io.dicom.read.headers import DamagedFileError, FileHeader, files_belo
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-__all__ = ["Series", "find_series", "matching", "one_series", "series_sha256", "several_series"]
+__all__ = ["NO_IMAGE", "Series", "find_series", "matching", "one_series", "series_sha256", "several_series"]
 
 KEY_DIGITS = 16
 """Digits of the hash that stands for a patient's ID."""
@@ -43,6 +43,9 @@ UID_SHOWN = 6
 
 SUBSTRING = 3
 """Parts of a name with as many letters are looked for within words, shorter ones as words only."""
+
+NO_IMAGE = "UNCERTAINTY"
+"""Value of ImageType of the series beside an sCT that is no image of a patient, though its class is that of CTs."""
 
 SAME_PLACE_MM = 1e-2
 
@@ -126,8 +129,8 @@ class Series:
 def find_series(folder: Path, damaged: list[DamagedFileError] | None = None) -> list[Series]:
     """The CT and MR series in a folder and below it, or in one file.
 
-    Passed over: files that are not DICOM, DICOMDIR, structure sets, PET and other objects, and series of
-    localizers.
+    Passed over: files that are not DICOM, DICOMDIR, structure sets, PET and other objects, series of
+    localizers, and the uncertainty of an sCT.
 
     Args:
         folder: The folder, or a file.
@@ -151,7 +154,7 @@ def find_series(folder: Path, damaged: list[DamagedFileError] | None = None) -> 
             continue
         if header is not None and str(value(header.dataset, "SOPClassUID")) in {**CLASSIC, **MULTI_FRAME}:
             groups.setdefault(str(value(header.dataset, "SeriesInstanceUID") or ""), []).append(header)
-    found = [_series(uid, members) for uid, members in groups.items() if not _localizers(members)]
+    found = [_series(uid, members) for uid, members in groups.items() if not _passed_over(members)]
     return sorted(found, key=lambda series: (series.folder, series.description, series.uid))
 
 
@@ -288,5 +291,7 @@ def _slice_distance(headers: Sequence[Dataset]) -> float:
     return float(np.median(gaps[gaps > SAME_PLACE_MM])) if gaps.max() > SAME_PLACE_MM else 0.0
 
 
-def _localizers(members: Sequence[FileHeader]) -> bool:
-    return all("LOCALIZER" in words(member.dataset, "ImageType") for member in members)
+def _passed_over(members: Sequence[FileHeader]) -> bool:
+    """Whether all are localizers, or all are maps of uncertainty."""
+    kinds = [set(words(member.dataset, "ImageType")) for member in members]
+    return any(all(word in kind for kind in kinds) for word in ("LOCALIZER", NO_IMAGE))

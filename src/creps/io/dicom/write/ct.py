@@ -23,21 +23,52 @@ from creps.volume import Volume
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-__all__ = ["CT_IMAGE_STORAGE", "WrittenSeries", "write_ct"]
+__all__ = ["CT_IMAGE_STORAGE", "SCT", "SeriesKind", "WrittenSeries", "write_ct"]
 
 log = logging.getLogger(__name__)
 
 CT_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
 EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 
-WINDOWS = (("SOFT TISSUE", 40, 400), ("BONE", 500, 2000))
-"""Explanation, centre and width in HU."""
-
 DIRECTION_PLACES = 10
 """Decimals of direction cosines and spacings."""
 
 POSITION_PLACES = 6
 """Decimals of positions in mm."""
+
+
+@dataclass(frozen=True)
+class SeriesKind:
+    """What tells one series of HU from another.
+
+    Attributes:
+        role: Enters the UIDs.
+        image_type: ImageType.
+        description: SeriesDescription; the version of creps is added.
+        place: Among the series made of an MR, from 1.
+        letters: File names begin with these.
+        windows: Explanation, centre and width in HU.
+        remark: Goes before the comments of the derivation.
+    """
+
+    role: str
+    image_type: tuple[str, ...]
+    description: str
+    place: int
+    letters: str
+    windows: tuple[tuple[str, int, int], ...]
+    remark: str = ""
+
+
+SCT = SeriesKind(
+    "ct",
+    ("DERIVED", "SECONDARY", "AXIAL"),
+    "SYNTHETIC CT from MR",
+    1,
+    "CT",
+    (("SOFT TISSUE", 40, 400), ("BONE", 500, 2000)),
+)
+"""The synthetic CT itself."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +86,9 @@ class WrittenSeries:
     files: tuple[Path, ...]
 
 
-def write_ct(folder: Path, sct: Volume, source: SourceSeries, derivation: Derivation) -> WrittenSeries:
+def write_ct(
+    folder: Path, sct: Volume, source: SourceSeries, derivation: Derivation, kind: SeriesKind = SCT
+) -> WrittenSeries:
     """Write ``CT.0001.dcm``, ``CT.0002.dcm``, ... into a folder.
 
     Values outside `hu.STORED_RANGE` are clipped, with a warning.
@@ -68,6 +101,7 @@ def write_ct(folder: Path, sct: Volume, source: SourceSeries, derivation: Deriva
         sct: In HU, on any grid with orthogonal axes; values are rounded.
         source: The MR it was made from.
         derivation: How.
+        kind: What tells it from other series of HU on the same grid.
 
     Raises:
         InputError: a value is not finite, a plane is too large for DICOM, or a file cannot be written.
@@ -81,8 +115,8 @@ def write_ct(folder: Path, sct: Volume, source: SourceSeries, derivation: Deriva
             f"A synthetic CT of {' x '.join(map(str, sct.shape))} voxels does not fit DICOM.", "Choose a coarser grid."
         )
     entropy = _entropy(sct, source, derivation)
-    series_uid = new_uid(entropy, "ct series")
-    dataset = _template(sct, source, derivation)
+    series_uid = new_uid(entropy, f"{kind.role} series")
+    dataset = _template(sct, source, derivation, kind)
     dataset.SeriesInstanceUID = series_uid
     normal = np.cross(sct.direction[:, 2], sct.direction[:, 1])
     ascending = float(normal @ sct.direction[:, 0]) > 0
@@ -91,13 +125,13 @@ def write_ct(folder: Path, sct: Volume, source: SourceSeries, derivation: Deriva
     folder.mkdir(parents=True, exist_ok=True)
     for number, index in enumerate(order, start=1):
         position = sct.to_patient_mm([index, 0, 0])
-        uids[index] = new_uid(entropy, "ct instance", str(number))
+        uids[index] = new_uid(entropy, f"{kind.role} instance", str(number))
         dataset.SOPInstanceUID, dataset.InstanceNumber = uids[index], number
         dataset.ImagePositionPatient = decimals(position, POSITION_PLACES)
         dataset.SliceLocation = decimal(float(position @ normal), POSITION_PLACES)
         dataset.PixelData, outside = _stored(sct.array[index])
         clipped += outside
-        files.append(folder / f"CT.{number:04d}.dcm")
+        files.append(folder / f"{kind.letters}.{number:04d}.dcm")
         save(dataset, files[-1], derivation, EXPLICIT_LITTLE_ENDIAN)
     if clipped:
         low, high = hu.STORED_RANGE
@@ -123,20 +157,20 @@ def _stored(plane_hu: npt.NDArray[np.float32]) -> tuple[bytes, int]:
     return stored + b"\0" * (len(stored) % 2), outside
 
 
-def _template(sct: Volume, source: SourceSeries, derivation: Derivation) -> Dataset:
+def _template(sct: Volume, source: SourceSeries, derivation: Derivation, kind: SeriesKind) -> Dataset:
     """All that the slices have in common."""
     dataset = new_object(source, derivation, sop_class=CT_IMAGE_STORAGE, modality="CT")
-    dataset.ImageType = ["DERIVED", "SECONDARY", "AXIAL"]
-    dataset.SeriesDescription = plain(f"SYNTHETIC CT from MR (creps {derivation.version})", 64)
-    dataset.SeriesNumber = series_number(source, 1)
+    dataset.ImageType = list(kind.image_type)
+    dataset.SeriesDescription = plain(f"{kind.description} (creps {derivation.version})", 64)
+    dataset.SeriesNumber = series_number(source, kind.place)
     dataset.AcquisitionNumber = None
     dataset.KVP = None
     ensure_body_part(dataset, derivation.region)
-    dataset.ImageComments = derivation.comments
+    dataset.ImageComments = f"{kind.remark} {derivation.comments}".strip()
     dataset.BurnedInAnnotation, dataset.LossyImageCompression = "NO", "01" if source.lossy else "00"
     _put_derivation(dataset, source, derivation)
     _plane(dataset, sct)
-    _pixels(dataset, sct)
+    _pixels(dataset, sct, kind)
     return dataset
 
 
@@ -172,12 +206,12 @@ def _plane(dataset: Dataset, sct: Volume) -> None:
     dataset.SliceThickness = dataset.SpacingBetweenSlices = decimal(distance, DIRECTION_PLACES)
 
 
-def _pixels(dataset: Dataset, sct: Volume) -> None:
+def _pixels(dataset: Dataset, sct: Volume, kind: SeriesKind) -> None:
     _, dataset.Rows, dataset.Columns = sct.shape
     dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
     dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 16, 12, 11, 0
     dataset.RescaleIntercept, dataset.RescaleSlope = str(hu.STORED_RANGE[0]), "1"
     dataset.RescaleType = "HU"
-    names, centres, widths = zip(*WINDOWS, strict=True)
+    names, centres, widths = zip(*kind.windows, strict=True)
     dataset.WindowCenterWidthExplanation = list(names)
     dataset.WindowCenter, dataset.WindowWidth = [str(c) for c in centres], [str(w) for w in widths]
