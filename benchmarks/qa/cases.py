@@ -1,7 +1,7 @@
 """The cases of the QA benchmark: who sets the limits, who is good, and who gets seeded failures; syntheses are kept.
 
 Limits come from creps' phantoms, from wide people under random sequences (as shipped models were taught), and from
-three real scans. The test has creps' phantoms of another seed, the unseen family, and five other real scans.
+three real scans. The test has creps' phantoms of another seed, the unseen family, and other real scans.
 """
 
 from __future__ import annotations
@@ -74,16 +74,19 @@ def _real(region: str, *files: str) -> list[Case]:
 LIMITS = (
     *_people("head", "phantom", 34), *_people("head", "wide", 10),
     *_real("head", "studyforrest_T1_1mm", "mne_ecog_T1"),
-    *_people("pelvis", "phantom", 16), *_real("pelvis", "STS_007_mr_T1"),
+    *_people("pelvis", "phantom", 24), *_real("pelvis", "STS_007_mr_T1"),
 )  # fmt: skip
 
 GOOD = (
-    *_people("head", "phantom", 28, 1000), *_real("head", "seg3d_T1", "fnndsc_adi_T1", "tcia_vs_T1Gd_ds2"),
-    *_people("pelvis", "phantom", 10, 1000), *_real("pelvis", "STS_014_mr_T1", "STS_044_mr_T1"),
+    *_people("head", "phantom", 34, 1000), *_real("head", "seg3d_T1", "fnndsc_adi_T1", "tcia_vs_T1Gd_ds2"),
+    *_people("pelvis", "phantom", 10, 1000),
     *_people("head", "unseen", 5), *_people("pelvis", "unseen", 3),
 )  # fmt: skip
 
-_LAST = {("head", "phantom"): 1010, ("pelvis", "phantom"): 1002, ("head", "unseen"): 2, ("pelvis", "unseen"): 1}
+_LAST = {("head", "phantom"): 1012, ("pelvis", "phantom"): 1002, ("head", "unseen"): 2, ("pelvis", "unseen"): 1}
+
+CUT = _real("pelvis", "STS_014_mr_T1", "STS_044_mr_T1")
+"""Real hips whose field of view ends within the body: an alarm is right, so they are no good cases."""
 
 CORRUPTED = tuple(
     sorted(
@@ -108,9 +111,10 @@ def mr_of(case: Case, real: Path) -> Volume:
     if case.family == "wide":
         return _wide(case)
     seed = [LIMITS_SEED if case.number < 1000 else TEST_SEED, 0, case.number]
-    grown = grow_patient(REGIONS[case.region], seed, PHANTOM_MM, ct=False, centre=case.number % 3).mr
-    assert grown is not None
-    return grown.reoriented()
+    grown = grow_patient(REGIONS[case.region], seed, PHANTOM_MM, ct=False, centre=case.number % 3)
+    if grown.mr is None:
+        raise ValueError("the phantom has no MR")
+    return grown.mr.reoriented()
 
 
 def _tilted(mr: Volume, degrees: float, below: float) -> Volume:
@@ -198,26 +202,32 @@ def kept(case: Case, folder: Path, real: Path, failure: str = "", size: float = 
             "intake": result.record["gate"],
             "seconds": result.record["seconds"],
         }
+        arrays = {
+            f"{name}_{key}": value
+            for name in ("mr", "sct", "body")
+            for key, value in _stored(getattr(result, name), mask=name == "body").items()
+        }
         partial = path.with_suffix(".partial.npz")
-        np.savez_compressed(
-            partial, about=json.dumps(about),
-            **{f"{name}_{key}": value for name in ("mr", "sct", "body") for key, value in _stored(getattr(result, name), mask=name == "body").items()},
-        )  # fmt: skip
+        np.savez_compressed(partial, allow_pickle=False, about=json.dumps(about), **arrays)
         partial.rename(path)
     with np.load(path) as stored:
         about = json.loads(str(stored["about"]))
-        volumes = {name: _volume(stored, name) for name in ("mr", "sct", "body")}
-    return Kept(**volumes, **about)
+        mr, sct, body = (_volume(stored, name) for name in ("mr", "sct", "body"))
+    return Kept(mr, sct, body, about["left_out_ml"], about["intake"], about["seconds"])
 
 
 def _stored(volume: Volume, *, mask: bool) -> dict[str, Any]:
-    array: Any = volume.array > 0.5 if mask else volume.array.astype(np.float16 if abs(volume.array).max() < 6e4 else np.float32)
+    array: Any = (
+        volume.array > 0.5 if mask else volume.array.astype(np.float16 if abs(volume.array).max() < 6e4 else np.float32)
+    )
     return {"array": array, "spacing": volume.spacing_mm, "origin": volume.origin_mm, "direction": volume.direction}
 
 
 def _volume(stored: Any, name: str) -> Volume:
     parts = {key: stored[f"{name}_{key}"] for key in ("array", "spacing", "origin", "direction")}
-    return Volume(parts["array"].astype(np.float32), tuple(parts["spacing"]), tuple(parts["origin"]), parts["direction"])
+    return Volume(
+        parts["array"].astype(np.float32), tuple(parts["spacing"]), tuple(parts["origin"]), parts["direction"]
+    )
 
 
 def body_of(one: Kept) -> Mask:

@@ -3,7 +3,8 @@
     python -m benchmarks.qa.limits FOLDER [REAL]
 
 FOLDER keeps the syntheses (see synthesize.py). Known-good means: of `cases.LIMITS`, and the intake checks find nothing.
-How many times the usual spread is allowed is decided here as well, by leaving each case out in turn: no test case enters.
+How many times the usual spread is allowed is decided here as well, by leaving each person out in turn: no test case
+enters.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from creps.qa.limits import LIMITS_FILE, Limits, RegionLimits, distances_of, lim
 from creps.qa.measures.together import measure
 
 ALLOWED = {"warn": 0.1, "fail": 0.025}
-"""Share of the known-good syntheses that may warn, and fail, with limits from the others."""
+"""Share of the known-good syntheses that may warn, and fail, with limits from the other people."""
 
 TIMES = np.arange(1.0, 12.01, 0.25)
 
@@ -35,7 +36,13 @@ def measured(case: Case, one: Kept) -> Row:
     """Numbers of a case."""
     found = measure(one.mr, one.sct, one.body)
     numbers = {name: m.value for name, m in found.measures.items() if m.value is not None}
-    return {"case": case.name, "person": f"{case.family} {case.file or case.number}", "region": case.region, "numbers": numbers, "by_place": found.by_place.tolist()}
+    return {
+        "case": case.name,
+        "person": f"{case.family} {case.file or case.number}",
+        "region": case.region,
+        "numbers": numbers,
+        "by_place": found.by_place.tolist(),
+    }
 
 
 def good_rows(folder: Path, real: Path) -> list[Row]:

@@ -1,6 +1,6 @@
 """Synthesize all cases of the QA benchmark and keep them, most needed first.
 
-    python -m benchmarks.qa.synthesize FOLDER [REAL] [--ladders]
+python -m benchmarks.qa.synthesize FOLDER [REAL] [--ladders]
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-from benchmarks.qa.cases import CORRUPTED, GOOD, LIMITS, Case, kept
+from benchmarks.qa.cases import CORRUPTED, CUT, GOOD, LIMITS, Case, kept
 
 HERE = Path(__file__).parent
 BESIDE = HERE.parents[1].parent / "shared" / "data"
@@ -28,7 +28,7 @@ def jobs(*, ladders: bool) -> list[tuple[Case, str, float]]:
         for number, case in enumerate(CORRUPTED):
             work += [(case, "", 0.0), *((case, kind, size) for kind, size in gross)]
             work += [(other, "", 0.0) for other in others[number :: len(CORRUPTED)]]
-        return work
+        return work + [(case, "", 0.0) for case in CUT]
     sizes = [(kind, float(size)) for kind, about in before.items() for size in about["ladder"] if size != about["size"]]
     return [(case, kind, size) for case in CORRUPTED for kind, size in sizes]
 

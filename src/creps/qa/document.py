@@ -12,7 +12,7 @@ from creps.io.atomic import write_json
 from creps.io.versioned import read_versioned
 from creps.qa.limits import Range
 
-__all__ = ["SCOPE", "QaCheck", "QaReport", "read_report"]
+__all__ = ["SCOPE", "Level", "QaCheck", "QaReport", "read_report"]
 
 Level = Literal["pass", "warn", "fail", "not checked"]
 

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from creps.intake.image_checks import CUT_BOTH_REFUSAL, CUT_WARNING, LEFT_OUT_WARNING_ML, cut_slices
 from creps.provenance import provenance
-from creps.qa.document import QaCheck, QaReport
+from creps.qa.document import Level, QaCheck, QaReport
 from creps.qa.kinds import KINDS, CheckKind
 from creps.qa.limits import Limits, Range, RegionLimits, read_limits
 from creps.qa.measures.measure import Measure
 from creps.qa.measures.together import Measured, measure
 from creps.volume import Volume
 
-__all__ = ["IntakeSummary", "check_sct"]
+__all__ = ["PUBLISHED_FAT", "IntakeSummary", "check_sct", "field_of_view"]
 
 LIKE = {"brain": "head"}
 """Region of a model → the region whose limits hold for it, if that has another name."""
@@ -27,7 +27,9 @@ ORDER = ("fail", "warn", "pass", "not checked")
 PUBLISHED_FAT = Range(median=-100, warn_below=-190, warn_above=-30)
 FAT_SOURCE = "Yoshizumi et al. 1999, Radiology 211:283: adipose tissue in CT"
 
-INTAKE_LEVELS = {"passed": "pass", "warned": "warn", "refused": "fail"}
+INTAKE_LEVELS: dict[str, Level] = {"passed": "pass", "warned": "warn", "refused": "fail"}
+FROM_GOOD = "5th and 95th percentile of {} known-good syntheses"
+BY_MEANING = "follows from what is measured"
 INTAKE_SOURCE = "thresholds of the intake checks"
 
 
@@ -79,7 +81,8 @@ def check_sct(
     started = time.perf_counter()
     known = (limits or read_limits()).regions.get(LIKE.get(region, region))
     found = measure(mr, sct, body)
-    checks = [*_measured_checks(found, sct, known), _published_fat(found), _field_of_view(body, intake)]
+    allowed = intake is not None and intake.cuts_allowed
+    checks = [*_measured_checks(found, sct, known), _published_fat(found), field_of_view(body, cuts_allowed=allowed)]
     if intake is not None:
         checks += [_left_out(intake), _intake(intake)]
     checks.sort(key=lambda check: ORDER.index(check.result))
@@ -106,16 +109,18 @@ def _measured_checks(found: Measured, sct: Volume, known: RegionLimits | None) -
             yield QaCheck(name=kind.name, result="not checked", value=_rounded(one.value), unit=kind.unit)
             continue
         level = limits.level(one.value)
+        number, position_mm = _place(found, sct, one)
         yield QaCheck(
             name=kind.name,
             result=level,
             value=_rounded(one.value),
             unit=kind.unit,
             limits=limits,
-            origin=f"5th and 95th percentile of {known.cases} known-good syntheses",
+            origin=FROM_GOOD.format(known.cases) if kind.turning_point is None else BY_MEANING,
             message=_message(kind, one.value, limits),
             do="" if level == "pass" else kind.do,
-            **_place(found, sct, one),
+            slice=number,
+            position_mm=position_mm,
         )
 
 
@@ -123,14 +128,14 @@ def _message(kind: CheckKind, value: float, limits: Range) -> str:
     return f"{kind.tells.format(f'{value:.3g}')} Known-good syntheses have {limits.median:.3g} (median)."
 
 
-def _place(found: Measured, sct: Volume, one: Measure) -> Mapping[str, object]:
+def _place(found: Measured, sct: Volume, one: Measure) -> tuple[int | None, tuple[float, float, float] | None]:
     """Slice of the sCT and patient position of what was found."""
     if one.place is None:
-        return {}
+        return None, None
     point = found.scene.patient_mm(one.place)
     index = np.linalg.solve(sct.direction * np.asarray(sct.spacing_mm), point - np.asarray(sct.origin_mm))
     x, y, z = (round(float(part), 1) for part in point)
-    return {"slice": int(np.clip(np.rint(index[0]), 0, sct.shape[0] - 1)), "position_mm": (x, y, z)}
+    return int(np.clip(np.rint(index[0]), 0, sct.shape[0] - 1)), (x, y, z)
 
 
 def _published_fat(found: Measured) -> QaCheck:
@@ -145,25 +150,31 @@ def _published_fat(found: Measured) -> QaCheck:
     )  # fmt: skip
 
 
-def _field_of_view(body: Volume, intake: IntakeSummary | None) -> QaCheck:
-    """Whether the field of view cuts the body, with the thresholds of the intake."""
+def field_of_view(body: Volume, *, cuts_allowed: bool) -> QaCheck:
+    """Whether the field of view cuts the body, with the thresholds of the intake.
+
+    Args:
+        body: Body mask over the whole field of view.
+        cuts_allowed: Whether it only warns.
+    """
     upright = body.reoriented()
     cuts = cut_slices(upright.array > 0.5, upright.spacing_mm)
     deep, some = max(cuts.share(cuts.both), cuts.share(cuts.half)), cuts.share(cuts.some)
-    used = intake is not None and intake.cuts_allowed
-    failed = deep >= CUT_BOTH_REFUSAL and not used
-    level = "fail" if failed else "warn" if some >= CUT_WARNING else "pass"
+    failed = deep >= CUT_BOTH_REFUSAL and not cuts_allowed
+    level: Level = "fail" if failed else "warn" if some >= CUT_WARNING else "pass"
     value = 100 * (deep if failed else some)
     return QaCheck(
         name="field_of_view", result=level, value=round(value, 1), unit="%", origin=INTAKE_SOURCE,
-        limits=Range(median=0, warn_above=100 * CUT_WARNING, fail_above=None if used else 100 * CUT_BOTH_REFUSAL),
+        limits=Range(
+            median=0, warn_above=100 * CUT_WARNING, fail_above=None if cuts_allowed else 100 * CUT_BOTH_REFUSAL
+        ),
         message=f"In {value:.0f} % of its axial slices the body is cut off at a side of the field of view.",
         do="" if level == "pass" else "Use a larger field of view; dose there and beams through it are wrong.",
     )  # fmt: skip
 
 
 def _left_out(intake: IntakeSummary) -> QaCheck:
-    level = "warn" if intake.left_out_ml >= LEFT_OUT_WARNING_ML else "pass"
+    level: Level = "warn" if intake.left_out_ml >= LEFT_OUT_WARNING_ML else "pass"
     return QaCheck(
         name="left_out", result=level, value=intake.left_out_ml, unit="ml", origin=INTAKE_SOURCE,
         limits=Range(median=0, warn_above=LEFT_OUT_WARNING_ML),

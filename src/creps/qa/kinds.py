@@ -19,6 +19,7 @@ class CheckKind:
             known-good syntheses does not fail others for next to nothing.
         tells: What the number is, as a sentence with ``{}`` for it.
         do: What to do first.
+        turning_point: A limit that follows from what the number means, in place of one from known-good syntheses.
     """
 
     name: str
@@ -27,6 +28,7 @@ class CheckKind:
     smallest: float
     tells: str
     do: str
+    turning_point: float | None = None
 
 
 ABOVE, BELOW, BOTH = ("above",), ("below",), ("below", "above")
@@ -42,7 +44,7 @@ KINDS: tuple[CheckKind, ...] = (
     CheckKind("shift", "mm", ABOVE, 0.5, "The edges of the sCT are displaced by {} mm against the MR's.", SEE_PLACE),
     CheckKind("edges_shared", "", BELOW, 0.05, "The edges of sCT and MR correlate with {}.", SEE_PLACE),
     CheckKind(
-        "mirrored", "", BELOW, 0.01, "Edges fit the MR by {} better than with left and right exchanged.", SEE_PLACE
+        "mirrored", "", BELOW, 0.01, "Edges fit the MR by {} better than with left and right exchanged.", SEE_PLACE, 0.0
     ),
     CheckKind("fat", "HU", BOTH, 10, "Fat under the skin has {} HU (median).", SEE_HU),
     CheckKind("soft_tissue", "HU", BOTH, 5, "Deep soft tissue has {} HU (median).", SEE_HU),
@@ -60,6 +62,7 @@ KINDS: tuple[CheckKind, ...] = (
     CheckKind("bone_missing", "ml", ABOVE, 0.4, "{} ml that look like bone in the MR are none in the sCT.", SEE_BONE),
     CheckKind("bone_unexplained", "ml", ABOVE, 0.4, "{} ml of bone do not look like bone in the MR.", SEE_BONE),
     CheckKind("one_sided_bone", "ml", ABOVE, 0.4, "{} ml of bone have no counterpart on the other side.", SEE_BONE),
+    CheckKind("one_sided_void", "ml", ABOVE, 1, "{} ml without signal have no counterpart on the other side.", SEE_MR),
     CheckKind("air_in_signal", "ml", ABOVE, 1, "{} ml of air lie where the MR has signal.", SEE_MR),
     CheckKind("tissue_in_void", "ml", ABOVE, 1, "{} ml of soft tissue lie where the MR has no signal.", SEE_MR),
     CheckKind("void_radius", "mm", ABOVE, 2, "A ball of {} mm radius without signal fits into the MR's body.", SEE_MR),
@@ -68,7 +71,21 @@ KINDS: tuple[CheckKind, ...] = (
     CheckKind("noise", "%", ABOVE, 1.5, "The noise of the MR is {} % of its signal.", SEE_MR),
     CheckKind("anatomy", "", ABOVE, 0.2, "Where bone, air and body lie is {} times as far off as usual.", SEE_PLACE),
     CheckKind(
-        "orientation", "", ABOVE, 0.3, "Turned upside down or back to front, it would be {} nearer to usual.", SEE_PLACE
+        "orientation",
+        "",
+        ABOVE,
+        0.3,
+        "Turned over or back to front, bone and air are {} nearer to usual.",
+        SEE_PLACE,
+        0.0,
+    ),
+    CheckKind(
+        "cut_slices",
+        "%",
+        ABOVE,
+        10,
+        "In {} % of its slices the body reaches a side of the field of view.",
+        "Use a larger field of view; dose there and beams through it are wrong.",
     ),
 )
 """Checks with limits from known-good syntheses."""

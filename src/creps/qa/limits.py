@@ -135,6 +135,8 @@ def distances_of(by_place: Vector, usual: Vector, spread: Vector) -> dict[str, f
 def _range(values: Vector, kind: CheckKind, warn: float, fail: float) -> Range:
     low, median, high = np.percentile(values, PERCENTILES)
     found: dict[str, float] = {"median": median}
+    if kind.turning_point is not None:
+        return Range(median=round(float(median), 4), **{f"fail_{kind.sides[0]}": kind.turning_point})
     for side, spread, sign in (("below", median - low, -1), ("above", high - median, 1)):
         if side in kind.sides:
             for level, times in (("warn", warn), ("fail", fail)):

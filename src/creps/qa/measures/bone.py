@@ -28,7 +28,7 @@ EVERYWHERE = np.ones((3, 3, 3), dtype=bool)
 
 
 def shape(scene: Scene) -> dict[str, Measure]:
-    """Share in % of the bone in its largest piece, mean thickness in mm (twice volume over surface), share near the skin."""
+    """Share in % of the bone in its largest piece, thickness in mm (twice volume over surface), share near the skin."""
     bone = scene.bone
     count = int(bone.sum())
     if count == 0:
@@ -57,7 +57,7 @@ def unlike_the_mr(scene: Scene) -> dict[str, Measure]:
 
 @lru_cache(maxsize=1)
 def expected_bone(scene: Scene) -> Array:
-    """(D, H, W) share of bone among this patient's voxels of like signal, darkness against their surroundings and depth."""
+    """(D, H, W) share of bone among this patient's voxels of like signal, like depth, and as dark beside others."""
     inside = scene.body & scene.imaged
     signal = ndimage.uniform_filter(scene.mr, 2)
     around = ndimage.grey_closing(signal, SHEET_VOXELS)

@@ -7,11 +7,12 @@ import numpy.typing as npt
 from scipy import fft, ndimage
 from scipy.spatial import cKDTree
 
+from creps.intake.image_checks import cut_slices
 from creps.qa.measures.measure import Measure
 from creps.qa.scene import Scene
-from creps.volume import Array, Mask
+from creps.volume import Array, Mask, Volume
 
-__all__ = ["agreement", "contour"]
+__all__ = ["agreement", "contour", "cut_slices_share"]
 
 FURTHEST = 4
 """Voxels: a shift is looked for up to this far (16 mm)."""
@@ -48,10 +49,21 @@ def contour(scene: Scene) -> dict[str, Measure]:
     }
 
 
+def cut_slices_share(body: Volume) -> Measure:
+    """Share in % of the axial slices whose body reaches a side of the field of view, see `creps.intake.image_checks`.
+
+    Args:
+        body: Body mask over the whole field of view, on any grid.
+    """
+    upright = body.reoriented()
+    cuts = cut_slices(upright.array > 0.5, upright.spacing_mm)
+    return Measure(100 * cuts.share(cuts.some))
+
+
 def agreement(scene: Scene) -> dict[str, Measure]:
     """How the edges of the sCT fit those of the MR.
 
-    `shift`: how far in mm they are displaced. `edges_shared`: their correlation inside the body, 1 if they are the same.
+    `shift`: how far in mm they are displaced. `edges_shared`: their correlation inside the body, 1 if they are alike.
     `mirrored`: how much better they fit than with left and right exchanged; below 0 they fit better exchanged.
     """
     mr, sct = _edges(scene)
@@ -61,7 +73,9 @@ def agreement(scene: Scene) -> dict[str, Measure]:
     return {
         "shift": Measure(float(np.linalg.norm(peak * np.asarray(scene.spacing_mm)))),
         "edges_shared": Measure(_correlation(mr, sct, scene.body & scene.imaged)),
-        "mirrored": Measure(_best(mr_inner, sct_inner)[1] - _best(mr_inner, _exchanged(sct_inner, scene.body) * inner)[1]),
+        "mirrored": Measure(
+            _best(mr_inner, sct_inner)[1] - _best(mr_inner, _exchanged(sct_inner, scene.body) * inner)[1]
+        ),
     }
 
 
@@ -98,7 +112,7 @@ def _edges(scene: Scene) -> tuple[Array, Array]:
 
 
 def _best(fixed: Array, moving: Array) -> tuple[npt.NDArray[np.float64], float]:
-    """Shift in voxels at which `moving` correlates best with `fixed`, to a fraction of a voxel, and that correlation."""
+    """Shift in voxels, with fractions, at which `moving` correlates best with `fixed`, and that correlation."""
     shape = [fft.next_fast_len(n + FURTHEST, real=True) for n in fixed.shape]
     spectra = [fft.rfftn(image, shape) for image in (fixed, moving)]
     correlation = fft.irfftn(spectra[1] * spectra[0].conj(), shape)
@@ -106,7 +120,9 @@ def _best(fixed: Array, moving: Array) -> tuple[npt.NDArray[np.float64], float]:
     near = correlation[np.ix_(reach, reach, reach)]
     peak = np.array(np.unravel_index(int(near.argmax()), near.shape))
     scale = float(np.sqrt((fixed.astype(np.float64) ** 2).sum() * (moving.astype(np.float64) ** 2).sum()))
-    exact = [reach[p] + _vertex(np.take(near, range(max(0, p - 1), p + 2), axis), peak, axis) for axis, p in enumerate(peak)]
+    exact = [
+        reach[p] + _vertex(np.take(near, range(max(0, p - 1), p + 2), axis), peak, axis) for axis, p in enumerate(peak)
+    ]
     return np.array(exact), float(near.max()) / max(scale, 1e-9)
 
 

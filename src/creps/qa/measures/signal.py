@@ -26,7 +26,7 @@ NOISE_SLICES = 12
 
 
 def air_and_signal(scene: Scene) -> dict[str, Measure]:
-    """Air in ml where the MR has signal, soft tissue in ml where it has none, and the radius in mm of the largest void."""
+    """Air in ml where the MR has signal, soft tissue in ml where it has none, radius in mm of the largest void."""
     deep = scene.depth_mm > SKIN_MM
     air = ndimage.binary_opening(deep & (scene.sct_hu < hu.AIR_BELOW) & (scene.mr > SIGNAL))
     void = deep & (scene.mr < VOID) & scene.imaged
@@ -59,7 +59,9 @@ def _smoothed(signal: Array, where: Mask, sigma: float) -> tuple[Array, Mask]:
 
 
 def noise(mr: Volume) -> Measure:
-    """Noise of the MR in % of its usual signal: a Laplacian that cancels edges (Immerkær 1996, Comput Vis Image Underst 64:300).
+    """Noise of the MR in % of its usual signal, from a Laplacian that cancels edges.
+
+    Source: Immerkær 1996, Comput Vis Image Underst 64:300.
 
     Args:
         mr: As it was given; a few slices are looked at.

@@ -1,4 +1,4 @@
-"""Bone on one side that has no counterpart on the other: both sides of a head or a pelvis are much alike."""
+"""What has no counterpart on the other side: both sides of a head or a pelvis are much alike."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ from creps.qa.measures.measure import Measure, densest
 from creps.qa.scene import Scene
 from creps.volume import Array, Mask
 
-__all__ = ["middle_plane", "one_sided_bone", "reflected"]
+__all__ = ["middle_plane", "one_sided", "reflected"]
 
-TOLERANCE_MM = 6.0
+VOID, VOID_DEPTH_MM = 0.15, 6.0
+"""Times the body's median signal, and depth, of a place without signal."""
+
+TOLERANCE_MM = 8.0
 """Bone counts as matched if the other side has bone this near to its mirror image."""
 
 WIDE_MM = 60.0
@@ -32,20 +35,32 @@ Vector = npt.NDArray[np.float64]
 Voxels = npt.NDArray[np.int64]
 
 
-def one_sided_bone(scene: Scene) -> dict[str, Measure]:
-    """Bone without, and lack of bone with, a counterpart on the other side, in ml of the largest clump.
+def one_sided(scene: Scene) -> dict[str, Measure]:
+    """Bone of the sCT, and places of the MR without signal, that have no counterpart on the other side, in ml.
 
-    One number cannot tell which side is wrong. Bone that is missing, or made up, on both sides or in the middle is not seen.
+    Each is the largest clump. Bone counts less where the MR, too, looks like bone on one side only. One number cannot
+    tell which side is wrong; what is wrong on both sides or in the middle is not seen.
     """
     plane = middle_plane(scene)
+    void = (scene.mr < VOID) & (scene.depth_mm > VOID_DEPTH_MM) & scene.imaged
+    found = {"one_sided_bone": scene.bone, "one_sided_void": void}
     if plane is None or not scene.bone.any():
-        return {"one_sided_bone": Measure(None)}
-    bone = np.argwhere(scene.bone)
-    mirror = reflected(bone, plane, scene.spacing_mm)
-    matched = grow(scene.bone, scene.spacing_mm, TOLERANCE_MM) | ~(scene.body & scene.imaged)
-    weights = np.zeros(scene.bone.shape, dtype=np.float32)
-    weights[scene.bone] = ~_at(matched, mirror, outside=True) * _unexplained(scene, mirror)
-    return {"one_sided_bone": densest(weights, scene)}
+        return dict.fromkeys(found, Measure(None))
+    return {
+        name: densest(_alone(mask, scene, plane, explained=name == "one_sided_bone"), scene)
+        for name, mask in found.items()
+    }
+
+
+def _alone(mask: Mask, scene: Scene, plane: tuple[Vector, float], *, explained: bool) -> Array:
+    """(D, H, W) from 0 to 1: voxels of a mask without one near their mirror image."""
+    mirror = reflected(np.argwhere(mask), plane, scene.spacing_mm)
+    matched = grow(mask, scene.spacing_mm, TOLERANCE_MM) | ~(scene.body & scene.imaged)
+    weights = np.zeros(mask.shape, dtype=np.float32)
+    weights[mask] = ~_at(matched, mirror, outside=True)
+    if explained:
+        weights[mask] *= _unexplained(scene, mirror)
+    return weights
 
 
 def _unexplained(scene: Scene, mirror: Voxels) -> Array:

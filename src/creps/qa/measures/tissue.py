@@ -72,7 +72,9 @@ def steps(scene: Scene) -> dict[str, Measure]:
     It is the median over soft tissue, beyond the larger of the steps before and after: a patient changes over several
     planes, a patch beside another at once.
     """
-    soft = ndimage.binary_erosion((scene.depth_mm > DEEP_MM) & (scene.sct_hu > STEP_HU[0]) & (scene.sct_hu < STEP_HU[1]))
+    soft = ndimage.binary_erosion(
+        (scene.depth_mm > DEEP_MM) & (scene.sct_hu > STEP_HU[0]) & (scene.sct_hu < STEP_HU[1])
+    )
     found = [_step(scene, soft, axis) for axis in range(3)]
     across = max(found[1:], key=lambda one: -1.0 if one.value is None else one.value)
     return {"slice_step": found[0], "plane_step": across}

@@ -51,9 +51,10 @@ def measure(mr: Volume, sct: Volume, body: Volume) -> Measured:
         "saturated": tissue.saturated(scene),
         **bone.shape(scene),
         **bone.unlike_the_mr(scene),
-        **symmetry.one_sided_bone(scene),
+        **symmetry.one_sided(scene),
         **signal.air_and_signal(scene),
         **signal.artefacts(scene),
         "noise": signal.noise(mr),
+        "cut_slices": outline.cut_slices_share(body),
     }
     return Measured(scene, measures, tissue.by_place(scene))
