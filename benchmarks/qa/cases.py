@@ -186,7 +186,8 @@ def kept(case: Case, folder: Path, real: Path, failure: str = "", size: float = 
     if why.is_file():
         return str(json.loads(why.read_text()))
     if not path.is_file():
-        mr = mr_of(case, real)
+        plain = kept(case, folder, real) if failure else None
+        mr = plain.mr if isinstance(plain, Kept) else mr_of(case, real)
         if failure in MR_FAILURES:
             number = next(i for i, one in enumerate(CORRUPTED) if one == case)
             rng = np.random.default_rng([list(MR_FAILURES).index(failure), number])

@@ -23,12 +23,8 @@ def jobs(*, ladders: bool) -> list[tuple[Case, str, float]]:
     before = {kind: about for kind, about in failures.items() if about["acts_on"] != "sct"}
     if not ladders:
         gross = [(kind, float(about["size"])) for kind, about in before.items()]
-        work = [(case, "", 0.0) for case in LIMITS]
-        others = [case for case in GOOD if case not in CORRUPTED]
-        for number, case in enumerate(CORRUPTED):
-            work += [(case, "", 0.0), *((case, kind, size) for kind, size in gross)]
-            work += [(other, "", 0.0) for other in others[number :: len(CORRUPTED)]]
-        return work + [(case, "", 0.0) for case in CUT]
+        plain = [(case, "", 0.0) for case in (*LIMITS, *GOOD)]
+        return plain + [(case, kind, size) for case in CORRUPTED for kind, size in gross] + [(c, "", 0.0) for c in CUT]
     sizes = [(kind, float(size)) for kind, about in before.items() for size in about["ladder"] if size != about["size"]]
     return [(case, kind, size) for case in CORRUPTED for kind, size in sizes]
 

@@ -28,7 +28,10 @@ PUBLISHED_FAT = Range(median=-100, warn_below=-190, warn_above=-30)
 FAT_SOURCE = "Yoshizumi et al. 1999, Radiology 211:283: adipose tissue in CT"
 
 INTAKE_LEVELS: dict[str, Level] = {"passed": "pass", "warned": "warn", "refused": "fail"}
-FROM_GOOD = "5th and 95th percentile of {} known-good syntheses"
+FROM_GOOD = (
+    "{:g} (warn) and {:g} (fail) times the distance from the median to the 5th or 95th percentile of {} known-good"
+    " syntheses"
+)
 BY_MEANING = "follows from what is measured"
 INTAKE_SOURCE = "thresholds of the intake checks"
 
@@ -79,10 +82,16 @@ def check_sct(
         'fail'
     """
     started = time.perf_counter()
-    known = (limits or read_limits()).regions.get(LIKE.get(region, region))
+    limits = limits or read_limits()
+    known = limits.regions.get(LIKE.get(region, region))
     found = measure(mr, sct, body)
     allowed = intake is not None and intake.cuts_allowed
-    checks = [*_measured_checks(found, sct, known), _published_fat(found), field_of_view(body, cuts_allowed=allowed)]
+    times = (limits.times_warn, limits.times_fail)
+    checks = [
+        *_measured_checks(found, sct, known, times),
+        _published_fat(found),
+        field_of_view(body, cuts_allowed=allowed),
+    ]
     if intake is not None:
         checks += [_left_out(intake), _intake(intake)]
     checks.sort(key=lambda check: ORDER.index(check.result))
@@ -97,7 +106,9 @@ def check_sct(
     )
 
 
-def _measured_checks(found: Measured, sct: Volume, known: RegionLimits | None) -> Iterator[QaCheck]:
+def _measured_checks(
+    found: Measured, sct: Volume, known: RegionLimits | None, times: tuple[float, float]
+) -> Iterator[QaCheck]:
     """The checks whose limits come from known-good syntheses."""
     measures = dict(found.measures)
     if known is not None:
@@ -116,7 +127,7 @@ def _measured_checks(found: Measured, sct: Volume, known: RegionLimits | None) -
             value=_rounded(one.value),
             unit=kind.unit,
             limits=limits,
-            origin=FROM_GOOD.format(known.cases) if kind.turning_point is None else BY_MEANING,
+            origin=BY_MEANING if kind.turning_point is not None else FROM_GOOD.format(*times, known.cases),
             message=_message(kind, one.value, limits),
             do="" if level == "pass" else kind.do,
             slice=number,

@@ -69,14 +69,18 @@ def agreement(scene: Scene) -> dict[str, Measure]:
     mr, sct = _edges(scene)
     peak, _ = _best(mr, sct)
     inner = scene.depth_mm > INNER_MM
-    mr_inner, sct_inner = mr * inner, sct * inner
+    mr_inner, as_is, exchanged = (_centred(edges, inner) for edges in (mr, sct, _exchanged(sct, scene.body)))
     return {
         "shift": Measure(float(np.linalg.norm(peak * np.asarray(scene.spacing_mm)))),
         "edges_shared": Measure(_correlation(mr, sct, scene.body & scene.imaged)),
-        "mirrored": Measure(
-            _best(mr_inner, sct_inner)[1] - _best(mr_inner, _exchanged(sct_inner, scene.body) * inner)[1]
-        ),
+        "mirrored": Measure(_best(mr_inner, as_is)[1] - _best(mr_inner, exchanged)[1]),
     }
+
+
+def _centred(edges: Array, where: Mask) -> Array:
+    """Edges less their mean within a mask, 0 outside: so the mask itself does not correlate."""
+    mean = edges[where].mean() if where.any() else np.float32(0)
+    return np.where(where, edges - mean, np.float32(0))
 
 
 def _correlation(one: Array, other: Array, where: Mask) -> float:
@@ -120,16 +124,16 @@ def _best(fixed: Array, moving: Array) -> tuple[npt.NDArray[np.float64], float]:
     near = correlation[np.ix_(reach, reach, reach)]
     peak = np.array(np.unravel_index(int(near.argmax()), near.shape))
     scale = float(np.sqrt((fixed.astype(np.float64) ** 2).sum() * (moving.astype(np.float64) ** 2).sum()))
-    exact = [
-        reach[p] + _vertex(np.take(near, range(max(0, p - 1), p + 2), axis), peak, axis) for axis, p in enumerate(peak)
-    ]
+    exact = [reach[p] + _vertex(near, peak, axis) for axis, p in enumerate(peak)]
     return np.array(exact), float(near.max()) / max(scale, 1e-9)
 
 
-def _vertex(three: npt.NDArray[np.float64], peak: npt.NDArray[np.intp], axis: int) -> float:
-    """Fraction of a voxel from the peak to the vertex of a parabola through it and its neighbours along an axis."""
-    others = [slice(None) if other == axis else int(peak[other]) for other in range(3)]
-    line = three[tuple(others)]
-    if len(line) < 3 or (bend := line[0] - 2 * line[1] + line[2]) >= 0:
+def _vertex(near: Array, peak: npt.NDArray[np.intp], axis: int) -> float:
+    """Fraction of a voxel from a peak to the vertex of the parabola through it and its neighbours along an axis."""
+    line = near[tuple(slice(None) if other == axis else int(peak[other]) for other in range(3))]
+    at = int(peak[axis])
+    if not 0 < at < len(line) - 1:
         return 0.0
-    return float(0.5 * (line[0] - line[2]) / bend)
+    before, here, after = (float(value) for value in line[at - 1 : at + 2])
+    bend = before - 2 * here + after
+    return 0.5 * (before - after) / bend if bend < 0 else 0.0
