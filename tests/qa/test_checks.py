@@ -3,10 +3,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy import ndimage
-
 from benchmarks.qa.mr_failures import MR_FAILURES
 from benchmarks.qa.sct_failures import SCT_FAILURES
+from scipy import ndimage
+
 from creps import hu
 from creps.errors import CrepsError, InputError
 from creps.phantom import head_patient
@@ -36,10 +36,12 @@ def other():
 
 def test_a_good_sct_passes_every_check(good):
     assert good.result == "pass", [(check.name, check.value) for check in (*good.of("fail"), *good.of("warn"))]
-    assert not good.of("fail") and not good.of("warn")
+    assert not good.of("fail")
+    assert not good.of("warn")
     assert {check.name for check in good.checks} == {kind.name for kind in KINDS} | {"fat_published", "field_of_view"}
     assert good.known_good == read_limits().regions["head"].cases >= 30
-    assert "clinical" in good.scope and "does not" in good.scope
+    assert "clinical" in good.scope
+    assert "does not" in good.scope
 
 
 @pytest.mark.parametrize(
@@ -227,6 +229,8 @@ def test_other_limits_can_be_given(head):
 def test_every_kind_is_worded_for_a_reader():
     for kind in KINDS:
         assert kind.tells.count("{}") == 1
-        assert kind.tells.endswith(".") and kind.do.endswith(".")
-        assert set(kind.sides) <= {"above", "below"} and kind.sides
+        assert kind.tells.endswith(".")
+        assert kind.do.endswith(".")
+        assert set(kind.sides) <= {"above", "below"}
+        assert kind.sides
         assert replace(kind, smallest=kind.smallest).smallest > 0
