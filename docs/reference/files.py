@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from creps.cohort.cohort import Case, Failure, Failures, Manifest
+from creps.inference.calibration import Calibration, ClassCalibration
 from creps.model import Plan
 from creps.training.run.record import RecordFile, Session
 
@@ -28,6 +29,8 @@ TABLES: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("record.json", "How a run was trained, in the folder of the run.", RecordFile),
     ("A session in record.json", "A run has one session per start.", Session),
     ("plan.json", "What a model needs besides its weights.", Plan),
+    ("calibration.json", "How far a model's sCTs may be off; optional, beside plan.json.", Calibration),
+    ("A tissue in calibration.json", "What was measured in one tissue of the sCT, at rising levels of spread.", ClassCalibration),
 )
 
 USUAL = {

@@ -28,6 +28,7 @@ from creps.intake.profile import IntakeProfile
 from creps.io.atomic import atomic_folder, let_others_read, write_json
 from creps.io.versioned import read_versioned
 from creps.networks.build import build_generator
+from creps.networks.ensemble import Ensemble
 from creps.networks.generator import Generator
 from creps.provenance import sha256_file
 from creps.settings import AnyGenerator, InferenceSettings, PreparationSettings, invalid_value
@@ -146,7 +147,7 @@ class Model:
 
         Raises:
             OutputExistsError: `folder` is already there, or holds something other than a model.
-            ModelError: `folder` is not a path.
+            ModelError: `folder` is not a path, or the model is an ensemble.
 
         Examples:
             >>> folder = creps.load("model").save("another model")
@@ -154,6 +155,8 @@ class Model:
             True
         """
         folder = _checked(folder)
+        if isinstance(self.generator, Ensemble):
+            raise ModelError("An ensemble has no folder of its own.", "Keep the folders of its models.")
         if folder.exists():
             if not (folder / PLAN).is_file():
                 raise OutputExistsError(f"{folder} already exists and is not a model.", "Name another folder.")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import creps.model
 from creps.api.arguments import Image, Progress, as_path, as_paths, check_flags, check_progress
-from creps.errors import InputError, file_errors_explained
+from creps.errors import InputError, ModelError, file_errors_explained
 from creps.preprocessing.target_grid import TargetGrid
 from creps.volume import Volume
 
@@ -239,23 +240,57 @@ class Model(creps.model.Model):
 
 
 @file_errors_explained
-def load(folder: Path | str) -> Model:
+def load(folder: Path | str, *, ensemble: Sequence[Path | str] = ()) -> Model:
     """Load a shipped model by name, or a model folder (or a run's folder, or a checkpoint).
 
     Args:
         folder: Name of a shipped model (`creps.models`), or the folder. Text without a path separator that names a
             shipped model means that model; ``./head`` and a `Path` always mean a folder.
+        ensemble: Other models of the same preparation (seeds or checkpoints), whose predictions are averaged with its.
+            Each takes as long as the first; the calibration of one is not that of all.
 
     Returns:
         The model, its generator in evaluation mode on the CPU.
 
     Raises:
-        ModelError: there is no such model, it is not a model, or it is damaged.
+        ModelError: there is no such model, it is not a model, it is damaged, or another one's preparation differs.
 
     Examples:
         >>> creps.load("head").plan.preparation.region
         'head'
         >>> creps.load("model").plan.patch_size
         (16, 16, 16)
+        >>> len(creps.load("model", ensemble=["model"]).plan.training["ensemble"])
+        2
     """
-    return Model.load(folder)
+    if not ensemble:
+        return Model.load(folder)
+    if isinstance(ensemble, (Path, str)):
+        raise ModelError("The ensemble is one path.", "Give a list of models.")
+    return _joined([Model.load(one) for one in (folder, *ensemble)], [str(one) for one in (folder, *ensemble)])
+
+
+UNSEEN_BY_NETWORK = {"validation_fraction", "seed"}
+"""Settings of the preparation that change no voxel."""
+
+
+def _joined(models: Sequence[Model], names: Sequence[str]) -> Model:
+    """One model whose generator averages those of all."""
+    from creps.networks.ensemble import Ensemble
+
+    first, *others = (model.plan.preparation.model_dump(exclude=UNSEEN_BY_NETWORK) for model in models)
+    for name, other in zip(names[1:], others, strict=True):
+        differs = next((key for key in first if first[key] != other[key]), None)
+        if differs is not None:
+            raise ModelError(
+                f"{name} cannot join {names[0]}: preparation.{differs} is {other[differs]}, not {first[differs]}.",
+                "Average models of one preparation.",
+            )
+    hashes = [model.plan.weights_sha256 for model in models]
+    joined = hashlib.sha256(" ".join(hashes).encode()).hexdigest()
+    plan = models[0].plan
+    training = {**plan.training, "ensemble": hashes}
+    return Model(
+        plan.model_copy(update={"weights_sha256": joined, "training": training}),
+        Ensemble([model.generator for model in models]).eval(),
+    )

@@ -22,7 +22,7 @@ from creps.io.versioned import read_versioned
 from creps.metrics.tissues import TISSUE_WINDOWS_HU, tissue_classes
 from creps.volume import Array
 
-__all__ = ["CALIBRATION", "Calibration", "ClassCalibration", "ErrorModel", "read_calibration"]
+__all__ = ["CALIBRATION", "Calibration", "ClassCalibration", "read_calibration"]
 
 CALIBRATION = "calibration.json"
 
@@ -32,21 +32,18 @@ Level = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class ClassCalibration(BaseModel):
-    """What was measured in one tissue of the sCT, at rising levels of spread.
-
-    Attributes:
-        voxels: How many it was measured in; 0 if there were too few, and all tissues together are used.
-        spread_hu: Levels of the spread, rising.
-        half_width_hu: Half width of the interval at each level, never falling.
-        error_hu: Mean absolute error at each level, never falling.
-    """
+    """What was measured in one tissue of the sCT, at rising levels of spread."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     voxels: int = Field(ge=0)
+    """How many it was measured in; 0 if there were too few, and all tissues together are used."""
     spread_hu: tuple[Level, ...] = Field(min_length=1)
+    """Levels of the spread in HU, rising."""
     half_width_hu: tuple[Level, ...]
+    """Half width of the interval in HU at each level, never falling."""
     error_hu: tuple[Level, ...]
+    """Mean absolute error in HU at each level, never falling."""
 
     @model_validator(mode="after")
     def _rising(self) -> Self:
@@ -78,55 +75,20 @@ class ClassCalibration(BaseModel):
         return width, error
 
 
-class ErrorModel(BaseModel):
-    """From a case's mean calibrated error to its predicted MAE, both in HU: ``scale * error ** exponent``.
-
-    Attributes:
-        scale: Factor.
-        exponent: 1 if the cases that it was fitted on say no more.
-        cases: How many these were.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    scale: float = Field(default=1.0, gt=0, allow_inf_nan=False)
-    exponent: float = Field(default=1.0, gt=0, allow_inf_nan=False)
-    cases: int = Field(default=0, ge=0)
-
-    def predict(self, error_hu: float) -> float:
-        """The predicted MAE in HU.
-
-        Args:
-            error_hu: Mean calibrated error of the case, or of a slice.
-
-        Examples:
-            >>> ErrorModel(scale=2.0, exponent=0.5).predict(16.0)
-            8.0
-        """
-        return float(self.scale * max(error_hu, 0.0) ** self.exponent)
-
-
 class Calibration(BaseModel):
-    """A model's calibration, readable by a person.
-
-    Attributes:
-        schema_version: Of this document.
-        confidence: Share of true values that the interval is to hold.
-        weights_sha256: Of the weights that it was measured with; another model needs its own.
-        classes: Tissue of the sCT (see `creps.metrics.tissues.TISSUE_WINDOWS_HU`) → what was measured in it.
-        mae: Predicts the MAE of a case.
-        measured_on: Region, seeds and number of cases, or the pairs.
-        provenance: Versions, machine, time.
-    """
+    """A model's calibration, readable by a person."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     schema_version: Literal[1] = 1
     confidence: float = Field(gt=0, lt=1)
+    """Share of true values that the interval is to hold."""
     weights_sha256: str
+    """SHA-256 of the weights that it was measured with; another model needs its own."""
     classes: dict[str, ClassCalibration]
-    mae: ErrorModel = ErrorModel()
+    """Tissue of the sCT (by the HU of [metrics](metrics.md)) → what was measured in it."""
     measured_on: dict[str, Any] = {}
+    """Region, seed and number of phantoms, or number of pairs."""
     provenance: dict[str, Any] = {}
 
     @model_validator(mode="after")

@@ -47,6 +47,14 @@ def _finite(values: torch.Tensor) -> bool:
     return math.isfinite(values.sum().item()) or bool(torch.isfinite(values).all())
 
 
+def _joined(one: torch.Tensor, other: torch.Tensor, *, spread: bool) -> torch.Tensor:
+    """The mean of two predictions; of spreads, with half the difference of the values as in overlapping patches."""
+    mean = (one.float() + other.float()) / 2
+    if spread:
+        mean[:, 1] = torch.hypot(mean[:, 1], (one[:, 0].float() - other[:, 0].float()).abs() / 2)
+    return mean
+
+
 LARGEST_IN_HEAP = 32 << 20
 """Bytes below which glibc allocates from its heap, where freed blocks leave gaps."""
 
@@ -60,6 +68,7 @@ class Executor:
         device: Where to run; default: where the generator is.
         precision: bf16, fp32, or auto for what the device computes in.
         spread: Predict the spread too, if the generator knows it.
+        flips: Average with the prediction of the mirror image along W; half their difference joins the spread.
 
     Attributes:
         device: Where it runs.
@@ -68,6 +77,7 @@ class Executor:
         halo: The generator's: how far a voxel sees, in voxels; None if unknown or unbounded.
         stride: The generator's: tiles begin at multiples of it.
         yields_spread: Whether predictions have the spread as a second channel.
+        flips: As given.
     """
 
     def __init__(
@@ -77,11 +87,13 @@ class Executor:
         precision: Precision = "auto",
         *,
         spread: bool = False,
+        flips: bool = False,
     ) -> None:
         self.device = device or next((p.device for p in generator.parameters()), torch.device("cpu"))
         self.precision = resolve_precision(precision, self.device)
         self.halo, self.stride = generator.halo, generator.stride
         self.yields_spread = spread and generator.yields_spread
+        self.flips = flips
         self._generator, self._itemsize = generator, 2 if self.precision == "bf16" else 4
         dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
         self._folded = None if self.yields_spread else generator.folded(dtype)
@@ -103,13 +115,19 @@ class Executor:
         batch = batch.to(self.device, memory_format=torch.channels_last_3d, non_blocking=cuda)
         bf16 = self.precision == "bf16" and self._folded is None
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
-            told = self._generator.with_spread(batch) if self.yields_spread else self.network(batch)[:, 0]
+            told = self._told(batch)
+            if self.flips:
+                told = _joined(told, self._told(batch.flip(-1)).flip(-1), spread=self.yields_spread)
             values = told.float().contiguous().to("cpu", non_blocking=cuda)
         copied = None
         if cuda:
             copied = torch.cuda.Event()
             copied.record(torch.cuda.current_stream(self.device))  # the current device may be another
         return Pending(values, copied)
+
+    def _told(self, batch: torch.Tensor) -> torch.Tensor:
+        """(B, 1, D, H, W) → (B, D, H, W), or (B, 2, D, H, W) with the spread."""
+        return self._generator.with_spread(batch) if self.yields_spread else self.network(batch)[:, 0]
 
     def bytes_at_peak(self, voxels: int) -> int:
         """Memory in bytes of a forward pass over that many voxels."""

@@ -21,6 +21,8 @@ class InferenceSettings(Section):
     """Minimum number of predictions per voxel (paper: 2)."""
     fusion: Fusion = "upper_median"
     """How overlapping predictions of a voxel are combined; the paper's median takes the upper of two middle values. `single` predicts each voxel once, as if the volume were one patch: many times faster, but read docs/concepts/speed.md before using it."""
+    flips: bool = False
+    """Also predict the mirror image, left to right, and average both: twice the time. docs/concepts/uncertainty.md says what it gains."""
     batch_size: Literal["auto"] | Count = "auto"
     """Patches per forward pass; does not change the result in float32. `auto` depends on device and memory; a batch that does not fit is halved."""
     memory_gb: Positive | None = None

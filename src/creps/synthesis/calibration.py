@@ -12,20 +12,21 @@ import numpy as np
 
 from creps import hu
 from creps.errors import InputError, ModelError, OutputExistsError, SettingsError
-from creps.inference.calibration import CALIBRATION, Calibration, ErrorModel
+from creps.inference.calibration import CALIBRATION, Calibration
 from creps.io.atomic import atomic_file, write_json
 from creps.io.itk import is_volume_file, read_volume, stem
 from creps.model import Model, model_folder
 from creps.phantom import REGION_PHANTOMS, REGIONS
-from creps.phantom.patient import grow_patient
+from creps.phantom.patient import MAX_SPACING_MM, grow_patient
 from creps.preprocessing.target_grid import bring_onto
 from creps.provenance import provenance
-from creps.qa.uncertainty.fit import CONFIDENCE, Sample, fit_classes, fit_error_model, sample_of
+from creps.qa.uncertainty.fit import CONFIDENCE, Sample, fit_classes, sample_of
+from creps.settings import PreparationSettings
 from creps.shipped.catalogue import SHIPPED
 from creps.shipped.names import find_model
 from creps.synthesis.options import SynthesisOptions
 from creps.synthesis.synthesize import synthesize
-from creps.volume import Array, Mask, Volume
+from creps.volume import Mask, Volume
 
 __all__ = ["PHANTOMS", "SEED", "calibrate", "calibration_target", "write_calibration"]
 
@@ -55,16 +56,6 @@ class Known:
     mr: Volume
     ct: Volume
     mask: Volume | None
-
-
-@dataclass(frozen=True)
-class _Measured:
-    """Sample of a case, and all voxels of its body: sCT, spread and absolute error in HU, each (N,)."""
-
-    sample: Sample
-    sct_hu: Array
-    spread_hu: Array
-    error_hu: Array
 
 
 def calibrate(
@@ -98,24 +89,19 @@ def calibrate(
             "This model predicts one value for each voxel and no spread: there is nothing to calibrate.",
             "Train a model with generator.classes.",
         )
-    cases, count, measured_on = _cases(plan.preparation.region, pairs, phantoms, seed)
-    measured = []
+    cases, count, measured_on = _cases(plan.preparation, pairs, phantoms, seed)
+    samples = []
     for number, case in enumerate(cases, start=1):
-        measured.append(_measure(model, case, [seed, number]))
-        log.info("%s: MAE %.1f HU", case.name, measured[-1].error_hu.mean())
+        samples.append(_measured(model, case, [seed, number]))
         if progress is not None:
             progress(number, count, case.name)
-    fitted = Calibration(
+    return Calibration(
         confidence=CONFIDENCE,
         weights_sha256=plan.weights_sha256,
-        classes=fit_classes([one.sample for one in measured]),
+        classes=fit_classes(samples),
         measured_on=measured_on,
         provenance=provenance(),
     )
-    expected = [float(fitted.read(one.sct_hu, one.spread_hu)[1].mean()) for one in measured]
-    scale, exponent = fit_error_model(expected, [float(one.error_hu.mean()) for one in measured])
-    mae = ErrorModel(scale=round(scale, 5), exponent=round(exponent, 4), cases=len(measured))
-    return fitted.model_copy(update={"mae": mae})
 
 
 def calibration_target(model: Path | str, *, overwrite: bool) -> Path:
@@ -146,8 +132,11 @@ def write_calibration(path: Path, calibration: Calibration) -> None:
         write_json(temporary, calibration.model_dump(mode="json"))
 
 
-def _cases(region: str, pairs: Path | None, phantoms: int, seed: int) -> tuple[Iterator[Known], int, dict[str, Any]]:
+def _cases(
+    preparation: PreparationSettings, pairs: Path | None, phantoms: int, seed: int
+) -> tuple[Iterator[Known], int, dict[str, Any]]:
     """The cases, how many, and what the document says of them."""
+    region = preparation.region
     if pairs is not None:
         folders = _pair_folders(pairs)
         return _read(folders), len(folders), {"pairs": len(folders), "region": region}
@@ -156,12 +145,13 @@ def _cases(region: str, pairs: Path | None, phantoms: int, seed: int) -> tuple[I
     if region not in REGION_PHANTOMS:
         raise SettingsError(f"There is no phantom of the region '{region}'.", "Calibrate on pairs: --pairs FOLDER.")
     kind = REGION_PHANTOMS[region]
-    return _grown(kind, phantoms, seed), phantoms, {"phantoms": phantoms, "region": kind, "seed": seed}
+    spacing_mm = min(MAX_SPACING_MM, *preparation.spacing_mm)
+    return _grown(kind, phantoms, seed, spacing_mm), phantoms, {"phantoms": phantoms, "region": kind, "seed": seed}
 
 
-def _grown(region: str, count: int, seed: int) -> Iterator[Known]:
+def _grown(region: str, count: int, seed: int, spacing_mm: float) -> Iterator[Known]:
     for number in range(count):
-        patient = grow_patient(REGIONS[region], [seed, number], centre=number)
+        patient = grow_patient(REGIONS[region], [seed, number], spacing_mm, centre=number)
         if patient.mr is None or patient.ct_noise_free is None:
             raise ValueError("a phantom without images")
         yield Known(f"phantom {number + 1}", patient.mr, patient.ct_noise_free, patient.mask)
@@ -187,7 +177,7 @@ def _read(folders: list[dict[str, Path]]) -> Iterator[Known]:
         yield Known(files["mr"].parent.name, read_volume(files["mr"]), read_volume(files["ct"]), mask)
 
 
-def _measure(model: Model, case: Known, seed: list[int]) -> _Measured:
+def _measured(model: Model, case: Known, seed: list[int]) -> Sample:
     """Synthesize a case and compare it with its CT, on the model's grid.
 
     Raises:
@@ -203,5 +193,5 @@ def _measure(model: Model, case: Known, seed: list[int]) -> _Measured:
         body &= bring_onto(case.mask, result.sct, 0.0).array > 0.5
     if not (body & (spread_hu > 0)).any():
         raise InputError(f"{case.name}: MR and CT share no part of the body.", "Align the CT to the MR.")
-    sample = sample_of(sct_hu, spread_hu, ct_hu, body, seed)
-    return _Measured(sample, sct_hu[body], spread_hu[body], np.abs(sct_hu[body] - ct_hu[body]))
+    log.info("%s: MAE %.1f HU", case.name, np.abs(sct_hu - ct_hu)[body].mean())
+    return sample_of(sct_hu, spread_hu, ct_hu, body, seed)

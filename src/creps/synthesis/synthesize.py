@@ -111,9 +111,7 @@ def synthesize(
     overrides = resolve_overrides(options.overrides, mr, target, source)
     prepared = crop_to_imaged(prepared)
     _warn(name, intake, mr, options.grid)
-    executor = Executor(
-        model.generator, resolve_device(settings.device), settings.precision, spread=options.with_spread
-    )
+    executor = _executor(model, settings, options)
     if slow := emulated_bf16(settings.precision, executor.device):
         log.warning("%s (inference.precision)", slow)
     layout = _layout(model, executor, prepared, settings, spread=options.with_spread)
@@ -170,6 +168,16 @@ def _warn(name: str, intake: IntakeResult, mr: Volume, grid: TargetGrid | None) 
             name,
             oblique,
         )
+
+
+def _executor(model: Model, settings: InferenceSettings, options: SynthesisOptions) -> Executor:
+    return Executor(
+        model.generator,
+        resolve_device(settings.device),
+        settings.precision,
+        spread=options.with_spread,
+        flips=settings.flips,
+    )
 
 
 def _layout(

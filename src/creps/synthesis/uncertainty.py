@@ -17,7 +17,7 @@ from creps.volume import Array, Volume
 
 __all__ = ["check_calibrated", "uncertainty_on"]
 
-MEASURED_WITH = ("extent", "patch_overlap", "min_coverage", "fusion")
+MEASURED_WITH = ("extent", "patch_overlap", "min_coverage", "fusion", "flips")
 """Inference settings that change the spread: a calibration holds for those of the plan."""
 
 
@@ -71,14 +71,10 @@ def uncertainty_on(
     width, error = (np.zeros_like(sct_hu) for _ in range(2))
     width[predicted], error[predicted] = calibration.read(sct_hu[predicted], spread_hu[predicted])
     body = prepared.body.astype(bool)
-    mean = float(error[body].mean()) if body.any() else 0.0
-    slices = errors_by_slice(error, body, prepared.grid, target)
     record = {
         **calibration.summary(),
-        "mean_half_width_hu": round(float(width[body].mean()), 1) if body.any() else 0.0,
-        "predicted_mae_hu": round(calibration.mae.predict(mean), 1),
-        "predicted_mae_of_slices_hu": [
-            None if one is None else round(calibration.mae.predict(one), 1) for one in slices
-        ],
+        "mean_half_width_hu": round(float(width[body].mean()), 1),
+        "predicted_mae_hu": round(float(error[body].mean()), 1),
+        "predicted_mae_of_slices_hu": errors_by_slice(error, body, prepared.grid, target),
     }
     return bring_onto(prepared.grid.with_array(width), target, 0.0), record

@@ -83,6 +83,7 @@ def _check_together(
 @click.option("--deidentify", metavar="NAME", help="Write DICOM without the patient's identity, under this name.")
 @click.option("--device", help="Short for --inference.device.")
 @click.option("--mask", type=PATH, help="Body mask on the MR's grid, instead of the one found (one input only).")
+@click.option("--ensemble", type=MODEL, multiple=True, help="Average with this model too; can be given several times.")
 @click.option(
     "--uncertainty", is_flag=True, help="Also write half the width of the 90 % interval in HU (calibrated models)."
 )
@@ -153,7 +154,7 @@ def synthesize(
     )
     bulk = BulkDensities.of(options["bulk_hu"] or options["bulk_density"])
     writing = OutputOptions(options["structures"], options["stable_uids"], deidentify, options["qa"] != "off", bulk)
-    loaded = load(model)
+    loaded = load(model, ensemble=options["ensemble"])
     changes = {key.partition(".")[2]: value for key, value in chosen_overrides(ctx).items()}
     settings = loaded.inference_settings(**changes | ({"device": device} if device else {}))
     progress = progress_bar(ctx.obj["quiet"], "synthesizing")

@@ -13,7 +13,7 @@ from creps.inference.calibration import ClassCalibration
 from creps.metrics.tissues import tissue_classes
 from creps.volume import Array, Mask
 
-__all__ = ["CONFIDENCE", "Sample", "fit_class", "fit_classes", "fit_error_model", "sample_of"]
+__all__ = ["CONFIDENCE", "Sample", "fit_class", "fit_classes", "sample_of"]
 
 CONFIDENCE = 0.9
 """Share of true values that intervals are to hold."""
@@ -141,33 +141,6 @@ def fit_class(spread_hu: Values, error_hu: Values, confidence: float = CONFIDENC
         half_width_hu=_rounded(widths * scale, 2),
         error_hu=_rounded(errors, 2),
     )
-
-
-def fit_error_model(expected_hu: Sequence[float], true_hu: Sequence[float]) -> tuple[float, float]:
-    """Scale and exponent of `creps.inference.calibration.ErrorModel`, by least squares of the logarithms.
-
-    Args:
-        expected_hu: Mean calibrated error of each case.
-        true_hu: Its true MAE.
-
-    Returns:
-        Scale and exponent; the exponent is 1 with fewer than three cases, and kept within 0.5 to 2.
-
-    Raises:
-        ValueError: there is no case, or a value is not above 0.
-
-    Examples:
-        >>> scale, exponent = fit_error_model([10.0, 20.0, 40.0], [20.0, 40.0, 80.0])
-        >>> round(scale, 6), round(exponent, 6)
-        (2.0, 1.0)
-    """
-    x, y = (np.asarray(values, float) for values in (expected_hu, true_hu))
-    if not len(x) or min(x.min(), y.min()) <= 0:
-        raise ValueError("every case needs an error above 0")
-    x, y, exponent = np.log(x), np.log(y), 1.0
-    if len(x) > 2 and np.ptp(x) > 0:
-        exponent = float(np.clip(np.polyfit(x, y, 1)[0], 0.5, 2.0))
-    return float(np.exp(np.mean(y - exponent * x))), exponent
 
 
 def _narrowest(errors: Sequence[Values], confidence: float) -> Values:

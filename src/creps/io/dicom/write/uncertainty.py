@@ -37,7 +37,7 @@ def write_uncertainty(
         "uncertainty",
         ("DERIVED", "SECONDARY", "AXIAL", NO_IMAGE),
         "NOT A CT: sCT uncertainty, HU",
-        2,
+        3,
         "UN",
         (("UNCERTAINTY", 200, 400),),
         f"NOT A CT, never plan on it: {stated} around the synthetic CT in HU.",
