@@ -40,7 +40,7 @@ def made(tmp_path_factory, demo_model):
 def test_a_folder_becomes_a_series_a_structure_set_a_record_and_a_picture(made):
     mr, sct = made
     slices = sorted(sct.glob("CT.*.dcm"))
-    assert {path.name for path in sct.iterdir()} == {p.name for p in slices} | {"RS.dcm", "record.json", "picture.png"}
+    assert {path.name for path in sct.iterdir()} == {p.name for p in slices} | {"RS.dcm", "record.json", "qa.json", "picture.png"}
     source, first = dcmread(sorted(mr.iterdir())[0]), dcmread(slices[0])
     for name in ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyInstanceUID", "AccessionNumber",
                  "FrameOfReferenceUID", "PatientPosition", "StudyDate", "ReferringPhysicianName"):  # fmt: skip
@@ -307,7 +307,7 @@ def test_an_empty_folder_that_cannot_be_replaced_is_filled(tmp_path, demo_model,
     assert sct == tmp_path / "disk"
     assert len(list(sct.glob("CT.*.dcm"))) == 30
     assert {path.name for path in sct.iterdir() if not path.name.startswith("CT.")} == {
-        "RS.dcm", "record.json", "picture.png",
+        "RS.dcm", "record.json", "qa.json", "picture.png",
     }  # fmt: skip
     (tmp_path / "other").mkdir()
     monkeypatch.setattr("creps.synthesis.writing.synthesis_figure", lambda *_: 1 / 0)
