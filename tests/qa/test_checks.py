@@ -234,3 +234,20 @@ def test_every_kind_is_worded_for_a_reader():
         assert set(kind.sides) <= {"above", "below"}
         assert kind.sides
         assert replace(kind, smallest=kind.smallest).smallest > 0
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 12])
+@pytest.mark.parametrize("fill", ["air", "water", "bone", "noise"])
+def test_odd_scenes_give_a_report_and_no_error(size, fill):
+    """Small and uniform volumes, a body that fills them: checks without anything to measure are not checked."""
+    rng = np.random.default_rng(size)
+    shape = (size, size + 1, size + 2)
+    level = {"air": -1000.0, "water": 0.0, "bone": 900.0}.get(fill)
+    sct = rng.normal(0, 500, shape) if level is None else np.full(shape, level)
+    for body in (np.ones(shape), rng.random(shape) > 0.5, np.eye(1, sct.size).reshape(shape)):
+        if body.any():
+            mr = Volume(rng.random(shape) * (fill != "air"), (3.0, 3.0, 3.0))
+            report = check_sct(mr, mr.with_array(sct), mr.with_array(body), "head", IntakeSummary("passed"))
+            assert report.result in ("pass", "warn", "fail")
+            json.dumps(report.model_dump(mode="json"), allow_nan=False)
+    assert report.summary() is None or report.summary().startswith("QA ")

@@ -44,7 +44,7 @@ def files(tmp_path_factory):
 def test_every_synthesis_is_checked_and_a_failure_is_exit_code_4(demo_model, files, tmp_path, capsys):
     mr = files / "mr.nii.gz"
     assert run("synthesize", demo_model, mr, "-o", tmp_path / "a.nii.gz", "--qa", "fail") == 4  # an untrained network
-    assert "QA fail (" in capsys.readouterr().err
+    assert "QA fail (fail: " in capsys.readouterr().err
     document = json.loads((tmp_path / "a_qa.json").read_text())
     assert document["result"] == "fail"
     assert document["region"] == json.loads((tmp_path / "a.json").read_text())["model"]["region"]

@@ -86,6 +86,14 @@ class QaReport(BaseModel):
             raise KeyError(name)
         return found[0]
 
+    def summary(self) -> str | None:
+        """What failed or warned, in a line for a log; None if all checks pass."""
+        if self.result == "pass":
+            return None
+        parts = {level: [check.name for check in self.of(level)] for level in ("fail", "warn")}
+        told = "; ".join(f"{level}: {', '.join(names)}" for level, names in parts.items() if names)
+        return f"QA {self.result} ({told}). {self.checks[0].message} {self.checks[0].do}"
+
     def write(self, path: Path) -> None:
         """Write it as JSON, atomically."""
         write_json(path, self.model_dump(mode="json"))

@@ -237,9 +237,8 @@ def _synthesized(
     log.info("%s: %.1f s", case.target, result.record["seconds"])
     if not case.output.qa:
         return None
-    for check in (*result.qa.of("fail"), *result.qa.of("warn")):
-        if check.name != "intake":  # its findings were logged before the synthesis
-            log.warning("%s: QA %s (%s): %s %s", case.target, check.result, check.name, check.message, check.do)
+    if (told := result.qa.summary()) is not None:
+        log.warning("%s: %s", case.target, told)
     return result.qa
 
 

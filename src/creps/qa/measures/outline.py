@@ -17,6 +17,9 @@ __all__ = ["agreement", "contour", "cut_slices_share"]
 FURTHEST = 4
 """Voxels: a shift is looked for up to this far (16 mm)."""
 
+FEW = 50
+"""Points of a slice; one with fewer is not the worst for a few of them."""
+
 INNER_MM = 9.0
 """Left and right are compared deeper than this: the skin is much the same on both sides."""
 
@@ -39,7 +42,8 @@ def contour(scene: Scene) -> dict[str, Measure]:
     ]
     distances, points = np.concatenate(both), np.concatenate([skins[1], skins[0]])
     sums = np.bincount(points[:, 0], distances)
-    level = int((sums / np.maximum(np.bincount(points[:, 0]), 50)).argmax())
+    counts = np.bincount(points[:, 0])
+    level = int(np.where(counts > 0, sums / np.maximum(counts, FEW), -1.0).argmax())
     on_level = points[:, 0] == level
     worst = points[on_level][distances[on_level].argmax()]
     place = (int(worst[0]), int(worst[1]), int(worst[2]))
