@@ -28,7 +28,10 @@ SEED, SPACING_MM = 503, 2.0
 def cost(region: str, rounds: int) -> dict[str, Any]:
     """Seconds of synthesis, synthesis with spread, and QA, medians of interleaved rounds."""
     mr = grow_patient(REGIONS[region], [SEED, 0, 0], SPACING_MM, ct=False).mr
-    model, seconds = creps.load(region), {"synthesis": [], "qa": []}  # type: dict[str, list[float]]
+    if mr is None:
+        raise ValueError("the phantom has no MR")
+    model = creps.load(region)
+    seconds: dict[str, list[float]] = {"synthesis": [], "qa": []}
     results: list[Synthesis] = []
 
     def synthesize() -> None:

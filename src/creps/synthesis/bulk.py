@@ -70,7 +70,7 @@ def check_hu(value: object, what: str) -> None:
         SettingsError: it is none.
     """
     low, high = hu.STORED_RANGE
-    number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+    number = math.nan if isinstance(value, bool) or not isinstance(value, Real) else float(value)
     if not low <= number <= high:
         raise SettingsError(
             f"The HU of {what.removeprefix('the ')} is {value}.", f"Give a number from {low} to {high}."
