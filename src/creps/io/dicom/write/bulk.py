@@ -15,7 +15,7 @@ BULK = SeriesKind(
     "bulk",
     ("DERIVED", "SECONDARY", "AXIAL"),
     "BULK DENSITY CT from MR",
-    3,
+    4,
     "BD",
     SCT.windows,
     "BULK DENSITIES: one HU per class, for an independent dose check.",
