@@ -40,7 +40,12 @@ def made(tmp_path_factory, demo_model):
 def test_a_folder_becomes_a_series_a_structure_set_a_record_and_a_picture(made):
     mr, sct = made
     slices = sorted(sct.glob("CT.*.dcm"))
-    assert {path.name for path in sct.iterdir()} == {p.name for p in slices} | {"RS.dcm", "record.json", "picture.png"}
+    assert {path.name for path in sct.iterdir()} == {p.name for p in slices} | {
+        "RS.dcm",
+        "record.json",
+        "qa.json",
+        "picture.png",
+    }
     source, first = dcmread(sorted(mr.iterdir())[0]), dcmread(slices[0])
     for name in ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyInstanceUID", "AccessionNumber",
                  "FrameOfReferenceUID", "PatientPosition", "StudyDate", "ReferringPhysicianName"):  # fmt: skip
@@ -307,7 +312,7 @@ def test_an_empty_folder_that_cannot_be_replaced_is_filled(tmp_path, demo_model,
     assert sct == tmp_path / "disk"
     assert len(list(sct.glob("CT.*.dcm"))) == 30
     assert {path.name for path in sct.iterdir() if not path.name.startswith("CT.")} == {
-        "RS.dcm", "record.json", "picture.png",
+        "RS.dcm", "record.json", "qa.json", "picture.png",
     }  # fmt: skip
     (tmp_path / "other").mkdir()
     monkeypatch.setattr("creps.synthesis.writing.synthesis_figure", lambda *_: 1 / 0)
@@ -397,7 +402,7 @@ def test_the_patients_pet_and_contours_fit_the_sct(real_series, tmp_path, demo_m
 def test_one_bad_mr_of_several_keeps_no_other_from_its_sct(tmp_path, demo_model, capsys):
     names = [mr_series(tmp_path / name, seed) for seed, name in enumerate(("a", "b", "c"))]
     (names[1] / "004.dcm").unlink()
-    assert run("-q", "synthesize", demo_model, *names, "-o", tmp_path / "out") == 3
+    assert run("-q", "synthesize", demo_model, *names, "-o", tmp_path / "out", "--qa", "off") == 3
     printed = capsys.readouterr()
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"a_sct", "c_sct"}
     assert re.fullmatch(r"Error: [^\n]*misses 1 slice[^\n]*\n", printed.err)

@@ -17,6 +17,8 @@ from pydantic import BaseModel
 from creps.cohort.cohort import Case, Failure, Failures, Manifest
 from creps.inference.calibration import Calibration, ClassCalibration
 from creps.model import Plan
+from creps.qa.document import QaCheck, QaReport
+from creps.qa.limits import Range
 from creps.training.run.record import RecordFile, Session
 
 PAGE = Path(__file__).with_name("files.md")
@@ -31,6 +33,9 @@ TABLES: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("plan.json", "What a model needs besides its weights.", Plan),
     ("calibration.json", "How far a model's sCTs may be off; optional, beside plan.json.", Calibration),
     ("A tissue in calibration.json", "What was measured in one tissue, at rising levels of spread.", ClassCalibration),
+    ("NAME_qa.json, qa.json", "The checks of an sCT against its MR, beside the sCT.", QaReport),
+    ("A check in qa.json", "One check.", QaCheck),
+    ("The limits of a check in qa.json", "From where on a value warns or fails; null: no limit on that side.", Range),
 )
 
 USUAL = {

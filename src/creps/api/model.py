@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +50,8 @@ class Model(creps.model.Model):
         force: bool = False,
         spread: bool = False,
         uncertainty: bool = False,
+        overrides: Mapping[Image, float] | None = None,
+        structure_set: Path | str | None = None,
         progress: Callable[[int, int], None] | None = None,
         **inference: Any,
     ) -> Synthesis:
@@ -67,6 +69,9 @@ class Model(creps.model.Model):
             spread: Also return how far the value of each voxel may be off, see `Synthesis.spread`.
             uncertainty: Also return half the width of the 90 % interval in HU, see `Synthesis.uncertainty`; `save`
                 writes it too.
+            overrides: HU that structures get in the sCT, whatever the model predicts: a mask on the grid of `mr`, its
+                file, or the name of a structure → HU.
+            structure_set: File of the RTSTRUCT that has these structures.
             progress: Called with (patches done, patches in all).
             **inference: Inference settings to change: ``fusion="mean"``, ``device="cuda"``, …
 
@@ -87,13 +92,13 @@ class Model(creps.model.Model):
         from creps.api.synthesis import Synthesis
         from creps.synthesis.inputs import find_mr
         from creps.synthesis.options import SynthesisOptions
+        from creps.synthesis.overrides import overrides_of
         from creps.synthesis.synthesize import synthesize, synthesize_source
 
         check_progress(progress)
         settings = self.inference_settings(**inference)
-        options = SynthesisOptions(
-            grid=grid, spacing_mm=spacing_mm, mask=mask, force=force, spread=spread, uncertainty=uncertainty
-        )
+        changed = overrides_of(overrides or {}, structure_set)
+        options = SynthesisOptions(grid, spacing_mm, mask, force, spread, uncertainty, changed)
         if not isinstance(mr, Volume):
             source = find_mr(as_path(mr, "the MR"), series)
             result = synthesize_source(self, source, settings, options, progress)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import creps.synthesis.result
 from creps.api.arguments import as_path, check_flags
 from creps.errors import file_errors_explained
+from creps.synthesis.bulk import BulkDensities
 from creps.synthesis.options import OutputOptions
 from creps.synthesis.outputs import output_path
 from creps.synthesis.writing import write_synthesis
@@ -31,6 +33,8 @@ class Synthesis(creps.synthesis.result.Synthesis):
             the true values of each tissue, as far as patients are like what the model was calibrated on; 0 where
             nothing was predicted. The record's ``uncertainty`` has the MAE that it lets expect. None unless it was
             asked for.
+        predicted: The sCT without the overrides; None if there are none.
+        qa: The checks of the sCT, as predicted, against its MR; computed when they are asked for.
     """
 
     @file_errors_explained
@@ -42,6 +46,8 @@ class Synthesis(creps.synthesis.result.Synthesis):
         structures: bool | None = None,
         stable_uids: bool = False,
         pseudonym: str | None = None,
+        qa: bool = True,
+        bulk_density: bool | Mapping[str, float] = False,
     ) -> Path:
         """Write the sCT with its record, its picture and its uncertainty, if it was asked for: all files or none.
 
@@ -54,6 +60,10 @@ class Synthesis(creps.synthesis.result.Synthesis):
             structures: Write body and bone as an RTSTRUCT beside DICOM; None: yes.
             stable_uids: The same input, model and settings give the same DICOM UIDs.
             pseudonym: Write DICOM without the patient's identity, under this name.
+            qa: Check the sCT against its MR (`Synthesis.qa`) and write the result: ``NAME_qa.json``, or ``qa.json`` in
+                the folder.
+            bulk_density: Also write a CT of bulk densities: ``NAME_bulk``, or a series in the folder ``bulk``. True:
+                body 0, bone 300, fat -100, air -1000 HU; or other HU by class, such as ``{"bone": 500}``.
 
         Returns:
             The file or the folder that was written.
@@ -61,6 +71,7 @@ class Synthesis(creps.synthesis.result.Synthesis):
         Raises:
             OutputExistsError: the target is there already.
             InputError: the target cannot be written, or an option does not belong to it.
+            SettingsError: a bulk density is out of range.
 
         Examples:
             >>> synthesis = creps.load("model").synthesize("mr.nii.gz")
@@ -68,7 +79,7 @@ class Synthesis(creps.synthesis.result.Synthesis):
             'sct.nii.gz'
         """
         check_flags(overwrite=overwrite)
-        options = OutputOptions(structures=structures, stable_uids=stable_uids, pseudonym=pseudonym)
+        options = OutputOptions(structures, stable_uids, pseudonym, qa, BulkDensities.of(bulk_density))
         path = output_path(
             self.source,
             as_path(target, "The target"),

@@ -23,6 +23,7 @@ __all__ = [
     "MODEL",
     "PARTLY",
     "PATH",
+    "QA_FAILED",
     "SettingsCommand",
     "chosen_overrides",
     "message",
@@ -41,6 +42,9 @@ MODEL = click.STRING
 
 PARTLY = 3
 """Exit code: results were written, but some of the images could not be used."""
+
+QA_FAILED = 4
+"""Exit code: every sCT was written, but a check of one failed, and --qa fail was given."""
 
 KEYWORDS = {"overwrite=True": "--overwrite", "force=True": "--force", "series=…": "--series"}
 """Arguments that errors of the library name → the options of the command line."""

@@ -16,6 +16,7 @@ from creps.io.dicom.write.identity import SourceSeries
 from creps.io.image import ImageSource
 from creps.io.itk import suffix
 from creps.model import Model
+from creps.qa.document import QaReport
 from creps.settings import InferenceSettings
 from creps.synthesis.inputs import find_mr, find_mrs
 from creps.synthesis.options import OutputOptions, SynthesisOptions
@@ -63,11 +64,13 @@ class Outcome:
         mr: The MR, as it was given.
         target: The file or folder that was written; None if the MR failed.
         error: Why there is no sCT; None if there is one.
+        qa: The checks of the sCT; None if there is no sCT, or they were not asked for.
     """
 
     mr: Path
     target: Path | None = None
     error: CrepsError | None = None
+    qa: QaReport | None = None
 
 
 @dataclass(frozen=True)
@@ -145,7 +148,12 @@ def run_batch(
     paths = find_mrs(mrs) if isinstance(mrs, (Path, str)) else [_path(mr) for mr in mrs]
     if not paths:
         raise InputError("There is no MR to synthesize.", "Give volume files, or folders of DICOM series.")
-    for name, value in {"series": series, "mask": options.mask, "pseudonym": writing.pseudonym}.items():
+    for name, value in {
+        "series": series,
+        "mask": options.mask,
+        "pseudonym": writing.pseudonym,
+        "overrides": options.overrides or None,
+    }.items():
         if len(paths) > 1 and value is not None:
             raise InputError(
                 f"'{name}' belongs to one MR, but there are {len(paths)}.", "Synthesize that MR by itself."
@@ -158,7 +166,8 @@ def run_batch(
             yield Outcome(path, error=one)
             continue
         try:
-            yield Outcome(path, synthesize_case(model, next(cases), settings, progress))
+            case = next(cases)
+            yield Outcome(path, case.target, qa=_synthesized(model, case, settings, progress))
         except (InputError, ModelError) as error:
             yield Outcome(path, error=error)
 
@@ -188,7 +197,9 @@ def plan_cases(
         SettingsError: no such grid.
     """
     cases = []
-    targets = target_paths(sources, output, overwrite, given=given, uncertainty=options.uncertainty)
+    targets = target_paths(
+        sources, output, overwrite, given=given, uncertainty=options.uncertainty, bulk=writing.bulk is not None
+    )
     for source, target in zip(sources, targets, strict=True):
         dicom = not suffix(target)
         writing.check_target(target, dicom_source=source.series is not None, dicom_target=dicom)
@@ -210,13 +221,25 @@ def synthesize_case(
     Raises:
         CrepsError: the MR or a setting cannot be used, or the network fails.
     """
+    _synthesized(model, case, settings, progress)
+    return case.target
+
+
+def _synthesized(
+    model: Model, case: SynthesisCase, settings: InferenceSettings | None, progress: Progress | None
+) -> QaReport | None:
+    """Read, synthesize, write and check one case."""
     report = None if progress is None else lambda done, total: progress(done, total, case.source.label)
     series = None if suffix(case.target) else case.source.series
     identity = None if series is None else SourceSeries.of(series)  # an unusable identity is refused before computing
     result = synthesize_source(model, case.source, settings, case.options, report)
     write_synthesis(result, case.target, case.output, identity)
     log.info("%s: %.1f s", case.target, result.record["seconds"])
-    return case.target
+    if not case.output.qa:
+        return None
+    if (told := result.qa.summary()) is not None:
+        log.warning("%s: %s", case.target, told)
+    return result.qa
 
 
 def _found(path: Path, series: str | None) -> ImageSource | CrepsError:

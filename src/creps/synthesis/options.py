@@ -11,6 +11,8 @@ from pathlib import Path
 
 from creps.errors import InputError, SettingsError
 from creps.preprocessing.target_grid import Spacing, TargetGrid, check_target_grid
+from creps.synthesis.bulk import BulkDensities
+from creps.synthesis.overrides import Override
 from creps.volume import Volume
 
 __all__ = ["OutputOptions", "SynthesisOptions"]
@@ -28,6 +30,7 @@ class SynthesisOptions:
         force: Continue although the intake checks refuse the MR; the record says so.
         spread: Also return how far the value of each voxel may be off, see `Synthesis.spread`.
         uncertainty: Also return the half width of the 90 % interval, see `Synthesis.uncertainty`.
+        overrides: HU that structures or masks get in the sCT, one after the other.
 
     Raises:
         SettingsError: an unknown grid, or a spacing that does not belong to the grid.
@@ -40,6 +43,7 @@ class SynthesisOptions:
     force: bool = False
     spread: bool = False
     uncertainty: bool = False
+    overrides: tuple[Override, ...] = ()
 
     def __post_init__(self) -> None:
         if self.grid is not None and not isinstance(self.grid, str):
@@ -49,6 +53,7 @@ class SynthesisOptions:
                 f"The mask is of the type {type(self.mask).__name__}.", "Give a creps.Volume, or the path of a file."
             )
         _check_flags(force=self.force, spread=self.spread, uncertainty=self.uncertainty)
+        object.__setattr__(self, "overrides", _overrides(self.overrides))
         if self.spacing_mm is not None:
             object.__setattr__(self, "spacing_mm", _three_numbers(self.spacing_mm))
         if self.grid is not None:
@@ -83,6 +88,8 @@ class OutputOptions:
         structures: Write body and bone as an RTSTRUCT beside the series; None: yes.
         stable_uids: The same input, model and settings give the same UIDs.
         pseudonym: Write it without the patient's identity, under this name.
+        qa: Check the sCT against its MR, and write the result beside it.
+        bulk: HU of the classes of a second CT of bulk densities, to be written beside the sCT; None: none.
 
     Raises:
         InputError: a value of the wrong type.
@@ -91,11 +98,15 @@ class OutputOptions:
     structures: bool | None = None
     stable_uids: bool = False
     pseudonym: str | None = None
+    qa: bool = True
+    bulk: BulkDensities | None = None
 
     def __post_init__(self) -> None:
         if self.pseudonym is not None and not isinstance(self.pseudonym, str):
             raise InputError(f"'pseudonym' is of the type {type(self.pseudonym).__name__}.", "Give it as text.")
-        _check_flags(stable_uids=self.stable_uids)
+        _check_flags(stable_uids=self.stable_uids, qa=self.qa)
+        if self.bulk is not None and not isinstance(self.bulk, BulkDensities):
+            raise InputError(f"'bulk' is of the type {type(self.bulk).__name__}.", "Give creps.BulkDensities.")
         if self.structures is not None:
             _check_flags(structures=self.structures)
 
@@ -123,6 +134,14 @@ class OutputOptions:
         for what, is_given in given.items():
             if is_given and not dicom_target:
                 raise InputError(f"{what} for DICOM, but {target} is a volume file.", "Name a folder.")
+
+
+def _overrides(given: object) -> tuple[Override, ...]:
+    found = tuple(given) if isinstance(given, Iterable) else (given,)
+    for one in found:
+        if not isinstance(one, Override):
+            raise InputError(f"An override is of the type {type(one).__name__}.", "Give creps.Override.")
+    return found
 
 
 def _check_flags(**flags: object) -> None:

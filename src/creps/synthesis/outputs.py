@@ -14,21 +14,27 @@ from creps.io.outputs import check_new
 from creps.synthesis.options import OutputOptions
 
 __all__ = [
+    "BULK",
     "PICTURE",
+    "QA",
     "RECORD",
     "STRUCTURES",
     "UNCERTAINTY",
     "beside",
+    "bulk_file",
     "output_path",
     "target_paths",
     "uncertainty_file",
 ]
 
-RECORD, PICTURE, STRUCTURES = "record.json", "picture.png", "RS.dcm"
+RECORD, PICTURE, STRUCTURES, QA = "record.json", "picture.png", "RS.dcm", "qa.json"
 """Names of the files beside the slices of a written series."""
 
 UNCERTAINTY = "uncertainty"
 """Folder within that of a written series, for the series of its uncertainty; ending of the name of a volume file."""
+
+BULK = "bulk"
+"""Likewise, for the CT of bulk densities."""
 
 SLICES = "CT.*.dcm"
 
@@ -58,11 +64,12 @@ def output_path(
         raise InputError(f"The target is of the type {type(target).__name__}.", "Give the path of a file or a folder.")
     path = Path(target)
     if source is not None:
-        (path,) = target_paths([source], path, overwrite, uncertainty=uncertainty)
+        bulk = options.bulk is not None
+        (path,) = target_paths([source], path, overwrite, uncertainty=uncertainty, bulk=bulk)
     elif not suffix(path):
         raise InputError(f"{path} has an unknown file extension.", f"Use {', '.join(SUFFIXES)}.")
     else:
-        for one in beside(path, uncertainty=uncertainty):
+        for one in beside(path, uncertainty=uncertainty, bulk=options.bulk is not None):
             _check_free(one, [], overwrite)
     is_dicom = source is not None and source.series is not None
     options.check_target(path, dicom_source=is_dicom, dicom_target=not suffix(path))
@@ -76,6 +83,7 @@ def target_paths(
     *,
     given: int | None = None,
     uncertainty: bool = False,
+    bulk: bool = False,
 ) -> list[Path]:
     """Where the sCT of each input goes: files for files, a folder of DICOM for a DICOM series.
 
@@ -86,6 +94,7 @@ def target_paths(
         overwrite: Whether what creps wrote may be replaced.
         given: How many MRs were given, if some of them cannot be used; default: those in `inputs`.
         uncertainty: Whether the uncertainty is written too.
+        bulk: Whether a CT of bulk densities is written too.
 
     Raises:
         InputError: several inputs for one file, two inputs with one name.
@@ -103,7 +112,7 @@ def target_paths(
         if output.is_file() or (volumes and output.suffix and not output.is_dir() and given == 1):
             raise InputError(f"{output} has an unknown file extension.", f"Use {', '.join(SUFFIXES)}, or a folder.")
         targets = _in_folder(inputs, output, alone=given == 1)
-    written = [path for target in targets for path in beside(target, uncertainty=uncertainty)]
+    written = [path for target in targets for path in beside(target, uncertainty=uncertainty, bulk=bulk)]
     twice = next((path for path in written if written.count(path) > 1), None)
     if twice is not None:
         raise InputError(f"Two inputs have the same output {twice}.", "Synthesize them into different folders.")
@@ -112,19 +121,20 @@ def target_paths(
     return targets
 
 
-def beside(target: Path, *, uncertainty: bool = False) -> list[Path]:
-    """A volume file's sCT, its record and its picture, for a header also its data file; a folder is alone.
+def beside(target: Path, *, uncertainty: bool = False, bulk: bool = False) -> list[Path]:
+    """A volume file's sCT, its record, its picture and its QA, for a header also its data file; a folder is alone.
 
     Args:
         target: A volume file or a folder.
         uncertainty: Whether the file of the uncertainty belongs to them.
+        bulk: Whether the CT of bulk densities belongs to them.
     """
     if not suffix(target):
         return [target]
     data = {".mhd": [".zraw"], ".nhdr": [".raw.gz"]}.get(suffix(target), [])
-    others = [target.with_name(f"{stem(target)}{ending}") for ending in (".json", ".png", *data)]
-    if uncertainty:
-        one = uncertainty_file(target)
+    others = [target.with_name(f"{stem(target)}{ending}") for ending in (".json", ".png", "_qa.json", *data)]
+    maps = [uncertainty_file(target)] * uncertainty + [bulk_file(target)] * bulk
+    for one in maps:
         others += [one, *(one.with_name(f"{stem(one)}{ending}") for ending in data)]
     return [target, *others]
 
@@ -132,6 +142,11 @@ def beside(target: Path, *, uncertainty: bool = False) -> list[Path]:
 def uncertainty_file(target: Path) -> Path:
     """The file of an sCT's uncertainty, in the sCT's format: ``sct_uncertainty.nii.gz`` for ``sct.nii.gz``."""
     return target.with_name(f"{stem(target)}_{UNCERTAINTY}{suffix(target)}")
+
+
+def bulk_file(target: Path) -> Path:
+    """The file of the CT of bulk densities beside an sCT: ``sct_bulk.nii.gz`` for ``sct.nii.gz``."""
+    return target.with_name(f"{stem(target)}_{BULK}{suffix(target)}")
 
 
 def _in_folder(inputs: Sequence[ImageSource], output: Path, *, alone: bool) -> list[Path]:
@@ -166,7 +181,7 @@ def _check_free(path: Path, inputs: Sequence[ImageSource], overwrite: bool) -> N
         others = [
             file.name
             for file in shown
-            if file.name not in (RECORD, PICTURE, STRUCTURES, UNCERTAINTY) and not file.match(SLICES)
+            if file.name not in (RECORD, PICTURE, STRUCTURES, QA, UNCERTAINTY, BULK) and not file.match(SLICES)
         ]
         if others or not (path / RECORD).is_file():
             raise OutputExistsError(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,6 +12,9 @@ from creps.intake.gate import IntakeResult
 from creps.io.image import ImageSource
 from creps.preprocessing.target_grid import bring_onto
 from creps.volume import Mask, Volume
+
+if TYPE_CHECKING:
+    from creps.qa.document import QaReport
 
 __all__ = ["Synthesis"]
 
@@ -33,6 +37,7 @@ class Synthesis:
             the true values of each tissue, as far as patients are like what the model was calibrated on; 0 where
             nothing was predicted. The record's ``uncertainty`` has the MAE that it lets expect. None unless it was
             asked for.
+        predicted: The sCT without the overrides; None if there are none.
     """
 
     sct: Volume
@@ -43,6 +48,28 @@ class Synthesis:
     source: ImageSource | None = None
     spread: Volume | None = None
     uncertainty: Volume | None = None
+    predicted: Volume | None = None
+
+    @cached_property
+    def qa(self) -> QaReport:
+        """The checks of the sCT, as predicted, against its MR; computed when it is asked for, and once.
+
+        Examples:
+            >>> report = creps.load("model").synthesize("mr.nii.gz").qa
+            >>> report.result in ("pass", "warn", "fail")
+            True
+        """
+        from creps.qa.examine import IntakeSummary, check_sct
+
+        refused = {finding.check for finding in self.intake.refusals}
+        summary = IntakeSummary(
+            verdict=self.intake.verdict,
+            largest_score=None if self.intake.scores is None else self.intake.scores.largest,
+            left_out_ml=self.record["mr"]["left_out_ml"],
+            cuts_allowed="field of view" not in refused,
+        )
+        sct = self.sct if self.predicted is None else self.predicted
+        return check_sct(self.mr, sct, self.body, self.record["model"]["region"], summary)
 
     def body_mask(self) -> Mask:
         """(D, H, W) of `sct`: the patient as found in the MR.

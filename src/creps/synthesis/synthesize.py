@@ -27,6 +27,7 @@ from creps.preprocessing.target_grid import TargetGrid, bring_onto, obliquity_de
 from creps.settings import InferenceSettings, PreparationSettings
 from creps.synthesis.background import background, dense_ml
 from creps.synthesis.options import SynthesisOptions
+from creps.synthesis.overrides import overridden, resolve_overrides
 from creps.synthesis.record import synthesis_record
 from creps.synthesis.result import Synthesis
 from creps.synthesis.uncertainty import check_calibrated, uncertainty_on
@@ -92,7 +93,7 @@ def synthesize(
 
     Raises:
         InputError: the MR is empty, looks like a CT, has no body in it, or is refused by the intake checks; or the
-            mask cannot be used.
+            mask or an override cannot be used.
         ModelError: the network returns values that are not finite, or does not fit into memory.
         SettingsError: no such device or grid, an overlap that cannot cover every voxel, a fusion that the network
             does not allow, or an uncertainty of a model without spread or calibration.
@@ -107,6 +108,7 @@ def synthesize(
     intake = examine(mr, prepared, plan.preparation, plan.intake, acquisition, plan.recipe, masked=masked)
     intake.raise_if_refused(name, forced=options.force)
     target = _target(mr, prepared.grid, options, acquisition)
+    overrides = resolve_overrides(options.overrides, mr, target, source)
     prepared = crop_to_imaged(prepared)
     _warn(name, intake, mr, options.grid)
     executor = _executor(model, settings, options)
@@ -117,14 +119,15 @@ def synthesize(
     cleared_ml = _clear_background(name, prepared, predicted, spread) if settings.extent == "body" else 0.0
     sct_hu = _in_hu(model, prepared, predicted)
     sct = bring_onto(prepared.grid.with_array(sct_hu), target, hu.AIR)  # outside a crop: air, not its edge extended
+    sct, predicted_sct = overridden(sct, overrides)
     shown, uncertainty, expected = _spread_on(target, model, prepared, sct_hu, spread, options)
     record = synthesis_record(
         plan, settings, options, mr=mr, source=source, acquisition=acquisition, prepared=prepared, intake=intake,
         executor=executor, layout=layout, sct=sct, seconds=time.perf_counter() - started,
     )  # fmt: skip
-    record |= {"cleared_ml": cleared_ml, "uncertainty": expected}
+    record |= {"cleared_ml": cleared_ml, "uncertainty": expected, "overrides": [one.record for one in overrides]}
     body = prepared.grid.with_array(prepared.body)
-    return Synthesis(sct, record, intake, body, mr, source, shown, uncertainty)
+    return Synthesis(sct, record, intake, body, mr, source, shown, uncertainty, predicted_sct)
 
 
 def _prepared(mr: Volume, preparation: PreparationSettings, name: str, options: SynthesisOptions) -> Prepared:

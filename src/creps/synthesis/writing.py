@@ -7,12 +7,14 @@ import logging
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from creps import hu
 from creps.figures import synthesis_figure
 from creps.io.atomic import atomic_file, atomic_folder, filled_folder, write_json
+from creps.io.dicom.write.bulk import write_bulk
 from creps.io.dicom.write.ct import write_ct
 from creps.io.dicom.write.derivation import Derivation
 from creps.io.dicom.write.identity import SourceSeries
@@ -21,8 +23,19 @@ from creps.io.dicom.write.uncertainty import write_uncertainty
 from creps.io.itk import suffix, write_volume
 from creps.io.picture import write_picture
 from creps.preprocessing.target_grid import bring_onto
+from creps.synthesis.bulk import BulkDensities, bulk_density
 from creps.synthesis.options import OutputOptions
-from creps.synthesis.outputs import PICTURE, RECORD, STRUCTURES, UNCERTAINTY, beside, uncertainty_file
+from creps.synthesis.outputs import (
+    BULK,
+    PICTURE,
+    QA,
+    RECORD,
+    STRUCTURES,
+    UNCERTAINTY,
+    beside,
+    bulk_file,
+    uncertainty_file,
+)
 from creps.synthesis.result import Synthesis
 from creps.volume import Volume
 
@@ -53,17 +66,24 @@ def write_synthesis(
         InputError: the identity of the DICOM source cannot be written.
     """
     if suffix(target) or result.source is None or result.source.series is None:
-        _write_volume(target, result)
+        _write_volume(target, result, options or OutputOptions())
     else:
         identity = identity or SourceSeries.of(result.source.series)
         _write_series(target, result, identity, options or OutputOptions())
 
 
-def _write_volume(target: Path, result: Synthesis) -> None:
+def _write_volume(target: Path, result: Synthesis, options: OutputOptions) -> None:
     with atomic_file(target) as temporary:
-        sct, json_file, picture, *_ = beside(temporary)
+        sct, json_file, picture, qa_file, *_ = beside(temporary)
         write_volume(result.sct, sct, integer=True)
-        write_json(json_file, result.record)
+        record = (
+            result.record if options.bulk is None else {**result.record, "bulk_density": {"hu": options.bulk.record()}}
+        )
+        write_json(json_file, record)
+        if options.qa:
+            result.qa.write(qa_file)
+        if options.bulk is not None:
+            write_volume(_bulk(result, options.bulk), bulk_file(temporary), integer=True)
         if result.uncertainty is not None:
             write_volume(result.uncertainty, uncertainty_file(temporary), integer=True)
         write_picture(
@@ -75,7 +95,7 @@ def _write_series(target: Path, result: Synthesis, identity: SourceSeries, optio
     record, derivation = result.record, _derivation(result, options)
     if options.pseudonym is not None:
         identity = identity.deidentified(options.pseudonym, derivation.uid_entropy)
-        record = {key: value for key, value in record.items() if key not in LINKING}
+        record = _unlinked(record)
     if not identity.kept.get("PatientPosition"):
         log.warning("%s: the MR does not give the patient position; some planning systems refuse that.", target)
     empty = target.is_dir() and not any(target.iterdir())  # it may be a mounted disk, which cannot be replaced
@@ -88,15 +108,49 @@ def _write_series(target: Path, result: Synthesis, identity: SourceSeries, optio
             record = {**record, "structures": list(drawn)}
             for name in masks.keys() - set(drawn):
                 log.warning("%s: the sCT has no %s, so the structure set has none.", target, name.lower())
-        if result.uncertainty is not None:
-            confidence = record["uncertainty"]["confidence"]
-            own = _with_voxels(derivation, result.uncertainty)
-            mapped = write_uncertainty(folder / UNCERTAINTY, result.uncertainty, identity, own, confidence)
-            record = {**record, "uncertainty": {**record["uncertainty"], "series_instance_uid": mapped.series_uid}}
+        record = record | _write_further_series(folder, result, identity, derivation, options)
+        if options.qa:
+            report = result.qa
+            if options.pseudonym is not None:
+                report = report.model_copy(update={"provenance": _unlinked(report.provenance)})
+            report.write(folder / QA)
         write_json(folder / RECORD, {**record, "series_instance_uid": written.series_uid})
         mr = result.mr if result.mr.same_grid_as(result.sct) else bring_onto(result.mr, result.sct, 0.0)
         figure = synthesis_figure(mr, result.sct, f"Synthetic CT, {record['model']['region']}")
         write_picture(figure, folder / PICTURE)
+
+
+def _write_further_series(
+    folder: Path, result: Synthesis, identity: SourceSeries, derivation: Derivation, options: OutputOptions
+) -> dict[str, Any]:
+    """Write the uncertainty and the bulk densities that were asked for; return what the record says of them."""
+    found: dict[str, Any] = {}
+    if result.uncertainty is not None:
+        about = result.record["uncertainty"]
+        own = _with_voxels(derivation, result.uncertainty)
+        mapped = write_uncertainty(folder / UNCERTAINTY, result.uncertainty, identity, own, about["confidence"])
+        found["uncertainty"] = {**about, "series_instance_uid": mapped.series_uid}
+    if options.bulk is not None:
+        bulk = _bulk(result, options.bulk)
+        own = replace(_with_voxels(derivation, bulk), bulk=options.bulk.record())
+        bulk_series = write_bulk(folder / BULK, bulk, identity, own)
+        found["bulk_density"] = {"hu": options.bulk.record(), "series_instance_uid": bulk_series.series_uid}
+    return found
+
+
+def _bulk(result: Synthesis, densities: BulkDensities) -> Volume:
+    """The CT of bulk densities: classes of the sCT as predicted, overrides on top as they are in the sCT."""
+    predicted = result.sct if result.predicted is None else result.predicted
+    bulk = bulk_density(predicted.array, result.body_mask(), densities)
+    return result.sct.with_array(np.where(result.sct.array != predicted.array, result.sct.array, bulk))
+
+
+def _unlinked(record: dict[str, Any]) -> dict[str, Any]:
+    """The record without what would link it to the MR; names of structures may be a patient's."""
+    kept = {key: value for key, value in record.items() if key not in LINKING}
+    if "overrides" in kept:
+        kept["overrides"] = [{"hu": one["hu"], "ml": one["ml"]} for one in kept["overrides"]]
+    return kept
 
 
 def _with_voxels(derivation: Derivation, volume: Volume) -> Derivation:
@@ -118,6 +172,7 @@ def _derivation(result: Synthesis, options: OutputOptions) -> Derivation:
         region=model["region"],
         recipe=model["recipe"] or "unknown",
         grid=record["grid"]["kind"],
+        overridden=tuple(f"{one['hu']:g} HU in {one['ml']:g} ml" for one in record["overrides"]),
         forced=tuple(f"Check '{finding.check}': {finding.message}" for finding in result.intake.refusals),
         created=datetime.fromisoformat(record["created"]),
         uid_entropy=tuple(same) if options.stable_uids else None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from creps.cli.options import (
     MODEL,
     PARTLY,
     PATH,
+    QA_FAILED,
     SettingsCommand,
     chosen_overrides,
     message,
@@ -31,6 +33,33 @@ def _spacing(_: click.Context, __: click.Parameter, value: str | None) -> tuple[
     except ValueError as error:
         raise click.BadParameter(f"{value!r} is not three numbers with commas between them: D,H,W.") from error
     return d, h, w
+
+
+def _hu(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, float]:
+    """``NAME=HU``, several times; names may contain the equals sign, HU may not."""
+    found = {}
+    for value in values:
+        name, _equals, number = value.rpartition("=")
+        try:
+            found[name] = float(number)
+        except ValueError as error:
+            raise click.BadParameter(f"{value!r} does not end with = and a number of HU.") from error
+        if not name:
+            raise click.BadParameter(f"{value!r} has no name before =.")
+    return found
+
+
+def _check_together(
+    count: int, mask: Path | None, series: str | None, deidentify: str | None, options: Mapping[str, Any]
+) -> None:
+    """Refuse options that do not go together, or not with several inputs."""
+    of_one = {"--mask": mask, "--series": series, "--deidentify": deidentify, "--override": options["overrides"]}
+    for name, given in of_one.items():
+        if given and count != 1:
+            raise click.UsageError(f"{name} goes with one input.")
+    for name, of in (("bulk_hu", "bulk_density"), ("structure_set", "overrides")):
+        if options[name] and not options[of]:
+            raise click.UsageError(f"--{name.replace('_', '-')} goes with --{of.replace('_', '-').rstrip('s')}.")
 
 
 @click.command(cls=SettingsCommand, sections=["inference"])
@@ -58,6 +87,34 @@ def _spacing(_: click.Context, __: click.Parameter, value: str | None) -> tuple[
 @click.option(
     "--uncertainty", is_flag=True, help="Also write half the width of the 90 % interval in HU (calibrated models)."
 )
+@click.option(
+    "--qa",
+    type=click.Choice(["off", "report", "fail"]),
+    default="report",
+    show_default=True,
+    help="Check each sCT against its MR; fail: exit code 4 if a check fails.",
+)
+@click.option(
+    "--bulk-density",
+    is_flag=True,
+    help="Also write a CT with one HU each for body, bone, fat and air (0/300/-100/-1000).",
+)
+@click.option(
+    "--bulk-hu",
+    metavar="CLASS=HU",
+    multiple=True,
+    callback=_hu,
+    help="HU of body, bone, fat or air for --bulk-density.",
+)
+@click.option(
+    "--override",
+    "overrides",
+    metavar="STRUCTURE_OR_MASK=HU",
+    multiple=True,
+    callback=_hu,
+    help="Set the HU of a structure (see --structure-set) or of a mask file on the MR's grid (one input only).",
+)
+@click.option("--structure-set", type=PATH, help="RTSTRUCT file that has the structures of --override.")
 @click.option("--overwrite", is_flag=True, help="Overwrite existing output.")
 @click.pass_context
 def synthesize(
@@ -77,24 +134,26 @@ def synthesize(
 
     MODEL is the name of a shipped model (creps models), or a model folder, run or checkpoint.
     INPUTS are volume files or folders of DICOM series. The sCT of a file has its format and grid, and gets a JSON
-    record and a picture beside it. The sCT of a DICOM series is a folder with a CT series, an RTSTRUCT, a record and
-    a picture.
+    record, a picture and a QA document beside it. The sCT of a DICOM series is a folder with a CT series, an RTSTRUCT,
+    and the same.
     """
     from creps.api import load
     from creps.synthesis.batch import run_batch
+    from creps.synthesis.bulk import BulkDensities
     from creps.synthesis.options import OutputOptions, SynthesisOptions
+    from creps.synthesis.overrides import overrides_of
 
-    for given, name in ((mask, "--mask"), (series, "--series"), (deidentify, "--deidentify")):
-        if given is not None and len(inputs) != 1:
-            raise click.UsageError(f"{name} goes with one input.")
+    _check_together(len(inputs), mask, series, deidentify, options)
     chosen = SynthesisOptions(
         grid=options["grid"],
         spacing_mm=options["spacing"],
         mask=mask,
         force=options["force"],
         uncertainty=options["uncertainty"],
+        overrides=overrides_of(options["overrides"], options["structure_set"]),
     )
-    writing = OutputOptions(options["structures"], options["stable_uids"], deidentify)
+    bulk = BulkDensities.of(options["bulk_hu"] or options["bulk_density"])
+    writing = OutputOptions(options["structures"], options["stable_uids"], deidentify, options["qa"] != "off", bulk)
     loaded = load(model, ensemble=options["ensemble"])
     changes = {key.partition(".")[2]: value for key, value in chosen_overrides(ctx).items()}
     settings = loaded.inference_settings(**changes | ({"device": device} if device else {}))
@@ -102,11 +161,12 @@ def synthesize(
     outcomes = run_batch(
         loaded, inputs, output, settings, chosen, writing, series=series, overwrite=overwrite, progress=progress
     )
-    failed = 0
+    failed = doubtful = 0
     with terminated_as_interrupted():
         for outcome in outcomes:
             if outcome.error is None:
                 click.echo(outcome.target)
+                doubtful += outcome.qa is not None and outcome.qa.result == "fail"
             elif len(inputs) == 1:
                 raise outcome.error
             else:
@@ -114,3 +174,5 @@ def synthesize(
                 failed += 1
     if failed:
         sys.exit(PARTLY)
+    if doubtful and options["qa"] == "fail":
+        sys.exit(QA_FAILED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -32,6 +33,8 @@ class Derivation:
         uid_entropy: None: random UIDs. Strings: UIDs that come out the same when the same synthetic CT is made
             again. Everything that changes its voxels belongs in here and is not added by itself (the MR's hash, the
             settings of inference); the MR's series, the fields above and the grid are added.
+        overridden: HU that were set by hand, each with its volume.
+        bulk: Class → HU of a CT of bulk densities; None for the sCT itself.
     """
 
     version: str
@@ -42,6 +45,8 @@ class Derivation:
     forced: tuple[str, ...]
     created: datetime
     uid_entropy: tuple[str, ...] | None = None
+    overridden: tuple[str, ...] = ()
+    bulk: Mapping[str, float] | None = None
 
     @property
     def software_versions(self) -> list[str]:
@@ -61,7 +66,7 @@ class Derivation:
             f" {self.version}, recipe {self.recipe}, region {self.region}, grid {self.grid}, weights SHA-256"
             f" {self.weights_sha256}."
         )
-        return plain(f"{made} {self._warning}", DESCRIPTION_LENGTH, single_value=False)
+        return plain(f"{made}{self._changed} {self._warning}", DESCRIPTION_LENGTH, single_value=False)
 
     @property
     def comments(self) -> str:
@@ -76,6 +81,15 @@ class Derivation:
         minutes = int(offset[1:3]) * 60 + int(offset[3:5])
         zone = timezone(timedelta(minutes=-minutes if offset[0] == "-" else minutes)) if minutes else UTC
         return self.created.astimezone(zone)
+
+    @property
+    def _changed(self) -> str:
+        """What was not predicted."""
+        by_hand = f" Set by hand: {', '.join(self.overridden)}." if self.overridden else ""
+        if self.bulk is None:
+            return by_hand
+        classes = ", ".join(f"{name} {value:g}" for name, value in self.bulk.items())
+        return f" Bulk densities in HU in place of the prediction: {classes}.{by_hand}"
 
     @property
     def _warning(self) -> str:

@@ -1,0 +1,1 @@
+"""Seeded failures: what the QA of an sCT catches, misses and wrongly reports."""

@@ -1,0 +1,37 @@
+"""Write a CT of bulk densities as a series of its own, beside the synthetic CT."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from creps.io.dicom.write.ct import SCT, SeriesKind, WrittenSeries, write_ct
+from creps.io.dicom.write.derivation import Derivation
+from creps.io.dicom.write.identity import SourceSeries
+from creps.volume import Volume
+
+__all__ = ["write_bulk"]
+
+BULK = SeriesKind(
+    "bulk",
+    ("DERIVED", "SECONDARY", "AXIAL"),
+    "BULK DENSITY CT from MR",
+    4,
+    "BD",
+    SCT.windows,
+    "BULK DENSITIES: one HU per class, for an independent dose check.",
+)
+
+
+def write_bulk(folder: Path, bulk: Volume, source: SourceSeries, derivation: Derivation) -> WrittenSeries:
+    """Write ``BD.0001.dcm``, ``BD.0002.dcm``, ... into a folder of their own.
+
+    Args:
+        folder: Where; it is made if it is not there.
+        bulk: In HU, on the grid of the synthetic CT.
+        source: The MR.
+        derivation: How it was made.
+
+    Raises:
+        InputError: as `write_ct`.
+    """
+    return write_ct(folder, bulk, source, derivation, BULK)
