@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -44,13 +46,19 @@ def imaged_box(volume: Volume) -> tuple[slice, slice, slice] | None:
         return None
     bright = volume.array > lowest + DARK * (np.median(above) - lowest)
     box = []
-    for axis in range(3):
-        counts = np.count_nonzero(bright, axis=tuple(i for i in range(3) if i != axis))
-        means = (volume.array - lowest).mean(axis=tuple(i for i in range(3) if i != axis), dtype=np.float64)
+    for counts, means in zip(_planes(bright, np.int64), _planes(volume.array, np.float64), strict=True):
+        means *= len(means) / volume.array.size
+        means -= lowest
         box.append(slice(_first(counts, means), len(counts) - _first(counts[::-1], means[::-1])))
     d, h, w = box
     whole = all(part.stop - part.start == n for part, n in zip(box, volume.shape, strict=True))
     return None if whole or any(part.stop - part.start < 2 for part in box) else (d, h, w)
+
+
+def _planes(array: npt.NDArray[Any], dtype: type) -> list[npt.NDArray[Any]]:
+    """Sums over the planes along each axis, in two passes over the array."""
+    lines = array.sum(axis=2, dtype=dtype)
+    return [lines.sum(axis=1), lines.sum(axis=0), array.sum(axis=(0, 1), dtype=dtype)]
 
 
 def _first(counts: npt.NDArray[np.int64], means: npt.NDArray[np.float64]) -> int:
