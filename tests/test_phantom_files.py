@@ -15,7 +15,14 @@ import pytest
 from creps.errors import RunInterruptedError, TrainingError
 from creps.settings import load_settings
 from creps.training.run.train import train
-from creps.training.simulation import BackgroundGrowth, describe_pairs, grow_phantoms, growth, simulated_pairs
+from creps.training.simulation import (
+    BackgroundGrowth,
+    check_phantoms,
+    describe_pairs,
+    grow_phantoms,
+    growth,
+    simulated_pairs,
+)
 from creps.training.simulation.growth import Crowd, grow_crowd
 from creps.training.simulation.people import Person
 from creps.training.simulation.phantoms import PhantomTeacher, people_at
@@ -171,6 +178,18 @@ def test_patches_wait_for_people_that_are_still_growing(tmp_path):
         assert people[1].volumes == Person.of(CROWD.grow(1)).volumes
         assert came == [0, 1]
     assert not (tmp_path / "growing").exists()
+
+
+def test_a_resumed_run_opens_nobody_who_is_damaged(tmp_path, grown):
+    chosen = load_settings(overrides=ANATOMY)
+    grow_phantoms(chosen, tmp_path)
+    content = bytearray((tmp_path / "000.npy").read_bytes())
+    content[5000:6000] = bytes(1000)
+    (tmp_path / "000.npy").write_bytes(content)
+    check_phantoms(chosen, tmp_path)
+    assert sorted(file.name for file in tmp_path.glob("*.json")) == ["001.json", "002.json", "003.json"]
+    grow_phantoms(chosen, tmp_path)
+    assert grown == [0, 1, 2, 3, 0]
 
 
 def test_a_failed_growth_ends_the_run_with_its_own_reason(tmp_path):

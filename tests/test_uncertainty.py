@@ -20,6 +20,7 @@ from creps.model import Plan
 from creps.networks.build import build_generator
 from creps.networks.ensemble import Ensemble
 from creps.settings import InferenceSettings, PreparationSettings, ResidualSettings, UNetSettings
+from creps.volume import Volume
 from tests.conftest import ball_head
 from tests.dicom_cases import mr_series, read_by_itk
 from tests.test_cli import run
@@ -107,7 +108,7 @@ def test_files_lie_beside_the_sct_and_are_no_sct(tmp_path, saved, capsys):
     out = tmp_path / "out"
     assert run("-q", "synthesize", saved, tmp_path / "mr.nii.gz", "-o", out, "--uncertainty") == 0
     names = {path.name for path in out.iterdir()}
-    assert names == {"mr_sct.nii.gz", "mr_sct.json", "mr_sct.png", "mr_sct_uncertainty.nii.gz"}
+    assert names == {"mr_sct.nii.gz", "mr_sct.json", "mr_sct.png", "mr_sct_qa.json", "mr_sct_uncertainty.nii.gz"}
     expected = creps.load(saved).synthesize(mr, uncertainty=True).uncertainty
     written = creps.read_volume(out / "mr_sct_uncertainty.nii.gz")
     np.testing.assert_allclose(written.array, expected.array, atol=1.01)  # the MR's file is rounded, too
@@ -116,11 +117,64 @@ def test_files_lie_beside_the_sct_and_are_no_sct(tmp_path, saved, capsys):
     (out / "mr_sct.nii.gz").unlink()
     (out / "mr_sct.json").unlink()
     (out / "mr_sct.png").unlink()
+    (out / "mr_sct_qa.json").unlink()
     capsys.readouterr()
     assert run("-q", "synthesize", saved, tmp_path / "mr.nii.gz", "-o", out, "--uncertainty") == 1
     assert "mr_sct_uncertainty.nii.gz already exists" in capsys.readouterr().err
     assert run("-q", "synthesize", saved, tmp_path / "mr.nii.gz", "-o", tmp_path / "a.mhd", "--uncertainty") == 0
     assert (tmp_path / "a_uncertainty.zraw").is_file()
+
+
+def test_what_lay_beside_an_sct_goes_with_it_when_it_is_replaced(tmp_path, saved):
+    mr = ball_head(0)[0]
+    model = creps.load(saved)
+    full = model.synthesize(mr, uncertainty=True)
+    full.save(tmp_path / "a.nii.gz", bulk_density=True)
+    own = tmp_path / "b_bulk.nii.gz"
+    own.write_bytes(b"mine")
+    model.synthesize(mr).save(tmp_path / "a.nii.gz", overwrite=True, qa=False)
+    model.synthesize(mr).save(tmp_path / "b.nii.gz")
+    names = {path.name for path in tmp_path.iterdir() if path.is_file()}
+    assert names >= {"a.nii.gz", "a.json", "a.png", "b_bulk.nii.gz", "b_qa.json"}
+    assert not names & {"a_qa.json", "a_bulk.nii.gz", "a_uncertainty.nii.gz"}
+    assert own.read_bytes() == b"mine"
+
+
+def test_an_overridden_voxel_is_certain(tmp_path, saved):
+    mr = ball_head(0)[0]
+    box = np.zeros(mr.shape)
+    box[tuple(slice(n // 2 - 2, n // 2 + 2) for n in mr.shape)] = 1
+    result = creps.load(saved).synthesize(mr, uncertainty=True, overrides={mr.with_array(box): 40})
+    assert set(result.uncertainty.array[box > 0]) == {0.0}
+    assert result.uncertainty.array[box == 0].max() > 0
+
+
+def test_files_of_others_in_a_folder_of_a_further_series_are_not_replaced(tmp_path, saved):
+    model, mr = creps.load(saved), mr_series(tmp_path / "mr")
+    sct = model.synthesize(mr, uncertainty=True).save(tmp_path / "sct", bulk_density=True)
+    assert len(find_series(sct)) == 1  # the others are passed over
+    model.synthesize(mr).save(sct, overwrite=True)  # what creps wrote may be replaced
+    assert not (sct / "bulk").exists()
+    model.synthesize(mr).save(sct, overwrite=True, bulk_density=True)
+    (sct / "bulk" / "RD.dcm").write_bytes(b"a dose")
+    with pytest.raises(OutputExistsError, match="something other than an sCT"):
+        model.synthesize(mr).save(sct, overwrite=True)
+
+
+def test_where_a_ct_has_not_imaged_nothing_is_measured(pairs):
+    model = model_of()
+    whole = model.calibrate(pairs)
+    for case in sorted(pairs.iterdir()):
+        ct = creps.read_volume(case / "ct.nii.gz")
+        half = Volume(ct.array[: len(ct.array) // 2], ct.spacing_mm, ct.origin_mm, ct.direction)
+        creps.write_volume(half, case / "ct.nii.gz", integer=True)
+    part = model.calibrate(pairs)
+    ours, theirs = (max(one.error_hu[-1] for one in found.classes.values()) for found in (part, whole))
+    assert ours < 1.2 * theirs
+    far = creps.read_volume(case / "ct.nii.gz")
+    creps.write_volume(Volume(far.array, far.spacing_mm, (5000.0, 0.0, 0.0)), case / "ct.nii.gz", integer=True)
+    with pytest.raises(InputError, match="share no part of the body"):
+        model.calibrate(pairs)
 
 
 def test_two_readers_open_the_dicom_series_and_creps_takes_it_for_no_ct(tmp_path, saved):
@@ -300,7 +354,7 @@ def test_models_of_one_preparation_are_averaged(tmp_path, saved, capsys):
     arguments = ("-q", "synthesize", saved, tmp_path / "mr.nii.gz", "-o", tmp_path / "sct.nii.gz", "--ensemble", saved)
     assert run(*arguments) == 0
     assert run(*arguments, "--overwrite", "--uncertainty") == 1
-    assert "is not calibrated" in capsys.readouterr().err
+    assert "An ensemble has no calibration on the command line" in capsys.readouterr().err
     other = model_of()
     preparation = other.plan.preparation.model_copy(update={"spacing_mm": (2.0, 4.0, 4.0), "seed": 9})
     other.plan = other.plan.model_copy(update={"preparation": preparation})

@@ -1,12 +1,16 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from creps import hu
+from creps.cli.verbs.synthesize import _hu
 from creps.errors import InputError, SettingsError
 from creps.io.itk import read_volume, write_volume
 from creps.synthesis.bulk import BulkDensities, bulk_density
 from creps.synthesis.options import OutputOptions, SynthesisOptions
 from creps.synthesis.overrides import Override, overridden, overrides_of, resolve_overrides
+from creps.synthesis.writing import _bulk
 from creps.volume import Volume
 
 
@@ -37,6 +41,8 @@ def test_classes_of_bulk_densities_at_their_bounds():
         ({"bone": "300"}, "bone is 300"),
         ({"bone": True}, "bone is True"),
         ({"skull": 300}, "Unknown class 'skull'"),
+        (None, "The bulk densities are None"),
+        ("bone", "The bulk densities are 'bone'"),
     ],
 )
 def test_bulk_densities_out_of_range_are_one_sentence(given, words):
@@ -57,10 +63,10 @@ def test_an_override_of_a_mask_sets_its_voxels_and_is_recorded(mr, tmp_path):
     overrides = overrides_of({str(tmp_path / "gold.nii.gz"): 3000, box(mr): -50})
     resolved = resolve_overrides(overrides, mr, mr, None)
     sct = mr.with_array(np.full(mr.shape, 40.0))
-    changed, before = overridden(sct, resolved)
+    changed, where = overridden(sct, resolved)
     assert set(changed.array[box(mr).array > 0]) == {-50.0}  # the later one counts
     assert set(changed.array[box(mr).array == 0]) == {40.0}
-    assert before is sct
+    np.testing.assert_array_equal(where, box(mr).array > 0)
     assert [one.record["hu"] for one in resolved] == [3000.0, -50.0]
     assert resolved[0].record["ml"] == pytest.approx(20 * 12 / 1000)
     assert len(resolved[0].record["mask"]) == 64
@@ -84,6 +90,7 @@ def test_bad_overrides_are_one_sentence_each(mr, tmp_path):
         ),
         "No structure set is given for the structure 'Bladder'": lambda: overrides_of({"Bladder": 0}),
         "type list": lambda: overrides_of([("Bladder", 0)]),
+        "No override names a structure": lambda: overrides_of({"gold.nii.gz": 0}, "RS.dcm"),
         "no mask and no structure": lambda: Override(0),
         "mask is of the type int": lambda: Override(0, mask=3),
         "is not an RT Structure Set": lambda: resolve_overrides(
@@ -100,3 +107,16 @@ def test_bad_overrides_are_one_sentence_each(mr, tmp_path):
     assert Override(low, mask=box(mr)).hu == low
     assert Override(high, mask=box(mr)).hu == high
     assert read_volume(tmp_path / "mr.nii.gz").shape == mr.shape
+
+
+def test_an_override_counts_in_the_bulk_densities_where_it_is_what_was_predicted(mr):
+    where = box(mr).array > 0
+    sct = mr.with_array(np.where(where, 40.0, 0.0))
+    result = SimpleNamespace(sct=sct, predicted=sct, overridden=where, body_mask=lambda: np.ones(mr.shape, dtype=bool))
+    bulk = _bulk(result, BulkDensities(body=7)).array
+    assert set(bulk[where]) == {40.0}
+    assert set(bulk[~where]) == {7.0}
+
+
+def test_of_a_name_given_twice_the_last_one_wins_and_comes_last():
+    assert list(_hu(None, None, ("A=40", "B=0", "A=50")).items()) == [("B", 0.0), ("A", 50.0)]

@@ -60,7 +60,7 @@ class Matches:
     without_sct: tuple[str, ...]
 
 
-NO_CT = "_uncertainty"
+NO_CT = ("_uncertainty", "_bulk")
 """Files whose names end so lie beside an sCT and are none."""
 
 

@@ -22,7 +22,7 @@ class InferenceSettings(Section):
     fusion: Fusion = "upper_median"
     """How overlapping predictions of a voxel are combined; the paper's median takes the upper of two middle values. `single` predicts each voxel once, as if the volume were one patch: many times faster, but try it on patients whose result you know (docs/concepts/speed.md)."""
     flips: bool = False
-    """Also predict the mirror image, left to right, and average both: twice the time. docs/concepts/uncertainty.md says what it gains."""
+    """Also predict the mirror image, left to right, and average both: up to twice the time. docs/concepts/uncertainty.md says what it gains."""
     batch_size: Literal["auto"] | Count = "auto"
     """Patches per forward pass; does not change the result in float32. `auto` depends on device and memory; a batch that does not fit is halved."""
     memory_gb: Positive | None = None

@@ -52,6 +52,8 @@ class BulkDensities:
         """
         if isinstance(given, bool):
             return cls() if given else None
+        if not isinstance(given, Mapping):
+            raise SettingsError(f"The bulk densities are {given!r}.", "Give True, False, or {class: HU}.")
         known = [one.name for one in fields(cls)]
         unknown = next((name for name in given if name not in known), None)
         if unknown is not None:

@@ -18,6 +18,7 @@ from creps.io.itk import is_volume_file, read_volume, stem
 from creps.model import Model, model_folder
 from creps.phantom import REGION_PHANTOMS, REGIONS
 from creps.phantom.patient import MAX_SPACING_MM, grow_patient
+from creps.preprocessing.plausibility.ct import check_ct
 from creps.preprocessing.target_grid import bring_onto
 from creps.provenance import provenance
 from creps.qa.uncertainty.fit import CONFIDENCE, Sample, fit_classes, sample_of
@@ -174,7 +175,9 @@ def _pair_folders(pairs: Path) -> list[dict[str, Path]]:
 def _read(folders: list[dict[str, Path]]) -> Iterator[Known]:
     for files in folders:
         mask = read_volume(files["mask"]) if "mask" in files else None
-        yield Known(files["mr"].parent.name, read_volume(files["mr"]), read_volume(files["ct"]), mask)
+        ct = read_volume(files["ct"])
+        check_ct(ct, str(files["ct"]))
+        yield Known(files["mr"].parent.name, read_volume(files["mr"]), ct, mask)
 
 
 def _measured(model: Model, case: Known, seed: list[int]) -> Sample:
@@ -188,7 +191,8 @@ def _measured(model: Model, case: Known, seed: list[int]) -> Sample:
         raise ValueError("a spread was asked for")
     sct_hu, spread_hu = result.sct.array, result.spread.array
     ct_hu = bring_onto(case.ct, result.sct, hu.AIR).array
-    body: Mask = np.asarray(result.body.array > 0.5)
+    imaged = bring_onto(case.ct.with_array(np.ones_like(case.ct.array)), result.sct, 0.0).array > 0.5
+    body: Mask = np.asarray((result.body.array > 0.5) & imaged)
     if case.mask is not None:
         body &= bring_onto(case.mask, result.sct, 0.0).array > 0.5
     if not (body & (spread_hu > 0)).any():

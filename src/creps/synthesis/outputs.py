@@ -38,6 +38,9 @@ BULK = "bulk"
 
 SLICES = "CT.*.dcm"
 
+WITHIN = {UNCERTAINTY: "UN.*.dcm", BULK: "BD.*.dcm"}
+"""Folder of a further series → its files."""
+
 
 def output_path(
     source: ImageSource | None,
@@ -181,7 +184,7 @@ def _check_free(path: Path, inputs: Sequence[ImageSource], overwrite: bool) -> N
         others = [
             file.name
             for file in shown
-            if file.name not in (RECORD, PICTURE, STRUCTURES, QA, UNCERTAINTY, BULK) and not file.match(SLICES)
+            if file.name not in (RECORD, PICTURE, STRUCTURES, QA) and not file.match(SLICES) and not _is_series(file)
         ]
         if others or not (path / RECORD).is_file():
             raise OutputExistsError(
@@ -191,3 +194,9 @@ def _check_free(path: Path, inputs: Sequence[ImageSource], overwrite: bool) -> N
     check_new(path, "Pass overwrite=True, or choose another output.", overwrite=overwrite)
     if path.is_mount():
         raise OutputExistsError(f"{path} is a mount point and cannot be replaced.", "Name a folder in it.")
+
+
+def _is_series(folder: Path) -> bool:
+    """Whether a folder holds a further series of an sCT, and nothing else."""
+    pattern = WITHIN.get(folder.name)
+    return pattern is not None and folder.is_dir() and all(file.match(pattern) for file in folder.iterdir())

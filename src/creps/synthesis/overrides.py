@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -74,13 +74,19 @@ def overrides_of(
     """
     if not isinstance(given, Mapping):
         raise InputError(f"The overrides are of the type {type(given).__name__}.", "Give {structure or mask: HU}.")
+    if given and structure_set is not None and all(not _is_structure(key) for key in given):
+        raise InputError(f"No override names a structure of {structure_set}.", "Leave the structure set out.")
     found = []
     for key, value in given.items():
-        if isinstance(key, str) and not suffix(Path(key)):
+        if _is_structure(key):
             found.append(Override(value, structure=key, structure_set=structure_set))
         else:
             found.append(Override(value, mask=key))
     return tuple(found)
+
+
+def _is_structure(key: Volume | Path | str) -> TypeGuard[str]:
+    return isinstance(key, str) and not suffix(Path(key))
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,8 +129,8 @@ def resolve_overrides(
     return found
 
 
-def overridden(sct: Volume, overrides: Sequence[ResolvedOverride]) -> tuple[Volume, Volume | None]:
-    """The sCT with the HU of the overrides, and the sCT as it was; where two overlap, the later one counts.
+def overridden(sct: Volume, overrides: Sequence[ResolvedOverride]) -> tuple[Volume, Mask | None]:
+    """The sCT with the HU of the overrides, and the voxels that they set; where two overlap, the later one counts.
 
     Returns:
         The same volume and None without overrides.
@@ -134,7 +140,7 @@ def overridden(sct: Volume, overrides: Sequence[ResolvedOverride]) -> tuple[Volu
     array: Array = sct.array.copy()
     for one in overrides:
         array[one.where] = one.hu
-    return sct.with_array(array), sct
+    return sct.with_array(array), np.any([one.where for one in overrides], axis=0)
 
 
 def _mask(given: Volume | Path | str, mr: Volume, target: Volume) -> tuple[Mask, dict[str, Any]]:

@@ -35,9 +35,10 @@ class Synthesis:
             the root of the sum of squares. None unless it was asked for.
         uncertainty: In HU, on the grid of `sct`: half the width of the interval around the sCT that is to hold 90 % of
             the true values of each tissue, as far as patients are like what the model was calibrated on; 0 where
-            nothing was predicted. The record's ``uncertainty`` has the MAE that it lets expect. None unless it was
-            asked for.
+            nothing was predicted, and where an override set the HU. The record's ``uncertainty`` has the MAE that it
+            lets expect. None unless it was asked for.
         predicted: The sCT without the overrides; None if there are none.
+        overridden: (D, H, W) of `sct`: the voxels that overrides set; None without overrides.
     """
 
     sct: Volume
@@ -49,6 +50,7 @@ class Synthesis:
     spread: Volume | None = None
     uncertainty: Volume | None = None
     predicted: Volume | None = None
+    overridden: Mask | None = None
 
     @cached_property
     def qa(self) -> QaReport:

@@ -119,15 +119,18 @@ def synthesize(
     cleared_ml = _clear_background(name, prepared, predicted, spread) if settings.extent == "body" else 0.0
     sct_hu = _in_hu(model, prepared, predicted)
     sct = bring_onto(prepared.grid.with_array(sct_hu), target, hu.AIR)  # outside a crop: air, not its edge extended
-    sct, predicted_sct = overridden(sct, overrides)
+    predicted_sct = sct if overrides else None
+    sct, known = overridden(sct, overrides)
     shown, uncertainty, expected = _spread_on(target, model, prepared, sct_hu, spread, options)
+    if uncertainty is not None and known is not None:
+        uncertainty = uncertainty.with_array(np.where(known, np.float32(0), uncertainty.array))
     record = synthesis_record(
         plan, settings, options, mr=mr, source=source, acquisition=acquisition, prepared=prepared, intake=intake,
         executor=executor, layout=layout, sct=sct, seconds=time.perf_counter() - started,
     )  # fmt: skip
     record |= {"cleared_ml": cleared_ml, "uncertainty": expected, "overrides": [one.record for one in overrides]}
     body = prepared.grid.with_array(prepared.body)
-    return Synthesis(sct, record, intake, body, mr, source, shown, uncertainty, predicted_sct)
+    return Synthesis(sct, record, intake, body, mr, source, shown, uncertainty, predicted_sct, known)
 
 
 def _prepared(mr: Volume, preparation: PreparationSettings, name: str, options: SynthesisOptions) -> Prepared:

@@ -8,6 +8,7 @@ import numpy as np
 
 from creps.errors import SettingsError
 from creps.model import Model
+from creps.networks.ensemble import Ensemble
 from creps.preprocessing.preparation import Prepared
 from creps.preprocessing.target_grid import bring_onto
 from creps.qa.uncertainty.slices import errors_by_slice
@@ -34,6 +35,11 @@ def check_calibrated(model: Model, settings: InferenceSettings, options: Synthes
         raise SettingsError(
             "This model predicts one value for each voxel and no spread, so it has no uncertainty.",
             "Leave --uncertainty (uncertainty=True) out, or use a model with generator.classes.",
+        )
+    if isinstance(model.generator, Ensemble) and model.calibration is None:
+        raise SettingsError(
+            "An ensemble has no calibration on the command line.",
+            "Leave --uncertainty or --ensemble out; in Python call calibrate() of the loaded ensemble first.",
         )
     if model.calibration is None:
         raise SettingsError(

@@ -73,6 +73,7 @@ def write_synthesis(
 
 
 def _write_volume(target: Path, result: Synthesis, options: OutputOptions) -> None:
+    replaces = target.exists()
     with atomic_file(target) as temporary:
         sct, json_file, picture, qa_file, *_ = beside(temporary)
         write_volume(result.sct, sct, integer=True)
@@ -89,6 +90,10 @@ def _write_volume(target: Path, result: Synthesis, options: OutputOptions) -> No
         write_picture(
             synthesis_figure(result.mr, result.sct, f"{target.name}, {result.record['model']['region']}"), picture
         )
+        written = {file.name for file in temporary.parent.iterdir()}
+    for file in beside(target, uncertainty=True, bulk=True) if replaces else ():
+        if file.name not in written:  # of the sCT that was replaced
+            file.unlink(missing_ok=True)
 
 
 def _write_series(target: Path, result: Synthesis, identity: SourceSeries, options: OutputOptions) -> None:
@@ -142,7 +147,9 @@ def _bulk(result: Synthesis, densities: BulkDensities) -> Volume:
     """The CT of bulk densities: classes of the sCT as predicted, overrides on top as they are in the sCT."""
     predicted = result.sct if result.predicted is None else result.predicted
     bulk = bulk_density(predicted.array, result.body_mask(), densities)
-    return result.sct.with_array(np.where(result.sct.array != predicted.array, result.sct.array, bulk))
+    if result.overridden is None:
+        return result.sct.with_array(bulk)
+    return result.sct.with_array(np.where(result.overridden, result.sct.array, bulk))
 
 
 def _unlinked(record: dict[str, Any]) -> dict[str, Any]:

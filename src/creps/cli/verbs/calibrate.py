@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from creps.cli.options import MODEL, PATH, progress_bar
 
@@ -38,8 +39,14 @@ def calibrate(
     nothing about others.
     """
     from creps.api import load
+    from creps.io.outputs import check_new
     from creps.synthesis.calibration import calibration_target, write_calibration
 
+    given = [name for name in ("phantoms", "seed") if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+    if pairs is not None and given:
+        raise click.UsageError(f"--{given[0]} is of phantoms, and --pairs uses none.")
+    if output is not None:
+        check_new(output, "Pass --overwrite, or name another folder.", overwrite=overwrite)
     target = None if output is not None else calibration_target(model, overwrite=overwrite)
     loaded = load(model)
     progress = progress_bar(ctx.obj["quiet"], "calibrating")

@@ -37,9 +37,10 @@ def _spacing(_: click.Context, __: click.Parameter, value: str | None) -> tuple[
 
 def _hu(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, float]:
     """``NAME=HU``, several times; names may contain the equals sign, HU may not."""
-    found = {}
+    found: dict[str, float] = {}
     for value in values:
         name, _equals, number = value.rpartition("=")
+        found.pop(name, None)  # the last one wins, and comes last
         try:
             found[name] = float(number)
         except ValueError as error:

@@ -7,6 +7,7 @@ voxels stays in the processor's cache.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from typing import Protocol, cast
@@ -71,7 +72,7 @@ class FoldedUNet(InferenceForm):
         self.last_norm, self.slope = _Norm(generator.last_norm, dtype), slope
         self.spread_out = _Rows(generator.spread_out, dtype, _block_by_block(generator.fine))
         self.refine = _Convolution(generator.refine, dtype)
-        self.classes, self.yields_spread = generator.classes, generator.classes is not None
+        self.classes, self.yields_spread = copy.deepcopy(generator.classes), generator.classes is not None
         self.head = _Rows(generator.head, torch.float32)
 
     @torch.inference_mode()

@@ -96,6 +96,8 @@ def _correlation(one: Array, other: Array, where: Mask) -> float:
 def _exchanged(array: Array, body: Mask) -> Array:
     """Left and right exchanged about the middle of the body's box."""
     columns = np.flatnonzero(body.any(axis=(0, 1)))
+    if not len(columns):
+        return np.zeros_like(array)
     low, high = int(columns[0]), int(columns[-1]) + 1
     flipped = np.zeros_like(array)
     flipped[:, :, low:high] = array[:, :, low:high][:, :, ::-1]

@@ -38,6 +38,7 @@ from creps.training.run.tensorboard import check_loggers, open_loggers
 from creps.training.sampling import PatchPairs, PatchSampler
 from creps.training.simulation import (
     BackgroundGrowth,
+    check_phantoms,
     describe_pairs,
     grow_phantoms,
     has_phantoms,
@@ -236,6 +237,7 @@ def _growing(
         processes.first_only(partial(grow, lambda: interruption.signal is not None))
         yield
         return
+    check_phantoms(run.settings, run.phantoms)
     with BackgroundGrowth(grow, run.phantoms, lambda: interruption.signal is not None):
         yield
 

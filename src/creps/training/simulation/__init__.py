@@ -5,6 +5,7 @@ from __future__ import annotations
 from creps.training.simulation.background import BackgroundGrowth
 from creps.training.simulation.pairs import (
     SimulatedPairs,
+    check_phantoms,
     describe_pairs,
     grow_phantoms,
     has_phantoms,
@@ -15,6 +16,7 @@ from creps.training.simulation.pairs import (
 __all__ = [
     "BackgroundGrowth",
     "SimulatedPairs",
+    "check_phantoms",
     "describe_pairs",
     "grow_phantoms",
     "has_phantoms",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -13,6 +14,8 @@ from creps.errors import TrainingError
 from creps.training.simulation.people import Key, Person, open_person
 
 __all__ = ["AwaitedPeople", "BackgroundGrowth", "GrowthEndedError"]
+
+log = logging.getLogger(__name__)
 
 GROWING = "growing"
 """File beside the people while more of them are coming."""
@@ -65,6 +68,7 @@ class BackgroundGrowth:
             self._grow(lambda: self._left.is_set() or self._stops())
         except Exception as error:  # noqa: BLE001 - raised where the run ends
             self._error = error
+            log.warning("%s", error)
         finally:
             self._marker.unlink(missing_ok=True)
 

@@ -23,7 +23,7 @@ from creps.phantom.tissue_map import TissueMap, grow_tissue_map
 from creps.training.simulation.background import AwaitedPeople
 from creps.training.simulation.people import Key, Person, open_person, save_person
 
-__all__ = ["Crowd", "grow_crowd", "grow_into"]
+__all__ = ["Crowd", "drop_damaged", "grow_crowd", "grow_into"]
 
 log = logging.getLogger(__name__)
 
@@ -144,6 +144,18 @@ def grow_crowd(crowd: Crowd, numbers: Sequence[int], folder: Path, stops: Callab
     log.info(
         "%d %s grown in %.0f s; %.2f GB in %s", len(missing), named, time.monotonic() - started, size / 1e9, folder
     )
+
+
+def drop_damaged(crowd: Crowd, numbers: Sequence[int], folder: Path) -> None:
+    """Remove people that are not whole from a folder, before anybody opens them; `grow_crowd` grows them again.
+
+    Args:
+        crowd: Whose people.
+        numbers: Which.
+        folder: Where they are.
+    """
+    for number in numbers:
+        _is_whole(crowd, folder, number)
 
 
 @dataclass(frozen=True)

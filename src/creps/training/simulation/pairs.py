@@ -17,13 +17,21 @@ from creps.phantom import REGION_PHANTOMS
 from creps.preprocessing.intensity import AIR_NETWORK
 from creps.settings import Settings
 from creps.training.simulation.from_ct import simulate_pair
-from creps.training.simulation.growth import Crowd, grow_crowd
+from creps.training.simulation.growth import Crowd, drop_damaged, grow_crowd
 from creps.training.simulation.people import Person
 from creps.training.simulation.phantoms import PhantomTeacher, people_at
 from creps.training.simulation.postures import REACH
 from creps.volume import Array, Mask
 
-__all__ = ["SimulatedPairs", "describe_pairs", "grow_phantoms", "has_phantoms", "held_out_pairs", "simulated_pairs"]
+__all__ = [
+    "SimulatedPairs",
+    "check_phantoms",
+    "describe_pairs",
+    "grow_phantoms",
+    "has_phantoms",
+    "held_out_pairs",
+    "simulated_pairs",
+]
 
 log = logging.getLogger(__name__)
 
@@ -140,6 +148,17 @@ def grow_phantoms(
     if has_phantoms(settings):
         numbers = [*range(people_at(steps, settings.simulation.phantoms)), *_held_out(settings)]
         grow_crowd(_crowd(settings), numbers, folder, stops)
+
+
+def check_phantoms(settings: Settings, folder: Path) -> None:
+    """Remove damaged phantoms of an earlier session from a run's folder; `grow_phantoms` grows them again.
+
+    Args:
+        settings: The whole tree.
+        folder: As in `grow_phantoms`.
+    """
+    if has_phantoms(settings):
+        drop_damaged(_crowd(settings), range(settings.simulation.phantoms + HELD_OUT_PEOPLE), folder)
 
 
 def simulated_pairs(settings: Settings, folder: Path | None = None, *, held_out: bool = False) -> SimulatedPairs | None:

@@ -33,7 +33,16 @@ from creps.io.dicom.read.headers import DamagedFileError, FileHeader, files_belo
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-__all__ = ["NO_IMAGE", "Series", "find_series", "matching", "one_series", "series_sha256", "several_series"]
+__all__ = [
+    "BULK_IMAGE",
+    "NO_IMAGE",
+    "Series",
+    "find_series",
+    "matching",
+    "one_series",
+    "series_sha256",
+    "several_series",
+]
 
 KEY_DIGITS = 16
 """Digits of the hash that stands for a patient's ID."""
@@ -46,6 +55,9 @@ SUBSTRING = 3
 
 NO_IMAGE = "UNCERTAINTY"
 """Value of ImageType of the series beside an sCT that is no image of a patient, though its class is that of CTs."""
+
+BULK_IMAGE = "BULK_DENSITY"
+"""Likewise, of a CT of bulk densities."""
 
 SAME_PLACE_MM = 1e-2
 
@@ -292,6 +304,6 @@ def _slice_distance(headers: Sequence[Dataset]) -> float:
 
 
 def _passed_over(members: Sequence[FileHeader]) -> bool:
-    """Whether all are localizers, or all are maps of uncertainty."""
+    """Whether all are localizers, or all are maps of uncertainty, or all are bulk densities."""
     kinds = [set(words(member.dataset, "ImageType")) for member in members]
-    return any(all(word in kind for kind in kinds) for word in ("LOCALIZER", NO_IMAGE))
+    return any(all(word in kind for kind in kinds) for word in ("LOCALIZER", NO_IMAGE, BULK_IMAGE))

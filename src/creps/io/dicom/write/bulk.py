@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from creps.io.dicom.read.series import BULK_IMAGE
 from creps.io.dicom.write.ct import SCT, SeriesKind, WrittenSeries, write_ct
 from creps.io.dicom.write.derivation import Derivation
 from creps.io.dicom.write.identity import SourceSeries
@@ -13,7 +14,7 @@ __all__ = ["write_bulk"]
 
 BULK = SeriesKind(
     "bulk",
-    ("DERIVED", "SECONDARY", "AXIAL"),
+    ("DERIVED", "SECONDARY", "AXIAL", BULK_IMAGE),
     "BULK DENSITY CT from MR",
     4,
     "BD",
