@@ -84,10 +84,11 @@ def test_in_eval_mode_a_patch_does_not_depend_on_its_batch_mates():
 
 
 def test_a_torch_without_the_undocumented_names_folds_as_well(monkeypatch):
-    from creps.networks import folded
+    from creps.networks.folded import operations
 
     x, weight = torch.randn(1, 2, 4, 4, 4), torch.randn(3, 2, 3, 3, 3)
-    expected = folded._convolved(x, weight, None, (1, 1, 1))
+    expected = operations.convolved(x, weight, None, (1, 1, 1), padding=1)
     monkeypatch.delattr(torch, "mkldnn_convolution")
-    assert not folded._onednn_convolves(torch.float32)
-    torch.testing.assert_close(folded._convolved(x, weight, None, (1, 1, 1)), expected, rtol=1e-4, atol=1e-5)
+    assert not operations._onednn_convolves(torch.float32)
+    found = operations.convolved(x, weight, None, (1, 1, 1), padding=1)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
