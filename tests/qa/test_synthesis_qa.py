@@ -2,14 +2,12 @@
 
 import json
 import shutil
-import sys
 
 import numpy as np
 import pydicom
 import pytest
 
 import creps
-from creps.cli import main
 from creps.errors import InputError
 from creps.io.dicom.read.series import find_series
 from creps.io.dicom.read.volume import read_series
@@ -17,15 +15,7 @@ from creps.io.itk import read_volume, write_volume
 from creps.synthesis.result import Synthesis
 from tests.conftest import ball_head
 from tests.dicom_cases import mr_series
-
-
-def run(*arguments):
-    sys.argv = ["creps", *map(str, arguments)]
-    try:
-        main()
-    except SystemExit as done:
-        return done.code or 0
-    return 0
+from tests.test_cli import run
 
 
 @pytest.fixture(scope="module")
