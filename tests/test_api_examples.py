@@ -149,8 +149,28 @@ def test_one_failing_mr_does_not_stop_the_others(here, tmp_path):
     assert all(isinstance(error, creps.CrepsError) for error in result.failed.values())
     assert seen[-1][:2] == (seen[-1][1], seen[-1][1])
     assert seen[-1][2] == "mr"
-    with pytest.raises(creps.CrepsError, match="'mask' belongs to one MR"):
-        creps.load("model").synthesize_folder(given, tmp_path / "out", mask="mr.nii.gz")
+
+
+def test_a_folder_of_scts_has_what_a_single_one_can_have(here, tmp_path):
+    model = creps.load("model")
+    model.calibrate(phantoms=1)
+    mrs = ["heads/mr/m0.nii.gz", "heads/mr/m1.nii.gz"]
+    bare = model.synthesize_folder(mrs, tmp_path / "bare", qa=False)
+    assert bare.qa == {}
+    assert {path.name for path in (tmp_path / "bare").iterdir()} == {
+        f"m{i}_sct{ending}" for i in range(2) for ending in (".nii.gz", ".json", ".png")
+    }
+    full = model.synthesize_folder(mrs, tmp_path / "full", uncertainty=True, bulk_density={"bone": 500})
+    assert tuple(full.qa) == full.done
+    for path in full.done:
+        name = path.name.removesuffix(".nii.gz")
+        written = json.loads((path.parent / f"{name}_qa.json").read_text())
+        assert written["result"] == full.qa[path].result
+        assert creps.read_volume(path.parent / f"{name}_uncertainty.nii.gz").array.max() > 0
+        assert creps.read_volume(path.parent / f"{name}_bulk.nii.gz").array.max() in (0, 500)
+    with pytest.raises(creps.CrepsError, match="Unknown class 'metal'"):
+        model.synthesize_folder(mrs, tmp_path / "none", bulk_density={"metal": 3000})
+    assert not (tmp_path / "none").exists()
 
 
 def test_a_missing_mr_does_not_change_where_the_others_go(here, tmp_path):

@@ -114,62 +114,68 @@ class Model(creps.model.Model):
         mrs: Path | str | Iterable[Path | str],
         output: Path | str,
         *,
-        series: str | None = None,
-        mask: Image | None = None,
         grid: TargetGrid | None = None,
         spacing_mm: tuple[float, float, float] | None = None,
         force: bool = False,
+        uncertainty: bool = False,
         structures: bool | None = None,
         stable_uids: bool = False,
-        pseudonym: str | None = None,
+        qa: bool = True,
+        bulk_density: bool | Mapping[str, float] = False,
         overwrite: bool = False,
         progress: Progress | None = None,
         **inference: Any,
     ) -> BatchResult:
         """Make the synthetic CTs of many MRs; one that fails does not stop the others.
 
+        What belongs to one patient (series, mask, overrides, pseudonym) is given to `synthesize` and `Synthesis.save`.
+
         Args:
             mrs: A folder, of which every volume file and every subfolder (a DICOM series) is an MR; or a list of
                 volume files and DICOM folders.
             output: Folder to write into: ``NAME_sct`` for each MR, in the format of the MR.
-            series: As in `synthesize`; for one MR only, as are `mask` and `pseudonym`.
-            mask: As in `synthesize`.
             grid: As in `synthesize`.
             spacing_mm: As in `synthesize`.
             force: As in `synthesize`.
+            uncertainty: Also write half the width of the 90 % interval in HU, as `synthesize` returns it.
             structures: Write body and bone as an RTSTRUCT beside DICOM; None: yes.
             stable_uids: The same input, model and settings give the same DICOM UIDs.
-            pseudonym: Write DICOM without the patient's identity, under this name.
+            qa: Check each sCT against its MR, and write the result beside it.
+            bulk_density: Also write a CT of bulk densities, as in `Synthesis.save`.
             overwrite: Replace what creps wrote there before.
             progress: Called with (patches done, patches of this MR, its name).
             **inference: Inference settings to change.
 
         Returns:
-            What was written (``done``), and why an MR has no sCT (``failed``).
+            What was written (``done``), its checks (``qa``), and why an MR has no sCT (``failed``).
 
         Raises:
-            InputError: there is no MR, two would be written to one place, or an option belongs to one MR only.
+            InputError: there is no MR, or two would be written to one place.
             OutputExistsError: a target is there already.
-            SettingsError: an unknown or wrong setting, grid or device.
+            SettingsError: an unknown or wrong setting, grid or device; a bulk density out of range; an uncertainty of
+                a model without spread or calibration.
 
         Examples:
             >>> result = creps.load("model").synthesize_folder(["mr.nii.gz", "no such file.nii.gz"], "scts")
             >>> [path.name for path in result.done], [path.name for path in result.failed]
             (['mr_sct.nii.gz'], ['no such file.nii.gz'])
+            >>> [report.result in ("pass", "warn", "fail") for report in result.qa.values()]
+            [True]
         """
         from creps.synthesis.batch import synthesize_batch
+        from creps.synthesis.bulk import BulkDensities
         from creps.synthesis.options import OutputOptions, SynthesisOptions
 
         check_flags(overwrite=overwrite)
         check_progress(progress)
+        bulk = BulkDensities.of(bulk_density)
         return synthesize_batch(
             self,
             as_paths(mrs, "An MR"),
             as_path(output, "The output"),
             self.inference_settings(**inference),
-            SynthesisOptions(grid=grid, spacing_mm=spacing_mm, mask=mask, force=force),
-            OutputOptions(structures=structures, stable_uids=stable_uids, pseudonym=pseudonym),
-            series=series,
+            SynthesisOptions(grid=grid, spacing_mm=spacing_mm, force=force, uncertainty=uncertainty),
+            OutputOptions(structures=structures, stable_uids=stable_uids, qa=qa, bulk=bulk),
             overwrite=overwrite,
             progress=progress,
         )

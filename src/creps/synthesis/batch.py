@@ -80,10 +80,12 @@ class BatchResult:
     Attributes:
         done: The files or folders that were written, in the order of the MRs.
         failed: MR, as it was given → why it has no sCT.
+        qa: File or folder that was written → the checks of that sCT; empty if they were not asked for.
     """
 
     done: tuple[Path, ...] = ()
     failed: dict[Path, CrepsError] = field(default_factory=dict)
+    qa: dict[Path, QaReport] = field(default_factory=dict)
 
 
 def synthesize_batch(
@@ -99,7 +101,9 @@ def synthesize_batch(
     progress: Progress | None = None,
 ) -> BatchResult:
     """Synthesize many MRs into a folder: `run_batch`, its outcomes collected and failures logged."""
-    done, failed = [], {}
+    done: list[Path] = []
+    failed: dict[Path, CrepsError] = {}
+    qa: dict[Path, QaReport] = {}
     for outcome in run_batch(
         model, mrs, output, settings, options, writing, series=series, overwrite=overwrite, progress=progress
     ):
@@ -108,7 +112,9 @@ def synthesize_batch(
             log.warning("%s", outcome.error)
         elif outcome.target is not None:
             done.append(outcome.target)
-    return BatchResult(tuple(done), failed)
+            if outcome.qa is not None:
+                qa[outcome.target] = outcome.qa
+    return BatchResult(tuple(done), failed, qa)
 
 
 def run_batch(
