@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,14 +73,32 @@ class TissueMap:
         Returns:
             (D, H, W) of the window, float32.
         """
-        table = np.zeros(len(TISSUES), dtype=np.float32)
-        for name, value in values.items():
-            table[TISSUE_ID[name]] = value
-        first, *others = (table[ids[window]] for ids in self.tissues)
-        result: Array = first.copy()
-        for other, share in zip(others, self.shares, strict=True):
-            result += (other - first) * (share[window] * np.float32(1 / 255))
-        return result
+        return self.mixed([values], window)[0]
+
+    def mixed(self, quantities: Sequence[Mapping[str, float]], window: Window = (slice(None),) * 3) -> Array:
+        """`mix` of several quantities at once.
+
+        Args:
+            quantities: Each per tissue name; missing tissues count as 0.
+            window: The part of the grid.
+
+        Returns:
+            (n, D, H, W) of the window, float32.
+        """
+        table = np.zeros((len(quantities), len(TISSUES)), dtype=np.float32)
+        for row, values in zip(table, quantities, strict=True):
+            for name, value in values.items():
+                row[TISSUE_ID[name]] = value
+        first, *others = (ids[window].ravel() for ids in self.tissues)
+        result: Array = table.take(first, axis=1)
+        for other, shares in zip(others, self.shares, strict=True):
+            share = shares[window].ravel()
+            at = share.nonzero()[0]  # most voxels are of one tissue
+            part = share[at] * np.float32(1 / 255)
+            one, two = first[at], other[at]
+            for values, row in zip(result, table, strict=True):
+                values[at] += (row[two] - row[one]) * part
+        return result.reshape(len(quantities), *self.body[window].shape)
 
     def volumes(self) -> dict[str, float]:
         """Voxels of each tissue that occurs inside the body."""

@@ -92,8 +92,9 @@ def simulate_pair(
         MR and CT, each (D, H, W) float32 in network units.
     """
     places = draw_places(size, (np.array(ct.shape) - 1) / 2, spacing_mm, rng)
-    inside = looked_up(body.astype(np.float32), places, 0.0) >= 0.5
-    moved = np.where(inside, looked_up(ct, places, AIR_NETWORK, sharp=True), np.float32(AIR_NETWORK))
+    turned, share = looked_up([ct, body], places, (AIR_NETWORK, 0.0))
+    inside = share >= 0.5
+    moved = np.where(inside, turned, np.float32(AIR_NETWORK))
     return simulate_mr(moved, inside, spacing_mm, rng, outside=outside), moved
 
 

@@ -138,17 +138,14 @@ def imaged(person: Person, places: Array, rng: np.random.Generator) -> tuple[Arr
     start = np.array([part.start for part in window], dtype=np.float32)[:, None, None, None]
     there = places - start
     tissues = person.tissues
-    size = tissues.body[window].shape
-    texture = smooth_field(size, tissues.spacing_mm, 7.0, rng)
-    signal = tissues.mix(levels, window)
-    ct = tissues.mix(numbers, window)
+    texture = smooth_field(tissues.body[window].shape, tissues.spacing_mm, 7.0, rng)
+    signal, ct, of_signal, of_ct = tissues.mixed([levels, numbers, MR_TEXTURE, CT_TEXTURE], window)
     if rng.random() < MASS_SHARE:
         add_mass(signal, ct, tissues, window, levels, rng)
-    signal *= 1 + rng.uniform(0.5, 2) * tissues.mix(MR_TEXTURE, window) * texture
-    ct += tissues.mix(CT_TEXTURE, window) * texture
-    body = looked_up(tissues.body[window].astype(np.float32), there, 0.0) >= 0.5
-    mr, at = looked_up(signal, there, air, sharp=True), looked_up(ct, there, hu.AIR, sharp=True)
-    return np.clip(mr, 0, None), hu_to_network(at), body
+    signal *= 1 + rng.uniform(0.5, 2) * of_signal * texture
+    ct += of_ct * texture
+    mr, at, body = looked_up([signal, ct, tissues.body[window]], there, (air, hu.AIR, 0.0))
+    return np.clip(mr, 0, None), hu_to_network(at), body >= 0.5
 
 
 def _in_body(person: Person, rng: np.random.Generator) -> npt.NDArray[np.float64]:
