@@ -23,7 +23,8 @@ from creps.training.simulation import (
     growth,
     simulated_pairs,
 )
-from creps.training.simulation.growth import Crowd, grow_crowd
+from creps.training.simulation.growth import Crowd, drop_damaged, grow_crowd
+from creps.training.simulation.pairs import SimulatedPairs
 from creps.training.simulation.people import Person
 from creps.training.simulation.phantoms import PhantomTeacher, people_at
 from creps.training.step import TrainingStep
@@ -100,6 +101,7 @@ def test_a_damaged_or_other_person_is_refused_and_grown_again(tmp_path, grown, c
     if harm != "a byte":  # which only the whole file tells
         with pytest.raises(TrainingError, match="grown again"):
             list(CROWD.awaited(tmp_path, [0, 1]))
+    drop_damaged(CROWD, range(2), tmp_path)
     grow_crowd(CROWD, range(2), tmp_path)
     assert grown == [0, 1, 1]
     assert "grown anew" in caplog.text
@@ -220,7 +222,7 @@ def test_held_out_people_are_waited_for_by_nobody(tmp_path, grown):
 
 
 def test_early_steps_show_few_people_and_later_ones_all():
-    assert [people_at(step, 5) for step in (0, 1, 2, 5, 6, 1000)] == [2, 2, 3, 4, 5, 5]
+    assert [people_at(step, 5) for step in (0, 7, 8, 23, 24, 1000)] == [2, 2, 3, 4, 5, 5]
     assert people_at(None, 40) == 40
     memory = [Person.of(CROWD.grow(number)) for number in range(3)]
     shown = []
@@ -231,16 +233,33 @@ def test_early_steps_show_few_people_and_later_ones_all():
             return super().__getitem__(place)
 
     teacher = PhantomTeacher(Noted(memory), (8, 8, 8), outside=True, spacing_mm=(5.0, 5.0, 5.0))
-    for step, most in ((0, {0, 1}), (2, {0, 1, 2})):
+    for step, most in ((0, {0, 1}), (8, {0, 1, 2})):
         shown.clear()
         for seed in range(30):
             teacher.draw(np.random.default_rng(seed), step)
         assert set(shown) == most
 
 
+@pytest.mark.parametrize(("share", "step", "from_ct"), [(0.65, 7, True), (1.0, 7, False), (0.999999, 8, False)])
+def test_the_first_steps_of_a_run_with_cts_wait_for_no_phantom(share, step, from_ct):
+    """Only those that learn from phantoms alone ask for one."""
+    nobody = PhantomTeacher([], (8, 8, 8), outside=True, spacing_mm=(5.0, 5.0, 5.0))
+    pairs = SimulatedPairs((8, 8, 8), (5.0, 5.0, 5.0), True, share, nobody)
+
+    def window():
+        return np.zeros((12, 12, 12), dtype=np.float32), np.ones((12, 12, 12), dtype=bool)
+
+    for seed in range(20):
+        if from_ct:
+            assert pairs.draw(window, np.random.default_rng(seed), step)[1].shape == (8, 8, 8)
+        else:
+            with pytest.raises(ValueError, match="high"):  # there is nobody to draw from
+                pairs.draw(window, np.random.default_rng(seed), step)
+
+
 def test_a_short_run_grows_only_those_that_it_needs(tmp_path, grown):
     chosen = load_settings(overrides=ANATOMY | {"simulation.phantoms": 30})
-    grow_phantoms(chosen, tmp_path / "p", steps=3)
+    grow_phantoms(chosen, tmp_path / "p", steps=9)
     assert grown == [0, 1, 2, 30, 31, 32]
 
 

@@ -233,11 +233,11 @@ def _growing(
         yield
         return
     grow = partial(grow_phantoms, run.settings, run.phantoms, steps=steps)
+    processes.first_only(partial(check_phantoms, run.settings, run.phantoms))
     if processes.count > 1:
         processes.first_only(partial(grow, lambda: interruption.signal is not None))
         yield
         return
-    check_phantoms(run.settings, run.phantoms)
     with BackgroundGrowth(grow, run.phantoms, lambda: interruption.signal is not None):
         yield
 

@@ -105,7 +105,7 @@ class Crowd:
 
 
 def grow_crowd(crowd: Crowd, numbers: Sequence[int], folder: Path, stops: Callable[[], bool] = lambda: False) -> None:
-    """Have people in a folder: those that are there whole stay, the others are grown in turn, on all cores.
+    """Have people in a folder: those that are there stay (see `drop_damaged`), the others are grown, on all cores.
 
     Args:
         crowd: Whose people.
@@ -116,7 +116,7 @@ def grow_crowd(crowd: Crowd, numbers: Sequence[int], folder: Path, stops: Callab
     Raises:
         TrainingError: they cannot be written.
     """
-    missing, count = [number for number in numbers if not _is_whole(crowd, folder, number)], len(numbers)
+    missing, count = [number for number in numbers if not _file(folder, number).is_file()], len(numbers)
     named = PLURAL[crowd.region]
     if len(missing) < count:
         log.info("%d of %d %s reused from %s", count - len(missing), count, named, folder)
@@ -154,8 +154,14 @@ def drop_damaged(crowd: Crowd, numbers: Sequence[int], folder: Path) -> None:
         numbers: Which.
         folder: Where they are.
     """
-    for number in numbers:
-        _is_whole(crowd, folder, number)
+    for path in (_file(folder, number) for number in numbers):
+        if not path.is_file():
+            continue
+        try:
+            open_person(path, crowd.key(int(path.stem)), whole=True)
+        except TrainingError as error:
+            log.warning("%s It is grown anew.", error.what)
+            path.unlink()
 
 
 @dataclass(frozen=True)
@@ -200,19 +206,6 @@ def _grown(growths: Sequence[_Growth], jobs: int, stops: Callable[[], bool]) -> 
     except CohortError:  # no process can be started
         log.info("no further process can be started: growing the phantoms in this one")
     yield from map(_grow, () if stops() else left)
-
-
-def _is_whole(crowd: Crowd, folder: Path, number: int) -> bool:
-    path = _file(folder, number)
-    if not path.is_file():
-        return False
-    try:
-        open_person(path, crowd.key(number), whole=True)
-    except TrainingError as error:
-        log.warning("%s It is grown anew.", error.what)
-        path.unlink()  # nobody takes it until then
-        return False
-    return True
 
 
 def _file(folder: Path, number: int) -> Path:

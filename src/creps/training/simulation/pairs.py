@@ -38,6 +38,9 @@ log = logging.getLogger(__name__)
 HELD_OUT_PAIRS, HELD_OUT_PEOPLE = 8, 3
 """Pairs that a validation uses, and the phantoms that they come from."""
 
+FIRST_STEPS_WITH_CTS = 8
+"""So many steps of a run that also has CTs learn from those alone: they need not wait for the first phantoms."""
+
 HELD_OUT_STREAM = 5
 """Random stream of these pairs, beside those of `creps.training.sampling`."""
 
@@ -75,7 +78,7 @@ class SimulatedPairs:
             case: The CT; None if all pairs are of phantoms.
             patch: The place.
             rng: Source of everything that is drawn.
-            step: Steps done before; the first ones know few phantoms, see `people_at`. None: all of them.
+            step: Steps done before; the first ones know no phantoms or few, see `people_at`. None: all of them.
 
         Returns:
             MR and CT, each (D, H, W) in network units.
@@ -110,7 +113,8 @@ class SimulatedPairs:
         Returns:
             MR and CT, each (D, H, W) in network units.
         """
-        if self.teacher is not None and rng.random() < self.phantom_share:
+        early = step is not None and step < FIRST_STEPS_WITH_CTS and self.phantom_share < 1
+        if self.teacher is not None and not early and rng.random() < self.phantom_share:
             return self.teacher.draw(rng, step)
         ct, body = read()
         return simulate_pair(ct, body, self.size, self.spacing_mm, rng, outside=self.outside)

@@ -45,8 +45,11 @@ AT_SKIN_SHARE, AT_SKIN_VOXELS = 0.5, 5
 """Share of these in which it ends at the skin, or at most so many voxels within."""
 
 
-FIRST_PEOPLE, STEPS_PER_PERSON = 2, 2
-"""The first step knows so many people, and one more comes after so many steps: they grow while the run goes on."""
+FIRST_PEOPLE, STEPS_PER_PERSON = 2, 8
+"""The first step knows so many people, and one more comes after so many steps: they grow while the run goes on.
+
+On one core a person takes 5 to 16 s, and a step half a second or more.
+"""
 
 
 def people_at(step: int | None, count: int) -> int:
