@@ -32,6 +32,7 @@ import torch
 from torch.nn import functional
 
 from benchmarks.common.timing import medians
+from benchmarks.gpu.convolutions import Recorder, alone_seconds
 from benchmarks.speed.results import HERE, save
 from creps.inference.executor import Executor
 from creps.inference.prediction import lay_out, predict
@@ -179,8 +180,25 @@ def step(rounds: int) -> dict[str, Any]:
         runs[f"plain, fp32, {name}"] = plain_step(settings, mr, ct, layout)
     rows = medians(runs, rounds, reference=next(iter(runs)))
     for name, row in rows.items():
-        print(f"step, {name:36s} {row['seconds']:.2f} s, {row['times_reference']:.2f} x")
+        row |= work_of(runs[name], row["seconds"], rounds)
+        print(
+            f"step, {name:36s} {row['seconds']:.2f} s, {row['times_reference']:.2f} x, convolutions alone"
+            f" {row['convolutions_seconds']:.2f} s ({100 * row['share_of_convolutions']:.0f} %)"
+        )
     return rows
+
+
+def work_of(run: Callable[[], object], seconds: float, rounds: int) -> dict[str, float]:
+    """What a step's convolutions take alone on ready tensors, each by itself: no step can be faster than that."""
+    with Recorder() as recorder:
+        run()
+    device = torch.device("cpu")
+    alone = sum(count * each for _, count, each in alone_seconds(recorder.calls, device, rounds))
+    return {
+        "gflop": round(recorder.flop / 1e9, 1),
+        "convolutions_seconds": round(alone, 4),
+        "share_of_convolutions": round(alone / seconds, 3),
+    }
 
 
 def plain_step(settings: Any, mr: torch.Tensor, ct: torch.Tensor, layout: torch.memory_format) -> Callable[[], object]:

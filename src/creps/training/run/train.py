@@ -126,33 +126,46 @@ def _train(
         steps = total_steps(settings, sampler.samples_per_epoch)
         heartbeat.doing("profiling the training MRs")
         processes.first_only(partial(run.open, progress.steps))
-        with _recorded(processes, run, progress), _growing(processes, run, progress.steps, steps, interruption):
+        with _recorded(processes, run, progress):
             heartbeat.doing("building the networks and estimating the time of a step")
             step = TrainingStep(processes, networks, style.to(processes.device) if style else None, settings)
             processes.first_only(partial(_warn_of_cohort, cohort, settings, source))
             _log_what_runs(processes, run, memory, progress.steps, steps)
             processes.first_only(partial(_log_time, processes, run, networks, steps - progress.steps))
-            pairs = partial(held_out_pairs, cohort, settings, run.phantoms)
-            validation = PatchValidation(cohort, settings, processes.device, pairs)
-            heartbeat.doing("growing the first phantoms and reading the first patches")
-            simulated = simulated_pairs(settings, run.phantoms) if progress.steps < steps else None
-            loop = TrainingLoop(
-                networks,
-                step,
-                PatchPairs(cohort, sampler, steps, simulated, step.reads),
-                progress=progress,
-                folder=folder,
-                plan=partial(run.plan_after, networks),
-                validate=validation,
-            )
-            with _monitored(processes, run, progress.steps, steps) as monitor:
-                with _failures_explained(processes, progress, memory):
-                    outcome = loop.run(monitor, interruption, heartbeat.doing)
-                heartbeat.doing("writing the models")
-                processes.first_only(partial(run.finish, networks, outcome))
+            heartbeat.doing("reading the first patches")
+            with _growing(processes, run, progress.steps, steps, interruption):
+                loop = _loop(processes, run, networks, step, progress, sampler, steps)
+                with _monitored(processes, run, progress.steps, steps) as monitor:
+                    with _failures_explained(processes, progress, memory):
+                        outcome = loop.run(monitor, interruption, heartbeat.doing)
+                    heartbeat.doing("writing the models")
+                    processes.first_only(partial(run.finish, networks, outcome))
             if outcome.signal is not None:
                 raise processes.error_of_all(run.interruption(outcome, steps))
         processes.first_only(run.drop_phantoms)
+
+
+def _loop(
+    processes: Processes,
+    run: RunFolder,
+    networks: Networks,
+    step: TrainingStep,
+    progress: Progress,
+    sampler: PatchSampler,
+    steps: int,
+) -> TrainingLoop:
+    """What trains and validates, with its patches."""
+    simulated = simulated_pairs(run.settings, run.phantoms) if progress.steps < steps else None
+    pairs = partial(held_out_pairs, run.cohort, run.settings, run.phantoms)
+    return TrainingLoop(
+        networks,
+        step,
+        PatchPairs(run.cohort, sampler, steps, simulated, step.reads),
+        progress=progress,
+        folder=run.path,
+        plan=partial(run.plan_after, networks),
+        validate=PatchValidation(run.cohort, run.settings, processes.device, pairs),
+    )
 
 
 def _warn_of_cohort(cohort: Cohort, settings: Settings, source: StartingPoint | None) -> None:
