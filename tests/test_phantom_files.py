@@ -213,6 +213,16 @@ def test_a_growth_is_left_within_seconds_and_its_processes_end(tmp_path, monkeyp
     assert len(list(tmp_path.glob("*.json"))) < 20
 
 
+def test_growth_leaves_the_training_its_memory(monkeypatch):
+    monkeypatch.setattr("creps.machine.cores", lambda: 4)
+    monkeypatch.setattr("creps.machine.available_bytes", lambda: 20e9)
+    monkeypatch.setattr(growth, "SERIAL_VOXELS", 0)
+    each = growth.BYTES_PER_PROCESS + growth.BYTES_PER_VOXEL * CROWD.voxels
+    assert growth._jobs(CROWD, 10, 0.0) == 4
+    assert growth._jobs(CROWD, 10, 16e9 - 2.5 * each) == 2
+    assert growth._jobs(CROWD, 10, 30e9) == 1
+
+
 def test_held_out_people_are_waited_for_by_nobody(tmp_path, grown):
     (tmp_path / "growing").touch()
     chosen = load_settings(overrides=ANATOMY)
@@ -267,7 +277,7 @@ def test_a_signal_before_the_first_phantom_ends_a_run_that_can_go_on(cohort, tmp
     changes = {key: value for key, value in ANATOMY.items() if key != "preparation.spacing_mm"}
     chosen = load_settings(prepared=cohort.settings(), overrides=changes | {"simulation.phantoms": 3})
 
-    def interrupted(crowd, numbers, folder, stops):
+    def interrupted(crowd, numbers, folder, stops, reserved_bytes):
         os.kill(os.getpid(), signal.SIGINT)
         while not stops():
             time.sleep(0.05)

@@ -106,9 +106,14 @@ def available_bytes() -> int:
     return max(0, min(free, limit - used))
 
 
-def affordable_processes(bytes_each: float) -> int:
-    """As many processes as there are cores, or as four fifths of the free memory hold; at least one."""
-    return max(1, min(cores(), int(0.8 * available_bytes() / bytes_each)))
+def affordable_processes(bytes_each: float, reserved_bytes: float = 0.0) -> int:
+    """As many processes as there are cores, or as four fifths of the free memory hold; at least one.
+
+    Args:
+        bytes_each: What a process takes.
+        reserved_bytes: What others are going to take of the memory that is free now.
+    """
+    return max(1, min(cores(), int((0.8 * available_bytes() - reserved_bytes) / bytes_each)))
 
 
 def free_bytes(device: torch.device) -> int:

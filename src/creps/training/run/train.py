@@ -133,7 +133,7 @@ def _train(
             _log_what_runs(processes, run, memory, progress.steps, steps)
             processes.first_only(partial(_log_time, processes, run, networks, steps - progress.steps))
             heartbeat.doing("reading the first patches")
-            with _growing(processes, run, progress.steps, steps, interruption):
+            with _growing(processes, run, memory, progress.steps, steps, interruption):
                 loop = _loop(processes, run, networks, step, progress, sampler, steps)
                 with _monitored(processes, run, progress.steps, steps) as monitor:
                     with _failures_explained(processes, progress, memory):
@@ -239,13 +239,14 @@ def _sampler(cohort: Cohort, settings: Settings) -> PatchSampler:
 
 @contextmanager
 def _growing(
-    processes: Processes, run: RunFolder, start: int, steps: int, interruption: Interruption
+    processes: Processes, run: RunFolder, memory: Memory, start: int, steps: int, interruption: Interruption
 ) -> Iterator[None]:
     """Have the phantoms grow in the first process while the run goes on; several processes wait for all of them."""
     if start >= steps or not has_phantoms(run.settings):
         yield
         return
-    grow = partial(grow_phantoms, run.settings, run.phantoms, steps=steps)
+    step_bytes = processes.count * memory.estimate.total if processes.device.type == "cpu" else 0.0
+    grow = partial(grow_phantoms, run.settings, run.phantoms, steps=steps, reserved_bytes=step_bytes)
     processes.first_only(partial(check_phantoms, run.settings, run.phantoms))
     if processes.count > 1:
         processes.first_only(partial(grow, lambda: interruption.signal is not None))

@@ -104,7 +104,13 @@ class Crowd:
         return float(np.prod([(high - low) / step for (low, high), step in zip(edges, self.spacing_mm, strict=True)]))
 
 
-def grow_crowd(crowd: Crowd, numbers: Sequence[int], folder: Path, stops: Callable[[], bool] = lambda: False) -> None:
+def grow_crowd(
+    crowd: Crowd,
+    numbers: Sequence[int],
+    folder: Path,
+    stops: Callable[[], bool] = lambda: False,
+    reserved_bytes: float = 0.0,
+) -> None:
     """Have people in a folder: those that are there stay (see `drop_damaged`), the others are grown, on all cores.
 
     Args:
@@ -112,6 +118,7 @@ def grow_crowd(crowd: Crowd, numbers: Sequence[int], folder: Path, stops: Callab
         numbers: Which.
         folder: Where they are kept, for this run alone.
         stops: Whether to leave off, asked every second; what is grown by then is kept.
+        reserved_bytes: Memory that the run is going to take meanwhile.
 
     Raises:
         TrainingError: they cannot be written.
@@ -122,7 +129,7 @@ def grow_crowd(crowd: Crowd, numbers: Sequence[int], folder: Path, stops: Callab
         log.info("%d of %d %s reused from %s", count - len(missing), count, named, folder)
     if not missing:
         return
-    jobs = _jobs(crowd, len(missing))
+    jobs = _jobs(crowd, len(missing), reserved_bytes)
     log.info("growing %d %s in %d process%s", len(missing), named, jobs, "es" if jobs > 1 else "")
     started = said = time.monotonic()
     try:
@@ -212,11 +219,11 @@ def _file(folder: Path, number: int) -> Path:
     return folder / f"{number:03d}.json"
 
 
-def _jobs(crowd: Crowd, count: int) -> int:
+def _jobs(crowd: Crowd, count: int, reserved_bytes: float) -> int:
     """The number of processes that cores and memory allow; one if there is little to do."""
     if count * crowd.voxels < SERIAL_VOXELS:
         return 1
-    return min(count, affordable_processes(BYTES_PER_PROCESS + BYTES_PER_VOXEL * crowd.voxels))
+    return min(count, affordable_processes(BYTES_PER_PROCESS + BYTES_PER_VOXEL * crowd.voxels, reserved_bytes))
 
 
 @lru_cache

@@ -136,7 +136,11 @@ def describe_pairs(settings: Settings) -> str:
 
 
 def grow_phantoms(
-    settings: Settings, folder: Path, stops: Callable[[], bool] = lambda: False, steps: int | None = None
+    settings: Settings,
+    folder: Path,
+    stops: Callable[[], bool] = lambda: False,
+    steps: int | None = None,
+    reserved_bytes: float = 0.0,
 ) -> None:
     """Have the phantoms of a run in a folder, those for its validation last; nothing to do if it has none.
 
@@ -145,13 +149,14 @@ def grow_phantoms(
         folder: Where they are kept for `simulated_pairs` and `held_out_pairs`.
         stops: Whether to leave off.
         steps: Of the whole run, which decide how many it needs (`people_at`); None: all of them.
+        reserved_bytes: Memory that the run is going to take meanwhile.
 
     Raises:
         TrainingError: they cannot be written.
     """
     if has_phantoms(settings):
         numbers = [*range(people_at(steps, settings.simulation.phantoms)), *_held_out(settings)]
-        grow_crowd(_crowd(settings), numbers, folder, stops)
+        grow_crowd(_crowd(settings), numbers, folder, stops, reserved_bytes)
 
 
 def check_phantoms(settings: Settings, folder: Path) -> None:
