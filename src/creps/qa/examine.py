@@ -127,12 +127,16 @@ def _measured_checks(
             value=_rounded(one.value),
             unit=kind.unit,
             limits=limits,
-            origin=BY_MEANING if kind.turning_point is not None else FROM_GOOD.format(*times, known.cases),
+            origin=BY_MEANING if kind.turning_point is not None else _from_good(kind, times, known.cases),
             message=_message(kind, one.value, limits),
             do="" if level == "pass" else kind.do,
             slice=number,
             position_mm=position_mm,
         )
+
+
+def _from_good(kind: CheckKind, times: tuple[float, float], cases: int) -> str:
+    return FROM_GOOD.format(*(round(kind.tightness * one, 3) for one in times), cases)
 
 
 def _message(kind: CheckKind, value: float, limits: Range) -> str:

@@ -140,7 +140,7 @@ def _range(values: Vector, kind: CheckKind, warn: float, fail: float) -> Range:
     for side, spread, sign in (("below", median - low, -1), ("above", high - median, 1)):
         if side in kind.sides:
             for level, times in (("warn", warn), ("fail", fail)):
-                found[f"{level}_{side}"] = median + sign * times * max(spread, kind.smallest)
+                found[f"{level}_{side}"] = median + sign * times * kind.tightness * max(spread, kind.smallest)
     return Range(**{key: round(float(value), 4) for key, value in found.items()})
 
 

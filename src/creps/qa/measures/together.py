@@ -51,9 +51,12 @@ def measure(mr: Volume, sct: Volume, body: Volume) -> Measured:
         "saturated": tissue.saturated(scene),
         **bone.shape(scene),
         **bone.unlike_the_mr(scene),
+        **bone.unsupported(scene),
         **symmetry.one_sided(scene),
+        "sides_differ": symmetry.sides(scene),
         **signal.air_and_signal(scene),
         **signal.artefacts(scene),
+        "bias_field": signal.bias_field(scene),
         "noise": signal.noise(mr),
         "cut_slices": outline.cut_slices_share(body),
     }
