@@ -63,15 +63,23 @@ KINDS: tuple[CheckKind, ...] = (
     CheckKind("bone_at_skin", "%", ABOVE, 1, "{} % of the bone lies at the skin.", SEE_BONE),
     CheckKind("bone_missing", "ml", ABOVE, 0.4, "{} ml that look like bone in the MR are none in the sCT.", SEE_BONE),
     CheckKind("bone_unexplained", "ml", ABOVE, 0.4, "{} ml of bone do not look like bone in the MR.", SEE_BONE),
-    CheckKind("one_sided_bone", "ml", ABOVE, 0.4, "{} ml of bone have no counterpart on the other side.", SEE_BONE),
     CheckKind(
-        "bone_unlikely", "ml", ABOVE, 0.3, "{} ml of bone look unlike most bone in the MR.", SEE_BONE, tightness=0.5
+        "one_sided_bone",
+        "ml",
+        ABOVE,
+        0.4,
+        "{} ml of bone have no counterpart on the other side.",
+        SEE_BONE,
+        tightness=0.57,
     ),
     CheckKind(
-        "bone_without_edges", "ml", ABOVE, 0.2, "{} ml of bone lie where the MR has no edge.", SEE_BONE, tightness=0.65
+        "bone_unlikely", "ml", ABOVE, 0.3, "{} ml of bone look unlike most bone in the MR.", SEE_BONE, tightness=0.6
     ),
     CheckKind(
-        "sides_differ", "HU", ABOVE, 10, "With the MR alike, left and right differ by {} HU.", SEE_BONE, tightness=0.5
+        "bone_without_edges", "ml", ABOVE, 0.2, "{} ml of bone lie where the MR has no edge.", SEE_BONE, tightness=0.62
+    ),
+    CheckKind(
+        "sides_differ", "HU", ABOVE, 10, "With the MR alike, left and right differ by {} HU.", SEE_BONE, tightness=0.67
     ),
     CheckKind(
         "one_sided_void",
@@ -80,7 +88,7 @@ KINDS: tuple[CheckKind, ...] = (
         1,
         "{} ml without signal have no counterpart on the other side.",
         SEE_MR,
-        tightness=0.9,
+        tightness=0.82,
     ),
     CheckKind("air_in_signal", "ml", ABOVE, 1, "{} ml of air lie where the MR has signal.", SEE_MR),
     CheckKind("tissue_in_void", "ml", ABOVE, 1, "{} ml of soft tissue lie where the MR has no signal.", SEE_MR),
@@ -88,7 +96,7 @@ KINDS: tuple[CheckKind, ...] = (
     CheckKind("signal_beside", "%", ABOVE, 2, "Beside the body the MR has {} % of its signal.", SEE_MR),
     CheckKind("shading", "", ABOVE, 0.3, "One part of the body is {} times as bright as another in the MR.", SEE_MR),
     CheckKind(
-        "bias_field", "%", ABOVE, 3, "The bias field of the MR varies by {} % in soft tissue.", SEE_MR, tightness=0.55
+        "bias_field", "%", ABOVE, 11, "The bias field of the MR varies by {} % in soft tissue.", SEE_MR, tightness=0.5
     ),
     CheckKind("noise", "%", ABOVE, 1.5, "The noise of the MR is {} % of its signal.", SEE_MR),
     CheckKind("anatomy", "", ABOVE, 0.2, "Where bone, air and body lie is {} times as far off as usual.", SEE_PLACE),
