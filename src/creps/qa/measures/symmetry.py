@@ -29,7 +29,7 @@ VOID_CLUMP_VOXELS = 7
 """Voids are counted in a cube of so many voxels: 28 mm, 22 ml."""
 
 ALIKE, FINE_SD, SIDES_SD = 0.25, (1.0, 1.5), 3.0
-"""Difference in root of the signal at which left and right are less alike; smoothing in voxels of MR, sCT and result."""
+"""Difference in root of the signal beyond which sides are unlike; smoothing of MR, sCT and result in voxels."""
 
 SIDES_HU = (-100.0, 500.0)
 
