@@ -20,6 +20,7 @@ class CheckKind:
         tells: What the number is, as a sentence with ``{}`` for it.
         do: What to do first.
         tightness: The limits are this part of the common multiple of the usual spread from the median.
+        fails: Whether it can fail; else it only warns.
         turning_point: A limit that follows from what the number means, in place of one from known-good syntheses.
     """
 
@@ -31,6 +32,7 @@ class CheckKind:
     do: str
     turning_point: float | None = None
     tightness: float = 1.0
+    fails: bool = True
 
 
 ABOVE, BELOW, BOTH = ("above",), ("below",), ("below", "above")
@@ -62,7 +64,9 @@ KINDS: tuple[CheckKind, ...] = (
     CheckKind("bone_thickness", "mm", BOTH, 0.5, "Bone is {} mm thick (mean).", SEE_BONE),
     CheckKind("bone_at_skin", "%", ABOVE, 1, "{} % of the bone lies at the skin.", SEE_BONE),
     CheckKind("bone_missing", "ml", ABOVE, 0.4, "{} ml that look like bone in the MR are none in the sCT.", SEE_BONE),
-    CheckKind("bone_unexplained", "ml", ABOVE, 0.4, "{} ml of bone do not look like bone in the MR.", SEE_BONE),
+    CheckKind(
+        "bone_unexplained", "ml", ABOVE, 0.4, "{} ml of bone do not look like bone in the MR.", SEE_BONE, tightness=0.91
+    ),
     CheckKind(
         "one_sided_bone",
         "ml",
@@ -70,16 +74,30 @@ KINDS: tuple[CheckKind, ...] = (
         0.4,
         "{} ml of bone have no counterpart on the other side.",
         SEE_BONE,
-        tightness=0.57,
+        tightness=0.91,
     ),
     CheckKind(
-        "bone_unlikely", "ml", ABOVE, 0.3, "{} ml of bone look unlike most bone in the MR.", SEE_BONE, tightness=0.6
+        "bone_unlikely",
+        "ml",
+        ABOVE,
+        0.3,
+        "{} ml of bone look unlike most bone in the MR.",
+        SEE_BONE,
+        tightness=0.73,
+        fails=False,
     ),
     CheckKind(
-        "bone_without_edges", "ml", ABOVE, 0.2, "{} ml of bone lie where the MR has no edge.", SEE_BONE, tightness=0.62
+        "bone_without_edges",
+        "ml",
+        ABOVE,
+        0.2,
+        "{} ml of bone lie where the MR has no edge.",
+        SEE_BONE,
+        tightness=0.73,
+        fails=False,
     ),
     CheckKind(
-        "sides_differ", "HU", ABOVE, 10, "With the MR alike, left and right differ by {} HU.", SEE_BONE, tightness=0.67
+        "sides_differ", "HU", ABOVE, 10, "With the MR alike, left and right differ by {} HU.", SEE_BONE, tightness=0.91
     ),
     CheckKind(
         "one_sided_void",
@@ -88,7 +106,7 @@ KINDS: tuple[CheckKind, ...] = (
         1,
         "{} ml without signal have no counterpart on the other side.",
         SEE_MR,
-        tightness=0.82,
+        tightness=1.18,
     ),
     CheckKind("air_in_signal", "ml", ABOVE, 1, "{} ml of air lie where the MR has signal.", SEE_MR),
     CheckKind("tissue_in_void", "ml", ABOVE, 1, "{} ml of soft tissue lie where the MR has no signal.", SEE_MR),

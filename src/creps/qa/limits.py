@@ -139,7 +139,7 @@ def _range(values: Vector, kind: CheckKind, warn: float, fail: float) -> Range:
         return Range(median=round(float(median), 4), **{f"fail_{kind.sides[0]}": kind.turning_point})
     for side, spread, sign in (("below", median - low, -1), ("above", high - median, 1)):
         if side in kind.sides:
-            for level, times in (("warn", warn), ("fail", fail)):
+            for level, times in (("warn", warn), ("fail", fail))[: 2 if kind.fails else 1]:
                 found[f"{level}_{side}"] = median + sign * times * kind.tightness * max(spread, kind.smallest)
     return Range(**{key: round(float(value), 4) for key, value in found.items()})
 
