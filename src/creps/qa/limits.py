@@ -1,7 +1,8 @@
 """Limits of the checks: from known-good syntheses, kept as data beside this file.
 
 A limit is so many times the distance from the median to the 5th or 95th percentile of known-good syntheses. How many
-times is the same for all checks: as few as let pass enough of them when each is left out in turn.
+times is the same for all checks, as few as let pass enough of them when each is left out in turn, times the
+`tightness` of the check.
 """
 
 from __future__ import annotations
