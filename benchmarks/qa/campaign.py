@@ -75,6 +75,8 @@ def kept_numbers(label: str, folder: Path, one: Kept, sct: Volume) -> dict[str, 
     path = folder / "measured" / f"{label}.json"
     if not path.is_file():
         found = measure(one.mr, sct, one.body)
+        if found.by_place is None or found.errors:
+            raise RuntimeError(f"not measured: {found.errors}")
         cut = field_of_view(one.body, cuts_allowed=_cuts_allowed(one))
         numbers = {name: m.value for name, m in found.measures.items() if m.value is not None}
         path.parent.mkdir(exist_ok=True)

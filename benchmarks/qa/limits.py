@@ -35,6 +35,8 @@ Row = dict[str, Any]
 def measured(case: Case, one: Kept) -> Row:
     """Numbers of a case."""
     found = measure(one.mr, one.sct, one.body)
+    if found.by_place is None or found.errors:
+        raise RuntimeError(f"not measured: {found.errors}")
     numbers = {name: m.value for name, m in found.measures.items() if m.value is not None}
     return {
         "case": case.name,

@@ -14,6 +14,8 @@ from creps.qa.document import QaReport, read_report
 from creps.qa.examine import IntakeSummary, check_sct
 from creps.qa.kinds import KINDS
 from creps.qa.limits import LIMITS_FILE, Range, distances_of, limits_of, read_limits
+from creps.qa.measures import bone as bone_measures
+from creps.qa.measures import tissue
 from creps.volume import AXIAL, Volume
 
 
@@ -193,6 +195,9 @@ def test_limits_are_so_many_spreads_from_the_median():
     assert found["shift"] == Range(median=1, warn_above=2, fail_above=2.5)  # the smallest spread is 0.5 mm
     assert "noise" not in found  # too few
     assert limits_of({"mirrored": [0.1] * 20}, 2, 3)["mirrored"].fail_below == 0
+    stricter = next(kind for kind in KINDS if kind.name == "sides_differ")
+    expected = 50 + 2 * stricter.tightness * 45
+    assert limits_of({"sides_differ": values}, 2, 3)["sides_differ"].warn_above == pytest.approx(expected)
     levels = [found["fat"].level(value) for value in (-86, -41, 50, 141, 186)]
     assert levels == ["fail", "warn", "pass", "warn", "fail"]
 
@@ -249,5 +254,25 @@ def test_odd_scenes_give_a_report_and_no_error(size, fill):
             mr = Volume(rng.random(shape) * (fill != "air"), (3.0, 3.0, 3.0))
             report = check_sct(mr, mr.with_array(sct), mr.with_array(body), "head", IntakeSummary("passed"))
             assert report.result in ("pass", "warn", "fail")
+            assert not [check for check in report.checks if check.message.startswith("Not measured")]
             json.dumps(report.model_dump(mode="json"), allow_nan=False)
     assert report.summary() is None or report.summary().startswith("QA ")
+
+
+def test_a_defect_in_one_check_is_recorded_and_the_others_go_on(head, good, monkeypatch, caplog):
+    def broken(_):
+        raise ZeroDivisionError("no voxels")
+
+    monkeypatch.setattr(bone_measures, "unsupported", broken)
+    monkeypatch.setattr(tissue, "by_place", broken)
+    monkeypatch.setattr(tissue, "levels", broken)
+    report = check_sct(*head, "head")
+    missing = {"bone_unlikely", "bone_without_edges", "anatomy", "orientation", "fat", "fat_published"}
+    assert missing < {check.name for check in report.of("not checked")}
+    for name in missing:
+        assert "ZeroDivisionError: no voxels" in report.check(name).message
+    assert report.check("shift") == good.check("shift")
+    assert report.result == "pass"
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines.count("QA did not measure bone_unlikely, bone_without_edges: ZeroDivisionError: no voxels") == 1
+    json.dumps(report.model_dump(mode="json"), allow_nan=False)

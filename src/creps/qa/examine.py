@@ -111,13 +111,19 @@ def _measured_checks(
 ) -> Iterator[QaCheck]:
     """The checks whose limits come from known-good syntheses."""
     measures = dict(found.measures)
-    if known is not None:
+    if known is not None and found.by_place is not None:
         measures |= {name: Measure(value) for name, value in known.anatomy(found.by_place).items()}
     for kind in KINDS:
         one = measures.get(kind.name, Measure(None))
         limits = None if known is None else known.checks.get(kind.name)
         if one.value is None or limits is None or known is None:
-            yield QaCheck(name=kind.name, result="not checked", value=_rounded(one.value), unit=kind.unit)
+            yield QaCheck(
+                name=kind.name,
+                result="not checked",
+                value=_rounded(one.value),
+                unit=kind.unit,
+                message=_not_measured(found, kind.name),
+            )
             continue
         level = limits.level(one.value)
         number, position_mm = _place(found, sct, one)
@@ -127,12 +133,21 @@ def _measured_checks(
             value=_rounded(one.value),
             unit=kind.unit,
             limits=limits,
-            origin=BY_MEANING if kind.turning_point is not None else FROM_GOOD.format(*times, known.cases),
+            origin=BY_MEANING if kind.turning_point is not None else _from_good(kind, times, known.cases),
             message=_message(kind, one.value, limits),
             do="" if level == "pass" else kind.do,
             slice=number,
             position_mm=position_mm,
         )
+
+
+def _not_measured(found: Measured, name: str) -> str:
+    why = found.errors.get(name)
+    return f"Not measured: {why}. This is a defect of creps: report it." if why else ""
+
+
+def _from_good(kind: CheckKind, times: tuple[float, float], cases: int) -> str:
+    return FROM_GOOD.format(*(round(kind.tightness * one, 3) for one in times), cases)
 
 
 def _message(kind: CheckKind, value: float, limits: Range) -> str:
@@ -152,7 +167,7 @@ def _place(found: Measured, sct: Volume, one: Measure) -> tuple[int | None, tupl
 def _published_fat(found: Measured) -> QaCheck:
     value = found.measures["fat"].value
     if value is None:
-        return QaCheck(name="fat_published", result="not checked", unit="HU")
+        return QaCheck(name="fat_published", result="not checked", unit="HU", message=_not_measured(found, "fat"))
     level = PUBLISHED_FAT.level(value)
     return QaCheck(
         name="fat_published", result=level, value=_rounded(value), unit="HU", limits=PUBLISHED_FAT, origin=FAT_SOURCE,

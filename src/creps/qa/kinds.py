@@ -19,6 +19,8 @@ class CheckKind:
             known-good syntheses does not fail others for next to nothing.
         tells: What the number is, as a sentence with ``{}`` for it.
         do: What to do first.
+        tightness: The limits are this part of the common multiple of the usual spread from the median.
+        fails: Whether it can fail; else it only warns.
         turning_point: A limit that follows from what the number means, in place of one from known-good syntheses.
     """
 
@@ -29,6 +31,8 @@ class CheckKind:
     tells: str
     do: str
     turning_point: float | None = None
+    tightness: float = 1.0
+    fails: bool = True
 
 
 ABOVE, BELOW, BOTH = ("above",), ("below",), ("below", "above")
@@ -60,14 +64,58 @@ KINDS: tuple[CheckKind, ...] = (
     CheckKind("bone_thickness", "mm", BOTH, 0.5, "Bone is {} mm thick (mean).", SEE_BONE),
     CheckKind("bone_at_skin", "%", ABOVE, 1, "{} % of the bone lies at the skin.", SEE_BONE),
     CheckKind("bone_missing", "ml", ABOVE, 0.4, "{} ml that look like bone in the MR are none in the sCT.", SEE_BONE),
-    CheckKind("bone_unexplained", "ml", ABOVE, 0.4, "{} ml of bone do not look like bone in the MR.", SEE_BONE),
-    CheckKind("one_sided_bone", "ml", ABOVE, 0.4, "{} ml of bone have no counterpart on the other side.", SEE_BONE),
-    CheckKind("one_sided_void", "ml", ABOVE, 1, "{} ml without signal have no counterpart on the other side.", SEE_MR),
+    CheckKind(
+        "bone_unexplained", "ml", ABOVE, 0.4, "{} ml of bone do not look like bone in the MR.", SEE_BONE, tightness=0.91
+    ),
+    CheckKind(
+        "one_sided_bone",
+        "ml",
+        ABOVE,
+        0.4,
+        "{} ml of bone have no counterpart on the other side.",
+        SEE_BONE,
+        tightness=0.91,
+    ),
+    CheckKind(
+        "bone_unlikely",
+        "ml",
+        ABOVE,
+        0.3,
+        "{} ml of bone look unlike most bone in the MR.",
+        SEE_BONE,
+        tightness=0.73,
+        fails=False,
+    ),
+    CheckKind(
+        "bone_without_edges",
+        "ml",
+        ABOVE,
+        0.2,
+        "{} ml of bone lie where the MR has no edge.",
+        SEE_BONE,
+        tightness=0.73,
+        fails=False,
+    ),
+    CheckKind(
+        "sides_differ", "HU", ABOVE, 10, "With the MR alike, left and right differ by {} HU.", SEE_BONE, tightness=0.91
+    ),
+    CheckKind(
+        "one_sided_void",
+        "ml",
+        ABOVE,
+        1,
+        "{} ml without signal have no counterpart on the other side.",
+        SEE_MR,
+        tightness=1.18,
+    ),
     CheckKind("air_in_signal", "ml", ABOVE, 1, "{} ml of air lie where the MR has signal.", SEE_MR),
     CheckKind("tissue_in_void", "ml", ABOVE, 1, "{} ml of soft tissue lie where the MR has no signal.", SEE_MR),
     CheckKind("void_radius", "mm", ABOVE, 2, "A ball of {} mm radius without signal fits into the MR's body.", SEE_MR),
     CheckKind("signal_beside", "%", ABOVE, 2, "Beside the body the MR has {} % of its signal.", SEE_MR),
     CheckKind("shading", "", ABOVE, 0.3, "One part of the body is {} times as bright as another in the MR.", SEE_MR),
+    CheckKind(
+        "bias_field", "%", ABOVE, 11, "The bias field of the MR varies by {} % in soft tissue.", SEE_MR, tightness=0.5
+    ),
     CheckKind("noise", "%", ABOVE, 1.5, "The noise of the MR is {} % of its signal.", SEE_MR),
     CheckKind("anatomy", "", ABOVE, 0.2, "Where bone, air and body lie is {} times as far off as usual.", SEE_PLACE),
     CheckKind(

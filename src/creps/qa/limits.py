@@ -1,7 +1,8 @@
 """Limits of the checks: from known-good syntheses, kept as data beside this file.
 
 A limit is so many times the distance from the median to the 5th or 95th percentile of known-good syntheses. How many
-times is the same for all checks: as few as let pass enough of them when each is left out in turn.
+times is the same for all checks, as few as let pass enough of them when each is left out in turn, times the
+`tightness` of the check.
 """
 
 from __future__ import annotations
@@ -139,8 +140,8 @@ def _range(values: Vector, kind: CheckKind, warn: float, fail: float) -> Range:
         return Range(median=round(float(median), 4), **{f"fail_{kind.sides[0]}": kind.turning_point})
     for side, spread, sign in (("below", median - low, -1), ("above", high - median, 1)):
         if side in kind.sides:
-            for level, times in (("warn", warn), ("fail", fail)):
-                found[f"{level}_{side}"] = median + sign * times * max(spread, kind.smallest)
+            for level, times in (("warn", warn), ("fail", fail))[: 2 if kind.fails else 1]:
+                found[f"{level}_{side}"] = median + sign * times * kind.tightness * max(spread, kind.smallest)
     return Range(**{key: round(float(value), 4) for key, value in found.items()})
 
 

@@ -11,7 +11,7 @@ from creps.qa.measures.measure import Measure, densest
 from creps.qa.scene import Scene
 from creps.volume import Array
 
-__all__ = ["expected_bone", "shape", "unlike_the_mr"]
+__all__ = ["expected_bone", "shape", "unlike_the_mr", "unsupported"]
 
 SKIN_MM = 4.1
 """Bone this near to the skin is rare."""
@@ -23,6 +23,15 @@ SIGNAL_STEPS, SHEET_STEPS = 10, 6
 DEPTHS_MM = (6.0, 10.0, 15.0, 25.0, 40.0)
 PRIOR = 5.0
 """Voxels without bone that are added to every bin."""
+
+TYPICAL = 0.75
+"""Quantile of what is expected within bone that counts as certain."""
+
+INNER_MM = 8.0
+"""Bone nearer to the skin than this always has an edge beside it."""
+
+LEAST_SIGNAL = 0.1
+"""Times the body's median signal: contrast is relative to no less than this."""
 
 EVERYWHERE = np.ones((3, 3, 3), dtype=bool)
 
@@ -53,6 +62,32 @@ def unlike_the_mr(scene: Scene) -> dict[str, Measure]:
     """
     rest = expected_bone(scene) - scene.bone
     return {"bone_missing": densest(rest, scene), "bone_unexplained": densest(-rest, scene)}
+
+
+def unsupported(scene: Scene) -> dict[str, Measure]:
+    """Bone in ml of the largest clump that the MR does not support, deeper than 8 mm.
+
+    `bone_unlikely`: bone whose signal, depth and darkness are not those of most bone of this patient.
+    `bone_without_edges`: bone where the MR is more uniform than in half of this patient's bone. Compact bone is dark
+    beside what surrounds it, so the MR has an edge within 4 mm of nearly all bone. Thick marrow counts as well.
+    """
+    bone = scene.bone
+    if not bone.any():
+        return dict.fromkeys(("bone_unlikely", "bone_without_edges"), Measure(None))
+    inner = bone & (scene.depth_mm > INNER_MM)
+    expected, contrast = expected_bone(scene), _contrast(scene)
+    certain = max(float(np.quantile(expected[bone], TYPICAL)), 1e-3)
+    usual = max(float(np.median(contrast[bone])), 1e-3)
+    return {
+        "bone_unlikely": densest(inner * np.clip(1 - expected / certain, 0, 1), scene),
+        "bone_without_edges": densest(inner * np.clip(1 - contrast / usual, 0, 1), scene),
+    }
+
+
+def _contrast(scene: Scene) -> Array:
+    """(D, H, W) difference of the largest and smallest signal within a voxel of each, over their mean."""
+    mean = np.maximum(ndimage.uniform_filter(scene.mr, 3), LEAST_SIGNAL)
+    return np.asarray((ndimage.maximum_filter(scene.mr, 3) - ndimage.minimum_filter(scene.mr, 3)) / mean)
 
 
 @lru_cache(maxsize=1)

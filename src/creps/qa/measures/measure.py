@@ -30,10 +30,16 @@ class Measure:
     place: tuple[int, int, int] | None = None
 
 
-def densest(weights: Array, scene: Scene) -> Measure:
-    """The largest sum of weights within a cube of `CLUMP_VOXELS`, in ml."""
-    sums = ndimage.uniform_filter(weights.astype(np.float32), CLUMP_VOXELS, mode="constant")
-    return Measure(max(0.0, float(sums.max())) * CLUMP_VOXELS**3 * scene.voxel_ml, argmax(sums))
+def densest(weights: Array, scene: Scene, voxels: int = CLUMP_VOXELS) -> Measure:
+    """The largest sum of weights within a cube, in ml.
+
+    Args:
+        weights: (D, H, W) share of each voxel that counts.
+        scene: For the volume of a voxel.
+        voxels: Edge of the cube.
+    """
+    sums = ndimage.uniform_filter(weights.astype(np.float32), voxels, mode="constant")
+    return Measure(max(0.0, float(sums.max())) * voxels**3 * scene.voxel_ml, argmax(sums))
 
 
 def total_ml(where: Mask, scene: Scene) -> Measure:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 from scipy import ndimage
 
@@ -12,7 +14,7 @@ from creps.qa.measures.measure import Measure, argmax, total_ml
 from creps.qa.scene import Scene
 from creps.volume import Array, Mask, Volume
 
-__all__ = ["air_and_signal", "artefacts", "noise"]
+__all__ = ["air_and_signal", "artefacts", "bias_field", "noise"]
 
 SIGNAL, VOID = 0.5, 0.15
 """Times the body's median signal: above there is tissue, below there is air, compact bone, metal or flow."""
@@ -22,6 +24,8 @@ TISSUE_HU = (-200.0, 150.0)
 RING_MM = (6.0, 20.0)
 SMOOTH_MM = 15.0
 SMALLEST = 200
+FIELD_DEPTH_MM, FIELD_HU, FIELD_SIGNAL = 9.0, (10.0, 70.0), 0.05
+FIELD_ORDER, FIELD_ROUNDS, FIELD_TRIMMED, EVERY = 2, 4, 0.8, 3
 NOISE_SLICES = 12
 
 
@@ -56,6 +60,30 @@ def _smoothed(signal: Array, where: Mask, sigma: float) -> tuple[Array, Mask]:
     weight = ndimage.gaussian_filter(where.astype(np.float32), sigma)
     sums = ndimage.gaussian_filter(np.where(where, signal, np.float32(0)), sigma)
     return sums / np.maximum(weight, np.float32(1e-3)), where
+
+
+def bias_field(scene: Scene) -> Measure:
+    """Standard deviation in % of a smooth bias field of the MR in deep soft tissue of the sCT.
+
+    A polynomial of second order is fitted to the logarithm of the signal where the sCT has 10 to 70 HU, without the
+    fifth of the voxels that fit worst. One tissue is looked at, so contrast between tissues hardly counts.
+    """
+    low, high = FIELD_HU
+    tissue = (scene.sct_hu > low) & (scene.sct_hu < high) & (scene.depth_mm > FIELD_DEPTH_MM)
+    tissue = ndimage.binary_erosion(tissue & scene.imaged & (scene.mr > FIELD_SIGNAL))
+    if tissue.sum() < SMALLEST:
+        return Measure(None)
+    places, signal = np.argwhere(tissue)[::EVERY] * scene.spacing_mm, np.log(scene.mr[tissue][::EVERY])
+    places = (places - places.mean(axis=0)) / 100
+    reach = range(FIELD_ORDER + 1)
+    powers = [p for p in product(reach, reach, reach) if sum(p) <= FIELD_ORDER]
+    terms = np.stack([np.prod(places**power, axis=1) for power in powers], axis=1)
+    kept = np.ones(len(signal), dtype=bool)
+    for _ in range(FIELD_ROUNDS):
+        fit, *_ = np.linalg.lstsq(terms[kept], signal[kept], rcond=None)
+        off = np.abs(signal - terms @ fit)
+        kept = off <= np.quantile(off, FIELD_TRIMMED)
+    return Measure(100 * float((terms @ fit).std()))
 
 
 def noise(mr: Volume) -> Measure:

@@ -10,14 +10,28 @@ from scipy import ndimage
 
 from creps.preprocessing.morphology import grow
 from creps.qa.measures.bone import expected_bone
-from creps.qa.measures.measure import Measure, densest
+from creps.qa.measures.measure import Measure, argmax, densest
 from creps.qa.scene import Scene
 from creps.volume import Array, Mask
 
-__all__ = ["middle_plane", "one_sided", "reflected"]
+__all__ = ["middle_plane", "one_sided", "reflected", "sides"]
 
-VOID, VOID_DEPTH_MM = 0.15, 6.0
-"""Times the body's median signal, and depth, of a place without signal."""
+VOID = 0.06
+"""Times the body's median signal above what is beside the body: a voxel without signal has less."""
+
+BESIDE_MM, MOST_BESIDE = 8.0, 0.1
+"""Beside the body means further from it than this; signal there counts up to so much."""
+
+DENT_MM = 40.0
+"""Dents of the body into which no ball of this radius fits belong to the body: a void at the skin is a dent."""
+
+VOID_CLUMP_VOXELS = 7
+"""Voids are counted in a cube of so many voxels: 28 mm, 22 ml."""
+
+ALIKE, FINE_SD, SIDES_SD = 0.25, (1.0, 1.5), 3.0
+"""Difference in root of the signal beyond which sides are unlike; smoothing of MR, sCT and result in voxels."""
+
+SIDES_HU = (-100.0, 500.0)
 
 TOLERANCE_MM = 8.0
 """Bone counts as matched if the other side has bone this near to its mirror image."""
@@ -42,24 +56,60 @@ def one_sided(scene: Scene) -> dict[str, Measure]:
     tell which side is wrong; what is wrong on both sides or in the middle is not seen.
     """
     plane = middle_plane(scene)
-    void = (scene.mr < VOID) & (scene.depth_mm > VOID_DEPTH_MM) & scene.imaged
-    found = {"one_sided_bone": scene.bone, "one_sided_void": void}
     if plane is None or not scene.bone.any():
-        return dict.fromkeys(found, Measure(None))
-    return {
-        name: densest(_alone(mask, scene, plane, explained=name == "one_sided_bone"), scene)
-        for name, mask in found.items()
-    }
+        return dict.fromkeys(("one_sided_bone", "one_sided_void"), Measure(None))
+    matched = ~(scene.body & scene.imaged)
+    bone = _alone(scene.bone, matched, scene, plane)
+    mirror = reflected(np.argwhere(scene.bone), plane, scene.spacing_mm)
+    bone[scene.bone] *= _unexplained(scene, mirror)
+    whole = _without_dents(scene)
+    void = _alone(whole & (scene.mr < VOID + _beside(scene)), ~whole, scene, plane)
+    return {"one_sided_bone": densest(bone, scene), "one_sided_void": densest(void, scene, VOID_CLUMP_VOXELS)}
 
 
-def _alone(mask: Mask, scene: Scene, plane: tuple[Vector, float], *, explained: bool) -> Array:
-    """(D, H, W) from 0 to 1: voxels of a mask without one near their mirror image."""
+def sides(scene: Scene) -> Measure:
+    """By how many HU the sCT is lower than on the other side where the MR is alike on both, mean around one voxel."""
+    plane = middle_plane(scene)
+    if plane is None:
+        return Measure(None)
+    inside = scene.body & scene.imaged
+    both = inside & (_mirrored(inside, plane, scene) > 0.99)
+    signal = ndimage.gaussian_filter(np.sqrt(np.clip(scene.mr, 0, 4)), FINE_SD[0])
+    values = ndimage.gaussian_filter(np.clip(scene.sct_hu, *SIDES_HU), FINE_SD[1])
+    alike = np.exp(-(((signal - _mirrored(signal, plane, scene)) / ALIKE) ** 2))
+    lower = both * alike * np.clip(_mirrored(values, plane, scene) - values, 0, None)
+    around = ndimage.gaussian_filter(lower, SIDES_SD)
+    return Measure(float(around.max()), argmax(around))
+
+
+def _mirrored(array: npt.NDArray[Any], plane: tuple[Vector, float], scene: Scene) -> Array:
+    """(D, H, W) what is on the other side; 0 beyond the grid."""
+    normal, distance = plane
+    matrix = np.eye(3) - 2 * np.outer(normal, normal)
+    offset = 2 * distance * normal / scene.spacing_mm[0]
+    return np.asarray(ndimage.affine_transform(array.astype(np.float32), matrix, offset, order=1))
+
+
+def _without_dents(scene: Scene) -> Mask:
+    """(D, H, W) the body and what a ball of `DENT_MM` rolling over it does not reach; beyond the images it goes on."""
+    near = ndimage.distance_transform_edt(~(scene.body | ~scene.imaged), sampling=scene.spacing_mm) <= DENT_MM
+    if near.all():
+        return scene.imaged
+    return np.asarray((ndimage.distance_transform_edt(near, sampling=scene.spacing_mm) > DENT_MM) & scene.imaged)
+
+
+def _beside(scene: Scene) -> float:
+    """Median signal further than 8 mm from the body: what noise is where nothing is."""
+    beside = scene.imaged & ~grow(scene.body, scene.spacing_mm, BESIDE_MM)
+    return min(MOST_BESIDE, float(np.median(scene.mr[beside]))) if beside.any() else 0.0
+
+
+def _alone(mask: Mask, matched: Mask, scene: Scene, plane: tuple[Vector, float]) -> Array:
+    """(D, H, W) 1 at voxels of a mask whose mirror image is not near the mask or `matched`."""
     mirror = reflected(np.argwhere(mask), plane, scene.spacing_mm)
-    matched = grow(mask, scene.spacing_mm, TOLERANCE_MM) | ~(scene.body & scene.imaged)
+    near = grow(mask, scene.spacing_mm, TOLERANCE_MM) | matched
     weights = np.zeros(mask.shape, dtype=np.float32)
-    weights[mask] = ~_at(matched, mirror, outside=True)
-    if explained:
-        weights[mask] *= _unexplained(scene, mirror)
+    weights[mask] = ~_at(near, mirror, outside=True)
     return weights
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +17,13 @@ from creps.volume import Volume
 
 __all__ = ["Measured", "measure"]
 
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+PLACES = ("anatomy", "orientation")
+"""Checks that are made of `tissue.by_place`."""
+
 
 @dataclass(frozen=True, eq=False)
 class Measured:
@@ -22,16 +32,20 @@ class Measured:
     Attributes:
         scene: What it was measured on.
         measures: Name → number and place.
-        by_place: (36,) where bone, air and body are, see `tissue.by_place`.
+        by_place: (36,) where bone, air and body are, see `tissue.by_place`; None if that failed.
+        errors: Check → why it was not measured, where the code failed unexpectedly.
     """
 
     scene: Scene
     measures: dict[str, Measure]
-    by_place: npt.NDArray[np.float64]
+    by_place: npt.NDArray[np.float64] | None
+    errors: dict[str, str] = field(default_factory=dict)
 
 
 def measure(mr: Volume, sct: Volume, body: Volume) -> Measured:
     """Measure an sCT and its MR.
+
+    An unexpected exception within one measure is logged and kept in `Measured.errors`; the others are measured.
 
     Args:
         mr: In scanner units, on any grid.
@@ -42,19 +56,40 @@ def measure(mr: Volume, sct: Volume, body: Volume) -> Measured:
         ValueError: the mask is empty.
     """
     scene = Scene.of(mr, sct, body)
-    measures = {
-        **outline.contour(scene),
-        **outline.agreement(scene),
-        **tissue.levels(scene),
-        **tissue.shares(scene),
-        **tissue.steps(scene),
-        "saturated": tissue.saturated(scene),
-        **bone.shape(scene),
-        **bone.unlike_the_mr(scene),
-        **symmetry.one_sided(scene),
-        **signal.air_and_signal(scene),
-        **signal.artefacts(scene),
-        "noise": signal.noise(mr),
-        "cut_slices": outline.cut_slices_share(body),
+    parts: dict[tuple[str, ...], Callable[[], dict[str, Measure]]] = {
+        ("contour_mean", "contour_p95"): lambda: outline.contour(scene),
+        ("shift", "edges_shared", "mirrored"): lambda: outline.agreement(scene),
+        ("fat", "soft_tissue", "bone", "unevenness"): lambda: tissue.levels(scene),
+        ("bone_share", "air_share", "fat_share"): lambda: tissue.shares(scene),
+        ("slice_step", "plane_step"): lambda: tissue.steps(scene),
+        ("saturated",): lambda: {"saturated": tissue.saturated(scene)},
+        ("bone_continuity", "bone_thickness", "bone_at_skin"): lambda: bone.shape(scene),
+        ("bone_missing", "bone_unexplained"): lambda: bone.unlike_the_mr(scene),
+        ("bone_unlikely", "bone_without_edges"): lambda: bone.unsupported(scene),
+        ("one_sided_bone", "one_sided_void"): lambda: symmetry.one_sided(scene),
+        ("sides_differ",): lambda: {"sides_differ": symmetry.sides(scene)},
+        ("air_in_signal", "tissue_in_void", "void_radius"): lambda: signal.air_and_signal(scene),
+        ("signal_beside", "shading"): lambda: signal.artefacts(scene),
+        ("bias_field",): lambda: {"bias_field": signal.bias_field(scene)},
+        ("noise",): lambda: {"noise": signal.noise(mr)},
+        ("cut_slices",): lambda: {"cut_slices": outline.cut_slices_share(body)},
     }
-    return Measured(scene, measures, tissue.by_place(scene))
+    measures: dict[str, Measure] = {}
+    errors: dict[str, str] = {}
+    for names, part in parts.items():
+        found, why = _attempt(names, part)
+        measures |= dict.fromkeys(names, Measure(None)) if found is None else found
+        errors |= dict.fromkeys(names, why) if why else {}
+    places, why = _attempt(PLACES, lambda: tissue.by_place(scene))
+    errors |= dict.fromkeys(PLACES, why) if why else {}
+    return Measured(scene, measures, places, errors)
+
+
+def _attempt(names: tuple[str, ...], part: Callable[[], T]) -> tuple[T | None, str]:
+    """What a part measures, or None and why it failed: a defect in one check must not cost the user the sCT."""
+    try:
+        return part(), ""
+    except Exception as error:  # noqa: BLE001 - any defect of the code is recorded, and the other checks go on
+        why = f"{type(error).__name__}: {error}".rstrip(": ")
+        log.warning("QA did not measure %s: %s", ", ".join(names), why)
+        return None, why
