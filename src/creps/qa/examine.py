@@ -28,10 +28,7 @@ PUBLISHED_FAT = Range(median=-100, warn_below=-190, warn_above=-30)
 FAT_SOURCE = "Yoshizumi et al. 1999, Radiology 211:283: adipose tissue in CT"
 
 INTAKE_LEVELS: dict[str, Level] = {"passed": "pass", "warned": "warn", "refused": "fail"}
-FROM_GOOD = (
-    "{:g} (warn) and {:g} (fail) times the distance from the median to the 5th or 95th percentile of {} known-good"
-    " syntheses"
-)
+FROM_GOOD = "{} times the distance from the median to the 5th or 95th percentile of {} known-good syntheses"
 BY_MEANING = "follows from what is measured"
 INTAKE_SOURCE = "thresholds of the intake checks"
 
@@ -147,7 +144,8 @@ def _not_measured(found: Measured, name: str) -> str:
 
 
 def _from_good(kind: CheckKind, times: tuple[float, float], cases: int) -> str:
-    return FROM_GOOD.format(*(round(kind.tightness * one, 3) for one in times), cases)
+    warn, fail = (f"{round(kind.tightness * one, 3):g}" for one in times)
+    return FROM_GOOD.format(f"{warn} (warn) and {fail} (fail)" if kind.fails else f"{warn} (warn)", cases)
 
 
 def _message(kind: CheckKind, value: float, limits: Range) -> str:
