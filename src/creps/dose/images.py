@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from creps import hu
 from creps.errors import InputError
 from creps.io.dicom.read.elements import text
 from creps.io.dicom.read.series import Series
@@ -19,7 +20,7 @@ from creps.io.image import ImageSource
 from creps.preprocessing.padding import ct_without_padding
 from creps.preprocessing.plausibility import check_below_air, check_ct
 from creps.preprocessing.target_grid import bring_onto, obliquity_degrees, planning_grid
-from creps.volume import Volume
+from creps.volume import Array, Volume
 
 __all__ = ["CtImage", "Image", "axial", "read_ct"]
 
@@ -29,7 +30,7 @@ Image = Volume | Path | str
 LONGEST_GAP_MM = 12.5
 """Linear interpolation across more than this invents anatomy."""
 
-AIR_HU = -1000.0
+AIR_HU = hu.AIR
 
 log = logging.getLogger(__name__)
 
@@ -53,13 +54,14 @@ class CtImage:
     notes: tuple[str, ...] = ()
 
 
-def read_ct(image: Image, role: str, *, fill_gaps: bool = False) -> CtImage:
+def read_ct(image: Image, role: str, *, fill_gaps: bool = False, bulk: bool = False) -> CtImage:
     """Read and check a CT or an sCT.
 
     Args:
         image: A volume, a file, or the folder of a DICOM series; in HU.
         role: ``CT`` or ``sCT``, for messages.
         fill_gaps: Interpolate missing slices of a DICOM series instead of refusing it.
+        bulk: The image has one HU per class; checks that tell a windowed CT from a true one do not apply.
 
     Raises:
         InputError: it cannot be read, is not in HU, or misses slices.
@@ -78,17 +80,26 @@ def read_ct(image: Image, role: str, *, fill_gaps: bool = False) -> CtImage:
                 notes.append(f"{filled} missing slices of the {role} were interpolated from their neighbours.")
         else:
             volume = source.read()
-    volume, more = _checked(volume, name, role)
+    volume, more = _checked(volume, name, role, bulk=bulk)
     return CtImage(axial(volume), name, frame, {**record, "interpolated_slices": bool(notes)}, tuple(notes) + more)
 
 
-def _checked(volume: Volume, name: str, role: str) -> tuple[Volume, tuple[str, ...]]:
+def _checked(volume: Volume, name: str, role: str, *, bulk: bool) -> tuple[Volume, tuple[str, ...]]:
     if not np.isfinite(volume.array).all():
         raise InputError(f"{name} has values that are NaN or infinite.", "Write it again in HU.")
+    if bulk:
+        if not (volume.array.min() < hu.AIR_BELOW and abs(float(np.median(_dense(volume)))) < hu.BONE_ABOVE):
+            raise InputError(f"{name} is not a bulk-density CT in HU.", "Give the file that --bulk-density wrote.")
+        return volume, ()
     unpadded, padding = ct_without_padding(volume)
     check_ct(unpadded, name, padding)
     check_below_air(volume, name, padding)
     return unpadded, () if padding is None else (f"The {role}: {padding.note('ct')}",)
+
+
+def _dense(volume: Volume) -> Array:
+    dense = volume.array[volume.array > hu.AIR_BELOW]
+    return dense if dense.size else np.full(1, np.inf, np.float32)
 
 
 def axial(volume: Volume, outside: float = AIR_HU) -> Volume:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from creps.dose.grid import averaged
 from creps.dose.images import CtImage, axial
 from creps.errors import InputError, SettingsError
 from creps.io.dicom.read.structures import StructureSet, read_structures
 from creps.io.itk import is_volume_file, read_volume, stem
-from creps.volume import Volume
+from creps.volume import Array, Volume
 
-__all__ = ["Structures", "choose_target", "find_structures"]
+__all__ = ["Structures", "check_frames", "choose_target", "find_structures"]
 
 BODY_NAMES = ("body", "external", "skin", "outer contour", "patient")
 """Structures of these names are outlines; the body is found in each image."""
@@ -23,8 +24,11 @@ BODY_NAMES = ("body", "external", "skin", "outer contour", "patient")
 TARGET_NAMES = ("ptv", "target", "ctv", "gtv")
 """Beginnings of the names of targets, the largest volume first."""
 
-Structures = dict[str, Volume]
-"""Name → 1 inside and 0 outside, each on its own axial grid."""
+CUT_SHARE = 0.99
+"""A structure of which less lies in the dose grid is warned of."""
+
+Structures = dict[str, Array]
+"""Name → share of each voxel of the dose grid that belongs to the structure, (D, H, W)."""
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +44,7 @@ class _Wanted:
 def find_structures(
     source: Path | str | Mapping[str, Volume],
     ct: CtImage,
-    sct: CtImage,
+    grid: Volume,
     *,
     wanted: tuple[str, ...] | None = None,
     any_frame: bool = False,
@@ -50,21 +54,42 @@ def find_structures(
     Args:
         source: File of an RTSTRUCT, a folder with a mask file for each structure, or name → mask.
         ct: The image that contours are filled on.
-        sct: The other image, whose frame of reference must be the same.
+        grid: The dose grid.
         wanted: Names to keep; None: all.
         any_frame: Take contours of another frame of reference as they are.
 
     Raises:
-        InputError: nothing can be read, a structure lies outside the CT, or it belongs to another frame of reference.
+        InputError: nothing can be read, or a structure is empty, lies outside the images, or belongs to another frame
+            of reference.
     """
-    check_frames(ct, sct, any_frame=any_frame)
     keep = _Wanted(wanted)
     if isinstance(source, Mapping):
-        return {name: axial(volume, 0.0) for name, volume in source.items() if name in keep and not is_body(name)}
-    path = Path(source)
-    if path.is_dir():
-        return _from_folder(path, keep)
-    return _from_set(read_structures(path), path, ct, keep, any_frame=any_frame)
+        volumes = iter([(name, axial(one, 0.0)) for name, one in source.items() if name in keep and not is_body(name)])
+    elif Path(source).is_dir():
+        volumes = _from_folder(Path(source), keep)
+    else:
+        volumes = _from_set(read_structures(source), Path(source), ct, keep, any_frame=any_frame)
+    found = {name: _share(name, volume, grid) for name, volume in volumes}
+    if not found:
+        raise InputError(f"{source} has no structure to report.", "Give a target and organs.")
+    return found
+
+
+def _share(name: str, volume: Volume, grid: Volume) -> Array:
+    """The share of each voxel of the dose grid."""
+    whole = float(volume.array.sum()) * float(np.prod(volume.spacing_mm))
+    if whole == 0:
+        raise InputError(f"Structure '{name}' is empty.", "Draw it, or leave it out of the structures.")
+    share = averaged(volume, grid, 0.0)
+    inside = float(share.sum()) * float(np.prod(grid.spacing_mm))
+    if inside == 0:
+        raise InputError(
+            f"Structure '{name}' lies outside the body or outside one of the images.",
+            "Give structures that belong to these images.",
+        )
+    if inside < CUT_SHARE * whole:
+        log.warning("%.0f %% of structure '%s' is outside the dose grid and left out", 100 - 100 * inside / whole, name)
+    return share
 
 
 def is_body(name: str) -> bool:
@@ -116,27 +141,28 @@ def choose_target(names: tuple[str, ...], given: str | None) -> str:
     )
 
 
-def _from_folder(folder: Path, keep: _Wanted) -> Structures:
+def _from_folder(folder: Path, keep: _Wanted) -> Iterator[tuple[str, Volume]]:
     files = [path for path in sorted(folder.iterdir()) if path.is_file() and is_volume_file(path)]
-    found: Structures = {}
+    seen = set[str]()
     for path in files:
         name = stem(path)
         if name not in keep or is_body(name):
             continue
-        if name in found:
+        if name in seen:
             raise InputError(f"{folder} contains two masks '{name}'.", "Keep one of them.")
         mask = read_volume(path)
         low, high = float(mask.array.min()), float(mask.array.max())
         if low < 0 or not np.isfinite(high):
             raise InputError(f"{path} is not a mask: it has values from {low:g} to {high:g}.", "Write 0 and 1.")
-        found[name] = axial(mask.with_array(mask.array > 0), 0.0)
-    if not found:
+        seen.add(name)
+        yield name, axial(mask.with_array(mask.array > 0), 0.0)
+    if not seen:
         raise InputError(f"{folder} contains no mask of a structure.", "Write NAME.nii.gz for each structure.")
-    return found
 
 
-def _from_set(structures: StructureSet, path: Path, ct: CtImage, keep: _Wanted, *, any_frame: bool) -> Structures:
-    found: Structures = {}
+def _from_set(
+    structures: StructureSet, path: Path, ct: CtImage, keep: _Wanted, *, any_frame: bool
+) -> Iterator[tuple[str, Volume]]:
     for one in structures.structures:
         if one.name not in keep or is_body(one.name) or one.kind == "EXTERNAL":
             continue
@@ -148,7 +174,4 @@ def _from_set(structures: StructureSet, path: Path, ct: CtImage, keep: _Wanted, 
                 f"Structure '{one.name}' of {path} is in another frame of reference than {ct.name}.",
                 "Give the structure set of this CT, or add --any-frame (any_frame=True) if positions already agree.",
             )
-        found[one.name] = ct.volume.with_array(one.mask(ct.volume))
-    if not found:
-        raise InputError(f"{path} has no structure to report.", "Export targets and organs with it.")
-    return found
+        yield one.name, ct.volume.with_array(one.mask(ct.volume))
