@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy import sparse
 
 from creps.dose.memory import check_memory
 from creps.dose.plan import DosePlan
@@ -97,7 +98,6 @@ class Engine:
     Args:
         scene: Images and structures.
         plan: The plan.
-        open_field: One uniform beamlet for each ray instead of an optimised plan: for tests against depth doses.
 
     Raises:
         SettingsError: pyRadPlan is not installed, or pydantic is a version that it does not work with.
@@ -150,9 +150,7 @@ class Engine:
         scale = self.plan.prescription_gy / median
         return weights * scale, PlannedDose(dose.total_gy * scale, tuple(one * scale for one in dose.beams_gy))
 
-    def recalculated(
-        self, density: Array, weights: npt.NDArray[np.float64], share: Share | None = None
-    ) -> PlannedDose:
+    def recalculated(self, density: Array, weights: npt.NDArray[np.float64], share: Share | None = None) -> PlannedDose:
         """The same beams and weights on other densities.
 
         Args:
@@ -166,7 +164,7 @@ class Engine:
                 self._engine().calc_dose_forward(self._ct(density), self._structures, steering, np.asarray(weights))
             )
 
-    def deepest_spots(self, density: Array, share: Share | None = None) -> list[list[Array]]:
+    def deepest_spots(self, density: Array, share: Share | None = None) -> list[sparse.csc_matrix]:
         """The dose of the most energetic spot of every ray, each alone.
 
         Args:
@@ -174,7 +172,7 @@ class Engine:
             share: Called with the share that is done.
 
         Returns:
-            For each beam, and for each of its rays, the dose (D, H, W) of 10⁶ protons, in Gy.
+            For each beam (voxels, rays), the dose of 10⁶ protons in Gy; voxels in the order of the raveled grid.
 
         Raises:
             InputError: they do not fit into memory.
@@ -189,7 +187,7 @@ class Engine:
         columns = matrix.physical_dose.flat[0].tocsc()
         found, start = [], 0
         for beam in steering.beams:
-            found.append([columns[:, [at]] for at in range(start, start + len(beam.rays))])
+            found.append(columns[:, start : start + len(beam.rays)])
             start += len(beam.rays)
         return found
 
