@@ -6,16 +6,50 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import creps.dose.compare
 from creps.api.arguments import Image, Progress, as_path, check_flags, check_progress
 from creps.errors import SettingsError, file_errors_explained
 from creps.volume import Volume
 
 if TYPE_CHECKING:
-    from creps.dose.compare import DoseComparison
     from creps.dose.density import DensityTable
     from creps.dose.plan import DosePlan
+    from creps.dose.scene import Outside
+    from creps.figures import Picture
 
-__all__ = ["compare_dose", "plan_of"]
+__all__ = ["DoseComparison", "compare_dose", "plan_of"]
+
+
+class DoseComparison(creps.dose.compare.DoseComparison):
+    """Two doses of one plan, and how far they are apart.
+
+    Attributes:
+        document: Figures, plan and provenance.
+        ct_dose: Dose on the CT in Gy per fraction.
+        sct_dose: Dose on the sCT in Gy per fraction.
+        gammas: Gamma maps.
+    """
+
+    def save(self, folder: Path | str, *, overwrite: bool = False) -> Path:
+        """Write ``dose.json``, ``dose_ct.nii.gz``, ``dose_sct.nii.gz`` and five pictures, all together or not at all.
+
+        Args:
+            folder: The folder to make.
+            overwrite: Replace an earlier comparison; nothing else is ever replaced.
+
+        Raises:
+            OutputExistsError: something is there and may not be replaced.
+            InputError: what is there is no comparison, or the place cannot be written to.
+        """
+        from creps.dose.writing import write_comparison
+
+        return write_comparison(self, as_path(folder, "The output"), overwrite=overwrite)
+
+    def figures(self) -> dict[str, Picture]:
+        """Pictures by name, (rows, columns, 3) each: ``wash_ct``, ``wash_sct``, ``difference``, ``dvh``, ``gamma``."""
+        from creps.dose.figures import dose_figures
+
+        return dose_figures(self)
 
 
 @file_errors_explained
@@ -23,17 +57,15 @@ def compare_dose(
     ct: Image,
     sct: Image,
     structures: Path | str | Mapping[str, Volume],
-    output: Path | str | None = None,
     *,
     region: str | None = None,
     radiation: str | None = None,
     plan: DosePlan | Path | str | None = None,
     density: DensityTable | Path | str | None = None,
     bulk: bool = False,
-    outside: str = "air",
+    outside: Outside = "air",
     fill_gaps: bool = False,
     any_frame: bool = False,
-    overwrite: bool = False,
     progress: Progress | None = None,
 ) -> DoseComparison:
     """Make a plan on a CT, recalculate it on the sCT and compare the doses. Needs ``creps[dose]``.
@@ -42,7 +74,6 @@ def compare_dose(
         ct: The CT in HU: a volume, a file, or a DICOM folder; with `bulk`, the bulk-density CT of the sCT's MR.
         sct: The synthetic CT in HU, of the same patient in the same position.
         structures: File of an RTSTRUCT, a folder with a mask file for each structure, or name → mask.
-        output: Folder to write: ``dose.json``, both doses, pictures; None: nothing is written.
         region: ``brain`` or ``pelvis``: beams, prescription and dose grid. Needed unless the plan says it.
         radiation: ``photons`` or ``protons``; default: the plan's, or photons.
         plan: A plan, or its YAML file; default: that of the region.
@@ -51,15 +82,14 @@ def compare_dose(
         outside: ``air``: couch and mask are removed from both images. ``image``: they stay.
         fill_gaps: Interpolate missing slices of DICOM series instead of refusing them.
         any_frame: Ignore that DICOM frames of reference differ.
-        overwrite: Replace an earlier comparison in `output`.
         progress: Called with (percent done, 100, name of the step).
 
     Returns:
         The comparison: `document` holds the figures, `ct_dose` and `sct_dose` the doses in Gy per fraction.
 
     Raises:
-        InputError: images or structures cannot be used or do not belong together, memory does not suffice, or
-            `output` exists.
+        InputError: images or structures cannot be used or do not belong together, or memory does not
+            suffice.
         SettingsError: a wrong plan or table, no target, or the engine is not installed.
 
     Examples:
@@ -72,13 +102,9 @@ def compare_dose(
     from creps.dose.compare import DoseOptions
     from creps.dose.compare import compare_dose as run
     from creps.dose.density import DEFAULT_TABLE, DensityTable, read_density_table
-    from creps.dose.writing import check_output, write_comparison
 
-    check_flags(bulk=bulk, fill_gaps=fill_gaps, any_frame=any_frame, overwrite=overwrite)
+    check_flags(bulk=bulk, fill_gaps=fill_gaps, any_frame=any_frame)
     check_progress(progress)
-    folder = None if output is None else as_path(output, "The output")
-    if folder is not None:
-        check_output(folder, overwrite=overwrite)
     table = density if isinstance(density, DensityTable) else DEFAULT_TABLE
     if density is not None and not isinstance(density, DensityTable):
         table = read_density_table(as_path(density, "The density table"))
@@ -88,9 +114,7 @@ def compare_dose(
         one if isinstance(one, Volume) else as_path(one, f"The {role}") for one, role in ((ct, "CT"), (sct, "sCT"))
     ]
     result = run(images[0], images[1], source, options, progress)
-    if folder is not None:
-        write_comparison(result, folder, overwrite=overwrite)
-    return result
+    return DoseComparison(**vars(result))
 
 
 def plan_of(plan: DosePlan | Path | str | None, region: str | None, radiation: str | None) -> DosePlan:

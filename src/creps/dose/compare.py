@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy import ndimage
@@ -157,7 +157,14 @@ def compare_dose(
 class _Steps:
     """Progress over steps of unlike length, in percent; each step is logged when it begins."""
 
-    SHARES = {"reading": 5, "beams": 5, "plan on the CT": 40, "dose on the sCT": 20, "ranges": 20, "gamma": 10}
+    SHARES: ClassVar[dict[str, int]] = {
+        "reading": 5,
+        "beams": 5,
+        "plan on the CT": 40,
+        "dose on the sCT": 20,
+        "ranges": 20,
+        "gamma": 10,
+    }
 
     def __init__(self, progress: Progress | None, *, protons: bool) -> None:
         self._progress = progress

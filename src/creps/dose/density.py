@@ -90,7 +90,7 @@ DEFAULT_TABLE = DensityTable(
 
 
 def read_density_table(path: Path | str) -> DensityTable:
-    """Read a site's table from a CSV file with the columns ``hu`` and ``density``.
+    r"""Read a site's table from a CSV file with the columns ``hu`` and ``density``.
 
     Args:
         path: The file; lines that begin with ``#`` are comments.

@@ -110,7 +110,7 @@ class Engine:
             self.scene, self.plan = scene, plan
             self._body = scene.ct.body | scene.sct.body
             self._setup = self._plan_of_engine()
-            ct = self._ct(_engine_hu(scene.ct.density, self._p))
+            ct = self._ct(_engine_hu(scene.ct.density))
             self._structures = self._structure_set(ct)
             self._steering = self._steer(ct)
         self.beams = tuple(self._beam(beam) for beam in self._steering.beams)
@@ -280,7 +280,7 @@ def _imported() -> Any:
     return pyRadPlan
 
 
-def _engine_hu(density: Array, engine: Any) -> Array:
+def _engine_hu(density: Array) -> Array:
     """The HU that pyRadPlan's built-in table maps to these densities."""
     from pyRadPlan.ct import default_hlut
 

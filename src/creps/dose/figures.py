@@ -146,15 +146,17 @@ def _overlay(
     widths = [plane.shape[1] for plane in planes[0]]
     figure = Figure(figsize=(12, 4.6), layout="constrained")
     axes = figure.subplots(1, 3, width_ratios=widths)
-    image = None
+    images = []
     for axis, name, grey, value, target in zip(axes, PLANES, *planes, strict=True):
         axis.imshow(grey, cmap="gray", vmin=SOFT_WINDOW_HU[0], vmax=SOFT_WINDOW_HU[1])
-        image = axis.imshow(np.ma.masked_invalid(value), cmap=colours, vmin=ends[0], vmax=ends[1], alpha=0.55)
+        images.append(
+            axis.imshow(np.ma.masked_invalid(value), cmap=colours, vmin=ends[0], vmax=ends[1], alpha=0.55)
+        )
         if (target >= 0.5).any() and (target < 0.5).any():
             axis.contour(target, levels=[0.5], colors="white", linewidths=1.2)
         axis.set_title(name, fontsize=10)
         axis.axis("off")
-    figure.colorbar(image, ax=list(axes), label=unit, shrink=0.8)
+    figure.colorbar(images[0], ax=list(axes), label=unit, shrink=0.8)
     _head(figure, title)
     return rendered(figure, dpi=DPI)
 

@@ -92,7 +92,7 @@ def gamma_index(ct_gy: Array, sct_gy: Array, grid: Volume, percent: float, dista
 
 @contextmanager
 def _root_logger_kept() -> Iterator[None]:
-    """pymedphys logs by the root logger, which installs a handler for the whole program."""
+    """Keep the root logger: pymedphys logs by it, which installs a handler for the whole program."""
     root = logging.getLogger()
     handlers, disabled = list(root.handlers), root.disabled
     root.handlers[:], root.disabled = [logging.NullHandler()], True
@@ -103,5 +103,5 @@ def _root_logger_kept() -> Iterator[None]:
 
 
 def _interpolator() -> str:
-    """pymedphys' own interpolation needs numba and is four times as fast; both are linear and agree."""
+    """Name pymedphys' way to interpolate. Its own needs numba and is four times as fast; both are linear and agree."""
     return "pymedphys" if importlib.util.find_spec("numba") is not None else "scipy"

@@ -104,7 +104,7 @@ def default_plan(region: str, radiation: str = "photons") -> DosePlan:
 
 
 def read_plan(path: Path | str, *, region: str | None = None, radiation: str | None = None) -> DosePlan:
-    """Read a plan file; what it does not say is the default of its region.
+    r"""Read a plan file; what it does not say is the default of its region.
 
     Args:
         path: YAML file with keys of `DosePlan`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from creps.dose.compare import DoseComparison
@@ -21,17 +22,21 @@ FILES = ("dose.json", "dose_ct.nii.gz", "dose_sct.nii.gz", *(f"{name}.png" for n
 """What a comparison consists of."""
 
 
-def check_output(folder: Path, *, overwrite: bool = False) -> None:
+def check_output(folder: Path, inputs: Iterable[Path] = (), *, overwrite: bool = False) -> None:
     """Refuse to write over something; asked before anything is computed.
 
     Args:
         folder: The folder that is to be made.
+        inputs: Files and folders that are read; the folder must hold none of them.
         overwrite: Whether an earlier comparison may be replaced; nothing else ever is.
 
     Raises:
         OutputExistsError: something is there and may not be replaced.
         InputError: what is there is no comparison, or holds other files as well, or the place cannot be written to.
     """
+    for one in inputs:
+        if folder.resolve() in (one.resolve(), *one.resolve().parents):
+            raise InputError(f"{folder} holds the input {one} and cannot be the output.", "Name another folder.")
     check_new(folder, "Add --overwrite (overwrite=True), or name another folder.", overwrite=overwrite)
     if folder.exists() and not (folder.is_dir() and all(one.name in FILES for one in folder.iterdir())):
         raise InputError(f"{folder} holds other things than a dose comparison.", "Name another folder.")

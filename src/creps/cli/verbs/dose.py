@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from creps.cli.options import PATH, progress_bar
-from creps.errors import InputError
 
 if TYPE_CHECKING:
     from creps.dose.document import DoseDocument
@@ -37,20 +36,20 @@ __all__ = ["dose"]
 @click.option("--any-frame", is_flag=True, help="Ignore that DICOM frames of reference differ.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier comparison.")
 @click.pass_context
-def dose(ctx: click.Context, /, ct: Path, sct: Path, structures: Path, output: Path, **options: Any) -> None:
+def dose(
+    ctx: click.Context, /, ct: Path, sct: Path, structures: Path, output: Path, overwrite: bool, **options: Any
+) -> None:
     """Compare the dose of one plan on CT and on the synthetic CT SCT.
 
     The plan is optimised on CT and recalculated on SCT by pyRadPlan: pip install 'creps[dose]'. Without a CT, give the
     bulk-density CT of synthesize --bulk-density with --bulk. For research, not for clinical use.
     """
     from creps.api.dose import compare_dose
+    from creps.dose.writing import check_output
 
-    inside = next(
-        (one for one in (ct, sct, structures) if output.resolve() in (one.resolve(), *one.resolve().parents)), None
-    )
-    if inside is not None:
-        raise InputError(f"{output} holds the input {inside} and cannot be the output.", "Name another folder.")
-    result = compare_dose(ct, sct, structures, output, progress=progress_bar(ctx.obj["quiet"], "dose"), **options)
+    check_output(output, [ct, sct, structures], overwrite=overwrite)
+    result = compare_dose(ct, sct, structures, progress=progress_bar(ctx.obj["quiet"], "dose"), **options)
+    result.save(output, overwrite=overwrite)
     click.echo(_summary(result.document))
     click.echo(output)
 
