@@ -97,8 +97,8 @@ class DoseComparison:
 
 
 def compare_dose(
-    ct: Image,
-    sct: Image,
+    ct: Image | CtImage,
+    sct: Image | CtImage,
     structures: Path | str | Mapping[str, Volume],
     options: DoseOptions,
     progress: Progress | None = None,
@@ -106,7 +106,8 @@ def compare_dose(
     """Make a plan on the CT, recalculate it on the sCT and compare the doses.
 
     Args:
-        ct: The CT (or the bulk-density CT) in HU: a volume, a file, or the folder of a DICOM series.
+        ct: The CT (or the bulk-density CT) in HU: a volume, a file, or the folder of a DICOM series. A `CtImage` is
+            taken as it is, without the checks of what is read.
         sct: The sCT.
         structures: File of an RTSTRUCT, folder of masks, or name → mask.
         options: Plan, density table and what to do with couch, gaps and frames of reference.
@@ -120,7 +121,7 @@ def compare_dose(
     steps = _Steps(progress, protons=options.plan.radiation == "protons")
     steps.begin("reading")
     images = tuple(
-        read_ct(image, role, fill_gaps=options.fill_gaps, bulk=bulk)
+        image if isinstance(image, CtImage) else read_ct(image, role, fill_gaps=options.fill_gaps, bulk=bulk)
         for image, role, bulk in ((ct, "bulk-density CT" if options.bulk else "CT", options.bulk), (sct, "sCT", False))
     )
     scene = build_scene(

@@ -119,7 +119,7 @@ def build_scene(
     grid = _grid([(one.volume, bodies[id(one)]) for one in (ct, sct)], plan.dose_grid_mm)
     sides = [_side(one, bodies[id(one)], grid, table, outside) for one in (ct, sct)]
     _check_alike(sides[0], sides[1], (ct.name, sct.name))
-    found = find_structures(structures, ct, grid, wanted=_wanted(plan), any_frame=any_frame)
+    found = find_structures(structures, ct, bodies[id(ct)], grid, wanted=_wanted(plan), any_frame=any_frame)
     target = choose_target(tuple(found), plan.target)
     _check_target(found[target], target, plan)
     notes = (*ct.notes, *sct.notes, *_coverage_notes(ct, sct, sides, bodies, grid, outside))

@@ -12,9 +12,9 @@ import numpy as np
 from creps.dose.grid import averaged
 from creps.dose.images import CtImage, axial
 from creps.errors import InputError, SettingsError
-from creps.io.dicom.read.structures import StructureSet, read_structures
+from creps.io.dicom.read.structures import Structure, StructureSet, read_structures
 from creps.io.itk import is_volume_file, read_volume, stem
-from creps.volume import Array, Volume
+from creps.volume import Array, Mask, Volume
 
 __all__ = ["Structures", "check_frames", "choose_target", "find_structures"]
 
@@ -26,6 +26,9 @@ TARGET_NAMES = ("ptv", "target", "ctv", "gtv")
 
 CUT_SHARE = 0.99
 """A structure of which less lies in the dose grid is warned of."""
+
+LEAST_OUTLINE_DICE = 0.8
+"""Of the outline in an RTSTRUCT and the body in the CT; drawn on the same CT they agree by more than 0.95."""
 
 Structures = dict[str, Array]
 """Name → share of each voxel of the dose grid that belongs to the structure, (D, H, W)."""
@@ -44,6 +47,7 @@ class _Wanted:
 def find_structures(
     source: Path | str | Mapping[str, Volume],
     ct: CtImage,
+    body: Mask,
     grid: Volume,
     *,
     wanted: tuple[str, ...] | None = None,
@@ -54,6 +58,7 @@ def find_structures(
     Args:
         source: File of an RTSTRUCT, a folder with a mask file for each structure, or name → mask.
         ct: The image that contours are filled on.
+        body: (D, H, W) the patient in it; the outline in an RTSTRUCT must agree with it.
         grid: The dose grid.
         wanted: Names to keep; None: all.
         any_frame: Take contours of another frame of reference as they are.
@@ -68,7 +73,10 @@ def find_structures(
     elif Path(source).is_dir():
         volumes = _from_folder(Path(source), keep)
     else:
-        volumes = _from_set(read_structures(source), Path(source), ct, keep, any_frame=any_frame)
+        found_set = read_structures(source)
+        _check_frame_of(found_set, Path(source), ct, any_frame=any_frame)
+        _check_outline(found_set, Path(source), ct, body)
+        volumes = _from_set(found_set, ct, keep)
     found = {name: _share(name, volume, grid) for name, volume in volumes}
     if not found:
         raise InputError(f"{source} has no structure to report.", "Give a target and organs.")
@@ -160,18 +168,40 @@ def _from_folder(folder: Path, keep: _Wanted) -> Iterator[tuple[str, Volume]]:
         raise InputError(f"{folder} contains no mask of a structure.", "Write NAME.nii.gz for each structure.")
 
 
-def _from_set(
-    structures: StructureSet, path: Path, ct: CtImage, keep: _Wanted, *, any_frame: bool
-) -> Iterator[tuple[str, Volume]]:
+def _from_set(structures: StructureSet, ct: CtImage, keep: _Wanted) -> Iterator[tuple[str, Volume]]:
     for one in structures.structures:
-        if one.name not in keep or is_body(one.name) or one.kind == "EXTERNAL":
+        if one.name not in keep or _is_outline(one):
             continue
         if not one.contours:
             log.warning("structure '%s' has no closed contour and is left out", one.name)
             continue
+        yield one.name, ct.volume.with_array(one.mask(ct.volume))
+
+
+def _is_outline(structure: Structure) -> bool:
+    return is_body(structure.name) or structure.kind == "EXTERNAL"
+
+
+def _check_frame_of(structures: StructureSet, path: Path, ct: CtImage, *, any_frame: bool) -> None:
+    for one in structures.structures:
         if ct.frame_uid and one.frame_uid and ct.frame_uid != one.frame_uid and not any_frame:
             raise InputError(
                 f"Structure '{one.name}' of {path} is in another frame of reference than {ct.name}.",
                 "Give the structure set of this CT, or add --any-frame (any_frame=True) if positions already agree.",
             )
-        yield one.name, ct.volume.with_array(one.mask(ct.volume))
+
+
+def _check_outline(structures: StructureSet, path: Path, ct: CtImage, body: Mask) -> None:
+    """Refuse structures whose outline lies elsewhere than the patient: frames of reference may be equal or ignored."""
+    for one in structures.structures:
+        if not _is_outline(one) or not one.contours:
+            continue
+        outline = one.mask(ct.volume)
+        there = outline.any(axis=(1, 2))  # where the outline was drawn
+        both = float((outline & body).sum())
+        dice = 2 * both / max(1.0, float(outline.sum() + body[there].sum()))
+        if dice < LEAST_OUTLINE_DICE:
+            raise InputError(
+                f"The outline '{one.name}' of {path} agrees with the body in {ct.name} by a Dice of only {dice:.2f}.",
+                "Give the structure set of this CT; this one belongs to another position of the patient.",
+            )
