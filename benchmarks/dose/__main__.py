@@ -57,13 +57,13 @@ def rows_of(case: Path, other_hu: np.ndarray[Any, Any], known: list[dict[str, An
             rows += done
             continue
         sct = make()
-        images = [CtImage(axial(one), name, None, {}) for one, name in ((ct, "the CT"), (sct, "the sCT"))]
+        truth, predicted = (CtImage(axial(one), name, None, {}) for one, name in ((ct, "the CT"), (sct, "the sCT")))
         mae = float(np.abs(sct.array - ct.array)[body].mean())
         for radiation in ("photons", "protons"):
             plan = default_plan("brain", radiation).model_copy(update=SMALL)
             row: dict[str, Any] = {"case": case.name, "arm": name, "radiation": radiation, "mae_hu": mae}
             try:
-                document = compare(*images, structures(ct, body), DoseOptions(plan)).document
+                document = compare(truth, predicted, structures(ct, body), DoseOptions(plan)).document
             except CrepsError as error:
                 rows.append(row | {"failed": str(error)})
                 continue

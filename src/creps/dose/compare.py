@@ -170,7 +170,7 @@ class _Steps:
     def __init__(self, progress: Progress | None, *, protons: bool) -> None:
         self._progress = progress
         self._total = sum(share for name, share in self.SHARES.items() if protons or name != "ranges")
-        self._before, self._current = 0.0, 0.0
+        self._before, self._current, self._shown = 0.0, 0.0, 0
 
     def begin(self, name: str) -> Callable[[float], None]:
         """Begin a step; returns what is called with its share done."""
@@ -180,8 +180,9 @@ class _Steps:
         before = self._before
 
         def share(done: float) -> None:
+            self._shown = max(self._shown, min(99, int(before + size * done)))  # the engine counts a ray twice
             if self._progress is not None:
-                self._progress(min(99, int(before + size * done)), 100, name)
+                self._progress(self._shown, 100, name)
 
         share(0.0)
         return share

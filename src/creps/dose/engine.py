@@ -105,8 +105,8 @@ class Engine:
     """
 
     def __init__(self, scene: Scene, plan: DosePlan) -> None:
+        self._p = _imported()
         with _quiet():
-            self._p = _imported()
             self.scene, self.plan = scene, plan
             self._body = scene.ct.body | scene.sct.body
             self._setup = self._plan_of_engine()
@@ -272,7 +272,9 @@ def _imported() -> Any:
     if tuple(int(part) for part in pydantic.split(".")[:2]) >= BROKEN_PYDANTIC:
         raise SettingsError(f"The dose engine pyRadPlan does not work with pydantic {pydantic}.", INSTALL)
     try:
-        import pyRadPlan
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of torch, which it imports
+            import pyRadPlan
     except ImportError as error:
         raise SettingsError(f"The dose engine pyRadPlan cannot be imported ({error}).", INSTALL) from error
     pyRadPlan.settings.xp.prefer_gpu = False
@@ -291,15 +293,12 @@ def _engine_hu(density: Array) -> Array:
 @contextmanager
 def _quiet(share: Share | None = None) -> Iterator[None]:
     """Keep the engine's warnings, log lines and bars from the terminal, and pass its progress on."""
+    from pyRadPlan.core import ProgressReporter, observe_reports
+
     logger = logging.getLogger("pyRadPlan")
     level = logger.level
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        try:
-            from pyRadPlan.core import ProgressReporter, observe_reports
-        except ImportError:  # `_imported` says what to do
-            yield
-            return
         logger.setLevel(logging.CRITICAL)
         shown, ProgressReporter.console_progress = ProgressReporter.console_progress, False
         try:
