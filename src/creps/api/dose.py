@@ -93,8 +93,7 @@ def compare_dose(
         SettingsError: a wrong plan or table, no target, or the engine is not installed.
 
     Examples:
-        >>> plan = {"PTV": creps.read_volume("structures/PTV.nii.gz")}
-        >>> creps.compare_dose("ct.nii.gz", "ct.nii.gz", plan)
+        >>> creps.compare_dose("ct.nii.gz", "sct.nii.gz", "structures")
         Traceback (most recent call last):
         ...
         creps.errors.SettingsError: No region is given. Choose brain or pelvis, or name it in the plan file.
