@@ -7,6 +7,7 @@ import pytest
 
 from creps.dose.density import DEFAULT_TABLE
 from creps.dose.engine import Engine
+from creps.dose.memory import matrix_bytes
 from creps.dose.proton_range import range_error
 from tests.dose import phantoms
 from tests.dose.phantoms import BODY, FRONT, SPACING_MM, TARGET, one_beam, scene, water, with_bone
@@ -177,3 +178,12 @@ def test_a_couch_is_removed_unless_it_is_asked_for():
 def couch_end_mm():
     """Between the couch and the body."""
     return SPACING_MM * (4 + FRONT) / 2
+
+
+def test_the_memory_estimate_bounds_the_matrix():
+    """12 bytes a value: the estimate is at least that, and less than six times as much."""
+    _ct, _sct, built, engine = compared("water for bone", "protons")
+    matrix = engine.deepest_spots(built.ct.density)[0]
+    plan = one_beam("protons")
+    grown = matrix_bytes(built, plan, matrix.shape[1]) - matrix_bytes(built, plan, 0)
+    assert 12 * matrix.nnz < grown < 72 * matrix.nnz

@@ -15,8 +15,8 @@ __all__ = ["check_memory", "matrix_bytes"]
 REACH_MM = {"photons": 54.0, "protons": 16.0}
 """Radius around a beamlet in which the engine computes dose, on average."""
 
-BYTES = 12
-"""Of one value and its index (8), and room for growth."""
+BYTES = 24
+"""Of one value (4) and its index (8), twice while the matrix grows."""
 
 WORKING_BYTES = 400
 """Per voxel of the dose grid: coordinates, depths, masks and doses."""
