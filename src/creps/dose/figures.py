@@ -25,6 +25,9 @@ LOWEST_SHARE = 0.1
 LARGEST_DIFFERENCE = 0.1
 """Of the prescription: the ends of the scale of differences."""
 
+LEAST_PERCENT = 0.5
+"""Of the prescription: smaller differences are not drawn."""
+
 DPI = 100
 
 PLANES = ("axial", "coronal", "sagittal")
@@ -72,9 +75,9 @@ def difference_figure(result: DoseComparison) -> Picture:
     """
     prescription = result.document.plan.prescription_gy
     percent = 100 * (result.sct.total_gy - result.ct.total_gy) / prescription
-    shown = np.where(np.abs(percent) >= 0.5, percent, np.nan)
+    shown = np.where(np.abs(percent) >= LEAST_PERCENT, percent, np.nan)
     end = 100 * LARGEST_DIFFERENCE
-    title = f"Dose on the sCT minus dose on the {_reference(result)}"
+    title = f"Dose on the sCT minus dose on the {_reference(result)} (less than {LEAST_PERCENT:g} % is not drawn)"
     return _overlay(result, "sct", shown, title, "% of the prescription", (-end, end), "coolwarm")
 
 
