@@ -1,6 +1,6 @@
 """Dose error of several sCTs beside their MAE.
 
-    python -m benchmarks.dose CASE [CASE ...] --other CASE
+    python -m benchmarks.dose CASE [CASE ...] --other CASE [--model NAME=FOLDER ...]
 
 CASE is a folder with mr, ct_noise_free and mask, as creps phantom --test writes them.
 """
@@ -46,12 +46,14 @@ def structures(ct: Volume, body: Mask) -> dict[str, Volume]:
     return found
 
 
-def rows_of(case: Path, other_hu: np.ndarray[Any, Any], known: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def rows_of(
+    case: Path, models: dict[str, Path], other_hu: np.ndarray[Any, Any], known: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
     """One row for each sCT and radiation of a case; what is known is not computed again."""
     mr, ct, mask = (creps.read_volume(case / f"{name}.nii.gz") for name in ("mr", "ct_noise_free", "mask"))
     body = mask.array > 0
     rows = []
-    for name, make in arms(creps.load("head"), mr, ct, body, other_hu).items():
+    for name, make in arms(creps.load("head"), models, mr, ct, body, other_hu).items():
         done = [row for row in known if row["case"] == case.name and row["arm"] == name]
         if len(done) == 2:
             rows += done
@@ -87,13 +89,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("cases", type=Path, nargs="+", metavar="CASE")
     parser.add_argument("--other", type=Path, required=True, help="Another patient, for the histogram.")
+    parser.add_argument("--model", action="append", default=[], metavar="NAME=FOLDER", help="Another model.")
     parser.add_argument("--output", type=Path, default=RESULTS)
     given = parser.parse_args()
+    models = {name: Path(folder) for name, _, folder in (one.partition("=") for one in given.model)}
     other = creps.read_volume(given.other / "ct_noise_free.nii.gz").array
     values = other[creps.read_volume(given.other / "mask.nii.gz").array > 0]
     rows = json.loads(given.output.read_text())["rows"] if given.output.exists() else []
     for case in given.cases:
-        rows = [row for row in rows if row["case"] != case.name] + rows_of(case, values, rows)
+        rows = [row for row in rows if row["case"] != case.name] + rows_of(case, models, values, rows)
         write_json(given.output, {"plan": {k: str(v) for k, v in SMALL.items()}, "rows": rows, **provenance()})
 
 

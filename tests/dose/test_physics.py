@@ -88,7 +88,7 @@ def predicted_range_shift_mm(ct, sct, r80_mm):
     return float(np.interp(wanted, paths[1], edges)) - r80_mm
 
 
-def range_shift_mm(name):
+def range_shift_mm(name: str) -> tuple[float, float]:
     """Shift of R80 on the central ray: by hand, and by the engine."""
     ct, sct, built, engine = compared(name, "protons")
     beam = engine.beams[0]
@@ -112,7 +112,7 @@ def _aside(ray):
     return np.asarray(ray.through_mm)[[0, 2]] - np.asarray(ray.source_mm)[[0, 2]]
 
 
-def isocentre_change_percent(name):
+def isocentre_change_percent(name: str) -> tuple[float, float]:
     """Change of the dose at the isocentre: by the engine's own depth dose, and by the engine.
 
     The depth dose is that of the same beam in water, moved so that the isocentre lies deeper or less deep.
