@@ -32,9 +32,14 @@ def badness(row: dict[str, Any], measure: str) -> float:
 
 def main() -> None:
     """Print means over the cases, by arm and radiation, and rank correlations with MAE."""
-    rows = [row for row in json.loads(RESULTS.read_text(encoding="utf-8"))["rows"] if "failed" not in row]
+    every = json.loads(RESULTS.read_text(encoding="utf-8"))["rows"]
+    refused = sorted({row["arm"] for row in every if "failed" in row})
+    rows = [row for row in every if row["arm"] not in refused]
     cases = sorted({row["case"] for row in rows})
     names = list(dict.fromkeys(row["arm"] for row in rows))
+    for row in (row for row in every if row["arm"] in refused):
+        figures = row.get("failed") or f"dose error {row['dose_error_percent']:.2f} %"
+        print(f"left out: {row['arm']}, {row['case']}, {row['radiation']}, MAE {row['mae_hu']:.0f} HU: {figures}")
     print(f"{len(cases)} cases: {', '.join(cases)}\n")
     for radiation, measures in MEASURES.items():
         own = [row for row in rows if row["radiation"] == radiation]

@@ -1,5 +1,7 @@
 """Plan, density table, grid, DVH, gamma and range: closed forms, without the engine."""
 
+import doctest
+import importlib
 import json
 
 import numpy as np
@@ -64,6 +66,7 @@ def test_more_hu_never_mean_less_density(hu, more):
         ("region: brain\ngantry_degrees: [0, 360]\n", "less than 360"),
         ("region: brain\ncouch_degrees: [0, 90]\n", "one angle for each"),
         ("region: brain\nprescription_gy: 0\n", "'prescription_gy'"),
+        ("region: brain\norgans: [brainstem]\n", "organs needs target"),
         ("- 1\n", "has no keys"),
         ("a: [\n", "cannot be read as YAML"),
     ],
@@ -180,6 +183,13 @@ def test_the_target_is_named_or_looks_like_one():
         choose_target(names, "PTV")
     with pytest.raises(SettingsError, match="looks like a target"):
         choose_target(("Rectum",), None)
+
+
+@pytest.mark.parametrize("name", ["density", "dvh", "grid", "plan", "proton_range", "published", "structures"])
+def test_examples_in_docstrings_run(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    failed, tried = doctest.testmod(importlib.import_module(f"creps.dose.{name}"))
+    assert (failed, tried > 0) == (0, True)
 
 
 def test_a_document_of_another_version_is_refused(tmp_path):

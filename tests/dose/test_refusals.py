@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from creps.dose import engine as engine_module
+from creps.dose.compare import DoseOptions, compare_dose
 from creps.dose.density import DEFAULT_TABLE
 from creps.dose.engine import Engine
 from creps.dose.images import read_ct
@@ -147,3 +148,11 @@ def test_outputs_never_replace_anything_else(tmp_path):
         check_output(tmp_path, [folder / "notes.txt"], overwrite=True)
     with pytest.raises(InputError, match="takes no new entries"):
         check_output(folder / "notes.txt" / "out")
+
+
+def test_options_that_would_do_nothing_are_refused():
+    ct = image(water(), "the CT")
+    with pytest.raises(SettingsError, match="neither image is one"):
+        compare_dose(ct, ct, {"PTV": target()}, DoseOptions(one_beam("photons"), fill_gaps=True))
+    with pytest.raises(SettingsError, match="no surrounding 'couch'"):
+        DoseOptions(one_beam("photons"), outside="couch")

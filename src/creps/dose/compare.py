@@ -124,6 +124,8 @@ def compare_dose(
         image if isinstance(image, CtImage) else read_ct(image, role, fill_gaps=options.fill_gaps, bulk=bulk)
         for image, role, bulk in ((ct, "bulk-density CT" if options.bulk else "CT", options.bulk), (sct, "sCT", False))
     )
+    if options.fill_gaps and not any("dicom_files" in image.record for image in images):
+        raise SettingsError("Gaps are filled in DICOM series, and neither image is one.", "Leave out --fill-gaps.")
     scene = build_scene(
         images[0],
         images[1],

@@ -59,6 +59,8 @@ class DosePlan(BaseModel):
     def _check(self) -> Self:
         if self.couch_degrees and len(self.couch_degrees) != len(self.gantry_degrees):
             raise ValueError("couch_degrees needs one angle for each of gantry_degrees, or none")
+        if self.organs is not None and self.target is None:
+            raise ValueError("organs needs target, since other structures are not read then")
         return self
 
     @property

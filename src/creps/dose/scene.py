@@ -122,7 +122,8 @@ def build_scene(
     found = find_structures(structures, ct, bodies[id(ct)], grid, wanted=_wanted(plan), any_frame=any_frame)
     target = choose_target(tuple(found), plan.target)
     _check_target(found[target], target, plan)
-    notes = (*ct.notes, *sct.notes, *_coverage_notes(ct, sct, sides, bodies, grid, outside))
+    ignored = ("DICOM frames of reference were ignored on request.",) if any_frame else ()
+    notes = (*ignored, *ct.notes, *sct.notes, *_coverage_notes(ct, sct, sides, bodies, grid, outside))
     return Scene(grid, sides[0], sides[1], found, target, notes)
 
 
