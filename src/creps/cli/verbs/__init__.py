@@ -32,7 +32,7 @@ creps train COHORT -o RUN                           a cohort: a model
 creps synthesize RUN/model mr.nii.gz -o sct.nii.gz  an MR: its synthetic CT
 creps calibrate RUN/model                           how far its sCTs may be off: synthesize --uncertainty
 creps evaluate sct.nii.gz ct.nii.gz                 an sCT and the true CT: how far apart
-creps dose ct sct.nii.gz --structures rs.dcm -o OUT  the same plan on CT and sCT: how far the doses are apart
+creps dose ct sct.nii.gz --structures S -o OUT      one plan on CT and sCT: how far the doses are apart
 creps export RUN/model -o model.onnx                a model: its network for other programs
 creps models; creps doctor                          which models ship with creps; is this machine ready?
 """

@@ -21,7 +21,9 @@ __all__ = ["dose"]
 @click.option("--structures", type=PATH, required=True, help="RTSTRUCT file, or a folder with a mask NAME.nii.gz each.")
 @click.option("-o", "--output", type=PATH, required=True, help="Folder to write: dose.json, both doses, pictures.")
 @click.option("--region", type=click.Choice(["brain", "pelvis"]), help="Beams, prescription and grid to start from.")
-@click.option("--radiation", type=click.Choice(["photons", "protons"]), help="Kind of beams.  [default: photons]")
+@click.option(
+    "--radiation", type=click.Choice(["photons", "protons"]), help="Kind of beams.  [default: the plan's, or photons]"
+)
 @click.option("--plan", type=PATH, help="Plan file (YAML): beams, prescription, target, dose grid.")
 @click.option("--density", type=PATH, help="The site's table (CSV): hu, density relative to water.")
 @click.option("--bulk", is_flag=True, help="CT is the bulk-density CT of the sCT's MR; flag differences over 2 %.")
