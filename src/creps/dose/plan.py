@@ -118,7 +118,7 @@ def read_plan(path: Path | str, *, region: str | None = None, radiation: str | N
 
     Examples:
         >>> from pathlib import Path
-        >>> _ = Path("plan.yaml").write_text("region: pelvis\\nradiation: protons\\ndose_grid_mm: 3\\n")
+        >>> _ = Path("plan.yaml").write_text("region: pelvis\nradiation: protons\ndose_grid_mm: 3\n")
         >>> read_plan("plan.yaml").dose_grid_mm
         3.0
     """
