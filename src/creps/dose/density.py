@@ -38,8 +38,8 @@ class DensityTable:
             water that has the density of water.
 
     Examples:
-        >>> DEFAULT_TABLE.density_of(np.array([-1000.0, 0.0, 350.0])).round(3).tolist()
-        [0.001, 1.0, 1.199]
+        >>> print(DEFAULT_TABLE.density_of([-1000.0, 0.0, 350.0]))
+        [0.001 1.    1.199]
     """
 
     hu: tuple[float, ...]
