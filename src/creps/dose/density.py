@@ -38,8 +38,8 @@ class DensityTable:
             water that has the density of water.
 
     Examples:
-        >>> print(DEFAULT_TABLE.density_of([-1000.0, 0.0, 350.0]))
-        [0.001 1.    1.199]
+        >>> print(DEFAULT_TABLE.density_of([-72.0, 0.0, 350.0]))
+        [0.966 1.    1.199]
     """
 
     hu: tuple[float, ...]
