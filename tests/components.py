@@ -6,6 +6,7 @@ every one), the test fails instead, so that CI cannot lose its checks without a 
 
 import os
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -17,11 +18,17 @@ HOW_TO_GET = {
     "dciodvfy": "Install dicom3tools.",
     "dcmcjpeg": "Install dcmtk.",
     "Orthanc": "Install orthanc.",
+    "pyRadPlan": "Install creps[dose].",
 }
 """Component → how to come by it."""
 
 
+PACKAGES = ("pyRadPlan",)
+
+
 def is_there(name: str) -> bool:
+    if name in PACKAGES:
+        return find_spec(name) is not None
     return SHARED.is_dir() if name == "shared" else shutil.which(name) is not None
 
 

@@ -16,6 +16,7 @@ from creps.cli import main
 from creps.io.itk import write_volume
 from creps.networks.build import build_generator
 from creps.settings import UNetSettings
+from creps.volume import Volume
 from tests.conftest import ball_head
 from tests.dicom_cases import mr_series
 
@@ -154,6 +155,17 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+DOSE_PLAN = "region: brain\nradiation: protons\ngantry_degrees: [0]\ndose_grid_mm: 4\nspot_mm: 12\niterations: 5\n"
+"""As the page's, but a comparison takes seconds."""
+
+
+def _ball(grid: Volume, along: float) -> Volume:
+    """A structure of 3 voxels' radius at a share of every axis."""
+    centre = along * (np.array(grid.shape) - 1)
+    index = np.stack(np.meshgrid(*map(np.arange, grid.shape), indexing="ij"), axis=-1)
+    return grid.with_array(np.linalg.norm(index - centre, axis=-1) <= 3)
+
+
 def furnish(folder: Path) -> None:
     """Fill a folder with everything that the blocks name: images, a table, a cohort, a run, sCTs."""
     os.chdir(folder)
@@ -172,6 +184,9 @@ def furnish(folder: Path) -> None:
     mask = ct.with_array(np.asarray(ct.array > -300, dtype=np.float32))
     for name, volume in {"mr": mr, "patient_mr": mr, "ct": ct, "patient_ct": ct, "sct": ct, "mask": mask}.items():
         write_volume(volume, Path(f"{name}.nii.gz"))
+    for name, structure in {"PTV": 0.4, "brainstem": 0.6}.items():
+        write_volume(_ball(ct, structure), Path(f"structures/{name}.nii.gz"))
+    Path("plan.yaml").write_text(DOSE_PLAN, encoding="utf-8")
     for folder_name in ("scts", "scts_old"):
         for i in range(4):
             write_volume(ball_head(i)[1], Path(f"{folder_name}/p0{i}_sct.nii.gz"))

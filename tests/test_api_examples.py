@@ -28,7 +28,18 @@ from tests.dicom_cases import mr_series
 from tests.test_dicom import write_series
 
 FUNCTIONS = (
-    *("evaluate", "load", "load_cohort", "load_settings", "models", "prepare", "read_volume", "train", "write_volume"),
+    *(
+        "compare_dose",
+        "evaluate",
+        "load",
+        "load_cohort",
+        "load_settings",
+        "models",
+        "prepare",
+        "read_volume",
+        "train",
+        "write_volume",
+    ),
 )
 METHODS = [
     getattr(owner, name)

@@ -14,8 +14,18 @@ MODULES = sorted(path for path in SOURCE.rglob("*.py") if path.name != "__main__
 
 
 def test_the_public_names():
-    functions = {"evaluate", "load", "load_cohort", "load_settings", "models", "prepare", "read_volume", "train"}
-    functions |= {"write_volume"}
+    functions = {
+        "compare_dose",
+        "evaluate",
+        "load",
+        "load_cohort",
+        "load_settings",
+        "models",
+        "prepare",
+        "read_volume",
+        "train",
+    }
+    functions |= {"compare_dose", "write_volume"}
     assert set(creps.__all__) == functions | {"Cohort", "CrepsError", "Model", "Settings", "Volume", "__version__"}
     for name in creps.__all__:
         assert getattr(creps, name) is not None

@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from creps.cohort.cohort import Case, Failure, Failures, Manifest
+from creps.dose.document import BeamRange, DoseDocument, StructureDose, TargetDose
 from creps.inference.calibration import Calibration, ClassCalibration
 from creps.model import Plan
 from creps.qa.document import QaCheck, QaReport
@@ -33,6 +34,10 @@ TABLES: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("plan.json", "What a model needs besides its weights.", Plan),
     ("calibration.json", "How far a model's sCTs may be off; optional, beside plan.json.", Calibration),
     ("A tissue in calibration.json", "What was measured in one tissue, at rising levels of spread.", ClassCalibration),
+    ("dose.json", "A plan on a CT and on its sCT, in the folder that `creps dose` writes.", DoseDocument),
+    ("The target in dose.json", "Dose error of the target.", TargetDose),
+    ("A structure in dose.json", "Its DVH values.", StructureDose),
+    ("A beam's range in dose.json", "Protons only.", BeamRange),
     ("NAME_qa.json, qa.json", "The checks of an sCT against its MR, beside the sCT.", QaReport),
     ("A check in qa.json", "One check.", QaCheck),
     ("The limits of a check in qa.json", "From where on a value warns or fails; null: no limit on that side.", Range),

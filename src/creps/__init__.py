@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from creps.api import (
         Model,
+        compare_dose,
         evaluate,
         load,
         load_cohort,
@@ -42,6 +43,7 @@ __all__ = [
     "Settings",
     "Volume",
     "__version__",
+    "compare_dose",
     "evaluate",
     "load",
     "load_cohort",

@@ -29,6 +29,7 @@ LITTLE_DISK_GB = 2.0
 """A cohort of 50 patients and the checkpoints of a run need about this much."""
 
 EXTRAS: dict[str, tuple[tuple[str, ...], str]] = {
+    "dose": (("pyRadPlan", "pymedphys", "numba"), "creps dose"),
     "paper": (("torchvision",), "recipe paper"),
     "export": (("onnx", "onnxruntime", "onnxscript"), "creps export"),
     "tensorboard": (("tensorboard",), "training.loggers"),

@@ -1,4 +1,4 @@
-"""The Python API: prepare, train, synthesize, evaluate; every function takes paths as `str` or `Path`.
+"""The Python API: prepare, train, synthesize, evaluate, compare doses; every function takes paths as `str` or `Path`.
 
 A wrong call raises a `CrepsError` that says what is wrong and what to do. Names load on first use: reading a volume
 needs no torch.
@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from creps.api.data import load_cohort, load_settings, read_volume, write_volume
+    from creps.api.dose import compare_dose
     from creps.api.model import Model, load
     from creps.api.verbs import evaluate, prepare, train
     from creps.shipped.catalogue import models
 
 __all__ = [
     "Model",
+    "compare_dose",
     "evaluate",
     "load",
     "load_cohort",
@@ -30,6 +32,7 @@ __all__ = [
 
 _HOME = {
     "Model": "api.model",
+    "compare_dose": "api.dose",
     "evaluate": "api.verbs",
     "load": "api.model",
     "load_cohort": "api.data",

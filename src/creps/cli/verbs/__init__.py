@@ -9,6 +9,7 @@ from creps.cli.options import set_up_logging
 from creps.cli.verbs.calibrate import calibrate
 from creps.cli.verbs.demo import demo
 from creps.cli.verbs.doctor import doctor
+from creps.cli.verbs.dose import dose
 from creps.cli.verbs.evaluate import evaluate
 from creps.cli.verbs.export import export
 from creps.cli.verbs.models import models
@@ -31,6 +32,7 @@ creps train COHORT -o RUN                           a cohort: a model
 creps synthesize RUN/model mr.nii.gz -o sct.nii.gz  an MR: its synthetic CT
 creps calibrate RUN/model                           how far its sCTs may be off: synthesize --uncertainty
 creps evaluate sct.nii.gz ct.nii.gz                 an sCT and the true CT: how far apart
+creps dose ct sct.nii.gz --structures S -o OUT      one plan on CT and sCT: how far the doses are apart
 creps export RUN/model -o model.onnx                a model: its network for other programs
 creps models; creps doctor                          which models ship with creps; is this machine ready?
 """
@@ -57,5 +59,5 @@ def creps(ctx: click.Context, quiet: bool, verbose: bool) -> None:
     set_up_logging(quiet, verbose)
 
 
-for verb in (demo, phantom, prepare, train, calibrate, synthesize, evaluate, export, settings, models, doctor):
+for verb in (demo, phantom, prepare, train, calibrate, synthesize, evaluate, dose, export, settings, models, doctor):
     creps.add_command(verb)

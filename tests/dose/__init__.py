@@ -1,0 +1,1 @@
+"""The dose room: physics on small phantoms, refusals, outputs."""
