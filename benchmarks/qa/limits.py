@@ -89,7 +89,7 @@ def chosen_times(rows: Sequence[Row]) -> dict[str, float]:
     """Level → the fewest times the usual spread with which few enough fail."""
     found = {}
     for level, allowed in ALLOWED.items():
-        found[level] = next(float(times) for times in TIMES if share_beyond(rows, times) <= allowed)
+        found[level] = next(times for times in map(float, TIMES) if share_beyond(rows, times) <= allowed)
     return found
 
 

@@ -104,7 +104,10 @@ def fit_prior(cohort: Cohort) -> ContrastPrior:
             for place in np.unique(places[places >= 0]):
                 values = array[places == place]
                 pools.setdefault(int(place), []).append(values[:: max(1, len(values) // PER_CASE)])
-        tables[modality] = {place: np.percentile(np.concatenate(v), QUANTILES) for place, v in pools.items()}
+        tables[modality] = {
+            place: np.asarray(np.percentile(np.concatenate(v), QUANTILES), dtype=np.float64)
+            for place, v in pools.items()
+        }
     return ContrastPrior(tables["mr"], tables["ct"], air / max(1, body), spacing_mm)
 
 

@@ -152,7 +152,7 @@ def _overlay(
     images = []
     for axis, name, grey, value, target in zip(axes, PLANES, *planes, strict=True):
         axis.imshow(grey, cmap="gray", vmin=SOFT_WINDOW_HU[0], vmax=SOFT_WINDOW_HU[1])
-        images.append(axis.imshow(np.ma.masked_invalid(value), cmap=colours, vmin=ends[0], vmax=ends[1], alpha=0.55))
+        images.append(axis.imshow(value, cmap=colours, vmin=ends[0], vmax=ends[1], alpha=0.55))
         if (target >= 0.5).any() and (target < 0.5).any():
             axis.contour(target, levels=[0.5], colors="white", linewidths=1.2)
         axis.set_title(name, fontsize=10)

@@ -101,7 +101,7 @@ def _folds(rng: np.random.Generator, person: Person, p: Points) -> tuple[Array, 
         says how deep sulci go there.
     """
     step = 2.0
-    line = np.arange(-84.0, 84.1, step)
+    line = np.arange(-84.0, 84.1, step, dtype=np.float64)
     lattice = (line, line, line)
     field = smooth_field(rng, lattice, person.gyri_mm)
     slow = np.clip(smooth_field(rng, lattice, 28.0), -1.5, 1.5)

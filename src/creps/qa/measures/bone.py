@@ -79,8 +79,8 @@ def unsupported(scene: Scene) -> dict[str, Measure]:
     certain = max(float(np.quantile(expected[bone], TYPICAL)), 1e-3)
     usual = max(float(np.median(contrast[bone])), 1e-3)
     return {
-        "bone_unlikely": densest(inner * np.clip(1 - expected / certain, 0, 1), scene),
-        "bone_without_edges": densest(inner * np.clip(1 - contrast / usual, 0, 1), scene),
+        "bone_unlikely": densest(np.where(inner, np.clip(1 - expected / certain, 0, 1), np.float32(0)), scene),
+        "bone_without_edges": densest(np.where(inner, np.clip(1 - contrast / usual, 0, 1), np.float32(0)), scene),
     }
 
 
