@@ -91,7 +91,7 @@ def gamma_figure(result: DoseComparison) -> Picture:
     share = result.document.gamma[gamma.name]
     within = "no voxel counts" if share is None else f"{100 * share:.1f} % of the voxels within 1"
     title = f"Gamma {gamma.percent:g} %/{gamma.distance_mm:g} mm, global: {within}"
-    return _overlay(result, "sct", gamma.map, title, "gamma", (0.0, 1.25), "RdYlGn_r")
+    return _overlay(result, "sct", gamma.map, title, "gamma", (0.0, 1.25), "viridis")
 
 
 def dvh_figure(result: DoseComparison) -> Picture:
