@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from creps.settings import Settings
 from creps.training.simulation import pairs
@@ -52,13 +53,13 @@ def grown_before(folder: Path) -> Iterator[None]:
     """Let a run take the phantoms that are in a folder instead of growing them; others it grows as ever."""
     original = pairs.grow_crowd
 
-    def linked(crowd: Crowd, numbers: Sequence[int], target: Path, stops: Callable[[], bool] = lambda: False) -> None:
+    def linked(crowd: Crowd, numbers: Sequence[int], target: Path, *rest: Any) -> None:
         target.mkdir(parents=True, exist_ok=True)
         source = _folder_of(folder, crowd)
         for file in source.iterdir() if source.is_dir() else ():
             if not (target / file.name).exists():
                 os.link(file, target / file.name)
-        original(crowd, numbers, target, stops)
+        original(crowd, numbers, target, *rest)
 
     pairs.grow_crowd = linked
     try:
