@@ -123,7 +123,6 @@ class RunFolder:
             TrainingError: a checkpoint cannot be written here, which is tried out.
         """
         try_checkpoint(self.path / "checkpoints")
-        log.info("profiling %d training MRs for the model's intake checks", len(self.intake.cases))
         with atomic_file(self.path / SETTINGS_FILE) as path:
             path.write_text(to_yaml(self.settings, f"{NOTICE}\nThe settings of this run."), encoding="utf-8")
         self.record.open(start, self.training_record(start))
@@ -188,7 +187,8 @@ class RunFolder:
 
     @cached_property
     def intake(self) -> IntakeProfile:
-        """Profile of the training MRs, computed once."""
+        """Profile of the training MRs, computed once, when the first model is written."""
+        log.info("profiling the training MRs for the model's intake checks")
         return profile_of(self.cohort)
 
     def plan(self, record: dict[str, Any]) -> Plan:

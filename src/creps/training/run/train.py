@@ -124,7 +124,6 @@ def _train(
         processes.first_only(partial(check_room, folder, networks, settings.training.keep_checkpoints))
         sampler = _sampler(cohort, settings)
         steps = total_steps(settings, sampler.samples_per_epoch)
-        heartbeat.doing("profiling the training MRs")
         processes.first_only(partial(run.open, progress.steps))
         with _recorded(processes, run, progress):
             heartbeat.doing("building the networks and estimating the time of a step")

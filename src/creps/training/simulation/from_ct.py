@@ -17,7 +17,8 @@ from scipy import ndimage
 from creps.patches import Triple
 from creps.preprocessing.intensity import AIR_NETWORK
 from creps.training.simulation.fields import smooth_field
-from creps.training.simulation.postures import draw_places, looked_up
+from creps.training.simulation.lookup import looked_up
+from creps.training.simulation.postures import draw_places
 from creps.training.simulation.scanner import scanned
 from creps.volume import Array, Mask
 

@@ -19,9 +19,10 @@ from creps.phantom.scanners.mr import relative_texture
 from creps.phantom.tissue_map import Window
 from creps.preprocessing.intensity import AIR_NETWORK, hu_to_network
 from creps.training.simulation.fields import smooth_field
+from creps.training.simulation.lookup import looked_up
 from creps.training.simulation.masses import MASS_SHARE, add_mass
 from creps.training.simulation.people import BONE, Person
-from creps.training.simulation.postures import draw_places, looked_up
+from creps.training.simulation.postures import draw_places
 from creps.training.simulation.scanner import scanned
 from creps.training.simulation.sequences import draw_levels, relative_levels
 from creps.volume import Array, Mask

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from creps.training.simulation.postures import AT_ONCE, looked_up
+from creps.training.simulation.lookup import AT_ONCE, looked_up
 
 
 def blobs(seed, shape=(18, 22, 16), rim=5):
