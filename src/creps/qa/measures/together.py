@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from creps.machine import cores
 from creps.qa.measures import bone, outline, signal, symmetry, tissue
 from creps.qa.measures.measure import Measure
 from creps.qa.scene import Scene
@@ -76,8 +78,9 @@ def measure(mr: Volume, sct: Volume, body: Volume) -> Measured:
     }
     measures: dict[str, Measure] = {}
     errors: dict[str, str] = {}
-    for names, part in parts.items():
-        found, why = _attempt(names, part)
+    with ThreadPoolExecutor(cores()) as pool:  # most of the time is spent in SciPy, which lets other threads run
+        attempts = list(pool.map(_attempt, parts.keys(), parts.values()))
+    for names, (found, why) in zip(parts, attempts, strict=True):
         measures |= dict.fromkeys(names, Measure(None)) if found is None else found
         errors |= dict.fromkeys(names, why) if why else {}
     places, why = _attempt(PLACES, lambda: tissue.by_place(scene))

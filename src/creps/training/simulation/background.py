@@ -78,10 +78,10 @@ class AwaitedPeople(Sequence[Person]):
 
     Args:
         files: Where each of them is, or will be.
-        keys: What decides each of them.
+        keys: Tells what decides each of them; asked when it is opened, since the code's hash takes seconds.
     """
 
-    def __init__(self, files: Sequence[Path], keys: Sequence[Key]) -> None:
+    def __init__(self, files: Sequence[Path], keys: Sequence[Callable[[], Key]]) -> None:
         self._files, self._keys = list(files), list(keys)
         self._opened: dict[int, Person] = {}
 
@@ -104,7 +104,7 @@ class AwaitedPeople(Sequence[Person]):
         number = range(len(self))[place]
         if number not in self._opened:
             _await(self._files[number])
-            self._opened[number] = open_person(self._files[number], self._keys[number])
+            self._opened[number] = open_person(self._files[number], self._keys[number]())
         return self._opened[number]
 
 

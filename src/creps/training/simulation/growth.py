@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -86,7 +86,9 @@ class Crowd:
 
     def awaited(self, folder: Path, numbers: Sequence[int]) -> AwaitedPeople:
         """The people that `grow_crowd` has written into a folder, or is writing there."""
-        return AwaitedPeople([_file(folder, number) for number in numbers], [self.key(number) for number in numbers])
+        return AwaitedPeople(
+            [_file(folder, number) for number in numbers], [partial(self.key, number) for number in numbers]
+        )
 
     def opened_or_grown(self, folder: Path, number: int) -> Person:
         """The person that `grow_crowd` has written into a folder; if it is not there yet, it is grown in memory.
