@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         prepare,
         read_volume,
         train,
+        write_report,
         write_volume,
     )
     from creps.cohort.cohort import Cohort
@@ -52,6 +53,7 @@ __all__ = [
     "prepare",
     "read_volume",
     "train",
+    "write_report",
     "write_volume",
 ]
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from creps.api.data import load_cohort, load_settings, read_volume, write_volume
     from creps.api.dose import compare_dose
     from creps.api.model import Model, load
+    from creps.api.report import write_report
     from creps.api.verbs import evaluate, prepare, train
     from creps.shipped.catalogue import models
 
@@ -27,6 +28,7 @@ __all__ = [
     "prepare",
     "read_volume",
     "train",
+    "write_report",
     "write_volume",
 ]
 
@@ -41,6 +43,7 @@ _HOME = {
     "prepare": "api.verbs",
     "read_volume": "api.data",
     "train": "api.verbs",
+    "write_report": "api.report",
     "write_volume": "api.data",
 }
 

@@ -10,7 +10,7 @@ from creps.api.arguments import as_path, check_flags
 from creps.errors import file_errors_explained
 from creps.synthesis.bulk import BulkDensities
 from creps.synthesis.options import OutputOptions
-from creps.synthesis.outputs import output_path
+from creps.synthesis.outputs import output_path, report_file
 from creps.synthesis.writing import write_synthesis
 
 __all__ = ["Synthesis"]
@@ -48,6 +48,7 @@ class Synthesis(creps.synthesis.result.Synthesis):
         pseudonym: str | None = None,
         qa: bool = True,
         bulk_density: bool | Mapping[str, float] = False,
+        report: bool = False,
     ) -> Path:
         """Write the sCT with its record, its picture and its uncertainty, if it was asked for: all files or none.
 
@@ -64,6 +65,7 @@ class Synthesis(creps.synthesis.result.Synthesis):
                 the folder.
             bulk_density: Also write a CT of bulk densities: ``NAME_bulk``, or a series in the folder ``bulk``. True:
                 body 0, bone 300, fat -100, air -1000 HU; or other HU by class, such as ``{"bone": 500}``.
+            report: Also write a report, without names: ``NAME_report.html``, or ``report.html`` in the folder.
 
         Returns:
             The file or the folder that was written.
@@ -79,7 +81,7 @@ class Synthesis(creps.synthesis.result.Synthesis):
             'sct.nii.gz'
         """
         check_flags(overwrite=overwrite)
-        options = OutputOptions(structures, stable_uids, pseudonym, qa, BulkDensities.of(bulk_density))
+        options = OutputOptions(structures, stable_uids, pseudonym, qa, BulkDensities.of(bulk_density), report)
         path = output_path(
             self.source,
             as_path(target, "The target"),
@@ -88,4 +90,9 @@ class Synthesis(creps.synthesis.result.Synthesis):
             uncertainty=self.uncertainty is not None,
         )
         write_synthesis(self, path, options)
+        if report:
+            from creps.report.parts import parts_of
+            from creps.report.views import write_case
+
+            write_case(parts_of(self, qa=qa), report_file(path), overwrite=overwrite)
         return path

@@ -99,7 +99,7 @@ def train(
 
     Args:
         cohort: The cohort or its folder.
-        output: Run folder to write: model, checkpoints, curves, pictures.
+        output: Run folder to write: model, checkpoints, curves, pictures, ``report.html``.
         recipe: Training method: ``anatomy``, ``paper``, ``cyclegan``, ``cut`` or ``supervised``; default: the one that
             the cohort was prepared for.
         preset: Preset that the settings start from; default: the cohort's.
@@ -125,6 +125,7 @@ def train(
         ('anatomy', 1)
     """
     from creps.api.model import load
+    from creps.report.training import write_training
     from creps.training.run.train import train as run
 
     check_flags(resume=resume)
@@ -138,6 +139,7 @@ def train(
         overrides=overrides,
         model=model,
         resume=resume,
+        report=write_training,
     )
     return load(folder)
 

@@ -204,7 +204,13 @@ def plan_cases(
     """
     cases = []
     targets = target_paths(
-        sources, output, overwrite, given=given, uncertainty=options.uncertainty, bulk=writing.bulk is not None
+        sources,
+        output,
+        overwrite,
+        given=given,
+        uncertainty=options.uncertainty,
+        bulk=writing.bulk is not None,
+        report=writing.report,
     )
     for source, target in zip(sources, targets, strict=True):
         dicom = not suffix(target)

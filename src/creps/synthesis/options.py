@@ -90,6 +90,7 @@ class OutputOptions:
         pseudonym: Write it without the patient's identity, under this name.
         qa: Check the sCT against its MR, and write the result beside it.
         bulk: HU of the classes of a second CT of bulk densities, to be written beside the sCT; None: none.
+        report: A report will be written beside the sCT: its place must be free too.
 
     Raises:
         InputError: a value of the wrong type.
@@ -100,11 +101,12 @@ class OutputOptions:
     pseudonym: str | None = None
     qa: bool = True
     bulk: BulkDensities | None = None
+    report: bool = False
 
     def __post_init__(self) -> None:
         if self.pseudonym is not None and not isinstance(self.pseudonym, str):
             raise InputError(f"'pseudonym' is of the type {type(self.pseudonym).__name__}.", "Give it as text.")
-        _check_flags(stable_uids=self.stable_uids, qa=self.qa)
+        _check_flags(stable_uids=self.stable_uids, qa=self.qa, report=self.report)
         if self.bulk is not None and not isinstance(self.bulk, BulkDensities):
             raise InputError(f"'bulk' is of the type {type(self.bulk).__name__}.", "Give creps.BulkDensities.")
         if self.structures is not None:

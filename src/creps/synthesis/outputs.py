@@ -18,11 +18,13 @@ __all__ = [
     "PICTURE",
     "QA",
     "RECORD",
+    "REPORT",
     "STRUCTURES",
     "UNCERTAINTY",
     "beside",
     "bulk_file",
     "output_path",
+    "report_file",
     "target_paths",
     "uncertainty_file",
 ]
@@ -36,10 +38,17 @@ UNCERTAINTY = "uncertainty"
 BULK = "bulk"
 """Likewise, for the CT of bulk densities."""
 
+REPORT = "report.html"
+"""Likewise, the page of a report, which has a JSON file beside it; ending of the name beside a volume file."""
+
 SLICES = "CT.*.dcm"
 
 WITHIN = {UNCERTAINTY: "UN.*.dcm", BULK: "BD.*.dcm"}
 """Folder of a further series → its files."""
+
+
+OWN_FILES = (RECORD, PICTURE, STRUCTURES, QA, REPORT, Path(REPORT).with_suffix(".json").name)
+"""What may lie in the folder of a written series, besides its slices and further series."""
 
 
 def output_path(
@@ -68,11 +77,11 @@ def output_path(
     path = Path(target)
     if source is not None:
         bulk = options.bulk is not None
-        (path,) = target_paths([source], path, overwrite, uncertainty=uncertainty, bulk=bulk)
+        (path,) = target_paths([source], path, overwrite, uncertainty=uncertainty, bulk=bulk, report=options.report)
     elif not suffix(path):
         raise InputError(f"{path} has an unknown file extension.", f"Use {', '.join(SUFFIXES)}.")
     else:
-        for one in beside(path, uncertainty=uncertainty, bulk=options.bulk is not None):
+        for one in beside(path, uncertainty=uncertainty, bulk=options.bulk is not None, report=options.report):
             _check_free(one, [], overwrite)
     is_dicom = source is not None and source.series is not None
     options.check_target(path, dicom_source=is_dicom, dicom_target=not suffix(path))
@@ -87,6 +96,7 @@ def target_paths(
     given: int | None = None,
     uncertainty: bool = False,
     bulk: bool = False,
+    report: bool = False,
 ) -> list[Path]:
     """Where the sCT of each input goes: files for files, a folder of DICOM for a DICOM series.
 
@@ -98,6 +108,7 @@ def target_paths(
         given: How many MRs were given, if some of them cannot be used; default: those in `inputs`.
         uncertainty: Whether the uncertainty is written too.
         bulk: Whether a CT of bulk densities is written too.
+        report: Whether a report is written too.
 
     Raises:
         InputError: several inputs for one file, two inputs with one name.
@@ -115,7 +126,8 @@ def target_paths(
         if output.is_file() or (volumes and output.suffix and not output.is_dir() and given == 1):
             raise InputError(f"{output} has an unknown file extension.", f"Use {', '.join(SUFFIXES)}, or a folder.")
         targets = _in_folder(inputs, output, alone=given == 1)
-    written = [path for target in targets for path in beside(target, uncertainty=uncertainty, bulk=bulk)]
+    further = {"uncertainty": uncertainty, "bulk": bulk, "report": report}
+    written = [path for target in targets for path in beside(target, **further)]
     twice = next((path for path in written if written.count(path) > 1), None)
     if twice is not None:
         raise InputError(f"Two inputs have the same output {twice}.", "Synthesize them into different folders.")
@@ -124,13 +136,14 @@ def target_paths(
     return targets
 
 
-def beside(target: Path, *, uncertainty: bool = False, bulk: bool = False) -> list[Path]:
+def beside(target: Path, *, uncertainty: bool = False, bulk: bool = False, report: bool = False) -> list[Path]:
     """A volume file's sCT, its record, its picture and its QA, for a header also its data file; a folder is alone.
 
     Args:
         target: A volume file or a folder.
         uncertainty: Whether the file of the uncertainty belongs to them.
         bulk: Whether the CT of bulk densities belongs to them.
+        report: Whether the report belongs to them.
     """
     if not suffix(target):
         return [target]
@@ -139,6 +152,8 @@ def beside(target: Path, *, uncertainty: bool = False, bulk: bool = False) -> li
     maps = [uncertainty_file(target)] * uncertainty + [bulk_file(target)] * bulk
     for one in maps:
         others += [one, *(one.with_name(f"{stem(one)}{ending}") for ending in data)]
+    if report:
+        others += [report_file(target), report_file(target).with_suffix(".json")]
     return [target, *others]
 
 
@@ -150,6 +165,11 @@ def uncertainty_file(target: Path) -> Path:
 def bulk_file(target: Path) -> Path:
     """The file of the CT of bulk densities beside an sCT: ``sct_bulk.nii.gz`` for ``sct.nii.gz``."""
     return target.with_name(f"{stem(target)}_{BULK}{suffix(target)}")
+
+
+def report_file(target: Path) -> Path:
+    """The page of an sCT's report: ``sct_report.html`` for ``sct.nii.gz``, ``report.html`` in a folder."""
+    return target.with_name(f"{stem(target)}_{REPORT}") if suffix(target) else target / REPORT
 
 
 def _in_folder(inputs: Sequence[ImageSource], output: Path, *, alone: bool) -> list[Path]:
@@ -184,7 +204,7 @@ def _check_free(path: Path, inputs: Sequence[ImageSource], overwrite: bool) -> N
         others = [
             file.name
             for file in shown
-            if file.name not in (RECORD, PICTURE, STRUCTURES, QA) and not file.match(SLICES) and not _is_series(file)
+            if file.name not in OWN_FILES and not file.match(SLICES) and not _is_series(file)
         ]
         if others or not (path / RECORD).is_file():
             raise OutputExistsError(

@@ -91,7 +91,7 @@ def _write_volume(target: Path, result: Synthesis, options: OutputOptions) -> No
             synthesis_figure(result.mr, result.sct, f"{target.name}, {result.record['model']['region']}"), picture
         )
         written = {file.name for file in temporary.parent.iterdir()}
-    for file in beside(target, uncertainty=True, bulk=True) if replaces else ():
+    for file in beside(target, uncertainty=True, bulk=True, report=True) if replaces else ():
         if file.name not in written:  # of the sCT that was replaced
             file.unlink(missing_ok=True)
 

@@ -15,6 +15,7 @@ from creps.cli.verbs.export import export
 from creps.cli.verbs.models import models
 from creps.cli.verbs.phantom import phantom
 from creps.cli.verbs.prepare import prepare
+from creps.cli.verbs.report import report
 from creps.cli.verbs.settings import settings
 from creps.cli.verbs.synthesize import synthesize
 from creps.cli.verbs.train import train
@@ -33,6 +34,7 @@ creps synthesize RUN/model mr.nii.gz -o sct.nii.gz  an MR: its synthetic CT
 creps calibrate RUN/model                           how far its sCTs may be off: synthesize --uncertainty
 creps evaluate sct.nii.gz ct.nii.gz                 an sCT and the true CT: how far apart
 creps dose ct sct.nii.gz --structures S -o OUT      one plan on CT and sCT: how far the doses are apart
+creps report sct.nii.gz --mr mr.nii.gz              an sCT, a cohort or a run: one page to read
 creps export RUN/model -o model.onnx                a model: its network for other programs
 creps models; creps doctor                          which models ship with creps; is this machine ready?
 """
@@ -59,5 +61,10 @@ def creps(ctx: click.Context, quiet: bool, verbose: bool) -> None:
     set_up_logging(quiet, verbose)
 
 
-for verb in (demo, phantom, prepare, train, calibrate, synthesize, evaluate, dose, export, settings, models, doctor):
+VERBS = (
+    *(demo, phantom, prepare, train, calibrate, synthesize, evaluate, dose, report),
+    *(export, settings, models, doctor),
+)
+
+for verb in VERBS:
     creps.add_command(verb)

@@ -36,10 +36,19 @@ __all__ = ["dose"]
 )
 @click.option("--fill-gaps", is_flag=True, help="Interpolate missing slices of a DICOM series; recorded.")
 @click.option("--any-frame", is_flag=True, help="Ignore that DICOM frames of reference differ.")
+@click.option("--report", type=PATH, help="Also write a report with both images and the doses: FILE.html.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier comparison.")
 @click.pass_context
 def dose(
-    ctx: click.Context, /, ct: Path, sct: Path, structures: Path, output: Path, overwrite: bool, **options: Any
+    ctx: click.Context,
+    /,
+    ct: Path,
+    sct: Path,
+    structures: Path,
+    output: Path,
+    report: Path | None,
+    overwrite: bool,
+    **options: Any,
 ) -> None:
     """Compare the dose of one plan on CT and on the synthetic CT SCT.
 
@@ -50,10 +59,21 @@ def dose(
     from creps.dose.writing import check_output
 
     check_output(output, [ct, sct, structures], overwrite=overwrite)
+    if report is not None:
+        from creps.report.page import check_page
+
+        check_page(report, overwrite=overwrite)
     result = compare_dose(ct, sct, structures, progress=progress_bar(ctx.obj["quiet"], "dose"), **options)
     result.save(output, overwrite=overwrite)
     click.echo(_summary(result.document))
     click.echo(output)
+    if report is not None:
+        from creps.report.parts import OtherFiles, gather_case
+        from creps.report.views import write_case
+
+        parts = gather_case(sct, OtherFiles(ct=None if options["bulk"] else ct, dose=output))
+        write_case(parts, report, overwrite=overwrite)
+        click.echo(report)
 
 
 def _summary(document: DoseDocument) -> str:

@@ -35,6 +35,8 @@ __all__ = ["evaluate"]
 @click.option("--against", type=PATH, help="Another model's sCTs of the same cases, or its --json: paired comparison.")
 @click.option("--json", "json_file", type=PATH, help="Write metrics, summary and provenance.")
 @click.option("--csv", "csv_file", type=PATH, help="Write a row per case.")
+@click.option("--report", type=PATH, help="Also write a report: FILE.html, with the worst ten cases beside it.")
+@click.option("--names", is_flag=True, help="Show names of cases and files in the report.")
 @click.option("--overwrite", is_flag=True, help="Replace existing files.")
 @click.pass_context
 def evaluate(
@@ -45,6 +47,8 @@ def evaluate(
     against: Path | None,
     json_file: Path | None,
     csv_file: Path | None,
+    report: Path | None,
+    names: bool,
     overwrite: bool,
     **options: Any,
 ) -> None:
@@ -55,18 +59,18 @@ def evaluate(
 
     Exit code 3: some cases were scored, others were not.
     """
-    from creps.evaluation import report
     from creps.evaluation.batch import evaluate_folder, evaluate_pair
-    from creps.evaluation.document import document
     from creps.evaluation.matching import holds_cases
     from creps.evaluation.options import EvaluationOptions
-    from creps.io.atomic import write_json
+    from creps.evaluation.report import table
 
+    _check_report(report, json_file, names=names, overwrite=overwrite)
+    chosen = EvaluationOptions(**options)
     try:
         result = (evaluate_folder if holds_cases(sct) else evaluate_pair)(
             sct,
             ct,
-            EvaluationOptions(**options),
+            chosen,
             against=against,
             targets=[target for target in (json_file, csv_file) if target is not None],
             overwrite=overwrite,
@@ -75,12 +79,15 @@ def evaluate(
     except SettingsError as error:
         raise click.UsageError(str(error)) from error
     try:  # print and write even if the other fails: a full disk, or a closed pipe
-        click.echo(report.table(result))
+        click.echo(table(result))
     finally:
-        if json_file is not None:
-            write_json(json_file, document(result))
-        if csv_file is not None:
-            report.write_csv(csv_file, result)
+        _write_tables(result, json_file, csv_file)
+    if report is not None:
+        from creps.report.sources import ReportOptions, pairs_of, write_evaluated
+
+        shown = ReportOptions(names=names, overwrite=overwrite)
+        done = progress_bar(ctx.obj["quiet"], "reporting")
+        click.echo(write_evaluated(pairs_of(sct, ct, chosen), result, report, shown, done))
     _list_unscored(result)
     if not result.complete:
         sys.exit(PARTLY)
@@ -95,3 +102,27 @@ def _list_unscored(result: CohortEvaluation) -> None:
     ):
         if cases:
             click.echo(f"{len(cases)} {what}: {', '.join(cases)}", err=True)
+
+
+def _write_tables(result: CohortEvaluation, json_file: Path | None, csv_file: Path | None) -> None:
+    from creps.evaluation.document import document
+    from creps.evaluation.report import write_csv
+    from creps.io.atomic import write_json
+
+    if json_file is not None:
+        write_json(json_file, document(result))
+    if csv_file is not None:
+        write_csv(csv_file, result)
+
+
+def _check_report(report: Path | None, json_file: Path | None, *, names: bool, overwrite: bool) -> None:
+    """Refuse a report that cannot be written, before anything is computed."""
+    if report is None:
+        if names:
+            raise click.UsageError("--names goes with --report.")
+        return
+    from creps.report.page import check_page, page_files
+
+    check_page(report, overwrite=overwrite)
+    if json_file is not None and json_file.absolute() in (one.absolute() for one in page_files(report)):
+        raise click.UsageError(f"The report writes {json_file.name} itself: name another file with --json.")

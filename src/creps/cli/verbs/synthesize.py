@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,6 +20,9 @@ from creps.cli.options import (
     progress_bar,
     terminated_as_interrupted,
 )
+
+if TYPE_CHECKING:
+    from creps.synthesis.batch import Outcome
 
 __all__ = ["synthesize"]
 
@@ -116,6 +119,7 @@ def _check_together(
     help="Set the HU of a structure (see --structure-set) or of a mask file on the MR's grid (one input only).",
 )
 @click.option("--structure-set", type=PATH, help="RTSTRUCT file that has the structures of --override.")
+@click.option("--report", is_flag=True, help="Also write a report of each sCT: one HTML page, without names.")
 @click.option("--overwrite", is_flag=True, help="Overwrite existing output.")
 @click.pass_context
 def synthesize(
@@ -154,7 +158,9 @@ def synthesize(
         overrides=overrides_of(options["overrides"], options["structure_set"]),
     )
     bulk = BulkDensities.of(options["bulk_hu"] or options["bulk_density"])
-    writing = OutputOptions(options["structures"], options["stable_uids"], deidentify, options["qa"] != "off", bulk)
+    writing = OutputOptions(
+        options["structures"], options["stable_uids"], deidentify, options["qa"] != "off", bulk, options["report"]
+    )
     loaded = load(model, ensemble=options["ensemble"])
     changes = {key.partition(".")[2]: value for key, value in chosen_overrides(ctx).items()}
     settings = loaded.inference_settings(**changes | ({"device": device} if device else {}))
@@ -167,6 +173,7 @@ def synthesize(
         for outcome in outcomes:
             if outcome.error is None:
                 click.echo(outcome.target)
+                _write_report(outcome, series, wanted=options["report"], overwrite=overwrite)
                 doubtful += outcome.qa is not None and outcome.qa.result == "fail"
             elif len(inputs) == 1:
                 raise outcome.error
@@ -177,3 +184,14 @@ def synthesize(
         sys.exit(PARTLY)
     if doubtful and options["qa"] == "fail":
         sys.exit(QA_FAILED)
+
+
+def _write_report(outcome: Outcome, series: str | None, *, wanted: bool, overwrite: bool) -> None:
+    from creps.report.parts import OtherFiles, gather_case
+    from creps.report.views import write_case
+    from creps.synthesis.outputs import report_file
+
+    if wanted and outcome.target is not None:
+        parts = gather_case(outcome.target, OtherFiles(mr=outcome.mr, series=series))
+        write_case(parts, report_file(outcome.target), overwrite=overwrite)
+        click.echo(report_file(outcome.target))

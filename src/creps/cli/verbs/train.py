@@ -37,12 +37,20 @@ def train(
     settings_path: Path | None,
 ) -> None:
     """Train a model on a prepared COHORT; no pairs are needed unless the recipe says so."""
+    from creps.report.training import write_training
     from creps.training.processes import process_number
     from creps.training.run.train import train as run
 
     overrides = chosen_overrides(ctx) | ({"creps.weights": weights} if weights else {})
     folder = run(
-        cohort, output, settings_path, preset=preset, overrides=overrides, model=model, resume=resume is not None
+        cohort,
+        output,
+        settings_path,
+        preset=preset,
+        overrides=overrides,
+        model=model,
+        resume=resume is not None,
+        report=write_training,
     )
     if process_number() == 0:
         click.echo(f"model: {folder}")

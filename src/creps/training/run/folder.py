@@ -5,6 +5,7 @@
     settings.yaml                    every setting
     record.json                      versions, hashes, cohort, sessions (from step, to step, how each ended)
     log.txt  curves.csv  curves.png  pictures/  tensorboard/
+    report.html  report.json         the run on one page, rewritten while it goes on
     checkpoints/step_00000500/       to continue from
     phantoms/                        people to learn from; until the run is finished
     last/  ema/  best/               models: last weights, their moving average, lowest validation score
@@ -18,7 +19,7 @@ import json
 import logging
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -66,15 +67,22 @@ class RunFolder:
         settings: All settings.
         style: The CREPs loss, or None.
         origin: Record of the model that the run starts from, or None for random weights.
+        report: Writes a report of the folder, or None.
     """
 
     def __init__(
-        self, path: Path, cohort: Cohort, settings: Settings, style: CrepsLoss | None, origin: dict[str, Any] | None
+        self,
+        path: Path,
+        cohort: Cohort,
+        settings: Settings,
+        style: CrepsLoss | None,
+        origin: dict[str, Any] | None,
+        report: Callable[[Path], object] | None = None,
     ) -> None:
         self.path, self.cohort, self.settings, self.style, self.origin = path, cohort, settings, style, origin
         busy = OutputExistsError(f"Another process is training in {path}.", "Wait for it, or name another folder.")
         self.lock, self.record = FolderLock(path, busy), RunRecord(path / RECORD_FILE)
-        self.phantoms = path / "phantoms"
+        self.phantoms, self.report = path / "phantoms", report
 
     def checkpoint_to_resume(self, resume: bool) -> Path | None:
         """The checkpoint to continue from, if there is one.
@@ -165,6 +173,15 @@ class RunFolder:
             log.info("model: the last weights%s", ", averaged" if networks.averaged is not None else "")
         self.record.keep_best(outcome.best)
         self.record.close("finished", None, outcome.step, {**record, "health": list(outcome.health)})
+
+    def write_report(self) -> None:
+        """Write the report of the run, if one is wanted; whatever goes wrong with it, the training goes on."""
+        if self.report is None:
+            return
+        try:
+            self.report(self.path)
+        except Exception as error:  # noqa: BLE001 - a page is worth less than a run
+            log.warning("the report of the run could not be written: %s", error)
 
     def drop_phantoms(self) -> None:
         """Remove the people of a finished run, once nobody grows or reads them."""

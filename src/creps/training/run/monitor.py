@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 
 CURVES = "curves.csv"
 
+REPORT_SECONDS = 60
+"""After which a report is written again even if there was no validation."""
+
 VALIDATION = (
     *("validation_score", "place_distance_hu", "disagreement_hu", "bone_ratio", "spread_ratio"),
     *("train_eval_difference_hu", "simulated_error_hu"),
@@ -44,6 +47,7 @@ class Monitor:
         steps: Steps of the whole run.
         loggers: Get the same values and pictures.
         draw_curves: Draws the curves' file as a picture (rows, columns, 3).
+        report: Writes the report of the run.
 
     Attributes:
         history: The rows of the curves, including those before a resumed run's start.
@@ -56,6 +60,7 @@ class Monitor:
         steps: int,
         loggers: Sequence[TensorBoard] = (),
         draw_curves: Callable[[Path], npt.NDArray[np.uint8]] | None = None,
+        report: Callable[[], None] | None = None,
     ) -> None:
         self.folder, self.steps = folder, steps
         self.columns = [
@@ -66,7 +71,8 @@ class Monitor:
             *VALIDATION,
         ]
         self.history, self.curves = _open_curves(folder / CURVES, self.columns, start)
-        self.loggers, self.draw_curves = loggers, draw_curves
+        self.loggers, self.draw_curves, self.report = loggers, draw_curves, report
+        self.reported = time.perf_counter()
         self.first_step = self.last_step = start
         self.started = self.last_time = time.perf_counter()
 
@@ -98,6 +104,9 @@ class Monitor:
         self.curves.flush()
         if self.draw_curves is not None and (validation or step == self.steps):
             write_picture(self.draw_curves(self.folder / CURVES), self.folder / "curves.png")
+        if self.report is not None and (validation or time.perf_counter() - self.reported > REPORT_SECONDS):
+            self.report()
+            self.reported = time.perf_counter()
 
     def picture(self, step: int, image: npt.NDArray[np.uint8]) -> None:
         """Write an (H, W, 3) picture as PNG, and pass it to the loggers."""

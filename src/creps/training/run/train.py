@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -69,6 +69,7 @@ def train(
     overrides: Mapping[str, Any] | None = None,
     model: str | Path | None = None,
     resume: bool = False,
+    report: Callable[[Path], object] | None = None,
 ) -> Path:
     """Train a model on a prepared cohort; pairs are needed only by recipes that say so.
 
@@ -82,6 +83,7 @@ def train(
         model: A shipped model by name, or a model, run or checkpoint to start from (fine-tuning), whose method is
             the default.
         resume: Continue from the last checkpoint in `output`, if there is one.
+        report: Writes a report of the run's folder; called now and then, and at the end. Its failure ends no run.
 
     Returns:
         The folder of the model, ``output/model``.
@@ -102,7 +104,7 @@ def train(
     check_loggers(settings.training.loggers)
     source = load_starting_point(model, settings) if model is not None else None
     with Heartbeat("building the networks and estimating memory and time") as heartbeat:
-        _train(cohort, folder, settings, source, heartbeat, resume=resume)
+        _train(cohort, folder, settings, source, heartbeat, resume=resume, report=report)
     return folder / "model"
 
 
@@ -114,11 +116,12 @@ def _train(
     heartbeat: Heartbeat,
     *,
     resume: bool,
+    report: Callable[[Path], object] | None,
 ) -> None:
     style = build_style(settings)
     processes = start_processes(settings.training)
     memory = Memory.of(settings, style, processes)  # while the perceptual network is on the CPU, as its probe is
-    run = RunFolder(folder, cohort, settings, style, source.record() if source else None)
+    run = RunFolder(folder, cohort, settings, style, source.record() if source else None, report)
     with Interruption() as interruption, processes.watched(), _locked(processes, run):
         networks, progress = _networks(processes, run, source, resume=resume)
         processes.first_only(partial(check_room, folder, networks, settings.training.keep_checkpoints))
@@ -261,8 +264,11 @@ def _recorded(processes: Processes, run: RunFolder, progress: Progress) -> Itera
     if not processes.is_first:
         yield
         return
-    with run.recorded(progress):
-        yield
+    try:
+        with run.recorded(progress):
+            yield
+    finally:
+        run.write_report()
 
 
 @contextmanager
@@ -272,7 +278,8 @@ def _monitored(processes: Processes, run: RunFolder, start: int, steps: int) -> 
 
     def open_monitor() -> None:
         loggers = open_loggers(run.settings.training.loggers, run.path, start)
-        opened.append(Monitor(run.path, start, steps, loggers, partial(curves_figure, title=run.path.name)))
+        draw = partial(curves_figure, title=run.path.name)
+        opened.append(Monitor(run.path, start, steps, loggers, draw, run.write_report))
 
     processes.first_only(open_monitor)
     try:

@@ -138,7 +138,7 @@ class Series:
         return any(part in words if len(part) < SUBSTRING else part in plain for part in self.identities)
 
 
-def find_series(folder: Path, damaged: list[DamagedFileError] | None = None) -> list[Series]:
+def find_series(folder: Path, damaged: list[DamagedFileError] | None = None, *, derived: bool = False) -> list[Series]:
     """The CT and MR series in a folder and below it, or in one file.
 
     Passed over: files that are not DICOM, DICOMDIR, structure sets, PET and other objects, series of
@@ -147,6 +147,7 @@ def find_series(folder: Path, damaged: list[DamagedFileError] | None = None) -> 
     Args:
         folder: The folder, or a file.
         damaged: Gets what cannot be read, instead of the first being raised.
+        derived: Also return localizers, maps of uncertainty and bulk densities.
 
     Raises:
         DamagedFileError: a DICOM file cannot be read, or a folder cannot be opened.
@@ -166,7 +167,7 @@ def find_series(folder: Path, damaged: list[DamagedFileError] | None = None) -> 
             continue
         if header is not None and str(value(header.dataset, "SOPClassUID")) in {**CLASSIC, **MULTI_FRAME}:
             groups.setdefault(str(value(header.dataset, "SeriesInstanceUID") or ""), []).append(header)
-    found = [_series(uid, members) for uid, members in groups.items() if not _passed_over(members)]
+    found = [_series(uid, members) for uid, members in groups.items() if derived or not _passed_over(members)]
     return sorted(found, key=lambda series: (series.folder, series.description, series.uid))
 
 

@@ -1,0 +1,201 @@
+"""The report of one case: what was checked and found, in words and numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from creps import hu
+from creps.evaluation.definitions import metric
+from creps.evaluation.results import Evaluation
+from creps.provenance import provenance
+from creps.qa.document import Level
+from creps.report.document import Finding, KeyFigure, Report, Verdict
+from creps.report.parts import CaseParts
+
+__all__ = ["case_report"]
+
+WORST_FIRST: dict[str, int] = {"fail": 0, "warn": 1, "note": 2, "pass": 3}
+
+LIMITS = (
+    "The checks compare the sCT with its MR and with syntheses known to be good. A pass does not show that the sCT is"
+    " fit for clinical use.",
+    "An error that the MR does not show, such as a wrong HU in correctly placed bone, can pass every check.",
+)
+
+UNCALIBRATED = "There is no uncertainty map: synthesize with --uncertainty (calibrated models)."
+
+IDENTIFYING = ("file", "folder", "name", "path", "description", "series_description", "series")
+"""Keys of a record that may carry a name or an ID."""
+
+
+def case_report(parts: CaseParts, title: str = "", *, names: bool = False) -> Report:
+    """The report of a case as a document.
+
+    Args:
+        parts: The parts of the case.
+        title: Its heading; default: the model's region.
+        names: Show the names of files, and of the patient as DICOM gives them.
+    """
+    result = _verdict(parts)
+    region = ((parts.record or {}).get("model") or {}).get("region")
+    return Report(
+        kind="case",
+        title=title or f"Synthetic CT{f', {region}' if isinstance(region, str) else ''}",
+        result=result,
+        headline=_headline(parts, result),
+        findings=tuple(sorted(_findings(parts), key=lambda one: WORST_FIRST[one.level])),
+        figures=tuple(_figures(parts)),
+        missing=(*_missing(parts), *parts.notes),
+        limits=LIMITS,
+        content=_content(parts, names=names),
+        provenance=provenance(),
+    )
+
+
+def _verdict(parts: CaseParts) -> Verdict:
+    found: list[Level] = [] if parts.qa is None else [parts.qa.result]
+    if parts.dose is not None and parts.dose.flags:
+        found.append("warn")
+    if not found:
+        return "not checked"
+    return next(level for level in ("fail", "warn", "pass") if level in found)
+
+
+def _headline(parts: CaseParts, result: Verdict) -> str:
+    if parts.qa is None:
+        return "This sCT was not checked against its MR."
+    done = [check for check in parts.qa.checks if check.result != "not checked"]
+    counts = {level: sum(check.result == level for check in done) for level in ("fail", "warn")}
+    if result == "pass":
+        return f"None of {len(done)} checks found anything."
+    told = [f"{n} {level}{'s' if n == 1 else ''}" for level, n in counts.items() if n]
+    return f"Of {len(done)} checks, {' and '.join(told)}. Look at these places first."
+
+
+def _findings(parts: CaseParts) -> Iterator[Finding]:
+    if parts.qa is not None:
+        for check in parts.qa.checks:
+            if check.result in ("fail", "warn"):
+                yield Finding(level=check.result, text=check.message, do=check.do)
+    for flag in () if parts.dose is None else parts.dose.flags:
+        yield Finding(level="warn", text=flag, do="Compare the plan on both CTs.")
+    gate = (parts.record or {}).get("gate")
+    for one in gate.get("findings", ()) if isinstance(gate, dict) else ():
+        level = {"refusal": "fail", "refused": "fail", "warning": "warn"}.get(str(one.get("level")), "note")
+        text = f"Intake: {one.get('message', '')}"
+        yield Finding(level=level, text=text, do=str(one.get("remedy", "")))  # type: ignore[arg-type]
+    for one in (parts.record or {}).get("overrides") or ():
+        yield Finding(level="note", text=f"{one['ml']:.3g} ml of the sCT were set to {one['hu']:g} HU by hand.")
+
+
+def _figures(parts: CaseParts) -> Iterator[KeyFigure]:
+    record, evaluation = parts.record or {}, parts.evaluation
+    if evaluation is not None:
+        yield from _measured(evaluation)
+    uncertainty = record.get("uncertainty")
+    if isinstance(uncertainty, dict) and "predicted_mae_hu" in uncertainty:
+        yield KeyFigure(
+            label="expected error",
+            value=f"{uncertainty['predicted_mae_hu']:.0f} HU",
+            note="mean absolute error in the body, predicted without a CT",
+        )
+    if parts.uncertainty is not None:
+        inside = parts.uncertainty.array[parts.uncertainty.array > 0]
+        if inside.size:
+            note = f"half width of the {100 * _confidence(record):.0f} % interval, median in the body"
+            yield KeyFigure(label="uncertainty", value=f"± {np.median(inside):.0f} HU", note=note)
+    if parts.qa is not None:
+        yield from _checked(parts)
+    if parts.dose is not None:
+        yield from _dosed(parts)
+
+
+def _confidence(record: Mapping[str, Any]) -> float:
+    about = record.get("uncertainty")
+    return float(about.get("confidence", 0.9)) if isinstance(about, dict) else 0.9
+
+
+def _measured(evaluation: Evaluation) -> Iterator[KeyFigure]:
+    told = {
+        "mae_hu": ("mean absolute error", "against the CT, in the mask"),
+        "bias_hu": ("bias", "sCT minus CT, mean"),
+        "bone_dice": ("bone Dice", f"above {hu.BONE_ABOVE:g} HU; 1 is perfect"),
+        "body_hd95_mm": ("outline, 95th percentile", "distance of the body's surface to the CT's"),
+    }
+    for name, (label, note) in told.items():
+        found = evaluation.values.get(name)
+        if found is not None:
+            yield KeyFigure(label=label, value=_number(name, found), note=note)
+
+
+def _number(name: str, found: float) -> str:
+    unit = metric(name).unit
+    digits = {"HU": ".0f", "mm": ".1f", "dB": ".1f"}.get(unit, ".2f")
+    sign = "+" if name.startswith("bias") else ""
+    return f"{found:{sign}{digits}} {unit}".strip()
+
+
+def _checked(parts: CaseParts) -> Iterator[KeyFigure]:
+    by_name = {check.name: check for check in (() if parts.qa is None else parts.qa.checks)}
+    told = {
+        "contour_p95": ("outline against the MR", "95 % of the skin lies closer"),
+        "shift": ("displacement against the MR", "of the edges"),
+        "bone_share": ("bone", "of the body"),
+        "soft_tissue": ("deep soft tissue", "median"),
+    }
+    for name, (label, note) in told.items():
+        check = by_name.get(name)
+        if check is None or check.value is None:
+            continue
+        usual = f"; known-good: {check.limits.median:.3g}" if check.limits and check.limits.median is not None else ""
+        yield KeyFigure(label=label, value=f"{check.value:.3g} {check.unit}".strip(), note=f"{note}{usual}")
+
+
+def _dosed(parts: CaseParts) -> Iterator[KeyFigure]:
+    dose = parts.dose
+    if dose is None:
+        return
+    against = "bulk-density CT" if dose.reference == "bulk" else "CT"
+    yield KeyFigure(
+        label="target dose error",
+        value=f"{dose.target.error_percent:.2f} %",
+        note=f"of the prescription, against the {against}",
+    )
+    for name, share in dose.gamma.items():
+        if share is not None:
+            yield KeyFigure(label=f"gamma {name}", value=f"{100 * share:.1f} %", note="of the voxels within 1, global")
+            break
+
+
+def _missing(parts: CaseParts) -> Iterator[str]:
+    if parts.mr is None:
+        yield "There is no MR in this report: name it with --mr."
+    if parts.ct is None:
+        yield "There is no CT in this report, so the true error is unknown."
+    if parts.uncertainty is None:
+        yield UNCALIBRATED
+
+
+def _content(parts: CaseParts, *, names: bool) -> dict[str, Any]:
+    evaluation = parts.evaluation
+    found: dict[str, Any] = {
+        "qa": None if parts.qa is None else parts.qa.model_dump(mode="json"),
+        "evaluation": None
+        if evaluation is None
+        else {"values": evaluation.values, "missing": evaluation.missing, "record": evaluation.record},
+        "dose": None if parts.dose is None else parts.dose.model_dump(mode="json"),
+        "record": None if parts.record is None else dict(parts.record),
+    }
+    return {**found, "names": dict(parts.names)} if names else without_names(found)
+
+
+def without_names(content: Any) -> Any:
+    """The same without what may carry the name or ID of a patient: names of files, folders and series."""
+    if isinstance(content, dict):
+        return {key: without_names(value) for key, value in content.items() if key not in IDENTIFYING}
+    if isinstance(content, list | tuple):
+        return [without_names(one) for one in content]
+    return content

@@ -1,0 +1,295 @@
+"""Pictures and volumes of a case: planes for the first screen, thumbnails, and what the viewer scrolls through."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+import tempfile
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from creps import hu
+from creps.figures import mr_window
+from creps.io.itk import write_volume
+from creps.preprocessing.target_grid import bring_onto
+from creps.report.parts import CaseParts
+from creps.volume import Array, Volume
+
+__all__ = ["CaseImages", "Plane", "Shown", "ViewerData", "png_uri"]
+
+PLANES = ("axial", "coronal", "sagittal")
+
+LARGEST_VOXELS = 1_400_000
+"""Of each volume in the viewer; finer ones are averaged."""
+
+MARGIN_MM = 8.0
+"""Around the body."""
+
+BODY_ABOVE_HU = -500.0
+
+HEIGHT = 300
+"""Pixels of the tallest plane."""
+
+THUMBNAIL = 150
+"""Pixels of a thumbnail's longer side."""
+
+GREY_LEVELS = 250
+"""Of an MR's window in the viewer."""
+
+CT_WINDOW_HU = (-1000.0, 1000.0)
+
+DIFFERENCE_HU = 300.0
+"""The ends of the scale of differences."""
+
+UNCERTAINTY_HU = 300.0
+"""The upper end of the scale of uncertainty."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One image of the case.
+
+    Attributes:
+        key: ``mr``, ``sct``, ``ct``, ``difference`` or ``uncertainty``.
+        name: What the page calls it.
+        unit: Of its values.
+        volume: On the grid of the shown box.
+        window: Values at the ends of the grey or colour scale.
+        colours: A colour map of matplotlib.
+    """
+
+    key: str
+    name: str
+    unit: str
+    volume: Volume
+    window: tuple[float, float]
+    colours: str = "gray"
+
+
+@dataclass(frozen=True)
+class Plane:
+    """One plane of one image, as a picture.
+
+    Attributes:
+        plane: axial, coronal or sagittal.
+        name: Of the image.
+        uri: The PNG as a data URI.
+        alt: What a screen reader says.
+    """
+
+    plane: str
+    name: str
+    uri: str
+    alt: str
+
+
+@dataclass(frozen=True)
+class ViewerData:
+    """What the viewer loads.
+
+    Attributes:
+        volumes: For each: key, name, unit, window, colour map, divisor and a NIfTI file in base64.
+        shape: (D, H, W) of all of them.
+        spacing_mm: Along D, H, W.
+        factors: How many voxels of the sCT along D, H, W are averaged in one.
+    """
+
+    volumes: list[dict[str, Any]]
+    shape: tuple[int, int, int]
+    spacing_mm: tuple[float, float, float]
+    factors: tuple[int, int, int]
+
+
+class CaseImages:
+    """The images of a case on one grid: the sCT's, cut to the body.
+
+    Args:
+        parts: The parts of the case.
+    """
+
+    def __init__(self, parts: CaseParts) -> None:
+        self.parts = parts
+        upright = parts.sct.reoriented()
+        self.box = _body_box(upright)
+        self.sct = _cut(upright, self.box)
+
+    @cached_property
+    def shown(self) -> list[Shown]:
+        """MR, sCT, CT, their difference and the uncertainty, as far as they are there."""
+        parts, found = self.parts, []
+        if parts.mr is not None:
+            mr = self._brought(parts.mr, 0.0)
+            found.append(Shown("mr", "MR", "scanner units", mr, mr_window(mr)))
+        found.append(Shown("sct", "sCT", "HU", self.sct, CT_WINDOW_HU))
+        if parts.ct is not None:
+            ct = self._brought(parts.ct, hu.AIR)
+            found.append(Shown("ct", "CT", "HU", ct, CT_WINDOW_HU))
+            difference = self.sct.with_array(self.sct.array - ct.array)
+            ends = (-DIFFERENCE_HU, DIFFERENCE_HU)
+            found.append(Shown("difference", "sCT − CT", "HU", difference, ends, "PuOr_r"))
+        if parts.uncertainty is not None:
+            half = self._brought(parts.uncertainty, 0.0)
+            found.append(Shown("uncertainty", "uncertainty", "HU", half, (0.0, UNCERTAINTY_HU), "cividis"))
+        return found
+
+    def named(self, key: str) -> Shown | None:
+        """The image of that key, if it is there."""
+        return next((one for one in self.shown if one.key == key), None)
+
+    @cached_property
+    def centre(self) -> tuple[int, int, int]:
+        """The voxel that the first screen shows: the middle of the body."""
+        inside = self.sct.array > BODY_ABOVE_HU
+        if not inside.any():
+            d, h, w = (n // 2 for n in self.sct.shape)
+            return d, h, w
+        d, h, w = (
+            round(float(np.average(np.arange(n), weights=inside.sum(axis=tuple({0, 1, 2} - {axis})))))
+            for axis, n in enumerate(self.sct.shape)
+        )
+        return d, h, w
+
+    def planes(self) -> list[list[Plane]]:
+        """For each plane through the centre, all images."""
+        scale = HEIGHT / max(self.sct.extent_mm)
+        return [
+            [
+                Plane(
+                    name,
+                    one.name,
+                    png_uri(_picture(one, axis, self.centre[axis], scale)),
+                    f"{one.name}, {name} slice through the middle of the body",
+                )
+                for one in self.shown
+            ]
+            for axis, name in enumerate(PLANES)
+        ]
+
+    def voxel_at(self, position_mm: tuple[float, float, float]) -> tuple[int, int, int]:
+        """The voxel of the shown box nearest to a patient position."""
+        offset = (np.asarray(position_mm) - np.asarray(self.sct.origin_mm)) @ self.sct.direction
+        index = np.rint(offset / np.asarray(self.sct.spacing_mm)).astype(int)
+        d, h, w = np.clip(index, 0, np.asarray(self.sct.shape) - 1).tolist()
+        return d, h, w
+
+    def thumbnail(self, position_mm: tuple[float, float, float], key: str = "sct") -> str | None:
+        """An axial slice through a position, with a ring around it; None if there is no such image."""
+        from PIL import Image, ImageDraw
+
+        one = self.named(key)
+        if one is None:
+            return None
+        d, h, w = self.voxel_at(position_mm)
+        scale = THUMBNAIL / max(self.sct.extent_mm[1:])
+        image = Image.fromarray(_picture(one, 0, d, scale))
+        x, y = (w + 0.5) * self.sct.spacing_mm[2] * scale, (h + 0.5) * self.sct.spacing_mm[1] * scale
+        ImageDraw.Draw(image).ellipse((x - 9, y - 9, x + 9, y + 9), outline="#ffb000", width=2)
+        return png_uri(np.asarray(image))
+
+    def viewer(self) -> ViewerData:
+        """All images but the difference, which the page computes, averaged to a size that a page can carry."""
+        factors = _factors(self.sct)
+        volumes = [_for_viewer(one, factors) for one in self.shown if one.key != "difference"]
+        small = _averaged(self.sct, factors)
+        return ViewerData(volumes, small.shape, small.spacing_mm, factors)
+
+    def _brought(self, volume: Volume, outside: float) -> Volume:
+        upright = self.parts.sct.reoriented()
+        if volume.same_grid_as(self.parts.sct):
+            return _cut(upright.with_array(volume.reoriented().array), self.box)
+        return bring_onto(volume, self.sct, outside)
+
+
+def png_uri(picture: npt.NDArray[np.uint8]) -> str:
+    """A picture, (rows, columns) or (rows, columns, 3), as a data URI."""
+    from PIL import Image
+
+    written = io.BytesIO()
+    Image.fromarray(picture).save(written, format="PNG", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(written.getvalue()).decode()}"
+
+
+def _picture(one: Shown, axis: int, index: int, scale: float) -> npt.NDArray[np.uint8]:
+    """A slice at `scale` pixels per mm: axial with anterior up, the others with superior up."""
+    from PIL import Image
+
+    plane = np.take(one.volume.array, index, axis=axis)
+    plane = plane if axis == 0 else plane[::-1]
+    height, width = (e * scale for n, e in enumerate(one.volume.extent_mm) if n != axis)
+    image = Image.fromarray(_coloured(plane, one.window, one.colours))
+    size = max(1, round(width)), max(1, round(height))
+    return np.asarray(image.resize(size, Image.Resampling.BILINEAR))
+
+
+def _coloured(plane: Array, window: tuple[float, float], colours: str) -> npt.NDArray[np.uint8]:
+    low, high = window
+    level = np.clip((plane - low) / (high - low), 0, 1)
+    if colours == "gray":
+        return (255 * level).astype(np.uint8)
+    import matplotlib as mpl
+
+    return np.asarray(mpl.colormaps[colours](level, bytes=True))[..., :3].copy()
+
+
+def _body_box(upright: Volume) -> tuple[slice, slice, slice]:
+    """The box around what is denser than air, with a margin; everything if nothing is."""
+    inside = upright.array > BODY_ABOVE_HU
+    if not inside.any():
+        return slice(None), slice(None), slice(None)
+    found = []
+    for axis, (count, spacing) in enumerate(zip(upright.shape, upright.spacing_mm, strict=True)):
+        where = np.flatnonzero(inside.any(axis=tuple({0, 1, 2} - {axis})))
+        margin = math.ceil(MARGIN_MM / spacing)
+        found.append(slice(max(0, int(where[0]) - margin), min(count, int(where[-1]) + 1 + margin)))
+    d, h, w = found
+    return d, h, w
+
+
+def _cut(volume: Volume, box: tuple[slice, slice, slice]) -> Volume:
+    start = [one.start or 0 for one in box]
+    x, y, z = volume.to_patient_mm(start).tolist()
+    return Volume(volume.array[box], volume.spacing_mm, (x, y, z), volume.direction)
+
+
+def _factors(volume: Volume) -> tuple[int, int, int]:
+    """How many voxels to average along each axis: the finest axis first, until there are few enough."""
+    factors = [1, 1, 1]
+    while math.prod(n // f for n, f in zip(volume.shape, factors, strict=True)) > LARGEST_VOXELS:
+        spacing = [s * f for s, f in zip(volume.spacing_mm, factors, strict=True)]
+        factors[int(np.argmin(spacing))] += 1
+    d, h, w = factors
+    return d, h, w
+
+
+def _averaged(volume: Volume, factors: tuple[int, int, int]) -> Volume:
+    """Blocks of voxels averaged; what does not fill a block at the end is cut off."""
+    counts = [max(1, n // f) for n, f in zip(volume.shape, factors, strict=True)]
+    whole = volume.array[tuple(slice(0, n * f) for n, f in zip(counts, factors, strict=True))]
+    blocks = whole.reshape(*(part for n, f in zip(counts, factors, strict=True) for part in (n, f)))
+    x, y, z = volume.to_patient_mm([(f - 1) / 2 for f in factors]).tolist()
+    d, h, w = (s * f for s, f in zip(volume.spacing_mm, factors, strict=True))
+    return Volume(blocks.mean(axis=(1, 3, 5)), (d, h, w), (x, y, z), volume.direction)
+
+
+def _for_viewer(one: Shown, factors: tuple[int, int, int]) -> dict[str, Any]:
+    """An image as the page loads it: whole numbers, times `multiplier`; an MR in as many levels as a screen has."""
+    small = _averaged(one.volume, factors)
+    multiplier = 1.0 if one.unit == "HU" else GREY_LEVELS / max(one.window[1], 1e-6)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "volume.nii.gz"
+        write_volume(small.with_array(np.rint(small.array * multiplier)), file, integer=True)
+        encoded = base64.b64encode(file.read_bytes()).decode()
+    return {
+        "key": one.key,
+        "name": one.name,
+        "unit": one.unit,
+        "window": [one.window[0] * multiplier, one.window[1] * multiplier],
+        "multiplier": multiplier,
+        "nifti": encoded,
+    }

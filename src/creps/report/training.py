@@ -1,0 +1,226 @@
+"""The report of a training run: progress, curves, health, pictures over time; rewritten while the run goes on."""
+
+from __future__ import annotations
+
+import base64
+import csv
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from creps.errors import InputError
+from creps.provenance import provenance
+from creps.report import charts
+from creps.report.case import without_names
+from creps.report.document import Finding, KeyFigure, Report, Verdict
+from creps.report.page import check_page, render, write_page
+from creps.report.reading import read_object
+
+__all__ = ["is_run", "write_training"]
+
+RECORD, CURVES, PICTURES = "record.json", "curves.csv", "pictures"
+
+MOST_PICTURES = 10
+"""Of the grid over time."""
+
+MOST_POINTS = 300
+"""Of a curve."""
+
+RELOAD_SECONDS = 60
+"""After which the page of a run that goes on reloads itself."""
+
+LOSSES: dict[str, tuple[str, ...]] = {
+    "pairs": ("supervised", "simulated"),
+    "discriminators": ("d_real", "d_fake", "r1", "d_real_mr", "d_fake_mr", "r1_mr"),
+    "generator, adversarial": ("adversarial", "adversarial_mr"),
+    "generator, style and content": ("style", "content"),
+    "generator, there and back": ("cycle_mr", "cycle_ct", "identity_mr", "identity_ct"),
+    "generator, contrastive": ("nce", "nce_identity"),
+}
+"""Title of a chart → columns of the curves: unweighted losses."""
+
+SCORES: dict[str, tuple[tuple[str, ...], str]] = {
+    "Validation without pairs": (
+        ("validation_score", "simulated_error_hu", "place_distance_hu", "disagreement_hu"),
+        "HU",
+    ),
+    "Ratios of sCT to CT": (("bone_ratio", "spread_ratio"), "ratio"),
+    "Time": (("seconds_per_step",), "seconds per step"),
+}
+"""Title of a chart → columns and the label of its axis."""
+
+LIMITS = (
+    "The label-free score compares sCTs with CTs of other people. It ranks the models of a run; it is not an error.",
+    "Losses of different recipes, and of different settings, cannot be compared.",
+)
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder is that of a training run."""
+    return (folder / CURVES).is_file() and (folder / RECORD).is_file()
+
+
+def write_training(run: Path, page: Path | None = None, *, title: str = "", overwrite: bool = True) -> Path:
+    """Write the report of a run, finished or not.
+
+    Args:
+        run: Folder of the run.
+        page: Where; default: ``report.html`` in that folder.
+        title: Its heading.
+        overwrite: Replace an earlier report.
+
+    Returns:
+        The page.
+
+    Raises:
+        InputError: the folder is no run, or its files are damaged.
+        OutputExistsError: something is there and may not be replaced.
+    """
+    if not is_run(run):
+        raise InputError(f"{run} is not the folder of a training run.", "Name the folder that creps train wrote.")
+    page = run / "report.html" if page is None else page
+    check_page(page, overwrite=overwrite)
+    record = read_object(run / RECORD)
+    rows = list(_rows(run / CURVES))
+    report = _report(record, rows, title)
+    running = record.get("status") == "running"
+    html = render(
+        report,
+        "training",
+        reload=RELOAD_SECONDS if running else None,
+        charts=list(_charts(rows)),
+        pictures=list(_pictures(run / PICTURES)),
+        sessions=list(_sessions(record)),
+        settings=list(_settings(record)),
+    )
+    return write_page(page, report, html)
+
+
+def _report(record: Mapping[str, Any], rows: Sequence[Mapping[str, float]], title: str) -> Report:
+    settings = record.get("settings") or {}
+    total = (settings.get("training") or {}).get("steps")
+    status = str(record.get("status", "unknown"))
+    health = [str(one) for one in record.get("health") or ()]
+    findings = [_finding(one) for one in health]
+    done = max([int(record.get("steps") or 0), *(int(row["step"]) for row in rows[-1:])])
+    result: Verdict = "not checked"
+    if status == "failed" or any(one.level == "warn" for one in findings):
+        result = "fail" if status == "failed" else "warn"
+    elif status == "finished":
+        result = "pass"
+    sessions = record.get("sessions") or [{}]
+    reason = sessions[-1].get("reason")
+    told = {
+        "running": "The run goes on.",
+        "finished": "The run is finished.",
+        "interrupted": f"The run was interrupted ({reason}) and can be resumed.",
+        "failed": f"The run failed: {reason}.",
+    }.get(status, f"The run's status is {status}.")
+    recipe, region = settings.get("recipe"), (settings.get("preparation") or {}).get("region")
+    return Report(
+        kind="training",
+        title=title or f"Training{f', {recipe}' if recipe else ''}{f', {region}' if region else ''}",
+        result=result,
+        headline=told,
+        findings=tuple(findings),
+        figures=tuple(_figures(record, rows, done, total)),
+        missing=() if rows else ("There are no curves yet: the first row is written after the first step.",),
+        limits=LIMITS,
+        content=without_names({"record": dict(record), "curves": [dict(row) for row in rows]}),
+        provenance=provenance(),
+    )
+
+
+def _finding(health: str) -> Finding:
+    return Finding(level="pass" if health.startswith("training looks healthy") else "warn", text=health)
+
+
+def _figures(
+    record: Mapping[str, Any], rows: Sequence[Mapping[str, float]], done: int, total: int | None
+) -> Iterator[KeyFigure]:
+    share = f"{100 * done / total:.0f} % done" if total else ""
+    yield KeyFigure(label="steps", value=f"{done} of {total}" if total else str(done), note=share)
+    scored = [row for row in rows if "validation_score" in row]
+    if scored:
+        best = min(scored, key=lambda row: row["validation_score"])
+        note = f"at step {best['step']:.0f}; lower is better"
+        yield KeyFigure(label="best label-free score", value=f"{best['validation_score']:.1f} HU", note=note)
+        if "bone_ratio" in scored[-1]:
+            note = "of the CTs' share, at the last validation; 1 is right"
+            yield KeyFigure(label="bone", value=f"{scored[-1]['bone_ratio']:.2f}", note=note)
+    timed = [row["seconds_per_step"] for row in rows if "seconds_per_step" in row][-20:]
+    if timed:
+        yield KeyFigure(label="a step", value=f"{sorted(timed)[len(timed) // 2]:.2f} s", note="median of the last rows")
+    cohort = record.get("cohort") or {}
+    if "mr_cases" in cohort:
+        yield KeyFigure(label="training cases", value=f"{cohort['mr_cases']} MR, {cohort['ct_cases']} CT")
+
+
+def _rows(curves: Path) -> Iterator[dict[str, float]]:
+    """The rows of the curves; one that is just being written is left out."""
+    try:
+        with curves.open(encoding="utf-8", errors="replace", newline="") as stream:
+            for row in csv.DictReader(stream):
+                found = {name: _number(cell) for name, cell in row.items() if name and cell}
+                kept = {name: value for name, value in found.items() if value is not None}
+                if "step" in kept:
+                    yield kept
+    except (OSError, csv.Error) as error:
+        raise InputError(f"{curves} cannot be read ({error}).", "Name the folder of a run.") from error
+
+
+def _number(cell: str) -> float | None:
+    try:
+        return float(cell)
+    except (TypeError, ValueError):
+        return None
+
+
+def _charts(rows: Sequence[Mapping[str, float]]) -> Iterator[dict[str, str]]:
+    for title, columns in LOSSES.items():
+        if lines := _lines(rows, columns):
+            yield {"title": f"Loss: {title}", "svg": charts.curves(lines, "step", "loss, not weighted")}
+    for title, (columns, label) in SCORES.items():
+        if lines := _lines(rows, columns):
+            yield {"title": title, "svg": charts.curves(lines, "step", label)}
+
+
+def _lines(
+    rows: Sequence[Mapping[str, float]], columns: Sequence[str]
+) -> dict[str, tuple[Sequence[float], Sequence[float]]]:
+    """Each column that has values, averaged in groups if there are many."""
+    found: dict[str, tuple[Sequence[float], Sequence[float]]] = {}
+    for column in columns:
+        points = [(row["step"], row[column]) for row in rows if column in row]
+        size = max(1, len(points) // MOST_POINTS)
+        groups = [points[start : start + size] for start in range(0, len(points), size)]
+        if groups:
+            along = [group[-1][0] for group in groups]
+            found[column.replace("_", " ")] = along, [sum(value for _, value in g) / len(g) for g in groups]
+    return found
+
+
+def _pictures(folder: Path) -> Iterator[dict[str, str]]:
+    """Some of the pictures of validations, evenly over time, the last one included."""
+    files = sorted(folder.glob("step_*.png"))
+    if len(files) > MOST_PICTURES:
+        ends = [round(k * (len(files) - 1) / (MOST_PICTURES - 1)) for k in range(MOST_PICTURES)]
+        files = [files[k] for k in ends]
+    for file in files:
+        step = file.stem.partition("_")[2].lstrip("0") or "0"
+        data = base64.b64encode(file.read_bytes()).decode()
+        yield {"uri": f"data:image/png;base64,{data}", "step": step}
+
+
+def _sessions(record: Mapping[str, Any]) -> Iterator[list[Any]]:
+    for one in record.get("sessions") or ():
+        yield [one.get(key) for key in ("started", "from_step", "ended", "to_step", "status", "reason")]
+
+
+def _settings(record: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+    """The settings of the run, by section and name."""
+    for section, values in (record.get("settings") or {}).items():
+        if isinstance(values, dict):
+            yield from ((f"{section}.{name}", value) for name, value in values.items())
+        else:
+            yield section, values
