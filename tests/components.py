@@ -18,6 +18,7 @@ HOW_TO_GET = {
     "dciodvfy": "Install dicom3tools.",
     "dcmcjpeg": "Install dcmtk.",
     "Orthanc": "Install orthanc.",
+    "chromium": "Install chromium.",
     "pyRadPlan": "Install creps[dose].",
 }
 """Component → how to come by it."""

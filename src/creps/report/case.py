@@ -27,8 +27,11 @@ LIMITS = (
 
 UNCALIBRATED = "There is no uncertainty map: synthesize with --uncertainty (calibrated models)."
 
-IDENTIFYING = ("file", "folder", "name", "path", "description", "series_description", "series")
-"""Keys of a record that may carry a name or an ID."""
+IDENTIFYING = ("file", "folder", "path", "series_description", "structures_from")
+"""Keys of a record whose values may carry a name or an ID."""
+
+INPUTS = ("input", "inputs")
+"""Keys of what a result was made from: only hashes are shown of it."""
 
 
 def case_report(parts: CaseParts, title: str = "", *, names: bool = False) -> Report:
@@ -195,7 +198,20 @@ def _content(parts: CaseParts, *, names: bool) -> dict[str, Any]:
 def without_names(content: Any) -> Any:
     """The same without what may carry the name or ID of a patient: names of files, folders and series."""
     if isinstance(content, dict):
-        return {key: without_names(value) for key, value in content.items() if key not in IDENTIFYING}
+        return {
+            key: _hashes(value) if key in INPUTS else without_names(value)
+            for key, value in content.items()
+            if key not in IDENTIFYING
+        }
     if isinstance(content, list | tuple):
         return [without_names(one) for one in content]
     return content
+
+
+def _hashes(inputs: Any) -> Any:
+    """The hashes of what something was made from; names of files are left out, also where they are keys."""
+    if not isinstance(inputs, dict):
+        return None
+    if "sha256" in inputs:
+        return {"sha256": inputs["sha256"]}
+    return {key: _hashes(value) for key, value in inputs.items() if isinstance(value, dict) and "sha256" in value}
