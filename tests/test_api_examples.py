@@ -38,6 +38,7 @@ FUNCTIONS = (
         "prepare",
         "read_volume",
         "train",
+        "write_report",
         "write_volume",
     ),
 )

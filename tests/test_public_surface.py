@@ -24,6 +24,7 @@ def test_the_public_names():
         "prepare",
         "read_volume",
         "train",
+        "write_report",
         "write_volume",
     }
     assert set(creps.__all__) == functions | {"Cohort", "CrepsError", "Model", "Settings", "Volume", "__version__"}

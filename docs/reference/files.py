@@ -20,6 +20,7 @@ from creps.inference.calibration import Calibration, ClassCalibration
 from creps.model import Plan
 from creps.qa.document import QaCheck, QaReport
 from creps.qa.limits import Range
+from creps.report.document import Finding, KeyFigure, Report
 from creps.training.run.record import RecordFile, Session
 
 PAGE = Path(__file__).with_name("files.md")
@@ -40,6 +41,9 @@ TABLES: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("A beam's range in dose.json", "Protons only.", BeamRange),
     ("NAME_qa.json, qa.json", "The checks of an sCT against its MR, beside the sCT.", QaReport),
     ("A check in qa.json", "One check.", QaCheck),
+    ("NAME_report.json, report.json", "What a report says, beside its page.", Report),
+    ("A finding in report.json", "One thing that was found.", Finding),
+    ("A figure in report.json", "One number of the first screen.", KeyFigure),
     ("The limits of a check in qa.json", "From where on a value warns or fails; null: no limit on that side.", Range),
 )
 

@@ -19,7 +19,7 @@ from creps.figures import mr_window
 from creps.io.itk import write_volume
 from creps.preprocessing.target_grid import bring_onto
 from creps.report.parts import CaseParts
-from creps.volume import Array, Volume
+from creps.volume import Array, Mask, Volume
 
 __all__ = ["CaseImages", "Plane", "Shown", "ViewerData", "png_uri"]
 
@@ -141,6 +141,14 @@ class CaseImages:
     def named(self, key: str) -> Shown | None:
         """The image of that key, if it is there."""
         return next((one for one in self.shown if one.key == key), None)
+
+    @cached_property
+    def inside(self) -> Mask:
+        """The body in the shown box: what is denser than air, with the air within its axial slices."""
+        from scipy import ndimage
+
+        dense = self.sct.array > BODY_ABOVE_HU
+        return np.stack([ndimage.binary_fill_holes(plane) for plane in dense])
 
     @cached_property
     def centre(self) -> tuple[int, int, int]:

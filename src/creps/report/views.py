@@ -15,7 +15,7 @@ from creps.qa.limits import Range
 from creps.report import charts
 from creps.report.case import case_report
 from creps.report.document import Report
-from creps.report.images import BODY_ABOVE_HU, CaseImages, Shown
+from creps.report.images import CaseImages, Shown
 from creps.report.page import check_page, figure, render, write_page
 from creps.report.parts import CaseParts
 
@@ -99,7 +99,7 @@ def _scales(shown: list[Shown]) -> str:
 
 
 def _histogram(images: CaseImages) -> str:
-    inside = images.sct.array > BODY_ABOVE_HU
+    inside = images.inside
     if not inside.any():
         return ""
     found = {one.name: one.volume.array[inside] for one in images.shown if one.key in ("sct", "ct")}
