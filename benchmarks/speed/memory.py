@@ -10,7 +10,7 @@ Each row is a process of its own. The estimate is slab of predictions + volume +
 * volume: 4 bytes x voxels, and three batches of patches on their way;
 * batch: the forward pass's two largest maps, ``2 x width x bytes per value``, and its input, per voxel; on a CPU also
   the gaps in glibc's heap, which keeps freed pieces below 32 MB: as much as a map, 32 MB at most. (With
-  ``MALLOC_MMAP_THRESHOLD_=1000000`` there are none.)
+  ``MALLOC_MMAP_THRESHOLD_=1000000`` there are none.) In bfloat16 two maps, and 16 MB of buffers.
 
 Rows change one thing at a time: the depth (more patches, same slab), rows and columns (larger slab), the patch depth,
 the batch, the fusion, the memory that a single pass may take. Writes ``results/memory.json``.

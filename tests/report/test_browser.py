@@ -154,11 +154,7 @@ def test_everything_is_reached_by_keyboard_and_labelled(browser, case):
         reached = set()
         for _ in range(60):
             page.keyboard.press("Tab")
-            reached.add(
-                page.evaluate(
-                    "(e => e.dataset.slice || e.dataset.pane || e.dataset.canvas || e.id || e.textContent)(document.activeElement)"
-                )
-            )
+            reached.add(page.evaluate(f"({NAME_OF})(document.activeElement)"))
         assert {"axial", "coronal", "sagittal", "left", "right", "overlay", "opacity", "soft tissue", "bone"} <= reached
         page.locator("[data-slice=axial]").focus()
         before = opened.voxel()

@@ -58,6 +58,9 @@ def _joined(one: torch.Tensor, other: torch.Tensor, *, spread: bool) -> torch.Te
 LARGEST_IN_HEAP = 32 << 20
 """Bytes below which glibc allocates from its heap, where freed blocks leave gaps."""
 
+BFLOAT16_BUFFERS = 16 << 20
+"""Bytes that oneDNN's bfloat16 convolutions hold on a CPU."""
+
 
 class Executor:
     """Runs a generator in evaluation mode: a patch's prediction does not depend on what else is in its batch.
@@ -139,7 +142,13 @@ class Executor:
         return self._generator.bytes_at_peak(voxels, self._itemsize)
 
     def bytes_in_gaps(self, voxels: int) -> int:
-        """Unused memory in bytes that the C library's heap holds after such a pass: one feature map, as measured."""
+        """Unused memory in bytes that the C library's heap holds after such a pass, as measured.
+
+        In float32 that is one feature map; in bfloat16 two, beside the buffers of its convolutions.
+        """
         if self.device.type != "cpu":
             return 0
-        return min(voxels * self._generator.width * self._itemsize, LARGEST_IN_HEAP)
+        one = voxels * self._generator.width * self._itemsize
+        if self._itemsize == 4:
+            return min(one, LARGEST_IN_HEAP)
+        return min(2 * one, LARGEST_IN_HEAP) + BFLOAT16_BUFFERS

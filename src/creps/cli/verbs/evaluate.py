@@ -65,8 +65,8 @@ def evaluate(
     from creps.evaluation.report import table
 
     _check_report(report, json_file, names=names, overwrite=overwrite)
-    chosen = EvaluationOptions(**options)
     try:
+        chosen = EvaluationOptions(**options)
         result = (evaluate_folder if holds_cases(sct) else evaluate_pair)(
             sct,
             ct,
