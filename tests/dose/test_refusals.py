@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from benchmarks.dose.bodies import SHAPE, image, one_beam, scene, target, volume, water
 
 from creps.dose import engine as engine_module
 from creps.dose.compare import DoseOptions, compare_dose
@@ -18,8 +19,6 @@ from creps.dose.writing import check_output
 from creps.errors import InputError, OutputExistsError, SettingsError
 from creps.io.itk import write_volume
 from creps.volume import Volume
-from tests.dose import phantoms
-from tests.dose.phantoms import image, one_beam, scene, target, volume, water
 
 
 def built(ct, sct, structures):
@@ -62,7 +61,7 @@ def test_frames_of_reference_must_agree_unless_told_otherwise():
 @pytest.mark.parametrize(
     ("mask", "what"),
     [
-        (np.zeros(phantoms.SHAPE), "Structure 'PTV' is empty"),
+        (np.zeros(SHAPE), "Structure 'PTV' is empty"),
         (np.pad(np.ones((1, 1, 1)), [(15, 14), (36, 35), (15, 14)]), "1 voxels on a dose grid of 2 mm, too few"),
     ],
 )
