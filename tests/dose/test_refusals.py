@@ -104,7 +104,11 @@ def test_masks_in_a_folder_are_checked(tmp_path):
     body = ct.volume.array > -500
     with pytest.raises(InputError, match="contains no mask"):
         find_structures(tmp_path, ct, body, ct.volume)
+    with pytest.raises(InputError, match=r"does not exist\. Give an RTSTRUCT file, or a folder"):
+        find_structures(tmp_path / "missing", ct, body, ct.volume)
     write_volume(volume(water()), tmp_path / "PTV.nii.gz")
+    with pytest.raises(InputError, match=r"PTV\.nii\.gz is an image, not a structure set\."):
+        find_structures(tmp_path / "PTV.nii.gz", ct, body, ct.volume)
     with pytest.raises(InputError, match=r"PTV\.nii\.gz is not a mask"):
         find_structures(tmp_path, ct, body, ct.volume)
     write_volume(target(), tmp_path / "PTV.nii.gz")

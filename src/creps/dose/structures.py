@@ -73,6 +73,9 @@ def find_structures(
         volumes = ((name, _as_mask(one, f"The mask '{name}'")) for name, one in given.items())
     elif Path(source).is_dir():
         volumes = _from_folder(Path(source), keep)
+    elif is_volume_file(Path(source)) or not Path(source).exists():
+        what = "is an image, not a structure set" if Path(source).exists() else "does not exist"
+        raise InputError(f"{source} {what}.", "Give an RTSTRUCT file, or a folder with a mask NAME.nii.gz each.")
     else:
         found_set = read_structures(source)
         _check_frame_of(found_set, Path(source), ct, any_frame=any_frame)
