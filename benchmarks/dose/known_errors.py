@@ -11,8 +11,9 @@ import numpy.typing as npt
 
 from benchmarks.dose.bodies import BODY, FRONT, SHAPE, SPACING_MM, TARGET, one_beam, scene, water, with_bone
 from creps import hu
+from creps.dose.beams import PlannedDose, Ray
 from creps.dose.density import DEFAULT_TABLE
-from creps.dose.engine import Engine, PlannedDose, Ray
+from creps.dose.engine import Engine
 from creps.dose.proton_range import range_error
 from creps.dose.scene import Outside, Scene
 from creps.volume import Array

@@ -1,4 +1,4 @@
-"""The table of docs/concepts/dose.md, and how far MAE ranks the sCTs as dose does.
+"""The tables of docs/concepts/dose.md, and how far MAE and bone Dice rank sCTs as dose does.
 
 python -m benchmarks.dose.table
 """
@@ -6,57 +6,148 @@ python -m benchmarks.dose.table
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import spearmanr
+from scipy.stats import kendalltau, spearmanr
 
-from benchmarks.dose.__main__ import RESULTS
+from benchmarks.dose.arms import KNOWN
 
-MEASURES = {
-    "photons": ("dose_error_percent", "mean_difference_percent", "gamma"),
-    "protons": ("dose_error_percent", "mean_difference_percent", "gamma", "range_mean_mm", "range_sd_mm"),
+__all__ = ["MEASURES", "RESULTS", "across_arms", "tables", "within_arms", "within_people"]
+
+RESULTS = Path(__file__).with_name("results")
+
+MEASURES: dict[str, tuple[str, Callable[[float], float]]] = {
+    "dose_error_percent": ("dose error, %", float),
+    "mean_difference_percent": ("mean difference, %", abs),
+    "gamma_percent": ("gamma 2 %/2 mm, %", lambda value: 100 - value),
+    "range_mean_mm": ("range, mean, mm", abs),
+    "range_sd_mm": ("range, SD, mm", float),
+    "range_p95_absolute_mm": ("range, 95th percentile, mm", float),
 }
+"""Key of a row → its name, and what makes it larger where the sCT is worse."""
+
+IMAGE: dict[str, Callable[[float], float]] = {"mae_hu": float, "bone_dice": lambda value: 1 - value}
+
+Rows = list[dict[str, Any]]
 
 
-def value_of(row: dict[str, Any], measure: str) -> float:
-    """A measure of a row; gamma is the share within 1 at 2 %/2 mm, in percent."""
-    return 100 * float(row["gamma"]["2%/2mm"]) if measure == "gamma" else float(row[measure])
+def tables(file: Path) -> str:
+    """All tables of one region, in Markdown."""
+    rows: Rows = json.loads(file.read_text(encoding="utf-8"))["rows"]
+    parts = [f"## {file.stem}: {len({row['case'] for row in rows})} people, {_minutes(rows):.0f} CPU minutes"]
+    for radiation in ("photons", "protons"):
+        own = [row for row in rows if row["radiation"] == radiation and "refused" not in row]
+        parts += [f"### {radiation}", means_table(own, rows), correlation_table(own)]
+    parts += [f"refused: {row['arm']}, {row['case']}: {row['refused']}" for row in rows if "refused" in row]
+    return "\n\n".join(parts)
 
 
-def badness(row: dict[str, Any], measure: str) -> float:
-    """The same, larger where it is worse."""
-    value = value_of(row, measure)
-    return 100 - value if measure == "gamma" else abs(value)
+def means_table(own: Rows, every: Rows) -> str:
+    """Means over people of each arm, by rising MAE."""
+    keys = ["mae_hu", "bone_dice", *_measured(own)]
+    titles = ["MAE, HU", "bone Dice", *(MEASURES[key][0] for key in keys[2:])]
+    lines = [f"| sCT | people | {' | '.join(titles)} |", "|---" * (len(keys) + 2) + "|"]
+    people = len({row["case"] for row in every})
+    for arm in sorted(_names(own), key=lambda name: _mean(own, name, "mae_hu")):
+        count = sum(row["arm"] == arm for row in own)
+        cells = [arm, f"{count} of {people}", *(_written(key, _mean(own, arm, key)) for key in keys)]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def correlation_table(own: Rows) -> str:
+    """Spearman's and Kendall's rank correlation of MAE and of bone Dice with each dose figure."""
+    titles = [MEASURES[key][0] for key in _measured(own)]
+    lines = [f"| ranking | by | {' | '.join(titles)} |", "|---" * (len(titles) + 2) + "|"]
+    made = [row for row in own if row["arm"] not in KNOWN]
+    for image in IMAGE:
+        sets: dict[str, list[str]] = {
+            "across arms": [_both(*across_arms(own, image, key)) for key in _measured(own)],
+            "across arms, without known errors": [_both(*across_arms(made, image, key)) for key in _measured(own)],
+            "arms of one person": [_spread(list(within_people(own, image, key))) for key in _measured(own)],
+            "people of one arm, without known errors": [
+                _spread(list(within_arms(made, image, key))) for key in _measured(own)
+            ],
+        }
+        lines += [f"| {name} | {image} | {' | '.join(cells)} |" for name, cells in sets.items()]
+    return "\n".join(lines)
+
+
+def across_arms(rows: Rows, image: str, key: str) -> tuple[float, float]:
+    """Spearman's rho and Kendall's tau over arms, of means over people.
+
+    Args:
+        rows: Of one radiation.
+        image: ``mae_hu`` or ``bone_dice``.
+        key: Of `MEASURES`.
+    """
+    pairs = [(IMAGE[image](_mean(rows, arm, image)), MEASURES[key][1](_mean(rows, arm, key))) for arm in _names(rows)]
+    return _rank(pairs)
+
+
+def within_people(rows: Rows, image: str, key: str) -> Iterator[float]:
+    """Spearman's rho over the arms of each person."""
+    for case in sorted({row["case"] for row in rows}):
+        yield _rank([_pair(row, image, key) for row in rows if row["case"] == case])[0]
+
+
+def within_arms(rows: Rows, image: str, key: str) -> Iterator[float]:
+    """Spearman's rho over the people of each arm that has at least five."""
+    for arm in _names(rows):
+        pairs = [_pair(row, image, key) for row in rows if row["arm"] == arm]
+        if len(pairs) >= 5 and len(set(pairs)) > 1 and len({one for one, _ in pairs}) > 1:
+            yield _rank(pairs)[0]
+
+
+def _pair(row: dict[str, Any], image: str, key: str) -> tuple[float, float]:
+    return IMAGE[image](row[image]), MEASURES[key][1](row[key])
+
+
+def _rank(pairs: list[tuple[float, float]]) -> tuple[float, float]:
+    one, other = zip(*pairs, strict=True)
+    return float(spearmanr(one, other)[0]), float(kendalltau(one, other)[0])
+
+
+def _names(rows: Rows) -> list[str]:
+    return list(dict.fromkeys(row["arm"] for row in rows))
+
+
+def _mean(rows: Rows, arm: str, key: str) -> float:
+    return float(np.mean([row[key] for row in rows if row["arm"] == arm]))
+
+
+def _measured(rows: Rows) -> list[str]:
+    """Photons have no ranges."""
+    return [key for key in MEASURES if all(row.get(key) is not None for row in rows)]
+
+
+def _minutes(rows: Rows) -> float:
+    return sum(float(row["cpu_seconds"]) for row in rows) / 60
+
+
+def _written(key: str, value: float) -> str:
+    if key == "mae_hu":
+        return f"{value:.0f}"
+    if key in ("mean_difference_percent", "range_mean_mm"):
+        return f"{value:+.2f}"
+    return f"{value:.1f}" if key == "gamma_percent" else f"{value:.2f}"
+
+
+def _both(rho: float, tau: float) -> str:
+    return f"{rho:.2f} / {tau:.2f}"
+
+
+def _spread(values: list[float]) -> str:
+    return f"{np.median(values):.2f} ({min(values):.2f} to {max(values):.2f})" if values else ""
 
 
 def main() -> None:
-    """Print means over the cases, by arm and radiation, and rank correlations with MAE."""
-    every = json.loads(RESULTS.read_text(encoding="utf-8"))["rows"]
-    refused = sorted({row["arm"] for row in every if "failed" in row})
-    rows = [row for row in every if row["arm"] not in refused]
-    cases = sorted({row["case"] for row in rows})
-    names = list(dict.fromkeys(row["arm"] for row in rows))
-    for row in (row for row in every if row["arm"] in refused):
-        figures = row.get("failed") or f"dose error {row['dose_error_percent']:.2f} %"
-        print(f"left out: {row['arm']}, {row['case']}, {row['radiation']}, MAE {row['mae_hu']:.0f} HU: {figures}")
-    print(f"{len(cases)} cases: {', '.join(cases)}\n")
-    for radiation, measures in MEASURES.items():
-        own = [row for row in rows if row["radiation"] == radiation]
-        print(f"| {radiation} | MAE HU | {' | '.join(measures)} |")
-        arms = sorted(names, key=lambda name: np.mean([row["mae_hu"] for row in own if row["arm"] == name]))
-        for name in arms:
-            mine = [row for row in own if row["arm"] == name]
-            means = [float(np.mean([value_of(row, measure) for row in mine])) for measure in measures]
-            mae = float(np.mean([row["mae_hu"] for row in mine]))
-            print(f"| {name} | {mae:.0f} | " + " | ".join(f"{mean:.2f}" for mean in means) + " |")
-        for measure in measures:
-            per_case = []
-            for case in cases:
-                mine = [row for row in own if row["case"] == case]
-                per_case.append(float(spearmanr([r["mae_hu"] for r in mine], [badness(r, measure) for r in mine])[0]))
-            print(f"rank correlation of MAE with {measure}: " + ", ".join(f"{one:.2f}" for one in per_case))
-        print()
+    """Print the tables of all regions."""
+    for file in sorted(RESULTS.glob("*.json")):
+        print(tables(file), end="\n\n")
 
 
 if __name__ == "__main__":
