@@ -46,14 +46,15 @@ def main() -> None:
     models = {name: folder for name, _, folder in (one.partition("=") for one in given.model)}
     output = given.output or RESULTS / f"{given.region}.json"
     arms = Arms(models, given.site, given.work)
-    rows: list[Row] = json.loads(output.read_text(encoding="utf-8"))["rows"] if output.is_file() else []
+    kept = json.loads(output.read_text(encoding="utf-8")) if output.is_file() else {"models": {}, "rows": []}
+    rows, models_kept = kept["rows"], {**kept["models"], **arms.records()}
     for folder in sorted((given.cohort / "test").iterdir())[: given.people]:
         person = read_person(folder)
         for radiation in get_args(Radiation):
             for row in new_rows(person, given.region, radiation, arms, rows):
                 rows.append(row)
                 print(json.dumps(row), flush=True)
-                content = {"region": given.region, "plans": PLANS[given.region], "models": arms.records(), "rows": rows}
+                content = {"region": given.region, "plans": PLANS[given.region], "models": models_kept, "rows": rows}
                 write_json(output, {**provenance(), **content})
     print(tables(output))
 
@@ -74,7 +75,8 @@ def new_rows(person: Person, region: Region, radiation: Radiation, arms: Arms, k
         except CrepsError as error:
             row["refused"] = str(error)
         now = time.process_time()
-        yield row | {"cpu_seconds": round(now - started, 1)}
+        row["cpu_seconds"] = now - started
+        yield {key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()}
         started = time.process_time()
 
 

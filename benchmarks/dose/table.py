@@ -77,15 +77,16 @@ def correlation_table(own: Rows) -> str:
 
 
 def across_arms(rows: Rows, image: str, key: str) -> tuple[float, float]:
-    """Spearman's rho and Kendall's tau over arms, of means over people.
+    """Spearman's rho and Kendall's tau over arms, of means over people; the size of a signed figure is averaged.
 
     Args:
         rows: Of one radiation.
         image: ``mae_hu`` or ``bone_dice``.
         key: Of `MEASURES`.
     """
-    pairs = [(IMAGE[image](_mean(rows, arm, image)), MEASURES[key][1](_mean(rows, arm, key))) for arm in _names(rows)]
-    return _rank(pairs)
+    arms = [[_pair(row, image, key) for row in rows if row["arm"] == arm] for arm in _names(rows)]
+    one, other = zip(*(np.mean(pairs, axis=0) for pairs in arms), strict=True)
+    return _rank(list(zip(one, other, strict=True)))
 
 
 def within_people(rows: Rows, image: str, key: str) -> Iterator[float]:

@@ -70,7 +70,7 @@ def find_structures(
     keep = _Wanted(wanted)
     if isinstance(source, Mapping):
         given = {name: one for name, one in source.items() if name in keep and not is_body(name)}
-        volumes = ((name, _as_mask(one, f"The mask '{name}'")) for name, one in given.items())
+        volumes = iter([(name, _as_mask(one, f"The mask '{name}'")) for name, one in given.items()])
     elif Path(source).is_dir():
         volumes = _from_folder(Path(source), keep)
     elif is_volume_file(Path(source)) or not Path(source).exists():
