@@ -1,4 +1,7 @@
-"""The tables of docs/concepts/dose.md, and how far MAE and bone Dice rank sCTs as dose does.
+"""The tables of docs/concepts/dose.md: dose error of sCTs, and how far MAE and bone Dice rank them as dose does.
+
+Correlations are Spearman's rho / Kendall's tau of means over people; within a person and within a method Spearman's
+rho, median (lowest to highest). "Methods" are all sCTs but true CTs with a known error.
 
 python -m benchmarks.dose.table
 """
@@ -31,48 +34,56 @@ MEASURES: dict[str, tuple[str, Callable[[float], float]]] = {
 
 IMAGE: dict[str, Callable[[float], float]] = {"mae_hu": float, "bone_dice": lambda value: 1 - value}
 
+FEWEST_PEOPLE = 5
+"""Of an arm, for a rank correlation among them."""
+
+RADIATIONS = ("photons", "protons")
+
 Rows = list[dict[str, Any]]
 
 
 def tables(file: Path) -> str:
-    """All tables of one region, in Markdown."""
-    rows: Rows = json.loads(file.read_text(encoding="utf-8"))["rows"]
-    parts = [f"## {file.stem}: {len({row['case'] for row in rows})} people, {_minutes(rows):.0f} CPU minutes"]
-    for radiation in ("photons", "protons"):
-        own = [row for row in rows if row["radiation"] == radiation and "refused" not in row]
-        parts += [f"### {radiation}", means_table(own, rows), correlation_table(own)]
-    parts += [f"refused: {row['arm']}, {row['case']}: {row['refused']}" for row in rows if "refused" in row]
-    return "\n\n".join(parts)
+    """Both tables of one region, in Markdown, and what was refused."""
+    every: Rows = json.loads(file.read_text(encoding="utf-8"))["rows"]
+    people, minutes = len({row["case"] for row in every}), sum(float(row["cpu_seconds"]) for row in every) / 60
+    rows = [row for row in every if "refused" not in row]
+    refused = [f"refused: {row['arm']}, {row['case']}: {row['refused']}" for row in every if "refused" in row]
+    head = f"## {file.stem}: {people} people, {minutes:.0f} CPU minutes"
+    return "\n\n".join([head, means_table(rows), correlation_table(rows), *refused])
 
 
-def means_table(own: Rows, every: Rows) -> str:
+def means_table(rows: Rows) -> str:
     """Means over people of each arm, by rising MAE."""
-    keys = ["mae_hu", "bone_dice", *_measured(own)]
-    titles = ["MAE, HU", "bone Dice", *(MEASURES[key][0] for key in keys[2:])]
-    lines = [f"| sCT | people | {' | '.join(titles)} |", "|---" * (len(keys) + 2) + "|"]
-    people = len({row["case"] for row in every})
-    for arm in sorted(_names(own), key=lambda name: _mean(own, name, "mae_hu")):
-        count = sum(row["arm"] == arm for row in own)
-        cells = [arm, f"{count} of {people}", *(_written(key, _mean(own, arm, key)) for key in keys)]
-        lines.append(f"| {' | '.join(cells)} |")
+    columns = [(kind, key) for kind in RADIATIONS for key in _measured(_of(rows, kind))]
+    titles = ["sCT", "people", "MAE, HU", "bone Dice", *(f"{kind}: {MEASURES[key][0]}" for kind, key in columns)]
+    lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
+    for arm in sorted(_names(rows), key=lambda name: _mean(rows, name, "mae_hu")):
+        people = str(len({row["case"] for row in rows if row["arm"] == arm}))
+        image = [_written(key, _mean(rows, arm, key)) for key in IMAGE]
+        dose = [_written(key, _mean(_of(rows, kind), arm, key)) for kind, key in columns]
+        lines.append(f"| {' | '.join([arm, people, *image, *dose])} |")
     return "\n".join(lines)
 
 
-def correlation_table(own: Rows) -> str:
-    """Spearman's and Kendall's rank correlation of MAE and of bone Dice with each dose figure."""
-    titles = [MEASURES[key][0] for key in _measured(own)]
-    lines = [f"| ranking | by | {' | '.join(titles)} |", "|---" * (len(titles) + 2) + "|"]
-    made = [row for row in own if row["arm"] not in KNOWN]
-    for image in IMAGE:
-        sets: dict[str, list[str]] = {
-            "across arms": [_both(*across_arms(own, image, key)) for key in _measured(own)],
-            "across arms, without known errors": [_both(*across_arms(made, image, key)) for key in _measured(own)],
-            "arms of one person": [_spread(list(within_people(own, image, key))) for key in _measured(own)],
-            "people of one arm, without known errors": [
-                _spread(list(within_arms(made, image, key))) for key in _measured(own)
-            ],
-        }
-        lines += [f"| {name} | {image} | {' | '.join(cells)} |" for name, cells in sets.items()]
+def correlation_table(rows: Rows) -> str:
+    """Rank correlations of MAE, and across arms of bone Dice, with each dose figure."""
+    titles = [
+        *("dose figure", "MAE: all sCTs", "MAE: methods", "bone Dice: methods"),
+        *("MAE: methods, one person", "MAE: people, one method"),
+    ]
+    lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
+    for kind in RADIATIONS:
+        own = _of(rows, kind)
+        made = [row for row in own if row["arm"] not in KNOWN]
+        for key in _measured(own):
+            cells = [
+                _both(*across_arms(own, "mae_hu", key)),
+                _both(*across_arms(made, "mae_hu", key)),
+                _both(*across_arms(made, "bone_dice", key)),
+                _spread(list(within_people(made, "mae_hu", key))),
+                _spread(list(within_arms(made, "mae_hu", key))),
+            ]
+            lines.append(f"| {kind}: {MEASURES[key][0]} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -99,7 +110,7 @@ def within_arms(rows: Rows, image: str, key: str) -> Iterator[float]:
     """Spearman's rho over the people of each arm that has at least five."""
     for arm in _names(rows):
         pairs = [_pair(row, image, key) for row in rows if row["arm"] == arm]
-        if len(pairs) >= 5 and len(set(pairs)) > 1 and len({one for one, _ in pairs}) > 1:
+        if len(pairs) >= FEWEST_PEOPLE:
             yield _rank(pairs)[0]
 
 
@@ -125,8 +136,8 @@ def _measured(rows: Rows) -> list[str]:
     return [key for key in MEASURES if all(row.get(key) is not None for row in rows)]
 
 
-def _minutes(rows: Rows) -> float:
-    return sum(float(row["cpu_seconds"]) for row in rows) / 60
+def _of(rows: Rows, radiation: str) -> Rows:
+    return [row for row in rows if row["radiation"] == radiation]
 
 
 def _written(key: str, value: float) -> str:
