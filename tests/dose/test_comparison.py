@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from benchmarks.dose.bodies import one_beam
 from PIL import Image
 
 import creps
@@ -14,7 +15,6 @@ from creps.dose.plan import default_plan
 from creps.errors import SettingsError
 from creps.io.itk import read_volume, write_volume
 from creps.volume import Volume
-from tests.dose.phantoms import one_beam
 from tests.test_cli import run
 
 pytestmark = [pytest.mark.needs("pyRadPlan"), pytest.mark.slow]

@@ -64,6 +64,7 @@ def test_more_hu_never_mean_less_density(hu, more):
         ("region: brain\ndose_grid_mm: 6\n", "too coarse"),
         ("region: brain\ngantry: [0]\n", "'gantry'"),
         ("region: brain\ngantry_degrees: [0, 360]\n", "less than 360"),
+        ("region: brain\ngantry_degrees: 0\n", r"Write a list, such as \[0, 90\]"),
         ("region: brain\ncouch_degrees: [0, 90]\n", "one angle for each"),
         ("region: brain\nprescription_gy: 0\n", "'prescription_gy'"),
         ("region: brain\norgans: [brainstem]\n", "organs needs target"),

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from benchmarks.dose.bodies import SHAPE, image, one_beam, scene, target, volume, water
 
 from creps.dose import engine as engine_module
 from creps.dose.compare import DoseOptions, compare_dose
@@ -18,8 +19,6 @@ from creps.dose.writing import check_output
 from creps.errors import InputError, OutputExistsError, SettingsError
 from creps.io.itk import write_volume
 from creps.volume import Volume
-from tests.dose import phantoms
-from tests.dose.phantoms import image, one_beam, scene, target, volume, water
 
 
 def built(ct, sct, structures):
@@ -62,7 +61,7 @@ def test_frames_of_reference_must_agree_unless_told_otherwise():
 @pytest.mark.parametrize(
     ("mask", "what"),
     [
-        (np.zeros(phantoms.SHAPE), "Structure 'PTV' is empty"),
+        (np.zeros(SHAPE), "Structure 'PTV' is empty"),
         (np.pad(np.ones((1, 1, 1)), [(15, 14), (36, 35), (15, 14)]), "1 voxels on a dose grid of 2 mm, too few"),
     ],
 )
@@ -79,12 +78,37 @@ def test_structures_outside_the_images_are_refused():
         built(ct, ct, {"PTV": far})
 
 
+def test_a_target_in_air_is_refused():
+    beside = np.zeros(SHAPE)
+    beside[10:20, 0:7, 10:20] = 1
+    ct = image(water(), "the CT")
+    with pytest.raises(InputError, match=r"Only 0 % of the target 'PTV' lie in the body of the CT\."):
+        built(ct, ct, {"PTV": volume(beside)})
+
+
+def test_an_organ_that_is_no_structure_is_refused():
+    ct = image(water(), "the CT")
+    plan = one_beam("photons", target="PTV", organs=("rectm",))
+    with pytest.raises(SettingsError, match=r"no structure 'rectm' to report\. Correct organs in the plan file"):
+        build_scene(ct, ct, {"PTV": target(), "rectum": target()}, plan, DEFAULT_TABLE)
+
+
+def test_an_image_given_as_a_mask_is_refused():
+    ct = image(water(), "the CT")
+    with pytest.raises(InputError, match=r"mask 'PTV' is not a mask: it has values from -1000 to 0\."):
+        built(ct, ct, {"PTV": volume(water())})
+
+
 def test_masks_in_a_folder_are_checked(tmp_path):
     ct = image(water(), "the CT")
     body = ct.volume.array > -500
     with pytest.raises(InputError, match="contains no mask"):
         find_structures(tmp_path, ct, body, ct.volume)
+    with pytest.raises(InputError, match=r"does not exist\. Give an RTSTRUCT file, or a folder"):
+        find_structures(tmp_path / "missing", ct, body, ct.volume)
     write_volume(volume(water()), tmp_path / "PTV.nii.gz")
+    with pytest.raises(InputError, match=r"PTV\.nii\.gz is an image, not a structure set\."):
+        find_structures(tmp_path / "PTV.nii.gz", ct, body, ct.volume)
     with pytest.raises(InputError, match=r"PTV\.nii\.gz is not a mask"):
         find_structures(tmp_path, ct, body, ct.volume)
     write_volume(target(), tmp_path / "PTV.nii.gz")
@@ -111,6 +135,12 @@ def test_a_missing_engine_is_one_sentence(monkeypatch):
         SettingsError, match=r"pyRadPlan is not installed\. Install it with: pip install 'creps\[dose\]'"
     ):
         Engine(scene(water(), water(), "photons"), one_beam("photons"))
+
+
+def test_nothing_is_read_if_a_package_is_missing(monkeypatch):
+    monkeypatch.setattr(engine_module, "installed_version", lambda name: None if name == "pymedphys" else "2.13.0")
+    with pytest.raises(SettingsError, match="pymedphys, which computes gamma, is not installed"):
+        compare_dose("missing.nii.gz", "missing.nii.gz", "missing", DoseOptions(one_beam("photons")))
 
 
 def test_a_pydantic_that_breaks_the_engine_is_refused(monkeypatch):
@@ -150,7 +180,8 @@ def test_outputs_never_replace_anything_else(tmp_path):
         check_output(folder / "notes.txt" / "out")
 
 
-def test_options_that_would_do_nothing_are_refused():
+def test_options_that_would_do_nothing_are_refused(monkeypatch):
+    monkeypatch.setattr("creps.dose.compare.check_engine", lambda: None)
     ct = image(water(), "the CT")
     with pytest.raises(SettingsError, match="neither image is one"):
         compare_dose(ct, ct, {"PTV": target()}, DoseOptions(one_beam("photons"), fill_gaps=True))

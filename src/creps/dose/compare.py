@@ -5,17 +5,18 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy import ndimage
 
+from creps.dose.beams import PlannedDose
 from creps.dose.density import DEFAULT_TABLE, DensityTable
-from creps.dose.document import BeamRange, DoseDocument, StructureDose, TargetDose
-from creps.dose.dvh import DvhValues, conformity, dvh_values, synthrad_dvh
-from creps.dose.engine import Engine, PlannedDose, engine_versions
+from creps.dose.differences import bulk_flags, structure_dose, structure_values, target_dose
+from creps.dose.document import BeamRange, DoseDocument
+from creps.dose.dvh import synthrad_dvh
+from creps.dose.engine import Engine, check_engine, engine_versions
 from creps.dose.gamma import CRITERIA, Gamma, gamma_index
 from creps.dose.images import CtImage, Image, read_ct
 from creps.dose.plan import DosePlan
@@ -26,13 +27,7 @@ from creps.errors import SettingsError
 from creps.provenance import provenance, sha256_file
 from creps.volume import Volume
 
-__all__ = ["FLAG_PERCENT", "DoseComparison", "DoseOptions", "compare_dose"]
-
-FLAG_PERCENT = 2.0
-"""Difference against the bulk-density CT that is flagged: Korsholm's criterion (Radiat Oncol 2014;9:16)."""
-
-HIGH_DOSE = 0.9
-"""SynthRAD2023: the target dose error counts voxels with this share of the prescription on the CT."""
+__all__ = ["DoseComparison", "DoseOptions", "compare_dose"]
 
 Progress = Callable[[int, int, str], None]
 
@@ -118,6 +113,7 @@ def compare_dose(
         SettingsError: the engine is not installed, or no structure is the target.
     """
     started = time.perf_counter()
+    check_engine()
     steps = _Steps(progress, protons=options.plan.radiation == "protons")
     steps.begin("reading")
     images = tuple(
@@ -207,11 +203,8 @@ def _ranges(engine: Engine, scene: Scene, steps: _Steps) -> tuple[BeamRange, ...
 
 def _figures(scene: Scene, options: DoseOptions, ct: PlannedDose, sct: PlannedDose) -> dict[str, Any]:
     plan = options.plan
-    values = {
-        name: (dvh_values(ct.total_gy, share), dvh_values(sct.total_gy, share))
-        for name, share in scene.structures.items()
-    }
-    target = _target(scene, plan, ct, sct)
+    values = structure_values(scene, ct, sct)
+    target = target_dose(scene, plan, ct, sct)
     x, y, z = scene.grid.origin_mm
     return {
         "reference": "bulk" if options.bulk else "ct",
@@ -225,60 +218,12 @@ def _figures(scene: Scene, options: DoseOptions, ct: PlannedDose, sct: PlannedDo
             "isocentre_mm": [round(value, 3) for value in scene.isocentre_mm],
         },
         "target": target,
-        "structures": {name: _structure(scene, name, *pair) for name, pair in values.items()},
+        "structures": {name: structure_dose(scene, name, *pair) for name, pair in values.items()},
         "synthrad_dvh": synthrad_dvh(values, scene.target, (target.conformity_ct, target.conformity_sct)),
-        "flags": _flags(target, values[scene.target], plan) if options.bulk else (),
+        "flags": bulk_flags(target, values[scene.target], plan) if options.bulk else (),
         "notes": scene.notes,
         "published": published_for(plan),
     }
-
-
-def _target(scene: Scene, plan: DosePlan, ct: PlannedDose, sct: PlannedDose) -> TargetDose:
-    share, prescription = scene.structures[scene.target], plan.prescription_gy
-    high = ct.total_gy >= HIGH_DOSE * prescription
-    apart = np.abs(ct.total_gy.astype(np.float64) - sct.total_gy)[high]
-    means = [dvh_values(dose.total_gy, share).mean_gy for dose in (ct, sct)]
-    centre = [_at(dose, scene) for dose in (ct, sct)]
-    return TargetDose(
-        name=scene.target,
-        prescription_gy=prescription,
-        error_percent=100 * float(apart.mean()) / prescription,
-        voxels=int(high.sum()),
-        mean_difference_percent=100 * (means[1] - means[0]) / prescription,
-        isocentre_difference_percent=100 * (centre[1] / centre[0] - 1),
-        conformity_ct=conformity(ct.total_gy, share, prescription),
-        conformity_sct=conformity(sct.total_gy, share, prescription),
-    )
-
-
-def _at(dose: PlannedDose, scene: Scene) -> float:
-    """Dose at the isocentre, linear between voxels."""
-    place = np.asarray(scene.isocentre_mm) - np.asarray(scene.grid.origin_mm)
-    index = place @ scene.grid.direction / np.asarray(scene.grid.spacing_mm)
-    return float(ndimage.map_coordinates(dose.total_gy, index[:, None], order=1)[0])
-
-
-def _structure(scene: Scene, name: str, ct: DvhValues, sct: DvhValues) -> StructureDose:
-    volume = float(scene.structures[name].sum()) * float(np.prod(scene.grid.spacing_mm)) / 1000
-    return StructureDose(volume_ml=volume, ct=asdict(ct), sct=asdict(sct), difference=ct.difference(sct))
-
-
-def _flags(target: TargetDose, values: tuple[DvhValues, DvhValues], plan: DosePlan) -> tuple[str, ...]:
-    ct, sct = values
-    d98 = 100 * (sct.d98_gy - ct.d98_gy) / plan.prescription_gy
-    found = {
-        "mean dose of the target": target.mean_difference_percent,
-        "dose at the isocentre": target.isocentre_difference_percent,
-        "D98 of the target": d98,
-    }
-    flags = tuple(
-        f"The {what} differs by {value:+.1f} % from that on the bulk-density CT, more than {FLAG_PERCENT:g} %."
-        for what, value in found.items()
-        if abs(value) > FLAG_PERCENT
-    )
-    for flag in flags:
-        log.warning("%s", flag)
-    return flags
 
 
 def _beams(engine: Engine) -> tuple[dict[str, float], ...]:

@@ -16,13 +16,13 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
+from creps.dose.beams import Beam, PlannedDose, Ray
 from creps.dose.memory import check_memory
 from creps.dose.plan import DosePlan
 from creps.dose.scene import Scene
@@ -30,7 +30,7 @@ from creps.errors import InputError, SettingsError
 from creps.provenance import installed_version
 from creps.volume import Array
 
-__all__ = ["RBE", "Beam", "Engine", "PlannedDose", "Ray", "engine_versions"]
+__all__ = ["RBE", "Engine", "check_engine", "engine_versions"]
 
 RBE = 1.1
 """Constant weight of proton dose."""
@@ -42,49 +42,6 @@ INSTALL = "Install it with: pip install 'creps[dose]'"
 
 Share = Callable[[float], None]
 """Called with the share of a step that is done."""
-
-
-@dataclass(frozen=True)
-class Ray:
-    """A line from the source through the target.
-
-    Attributes:
-        source_mm: Patient (x, y, z) of the source.
-        through_mm: Patient (x, y, z) of its point in the isocentre's plane.
-    """
-
-    source_mm: tuple[float, float, float]
-    through_mm: tuple[float, float, float]
-
-
-@dataclass(frozen=True)
-class Beam:
-    """A beam of the plan.
-
-    Attributes:
-        gantry_degrees: Its gantry angle.
-        couch_degrees: Its couch angle.
-        rays: Its rays.
-        beamlets: Number of beamlets or spots.
-    """
-
-    gantry_degrees: float
-    couch_degrees: float
-    rays: tuple[Ray, ...] = field(repr=False)
-    beamlets: int
-
-
-@dataclass(frozen=True)
-class PlannedDose:
-    """A dose per fraction.
-
-    Attributes:
-        total_gy: (D, H, W); for protons weighted with `RBE`.
-        beams_gy: The same of each beam.
-    """
-
-    total_gy: Array = field(repr=False)
-    beams_gy: tuple[Array, ...] = field(repr=False)
 
 
 def engine_versions() -> dict[str, str]:
@@ -264,13 +221,24 @@ class Engine:
         return PlannedDose(total, beams)
 
 
-def _imported() -> Any:
-    """pyRadPlan, on one CPU core's numpy."""
+def check_engine() -> None:
+    """Refuse to begin without the engine; imports nothing.
+
+    Raises:
+        SettingsError: pyRadPlan or pymedphys is not installed, or pydantic is a version that breaks pyRadPlan.
+    """
     pydantic = installed_version("pydantic") or "0"
     if installed_version("pyRadPlan") is None:
         raise SettingsError("The dose engine pyRadPlan is not installed.", INSTALL)
     if tuple(int(part) for part in pydantic.split(".")[:2]) >= BROKEN_PYDANTIC:
         raise SettingsError(f"The dose engine pyRadPlan does not work with pydantic {pydantic}.", INSTALL)
+    if installed_version("pymedphys") is None:
+        raise SettingsError("pymedphys, which computes gamma, is not installed.", INSTALL)
+
+
+def _imported() -> Any:
+    """pyRadPlan, on one CPU core's numpy."""
+    check_engine()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of torch, which it imports

@@ -161,4 +161,4 @@ def _stacked(planes: dict[float, Any], first: Volume, name: str) -> tuple[Volume
 
 def _in_twos(files: Sequence[Path]) -> list[tuple[Path, Path]]:
     """Neighbours, two by two; the last of an odd number goes with the first."""
-    return [(one, files[at + 1] if at + 1 < len(files) else files[0]) for at, one in enumerate(files) if at % 2 == 0]
+    return list(zip(files[::2], [*files[1::2], files[0]], strict=False))

@@ -146,8 +146,10 @@ def _plan(content: dict[str, Any], region: str, radiation: str, name: str) -> Do
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "beams"
-        known_keys = ", ".join(DosePlan.model_fields)
-        remedy = f"Its keys are {known_keys}." if first["type"] == "extra_forbidden" else "Correct it."
+        remedy = {
+            "extra_forbidden": f"Its keys are {', '.join(DosePlan.model_fields)}.",
+            "tuple_type": "Write a list, such as [0, 90].",
+        }.get(first["type"], "Correct it.")
         raise SettingsError(f"{name} has a wrong value at '{where}': {first['msg']}.", remedy) from error
     if plan.dose_grid_mm > COARSEST_GRID_MM:
         raise SettingsError(

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage, sparse
 
-from creps.dose.engine import Beam, Ray
+from creps.dose.beams import Beam, Ray
 from creps.volume import Volume
 
 __all__ = ["RangeError", "distal_r80_mm", "range_error", "ray_r80_mm"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -16,11 +16,11 @@ from creps.dose.grid import averaged, box_grid, coverage
 from creps.dose.images import AIR_HU, CtImage
 from creps.dose.plan import DosePlan
 from creps.dose.structures import Structures, check_frames, choose_target, find_structures
-from creps.errors import InputError
+from creps.errors import InputError, SettingsError
 from creps.preprocessing.mask import body_mask_ct
 from creps.volume import Array, Mask, Volume
 
-__all__ = ["Outside", "Scene", "Side", "build_scene"]
+__all__ = ["Outside", "Scene", "Side", "build_scene", "with_sct"]
 
 Outside = Literal["air", "image"]
 """What surrounds the body: air, or whatever the image shows there (couch, mask, coils)."""
@@ -35,6 +35,9 @@ MIRROR_GAIN = 0.02
 """An image whose mirror correlates better by this much is mirrored: symmetric bodies gain nothing."""
 
 SMALLEST_TARGET_VOXELS = 8
+
+LEAST_WITHIN = 0.5
+"""Of the target must lie in the body: a PTV may reach into air, but is no target there."""
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +115,7 @@ def build_scene(
 
     Raises:
         InputError: images or structures that do not belong together, or an empty target.
-        SettingsError: no structure is the target.
+        SettingsError: no structure is the target, or the plan names an organ that is none of the structures.
     """
     check_frames(ct, sct, any_frame=any_frame)
     bodies = {id(one): _body(one) for one in (ct, sct)}
@@ -120,11 +123,31 @@ def build_scene(
     sides = [_side(one, bodies[id(one)], grid, table, outside) for one in (ct, sct)]
     _check_alike(sides[0], sides[1], (ct.name, sct.name))
     found = find_structures(structures, ct, bodies[id(ct)], grid, wanted=_wanted(plan), any_frame=any_frame)
+    _check_organs(found, plan)
     target = choose_target(tuple(found), plan.target)
-    _check_target(found[target], target, plan)
+    _check_target(found[target], target, plan, sides[0].body)
     ignored = ("DICOM frames of reference were ignored on request.",) if any_frame else ()
     notes = (*ignored, *ct.notes, *sct.notes, *_coverage_notes(ct, sct, sides, bodies, grid, outside))
     return Scene(grid, sides[0], sides[1], found, target, notes)
+
+
+def with_sct(scene: Scene, sct: CtImage, table: DensityTable, *, outside: Outside = "air") -> Scene:
+    """The same CT, grid and structures with another sCT, for one plan on many sCTs.
+
+    What the sCT shows beyond the grid is left out.
+
+    Args:
+        scene: CT, grid and structures.
+        sct: The other sCT.
+        table: From HU to density.
+        outside: As in `build_scene`.
+
+    Raises:
+        InputError: the sCT has no body, shows another position, or is mirrored.
+    """
+    side = _side(sct, _body(sct), scene.grid, table, outside)
+    _check_alike(scene.ct, side, ("the CT", sct.name))
+    return replace(scene, sct=side, notes=sct.notes)
 
 
 def _wanted(plan: DosePlan) -> tuple[str, ...] | None:
@@ -192,12 +215,29 @@ def _correlation(one: Array, other: Array) -> float:
     return float((first * second).sum() / max(1e-12, np.sqrt((first**2).sum() * (second**2).sum())))
 
 
-def _check_target(share: Array, name: str, plan: DosePlan) -> None:
-    voxels = int((share >= 0.5).sum())
+def _check_organs(found: Structures, plan: DosePlan) -> None:
+    """Refuse a plan that names an organ which the structures do not have: it would be left out without a word."""
+    known = {name.casefold() for name in found}
+    for name in plan.organs or ():
+        if name.casefold() not in known:
+            raise SettingsError(
+                f"There is no structure '{name}' to report.", "Correct organs in the plan file, or leave it out there."
+            )
+
+
+def _check_target(share: Array, name: str, plan: DosePlan, body: Mask) -> None:
+    inside = share >= 0.5
+    voxels = int(inside.sum())
     if voxels < SMALLEST_TARGET_VOXELS:
         raise InputError(
             f"The target '{name}' has {voxels} voxels on a dose grid of {plan.dose_grid_mm:g} mm, too few for a plan.",
             "Check the target, or set a smaller dose_grid_mm in the plan file.",
+        )
+    within = float(body[inside].mean())
+    if within < LEAST_WITHIN:
+        raise InputError(
+            f"Only {100 * within:.0f} % of the target '{name}' lie in the body of the CT.",
+            "Give structures that belong to this CT.",
         )
 
 

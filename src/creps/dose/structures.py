@@ -69,15 +69,23 @@ def find_structures(
     """
     keep = _Wanted(wanted)
     if isinstance(source, Mapping):
-        volumes = iter([(name, axial(one, 0.0)) for name, one in source.items() if name in keep and not is_body(name)])
+        given = {name: one for name, one in source.items() if name in keep and not is_body(name)}
+        volumes = iter([(name, _as_mask(one, f"The mask '{name}'")) for name, one in given.items()])
     elif Path(source).is_dir():
         volumes = _from_folder(Path(source), keep)
+    elif is_volume_file(Path(source)) or not Path(source).exists():
+        what = "is an image, not a structure set" if Path(source).exists() else "does not exist"
+        raise InputError(f"{source} {what}.", "Give an RTSTRUCT file, or a folder with a mask NAME.nii.gz each.")
     else:
         found_set = read_structures(source)
         _check_frame_of(found_set, Path(source), ct, any_frame=any_frame)
         _check_outline(found_set, Path(source), ct, body)
         volumes = _from_set(found_set, ct, keep)
-    found = {name: _share(name, volume, grid) for name, volume in volumes}
+    found = Structures()
+    for name, volume in volumes:
+        if name in found:
+            raise InputError(f"{source} has two structures '{name}'.", "Rename one of them.")
+        found[name] = _share(name, volume, grid)
     if not found:
         raise InputError(f"{source} has no structure to report.", "Give a target and organs.")
     return found
@@ -149,6 +157,13 @@ def choose_target(names: tuple[str, ...], given: str | None) -> str:
     )
 
 
+def _as_mask(volume: Volume, name: str) -> Volume:
+    low, high = float(volume.array.min()), float(volume.array.max())
+    if low < 0 or not np.isfinite(high):
+        raise InputError(f"{name} is not a mask: it has values from {low:g} to {high:g}.", "Write 0 and 1.")
+    return axial(volume.with_array(volume.array > 0), 0.0)
+
+
 def _from_folder(folder: Path, keep: _Wanted) -> Iterator[tuple[str, Volume]]:
     files = [path for path in sorted(folder.iterdir()) if path.is_file() and is_volume_file(path)]
     seen = set[str]()
@@ -158,12 +173,9 @@ def _from_folder(folder: Path, keep: _Wanted) -> Iterator[tuple[str, Volume]]:
             continue
         if name in seen:
             raise InputError(f"{folder} contains two masks '{name}'.", "Keep one of them.")
-        mask = read_volume(path)
-        low, high = float(mask.array.min()), float(mask.array.max())
-        if low < 0 or not np.isfinite(high):
-            raise InputError(f"{path} is not a mask: it has values from {low:g} to {high:g}.", "Write 0 and 1.")
+        mask = _as_mask(read_volume(path), str(path))
         seen.add(name)
-        yield name, axial(mask.with_array(mask.array > 0), 0.0)
+        yield name, mask
     if not seen:
         raise InputError(f"{folder} contains no mask of a structure.", "Write NAME.nii.gz for each structure.")
 
