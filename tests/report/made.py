@@ -90,6 +90,7 @@ def write_case_files(folder: Path, name: str = "sct", *, seed: int = 3) -> dict[
         "gate": {"verdict": "passed", "findings": [{"level": "warning", "message": HOSTILE, "remedy": "Look."}]},
         "mr": {"shape": [30, 34, 28], "spacing_mm": [4.0, 4.0, 4.0]},
         "grid": {"shape": [30, 34, 28], "spacing_mm": [4.0, 4.0, 4.0]},
+        "sct_hu": {name: float(getattr(sct.array, name)()) for name in ("min", "max", "mean")},
         "overrides": [],
         "seconds": 3.2,
     }

@@ -2,10 +2,12 @@
 
 import json
 import re
+import shutil
 
 import pytest
 
 import creps
+from creps.errors import OutputExistsError
 from creps.io.itk import write_volume
 from tests.conftest import ball_head
 from tests.report.made import qa_report, write_case_files
@@ -63,7 +65,9 @@ def test_two_models_are_compared_on_the_same_patients(evaluated):
     row = content["comparison"]["mae_hu"]
     assert row["mean_first"] == pytest.approx(20.0, abs=0.5)
     assert row["mean_second"] == pytest.approx(10.0, abs=0.5)
-    assert "Two models on the same 3 patients" in evaluated.read_text(encoding="utf-8")
+    html = evaluated.read_text(encoding="utf-8")
+    assert "Two models on the same 3 patients" in html
+    assert "other model</" in html  # in the charts
 
 
 def test_evaluations_are_reported_without_their_images(folders, tmp_path):
@@ -90,6 +94,12 @@ def test_a_folder_of_scts_is_ordered_by_checks_and_expected_error(tmp_path):
         ["case 2", "✓ pass", "61.2"],
     ]
     assert [one.name for one in (tmp_path / "made" / "report_cases").glob("*.html")] == ["case_001.html"]
+    (tmp_path / "made" / "report_cases" / "case_notes.html").write_text("mine")
+    with pytest.raises(OutputExistsError, match=r"holds case_notes.html, which is no report"):
+        creps.write_report(tmp_path / "made", overwrite=True)
+    (tmp_path / "made" / "report_cases" / "case_notes.html").unlink()
+    with pytest.raises(OutputExistsError, match="already exists"):
+        creps.write_report(tmp_path / "made")
     creps.write_report(tmp_path / "made", cases=0, overwrite=True)
     assert not (tmp_path / "made" / "report_cases").exists()  # they belonged to the earlier report
 
@@ -100,6 +110,29 @@ def test_bad_calls_are_refused_before_anything_is_scored(folders, tmp_path, caps
     assert "--names goes with --report" in capsys.readouterr().err
     assert run(*scored, "--report", tmp_path / "a.html", "--json", tmp_path / "a.json") == 2
     assert "name another file with --json" in capsys.readouterr().err
+    (tmp_path / "b_cases").mkdir()
+    (tmp_path / "b_cases" / "mine.txt").write_text("x")
+    assert run(*scored, "--report", tmp_path / "b.html", "--overwrite") == 1
+    assert "b_cases holds mine.txt, which is no report of creps" in capsys.readouterr().err
+    assert not (tmp_path / "b.html").exists()
+    (tmp_path / "b_cases" / "mine.txt").unlink()
+    (tmp_path / "b_cases").rmdir()
     assert run("report", folders / "sct", "--mr", folders / "ct") == 1
     assert "--mr goes with one sCT" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_cases_that_could_not_be_scored_are_counted_in_the_result(folders, tmp_path):
+    shutil.copytree(folders / "sct", tmp_path / "sct")
+    shutil.copytree(folders / "ct", tmp_path / "ct")
+    (tmp_path / "ct" / "DOE_A" / "ct.nii.gz").write_bytes(b"no")
+    shutil.rmtree(tmp_path / "sct" / "DOE_B")
+    page = tmp_path / "r.html"
+    assert run("-q", "evaluate", tmp_path / "sct", tmp_path / "ct", "--report", page) == 3
+    document = json.loads(page.with_suffix(".json").read_text())
+    assert document["result"] == "warn"
+    assert [one["text"] for one in document["findings"]] == [
+        "1 case could not be scored.",
+        "1 case without a synthetic CT.",
+    ]
+    assert "DOE_" not in page.read_text(encoding="utf-8") + page.with_suffix(".json").read_text()

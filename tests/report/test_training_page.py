@@ -44,7 +44,7 @@ def test_a_run_that_goes_on_reloads_itself(finished, tmp_path):
     run = copied(finished, tmp_path, status="running")
     html = write_training(run).read_text(encoding="utf-8")
     assert '<meta http-equiv="refresh" content="60">' in html
-    assert "The run goes on." in html
+    assert "The run is in progress." in html
 
 
 def test_a_failed_run_says_why(finished, tmp_path):
@@ -89,3 +89,28 @@ def test_a_report_that_fails_ends_no_run(cohort, tmp_path, monkeypatch, caplog):
     train(cohort, tmp_path / "run", tiny(**{"training.steps": 1}), report=broken)
     assert (tmp_path / "run" / "model" / "plan.json").is_file()
     assert "the report of the run could not be written: no page" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *(("sessions", value) for value in ([1], 3, {})),
+        *(("steps", value) for value in ("x", [1])),
+        *(("cohort", value) for value in (3, {"mr_cases": "x"})),
+        *(("settings", value) for value in ([1], {"training": {"steps": "x"}}, {"preparation": 3})),
+        ("health", 3),
+        ("status", 3),
+    ],
+)
+def test_a_damaged_part_of_the_record_is_named(finished, tmp_path, key, value):
+    write_training(copied(finished, tmp_path, **{key: value}))
+    document = json.loads((tmp_path / "report.json").read_text())
+    assert document["missing"] == [f"The record of the run is damaged; left out: {key}."]
+
+
+def test_paths_are_not_shown(finished, tmp_path):
+    sessions = [{"status": "failed", "reason": "/data/SENTINEL/mr.nii.gz cannot be read"}]
+    settings = {"creps": {"weights": "/home/SENTINEL/w.pth"}, "training": {"steps": 3}}
+    write_training(copied(finished, tmp_path, status="failed", sessions=sessions, settings=settings))
+    for name in ("report.html", "report.json"):
+        assert "SENTINEL" not in (tmp_path / name).read_text(encoding="utf-8")

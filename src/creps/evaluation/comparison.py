@@ -40,7 +40,7 @@ def compare(first: Mapping[str, Evaluation], second: Mapping[str, Evaluation]) -
         both = [(a, b) for a, b in pairs if a is not None and b is not None]
         if both:
             metrics[name] = _compared([a for a, _ in both], [b for _, b in both])
-    return Comparison(tuple(patients), metrics, left_out)
+    return Comparison(tuple(patients), metrics, left_out, second)
 
 
 def _basis(evaluation: Evaluation) -> dict[str, Any]:

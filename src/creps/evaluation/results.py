@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -38,11 +38,13 @@ class Comparison:
         patients: Cases that both models have and that were scored in the same way; may be empty.
         metrics: Name → means of both, mean difference (first - second), interval, p-value, as plain JSON values.
         left_out: Case → why it is not compared.
+        second: Case → metrics of the second model.
     """
 
     patients: tuple[str, ...]
     metrics: dict[str, dict[str, Any]]
     left_out: dict[str, str]
+    second: Mapping[str, Evaluation] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,7 @@ def check_sct(
         known_good=None if known is None else known.cases,
         checks=tuple(checks),
         seconds=round(time.perf_counter() - started, 3),
-        provenance=provenance(),
+        provenance=provenance() | {"sct": {"shape": list(sct.shape), "mean_hu": round(float(sct.array.mean()), 3)}},
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -11,11 +11,14 @@ from creps import hu
 from creps.evaluation.definitions import metric
 from creps.evaluation.results import Evaluation
 from creps.provenance import provenance
-from creps.qa.document import Level
 from creps.report.document import Finding, KeyFigure, Report, Verdict
 from creps.report.parts import CaseParts
+from creps.report.reading import without_paths
 
-__all__ = ["case_report"]
+__all__ = ["case_report", "without_names"]
+
+INTAKE_LEVELS: dict[str, Literal["fail", "warn", "note"]] = {"refusal": "fail", "warning": "warn"}
+"""Level of an intake finding → level of the report's."""
 
 WORST_FIRST: dict[str, int] = {"fail": 0, "warn": 1, "note": 2, "pass": 3}
 
@@ -51,7 +54,7 @@ def case_report(parts: CaseParts, title: str = "", *, names: bool = False) -> Re
         headline=_headline(parts, result),
         findings=tuple(sorted(_findings(parts), key=lambda one: WORST_FIRST[one.level])),
         figures=tuple(_figures(parts)),
-        missing=(*_missing(parts), *parts.notes),
+        missing=(*_missing(parts), *(note.shown(names=names) for note in parts.notes)),
         limits=LIMITS,
         content=_content(parts, names=names),
         provenance=provenance(),
@@ -59,23 +62,26 @@ def case_report(parts: CaseParts, title: str = "", *, names: bool = False) -> Re
 
 
 def _verdict(parts: CaseParts) -> Verdict:
-    found: list[Level] = [] if parts.qa is None else [parts.qa.result]
-    if parts.dose is not None and parts.dose.flags:
-        found.append("warn")
-    if not found:
-        return "not checked"
-    return next(level for level in ("fail", "warn", "pass") if level in found)
+    """The worst of the QA, the intake checks and the flags of the dose."""
+    found = [str(one.level) for one in _findings(parts) if one.level in ("fail", "warn")]
+    if parts.qa is not None:
+        found.append(parts.qa.result)
+    for level in ("fail", "warn", "pass"):
+        if level in found:
+            return level
+    return "not checked"
 
 
 def _headline(parts: CaseParts, result: Verdict) -> str:
     if parts.qa is None:
-        return "This sCT was not checked against its MR."
+        return "The sCT was not checked against its MR."
     done = [check for check in parts.qa.checks if check.result != "not checked"]
     counts = {level: sum(check.result == level for check in done) for level in ("fail", "warn")}
-    if result == "pass":
-        return f"None of {len(done)} checks found anything."
     told = [f"{n} {level}{'s' if n == 1 else ''}" for level, n in counts.items() if n]
-    return f"Of {len(done)} checks, {' and '.join(told)}. Look at these places first."
+    if not told:
+        others = "" if result == "pass" else " See the findings of the intake or the dose."
+        return f"None of {len(done)} checks of the sCT found anything.{others}"
+    return f"Of {len(done)} checks of the sCT, {' and '.join(told)}. Look at these positions first."
 
 
 def _findings(parts: CaseParts) -> Iterator[Finding]:
@@ -87,9 +93,8 @@ def _findings(parts: CaseParts) -> Iterator[Finding]:
         yield Finding(level="warn", text=flag, do="Compare the plan on both CTs.")
     gate = (parts.record or {}).get("gate")
     for one in gate.get("findings", ()) if isinstance(gate, dict) else ():
-        level = {"refusal": "fail", "refused": "fail", "warning": "warn"}.get(str(one.get("level")), "note")
-        text = f"Intake: {one.get('message', '')}"
-        yield Finding(level=level, text=text, do=str(one.get("remedy", "")))  # type: ignore[arg-type]
+        level = INTAKE_LEVELS.get(one.get("level", ""), "note")
+        yield Finding(level=level, text=f"Intake: {one.get('message', '')}", do=one.get("remedy", ""))
     for one in (parts.record or {}).get("overrides") or ():
         yield Finding(level="note", text=f"{one['ml']:.3g} ml of the sCT were set to {one['hu']:g} HU by hand.")
 
@@ -99,7 +104,7 @@ def _figures(parts: CaseParts) -> Iterator[KeyFigure]:
     if evaluation is not None:
         yield from _measured(evaluation)
     uncertainty = record.get("uncertainty")
-    if isinstance(uncertainty, dict) and "predicted_mae_hu" in uncertainty:
+    if isinstance(uncertainty, dict) and uncertainty.get("predicted_mae_hu") is not None:
         yield KeyFigure(
             label="expected error",
             value=f"{uncertainty['predicted_mae_hu']:.0f} HU",
@@ -135,10 +140,13 @@ def _measured(evaluation: Evaluation) -> Iterator[KeyFigure]:
 
 
 def _number(name: str, found: float) -> str:
-    unit = metric(name).unit
-    digits = {"HU": ".0f", "mm": ".1f", "dB": ".1f"}.get(unit, ".2f")
-    sign = "+" if name.startswith("bias") else ""
-    return f"{found:{sign}{digits}} {unit}".strip()
+    return quantity(found, metric(name).unit, signed=name.startswith("bias"))
+
+
+def quantity(number: float, unit: str, *, signed: bool = False) -> str:
+    """A number as the first screen shows it: whole HU, tenths of mm and %, two digits without a unit."""
+    digits = {"HU": 0, "mm": 1, "dB": 1, "%": 1, "ml": 1}.get(unit, 2)
+    return f"{number:{'+' if signed else ''}.{digits}f} {unit}".strip().replace("-", "−")
 
 
 def _checked(parts: CaseParts) -> Iterator[KeyFigure]:
@@ -153,8 +161,9 @@ def _checked(parts: CaseParts) -> Iterator[KeyFigure]:
         check = by_name.get(name)
         if check is None or check.value is None:
             continue
-        usual = f"; known-good: {check.limits.median:.3g}" if check.limits and check.limits.median is not None else ""
-        yield KeyFigure(label=label, value=f"{check.value:.3g} {check.unit}".strip(), note=f"{note}{usual}")
+        median = None if check.limits is None else check.limits.median
+        usual = "" if median is None else f"; known-good: {quantity(median, check.unit)}"
+        yield KeyFigure(label=label, value=quantity(check.value, check.unit), note=f"{note}{usual}")
 
 
 def _dosed(parts: CaseParts) -> Iterator[KeyFigure]:
@@ -174,11 +183,12 @@ def _dosed(parts: CaseParts) -> Iterator[KeyFigure]:
 
 
 def _missing(parts: CaseParts) -> Iterator[str]:
-    if parts.mr is None:
+    told = {note.part for note in parts.notes}
+    if parts.mr is None and "mr" not in told:
         yield "There is no MR in this report: name it with --mr."
-    if parts.ct is None:
+    if parts.ct is None and "ct" not in told:
         yield "There is no CT in this report, so the true error is unknown."
-    if parts.uncertainty is None:
+    if parts.uncertainty is None and "uncertainty" not in told:
         yield UNCALIBRATED
 
 
@@ -188,7 +198,11 @@ def _content(parts: CaseParts, *, names: bool) -> dict[str, Any]:
         "qa": None if parts.qa is None else parts.qa.model_dump(mode="json"),
         "evaluation": None
         if evaluation is None
-        else {"values": evaluation.values, "missing": evaluation.missing, "record": evaluation.record},
+        else {
+            "values": evaluation.values,
+            "missing": evaluation.missing,
+            "record": {key: value for key, value in evaluation.record.items() if names or key != "notes"},
+        },
         "dose": None if parts.dose is None else parts.dose.model_dump(mode="json"),
         "record": None if parts.record is None else dict(parts.record),
     }
@@ -205,7 +219,7 @@ def without_names(content: Any) -> Any:
         }
     if isinstance(content, list | tuple):
         return [without_names(one) for one in content]
-    return content
+    return without_paths(content) if isinstance(content, str) else content
 
 
 def _hashes(inputs: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from creps.evaluation.definitions import metric
@@ -68,12 +69,23 @@ class CohortParts:
     unscored: tuple[str, ...] = ()
 
 
-def evaluated_cases(cases: Mapping[str, Evaluation]) -> tuple[CohortCase, ...]:
-    """The cases of an evaluation."""
-    return tuple(
-        CohortCase(name, one.values, notes=tuple(str(note) for note in one.record.get("notes", ())))
-        for name, one in cases.items()
-    )
+def evaluated_cases(cases: Mapping[str, Evaluation], *, names: bool) -> tuple[CohortCase, ...]:
+    """The cases of an evaluation.
+
+    Args:
+        cases: Name → metrics.
+        names: Whether notes that may name files are shown; how CT and sCT were aligned always is.
+    """
+    return tuple(CohortCase(name, one.values, notes=tuple(_notes(one, names=names))) for name, one in cases.items())
+
+
+def _notes(one: Evaluation, *, names: bool) -> Iterator[str]:
+    kind = one.record.get("alignment", {}).get("kind", "same grid")
+    if kind != "same grid":
+        yield f"CT {kind}."
+    notes = one.record.get("notes")
+    if names and isinstance(notes, list):
+        yield from (str(note) for note in notes)
 
 
 def worst_first(cases: Sequence[CohortCase]) -> list[CohortCase]:
@@ -126,12 +138,14 @@ def write_cohort(
 
 def _report(parts: CohortParts, cases: Sequence[CohortCase], columns: Sequence[str], title: str) -> Report:
     worst: Verdict = min(cases, key=lambda one: RANK[one.result]).result if cases else "not checked"
+    if parts.unscored and worst != "fail":
+        worst = "warn"
     counts = {level: sum(one.result == level for one in cases) for level in ("fail", "warn")}
-    told = [f"{n} {'fail' if level == 'fail' else 'warn'}" for level, n in counts.items() if n]
+    told = [f"{n} {level}{'s' if n == 1 else ''}" for level, n in counts.items() if n]
     checked = [one for one in cases if one.result != "not checked"]
-    headline = f"{len(cases)} cases."
+    headline = f"{len(cases)} {'case' if len(cases) == 1 else 'cases'}."
     if checked:
-        headline += f" Of {len(checked)} that were checked, {' and '.join(told) or 'none fails or warns'}."
+        headline += f" Of {len(checked)} with QA, {' and '.join(told) or 'none fails or warns'}."
     return Report(
         kind="cohort",
         title=title or f"Cohort of {len(cases)} synthetic CTs",
@@ -152,7 +166,7 @@ def _figures(cases: Sequence[CohortCase], columns: Sequence[str]) -> Iterator[Ke
     for key in columns:
         values = [value for one in cases if (value := one.values.get(key)) is not None]
         label, unit = _name(key)
-        middle = sorted(values)[len(values) // 2]
+        middle = median(values)
         spread = f"{figure(min(values))} to {figure(max(values))}, mean {figure(sum(values) / len(values))}"
         yield KeyFigure(label=f"{label}, median", value=f"{figure(middle)} {unit}".strip(), note=spread)
 
@@ -176,7 +190,8 @@ def _charts(cases: Sequence[CohortCase], others: Sequence[CohortCase], columns: 
             for name, group in (("this model", cases), ("other model", others))
             if (values := [float(v) for one in group if (v := one.values.get(key)) is not None])
         }
-        yield charts.dots(groups if others else {"": next(iter(groups.values()))}, _label(key))
+        if len({value for values in groups.values() for value in values}) > 1:
+            yield charts.dots(groups if others else {"": next(iter(groups.values()))}, _label(key))
 
 
 def _row(one: CohortCase, columns: Sequence[str]) -> dict[str, Any]:

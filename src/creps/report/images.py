@@ -17,7 +17,7 @@ import numpy.typing as npt
 from creps import hu
 from creps.figures import mr_window
 from creps.io.itk import write_volume
-from creps.preprocessing.target_grid import bring_onto
+from creps.preprocessing.target_grid import bring_onto, obliquity_degrees
 from creps.report.parts import CaseParts
 from creps.volume import Array, Mask, Volume
 
@@ -94,16 +94,35 @@ class ViewerData:
     """What the viewer loads.
 
     Attributes:
-        volumes: For each: key, name, unit, window, colour map, divisor and a NIfTI file in base64.
-        shape: (D, H, W) of all of them.
-        spacing_mm: Along D, H, W.
+        volumes: For each: key, name, unit, window, multiplier and a NIfTI file in base64.
+        grid: Of all of them, with its true position; the NIfTI files have none, since a view follows the axes.
         factors: How many voxels of the sCT along D, H, W are averaged in one.
+        first: Index of the box in the sCT along D, H, W; None if the sCT's own axes are others.
     """
 
     volumes: list[dict[str, Any]]
-    shape: tuple[int, int, int]
-    spacing_mm: tuple[float, float, float]
+    grid: Volume
     factors: tuple[int, int, int]
+    first: tuple[int, int, int] | None
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """As plain JSON values; axes are columns in mm along x, y, z of DICOM's patient."""
+        axes = self.grid.direction * np.asarray(self.grid.spacing_mm)
+        return {
+            "volumes": self.volumes,
+            "shape": list(self.grid.shape),
+            "origin": list(self.grid.origin_mm),
+            "axes": axes.T.tolist(),
+            "factors": list(self.factors),
+            "first": None if self.first is None else list(self.first),
+        }
+
+    def voxel_at(self, position_mm: tuple[float, float, float]) -> str:
+        """The voxel nearest to a patient position as the viewer counts: from the left, the back and the feet."""
+        d, h, w = _nearest(self.grid, position_mm)
+        _, height, width = self.grid.shape
+        return f"{width - 1 - w},{height - 1 - h},{d}"
 
 
 class CaseImages:
@@ -181,10 +200,7 @@ class CaseImages:
 
     def voxel_at(self, position_mm: tuple[float, float, float]) -> tuple[int, int, int]:
         """The voxel of the shown box nearest to a patient position."""
-        offset = (np.asarray(position_mm) - np.asarray(self.sct.origin_mm)) @ self.sct.direction
-        index = np.rint(offset / np.asarray(self.sct.spacing_mm)).astype(int)
-        d, h, w = np.clip(index, 0, np.asarray(self.sct.shape) - 1).tolist()
-        return d, h, w
+        return _nearest(self.sct, position_mm)
 
     def thumbnail(self, position_mm: tuple[float, float, float], key: str = "sct") -> str | None:
         """An axial slice through a position, with a ring around it; None if there is no such image."""
@@ -204,8 +220,14 @@ class CaseImages:
         """All images but the difference, which the page computes, averaged to a size that a page can carry."""
         factors = _factors(self.sct)
         volumes = [_for_viewer(one, factors) for one in self.shown if one.key != "difference"]
-        small = _averaged(self.sct, factors)
-        return ViewerData(volumes, small.shape, small.spacing_mm, factors)
+        turned = not np.allclose(self.parts.sct.direction, self.sct.direction)
+        d, h, w = (one.start or 0 for one in self.box)
+        return ViewerData(volumes, _averaged(self.sct, factors), factors, None if turned else (d, h, w))
+
+    @property
+    def oblique_degrees(self) -> float:
+        """Angle between the axes of the sCT and those of the patient."""
+        return obliquity_degrees(self.sct)
 
     def _brought(self, volume: Volume, outside: float) -> Volume:
         upright = self.parts.sct.reoriented()
@@ -233,6 +255,13 @@ def _picture(one: Shown, axis: int, index: int, scale: float) -> npt.NDArray[np.
     image = Image.fromarray(_coloured(plane, one.window, one.colours))
     size = max(1, round(width)), max(1, round(height))
     return np.asarray(image.resize(size, Image.Resampling.BILINEAR))
+
+
+def _nearest(volume: Volume, position_mm: tuple[float, float, float]) -> tuple[int, int, int]:
+    offset = (np.asarray(position_mm) - np.asarray(volume.origin_mm)) @ volume.direction
+    index = np.rint(offset / np.asarray(volume.spacing_mm)).astype(int)
+    d, h, w = np.clip(index, 0, np.asarray(volume.shape) - 1).tolist()
+    return d, h, w
 
 
 def _coloured(plane: Array, window: tuple[float, float], colours: str) -> npt.NDArray[np.uint8]:
@@ -266,12 +295,13 @@ def _cut(volume: Volume, box: tuple[slice, slice, slice]) -> Volume:
 
 
 def _factors(volume: Volume) -> tuple[int, int, int]:
-    """How many voxels to average along each axis: the finest axis first, until there are few enough."""
-    factors = [1, 1, 1]
-    while math.prod(n // f for n, f in zip(volume.shape, factors, strict=True)) > LARGEST_VOXELS:
-        spacing = [s * f for s, f in zip(volume.spacing_mm, factors, strict=True)]
-        factors[int(np.argmin(spacing))] += 1
-    d, h, w = factors
+    """How many voxels to average along D, H, W until there are few enough; rows and columns are treated alike."""
+    depth, plane = 1, 1
+    shape, spacing = volume.shape, volume.spacing_mm
+    while math.prod(max(1, n // f) for n, f in zip(shape, (depth, plane, plane), strict=True)) > LARGEST_VOXELS:
+        deeper = 2 * (depth + 1) <= shape[0] and spacing[0] * depth <= 1.01 * spacing[1] * plane
+        depth, plane = (depth + 1, plane) if deeper else (depth, plane + 1)
+    d, h, w = (min(f, n) for f, n in zip((depth, plane, plane), shape, strict=True))
     return d, h, w
 
 
@@ -287,7 +317,8 @@ def _averaged(volume: Volume, factors: tuple[int, int, int]) -> Volume:
 
 def _for_viewer(one: Shown, factors: tuple[int, int, int]) -> dict[str, Any]:
     """An image as the page loads it: whole numbers, times `multiplier`; an MR in as many levels as a screen has."""
-    small = _averaged(one.volume, factors)
+    averaged = _averaged(one.volume, factors)
+    small = Volume(averaged.array, averaged.spacing_mm)
     multiplier = 1.0 if one.unit == "HU" else GREY_LEVELS / max(one.window[1], 1e-6)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "volume.nii.gz"

@@ -16,7 +16,7 @@ from creps.errors import InputError, OutputExistsError
 from creps.io.atomic import atomic_file, is_writable
 from creps.report.document import Report
 
-__all__ = ["check_page", "page_files", "render", "write_page"]
+__all__ = ["check_page", "is_report", "page_files", "render", "write_page"]
 
 MARK = '<meta name="generator" content="creps report">'
 """Every page has it: only files with it are replaced."""
@@ -24,12 +24,15 @@ MARK = '<meta name="generator" content="creps report">'
 BADGES = {
     "case": {"pass": "✓ pass", "warn": "! warning", "fail": "✕ fail", "not checked": "– not checked"},
     "cohort": {"pass": "✓ all pass", "warn": "! warnings", "fail": "✕ failures"},
-    "training": {"pass": "✓ finished", "warn": "! look", "fail": "✕ failed"},
+    "training": {"pass": "✓ finished", "warn": "! see the findings", "fail": "✕ failed"},
 }
 """Kind of report → result → what the page shows beside the headline."""
 
 CONTROLS = {"Cc", "Cf", "Cs", "Co", "Cn"}
 """Categories of characters that show nothing, or turn the text around them."""
+
+LARGEST = 1e12
+"""Number that is still written out."""
 
 LONGEST = 400
 """Characters of a text from a file that are shown."""
@@ -51,15 +54,18 @@ def check_page(page: Path, *, overwrite: bool) -> None:
         raise InputError(f"{page} is not the name of a page.", "Name a file that ends with .html.")
     for file in page_files(page):
         if file.exists() and not overwrite:
-            raise OutputExistsError(f"{file} already exists.", "Add --overwrite (overwrite=True), or name another.")
-        if file.exists() and not _is_ours(file):
+            raise OutputExistsError(f"{file} already exists.", "Pass overwrite=True, or name another file.")
+        if file.exists() and not is_report(file):
             raise OutputExistsError(f"{file} is not a report of creps and is not replaced.", "Name another file.")
     place = next(one for one in page.absolute().parents if one.exists())
     if not place.is_dir() or not is_writable(place):
-        raise InputError(f"{page} cannot be written: {place} takes no new entries.", "Choose another location.")
+        raise InputError(
+            f"{page} cannot be written: new files cannot be created in {place}.", "Choose another location."
+        )
 
 
-def _is_ours(file: Path) -> bool:
+def is_report(file: Path) -> bool:
+    """Whether a file is a page or a document that creps wrote."""
     if not file.is_file():
         return False
     if file.suffix == ".json":
@@ -67,7 +73,8 @@ def _is_ours(file: Path) -> bool:
             content = json.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return False
-        return isinstance(content, dict) and content.get("kind") in ("case", "cohort", "training")
+        known = isinstance(content, dict) and {"schema_version", "notice", "headline", "provenance"} <= content.keys()
+        return known and content.get("kind") in BADGES
     with file.open(encoding="utf-8", errors="replace") as stream:
         return MARK in stream.read(4000)
 
@@ -85,8 +92,9 @@ def write_page(page: Path, report: Report, html: str) -> Path:
     """
     with atomic_file(page) as temporary:
         own, document = page_files(temporary)
-        own.write_text(html, encoding="utf-8")
-        document.write_text(json.dumps(report.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n", "utf-8")
+        own.write_text(html, encoding="utf-8", errors="replace")  # lone surrogates
+        text = json.dumps(report.model_dump(), indent=1, ensure_ascii=False, default=str)
+        document.write_text(text + "\n", encoding="utf-8", errors="replace")
     return page
 
 
@@ -171,4 +179,6 @@ def figure(number: object, digits: int = 3) -> str:
         return "–"
     if isinstance(number, bool) or not isinstance(number, int | float):
         return said(number)
+    if abs(number) > LARGEST:
+        return said(f"more than {LARGEST:g}")
     return f"{number:.{digits}g}".replace("-", "−") if abs(number) < 10**digits else f"{number:.0f}".replace("-", "−")

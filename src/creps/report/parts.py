@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from creps.dose.document import DoseDocument, read_dose_document
 from creps.errors import CrepsError, InputError
 from creps.evaluation.document import read_document
@@ -17,16 +19,41 @@ from creps.io.dicom.read.volume import read_series
 from creps.io.image import ImageSource
 from creps.io.itk import suffix
 from creps.qa.document import QaReport, read_report
-from creps.report.reading import read_object
+from creps.report.reading import SYNTHESIS, read_object, sound, without_paths
 from creps.synthesis.outputs import QA, RECORD, UNCERTAINTY, beside, uncertainty_file
 from creps.volume import Volume
 
 if TYPE_CHECKING:
     from creps.synthesis.result import Synthesis
 
-__all__ = ["CaseParts", "OtherFiles", "gather_case", "parts_of", "qa_beside"]
+__all__ = ["CaseParts", "Note", "OtherFiles", "gather_case", "parts_of", "qa_beside"]
+
+ROUNDING_HU = 1.5
+"""By which HU in a record and in the file may differ: values are rounded when they are written."""
+
+GRID_MM = 0.05
+"""By which the grids of an sCT and of its uncertainty may differ: DICOM rounds positions."""
 
 DOSE_PICTURES = ("wash_ct", "wash_sct", "difference", "dvh", "gamma")
+
+
+@dataclass(frozen=True)
+class Note:
+    """A sentence on a part that was left out.
+
+    Attributes:
+        part: ``record``, ``qa``, ``uncertainty``, ``mr``, ``ct``, ``dose`` or ``evaluation``.
+        text: The sentence, without any name.
+        detail: Names and errors that may hold names; shown only if asked for.
+    """
+
+    part: str
+    text: str
+    detail: str = ""
+
+    def shown(self, *, names: bool) -> str:
+        """What the report says."""
+        return f"{self.text} ({self.detail})" if names and self.detail else self.text
 
 
 @dataclass(frozen=True)
@@ -43,7 +70,7 @@ class CaseParts:
         evaluation: Its comparison with the true CT.
         dose: The comparison of doses.
         dose_pictures: Name → bytes of a PNG.
-        notes: Sentences on parts that were left out.
+        notes: On parts that were left out.
         names: What → name of a file, patient or ID; shown only if asked for.
     """
 
@@ -56,12 +83,17 @@ class CaseParts:
     evaluation: Evaluation | None = None
     dose: DoseDocument | None = None
     dose_pictures: Mapping[str, bytes] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
     names: Mapping[str, str] = field(default_factory=dict)
 
-    def with_notes(self, *notes: str) -> CaseParts:
-        """The same with further sentences on what was left out."""
-        return replace(self, notes=(*self.notes, *notes))
+    def with_note(self, part: str, text: str, detail: str = "") -> CaseParts:
+        """The same with another sentence on what was left out."""
+        return replace(self, notes=(*self.notes, Note(part, text, detail)))
+
+    def with_error(self, part: str, called: str, error: CrepsError, path: Path) -> CaseParts:
+        """The same with a sentence that says why a document is left out, without its path."""
+        reason = without_paths(str(error).replace(str(path), "It"))
+        return self.with_note(part, f"{called} is left out. {reason}", path.name)
 
 
 @dataclass(frozen=True)
@@ -74,6 +106,7 @@ class OtherFiles:
         dose: Folder that `creps dose` wrote.
         evaluation: JSON that `creps evaluate` wrote.
         series: Which DICOM series of the MR's folder.
+        fill_gaps: Interpolate missing slices of CT and sCT, as `creps dose --fill-gaps` did.
     """
 
     mr: Path | None = None
@@ -81,6 +114,7 @@ class OtherFiles:
     dose: Path | None = None
     evaluation: Path | None = None
     series: str | None = None
+    fill_gaps: bool = False
 
 
 def parts_of(synthesis: Synthesis, *, qa: bool = True) -> CaseParts:
@@ -109,14 +143,17 @@ def gather_case(sct: Path, others: OtherFiles | None = None) -> CaseParts:
         others: MR, CT, dose, evaluation.
 
     Raises:
-        InputError: the sCT cannot be read.
+        InputError: the sCT cannot be read, or one of the others does not exist.
     """
     others = others or OtherFiles()
+    for path in (others.mr, others.ct, others.dose, others.evaluation):
+        if path is not None and not path.exists():
+            raise InputError(f"{path} does not exist.", "Check the path.")
     source = ImageSource.find(sct, modality="ct" if sct.is_dir() else None)
-    parts = CaseParts(sct=source.read(), names={"sCT": sct.name} | _identity(source))
+    parts = CaseParts(sct=_voxels(sct, source, others), names={"sCT": sct.name} | _identity(source))
     parts = _with_beside(parts, sct)
-    parts = _with_image(parts, "mr", others.mr, others.series)
-    parts = _with_image(parts, "ct", others.ct)
+    parts = _with_image(parts, "mr", others.mr, others)
+    parts = _with_image(parts, "ct", others.ct, others)
     parts = _with_dose(parts, others.dose, source)
     return _with_evaluation(parts, others.evaluation, source)
 
@@ -130,6 +167,15 @@ def qa_beside(sct: Path) -> QaReport | None:
         return None
 
 
+def _voxels(path: Path, source: ImageSource, others: OtherFiles) -> Volume:
+    """The voxels of a CT or an sCT, its missing slices interpolated where the dose did so."""
+    if not others.fill_gaps:
+        return source.read()
+    from creps.dose.images import read_ct
+
+    return read_ct(path, "image", fill_gaps=True).volume
+
+
 def _with_beside(parts: CaseParts, sct: Path) -> CaseParts:
     """Add record, QA and uncertainty that synthesis wrote with the sCT."""
     if suffix(sct):
@@ -137,40 +183,82 @@ def _with_beside(parts: CaseParts, sct: Path) -> CaseParts:
         uncertainty = uncertainty_file(sct)
     else:
         record, qa, uncertainty = sct / RECORD, sct / QA, sct / UNCERTAINTY
-    found: dict[str, Any] = {}
-    notes = []
-    if not record.exists():
-        notes.append("There is no record beside the sCT, so model and settings are unknown.")
-    if not qa.exists():
-        notes.append("There is no QA document beside the sCT: synthesize with --qa report.")
-    for name, path, read in (
-        ("record", record, read_object),
-        ("qa", qa, read_report),
-        ("uncertainty", uncertainty, _read_uncertainty),
-    ):
-        if path.exists():
-            try:
-                found[name] = read(path)
-            except CrepsError as error:
-                notes.append(str(error))
-    return replace(parts, **found).with_notes(*notes)
+    parts = _with_record(parts, record)
+    parts = _with_qa(parts, qa)
+    return _with_uncertainty(parts, uncertainty)
 
 
-def _with_image(parts: CaseParts, which: str, path: Path | None, series: str | None = None) -> CaseParts:
+def _with_record(parts: CaseParts, path: Path) -> CaseParts:
+    if not path.exists():
+        return parts.with_note("record", "There is no record beside the sCT, so model and settings are unknown.")
+    try:
+        record, damaged = sound(read_object(path), SYNTHESIS)
+    except CrepsError as error:
+        return parts.with_error("record", "The record", error, path)
+    if not _describes(record, parts.sct):
+        return parts.with_note("record", "The record beside the sCT is left out: it describes another sCT.")
+    parts = replace(parts, record=record)
+    if damaged:
+        return parts.with_note("record", f"The record is damaged; left out: {', '.join(damaged)}.")
+    return parts
+
+
+def _describes(record: Mapping[str, Any], sct: Volume) -> bool:
+    """Whether shape and HU in a record are those of an sCT; what the record lacks is not compared."""
+    grid, hu = record.get("grid") or {}, record.get("sct_hu")
+    if grid.get("shape") and list(grid["shape"]) != list(sct.shape):
+        return False
+    return hu is None or all(
+        abs(float(measure(sct.array)) - hu[name]) <= ROUNDING_HU
+        for name, measure in (("min", np.min), ("max", np.max), ("mean", np.mean))
+    )
+
+
+def _with_qa(parts: CaseParts, path: Path) -> CaseParts:
+    if not path.exists():
+        return parts.with_note("qa", "There is no QA document beside the sCT: synthesize with --qa report.")
+    try:
+        qa = read_report(path)
+    except CrepsError as error:
+        return parts.with_error("qa", "The QA document", error, path)
+    checked = qa.provenance.get("sct")
+    overridden = bool((parts.record or {}).get("overrides"))
+    if isinstance(checked, dict) and not overridden:
+        shape, mean = checked.get("shape"), checked.get("mean_hu")
+        same = shape == list(parts.sct.shape) and isinstance(mean, int | float)
+        if not same or abs(float(parts.sct.array.mean()) - float(mean or 0)) > ROUNDING_HU:
+            return parts.with_note("qa", "The QA document beside the sCT is left out: it checked another sCT.")
+    return replace(parts, qa=qa)
+
+
+def _with_uncertainty(parts: CaseParts, path: Path) -> CaseParts:
+    if not path.exists():
+        return parts
+    try:
+        volume = _read_uncertainty(path)
+    except CrepsError as error:
+        return parts.with_note("uncertainty", "The uncertainty map cannot be read and is left out.", str(error))
+    if not volume.same_grid_as(parts.sct, GRID_MM):
+        return parts.with_note("uncertainty", "The uncertainty map is left out: it is not on the sCT's grid.")
+    return replace(parts, uncertainty=volume)
+
+
+def _with_image(parts: CaseParts, which: str, path: Path | None, others: OtherFiles) -> CaseParts:
     """Add MR or CT, if it belongs to the case."""
     if path is None:
         return parts
     called = which.upper()
     try:
-        source = ImageSource.find(path, modality=which if path.is_dir() else None, wanted=series)
-        made_from = (parts.record or {}).get("input", {}).get("sha256")
+        wanted = others.series if which == "mr" else None
+        source = ImageSource.find(path, modality=which if path.is_dir() else None, wanted=wanted)
+        made_from = ((parts.record or {}).get("input") or {}).get("sha256")
         if which == "mr" and made_from is not None and source.sha256() != made_from:
-            return parts.with_notes(f"The MR {path.name} is left out: the sCT was made from another file.")
-        volume = source.read()
+            return parts.with_note(which, "The MR is left out: the sCT was made from another one.", path.name)
+        volume = source.read() if which == "mr" else _voxels(path, source, others)
     except CrepsError as error:
-        return parts.with_notes(f"The {called} is left out. {error}")
+        return parts.with_note(which, f"The {called} cannot be read and is left out.", str(error))
     if not _overlap(volume, parts.sct):
-        return parts.with_notes(f"The {called} {path.name} is left out: it does not overlap with the sCT.")
+        return parts.with_note(which, f"The {called} is left out: it does not overlap with the sCT.", path.name)
     names = {**parts.names, called: path.name, **({} if which == "ct" else _identity(source))}
     return replace(parts, names=names, **{which: volume})  # type: ignore[arg-type]
 
@@ -178,13 +266,14 @@ def _with_image(parts: CaseParts, which: str, path: Path | None, series: str | N
 def _with_dose(parts: CaseParts, folder: Path | None, source: ImageSource) -> CaseParts:
     if folder is None:
         return parts
+    path = folder / "dose.json"
     try:
-        document = read_dose_document(folder / "dose.json")
+        document = read_dose_document(path)
     except CrepsError as error:
-        return parts.with_notes(f"The dose is left out. {error}")
-    compared = document.inputs.get("sct", {}).get("sha256")
-    if compared is not None and compared != source.sha256():
-        return parts.with_notes(f"The dose in {folder.name} is left out: it was computed on another sCT.")
+        return parts.with_error("dose", "The dose document", error, path)
+    compared = document.inputs.get("sct")
+    if isinstance(compared, dict) and compared.get("sha256") not in (None, source.sha256()):
+        return parts.with_note("dose", "The dose is left out: it was computed on another sCT.", folder.name)
     pictures = {name: file.read_bytes() for name in DOSE_PICTURES if (file := folder / f"{name}.png").is_file()}
     return replace(parts, dose=document, dose_pictures=pictures)
 
@@ -194,13 +283,13 @@ def _with_evaluation(parts: CaseParts, path: Path | None, source: ImageSource) -
         return parts
     try:
         cases = read_document(path)
-        own = source.sha256()
     except CrepsError as error:
-        return parts.with_notes(f"The evaluation is left out. {error}")
+        return parts.with_error("evaluation", "The evaluation", error, path)
+    own = source.sha256()
     for case in cases.values():
         if case.record.get("inputs", {}).get("sct", {}).get("sha256") == own:
             return replace(parts, evaluation=case)
-    return parts.with_notes(f"The evaluation {path.name} is left out: it scores other sCTs.")
+    return parts.with_note("evaluation", "The evaluation is left out: it scores other sCTs.", path.name)
 
 
 def _overlap(one: Volume, other: Volume) -> bool:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import csv
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from creps.errors import InputError
@@ -14,7 +16,7 @@ from creps.report import charts
 from creps.report.case import without_names
 from creps.report.document import Finding, KeyFigure, Report, Verdict
 from creps.report.page import check_page, render, write_page
-from creps.report.reading import read_object
+from creps.report.reading import RUN, read_object, sound, without_paths
 
 __all__ = ["is_run", "write_training"]
 
@@ -49,6 +51,17 @@ SCORES: dict[str, tuple[tuple[str, ...], str]] = {
 }
 """Title of a chart → columns and the label of its axis."""
 
+LABELS = {
+    "simulated_error_hu": "error on simulated MRs",
+    "place_distance_hu": "distance to CTs at the same position",
+    "disagreement_hu": "disagreement of overlapping patches",
+    "validation_score": "label-free score",
+    "bone_ratio": "bone",
+    "spread_ratio": "standard deviation of HU",
+    "seconds_per_step": "a step",
+}
+"""Column → label of its line."""
+
 LIMITS = (
     "The label-free score compares sCTs with CTs of other people. It ranks the models of a run; it is not an error.",
     "Losses of different recipes, and of different settings, cannot be compared.",
@@ -80,9 +93,9 @@ def write_training(run: Path, page: Path | None = None, *, title: str = "", over
         raise InputError(f"{run} is not the folder of a training run.", "Name the folder that creps train wrote.")
     page = run / "report.html" if page is None else page
     check_page(page, overwrite=overwrite)
-    record = read_object(run / RECORD)
+    record, damaged = sound(read_object(run / RECORD), RUN)
     rows = list(_rows(run / CURVES))
-    report = _report(record, rows, title)
+    report = _report(record, rows, title, damaged)
     running = record.get("status") == "running"
     html = render(
         report,
@@ -96,7 +109,9 @@ def write_training(run: Path, page: Path | None = None, *, title: str = "", over
     return write_page(page, report, html)
 
 
-def _report(record: Mapping[str, Any], rows: Sequence[Mapping[str, float]], title: str) -> Report:
+def _report(
+    record: Mapping[str, Any], rows: Sequence[Mapping[str, float]], title: str, damaged: Sequence[str]
+) -> Report:
     settings = record.get("settings") or {}
     total = (settings.get("training") or {}).get("steps")
     status = str(record.get("status", "unknown"))
@@ -109,9 +124,9 @@ def _report(record: Mapping[str, Any], rows: Sequence[Mapping[str, float]], titl
     elif status == "finished":
         result = "pass"
     sessions = record.get("sessions") or [{}]
-    reason = sessions[-1].get("reason")
+    reason = without_paths(str(sessions[-1].get("reason")))
     told = {
-        "running": "The run goes on.",
+        "running": "The run is in progress.",
         "finished": "The run is finished.",
         "interrupted": f"The run was interrupted ({reason}) and can be resumed.",
         "failed": f"The run failed: {reason}.",
@@ -124,11 +139,18 @@ def _report(record: Mapping[str, Any], rows: Sequence[Mapping[str, float]], titl
         headline=told,
         findings=tuple(findings),
         figures=tuple(_figures(record, rows, done, total)),
-        missing=() if rows else ("There are no curves yet: the first row is written after the first step.",),
+        missing=tuple(_missing(rows, damaged)),
         limits=LIMITS,
         content=without_names({"record": dict(record), "curves": [dict(row) for row in rows]}),
         provenance=provenance(),
     )
+
+
+def _missing(rows: Sequence[object], damaged: Sequence[str]) -> Iterator[str]:
+    if not rows:
+        yield "There are no curves yet: the first row is written after the first step."
+    if damaged:
+        yield f"The record of the run is damaged; left out: {', '.join(damaged)}."
 
 
 def _finding(health: str) -> Finding:
@@ -150,10 +172,10 @@ def _figures(
             yield KeyFigure(label="bone", value=f"{scored[-1]['bone_ratio']:.2f}", note=note)
     timed = [row["seconds_per_step"] for row in rows if "seconds_per_step" in row][-20:]
     if timed:
-        yield KeyFigure(label="a step", value=f"{sorted(timed)[len(timed) // 2]:.2f} s", note="median of the last rows")
+        yield KeyFigure(label="a step", value=f"{median(timed):.2f} s", note="median of the last rows")
     cohort = record.get("cohort") or {}
-    if "mr_cases" in cohort:
-        yield KeyFigure(label="training cases", value=f"{cohort['mr_cases']} MR, {cohort['ct_cases']} CT")
+    if cohort.get("mr_cases") is not None:
+        yield KeyFigure(label="training cases", value=f"{cohort['mr_cases']} MR, {cohort.get('ct_cases')} CT")
 
 
 def _rows(curves: Path) -> Iterator[dict[str, float]]:
@@ -171,9 +193,10 @@ def _rows(curves: Path) -> Iterator[dict[str, float]]:
 
 def _number(cell: str) -> float | None:
     try:
-        return float(cell)
+        number = float(cell)
     except (TypeError, ValueError):
         return None
+    return number if math.isfinite(number) else None
 
 
 def _charts(rows: Sequence[Mapping[str, float]]) -> Iterator[dict[str, str]]:
@@ -196,13 +219,16 @@ def _lines(
         groups = [points[start : start + size] for start in range(0, len(points), size)]
         if groups:
             along = [group[-1][0] for group in groups]
-            found[column.replace("_", " ")] = along, [sum(value for _, value in g) / len(g) for g in groups]
+            found[LABELS.get(column, column.replace("_", " "))] = (
+                along,
+                [sum(value for _, value in g) / len(g) for g in groups],
+            )
     return found
 
 
 def _pictures(folder: Path) -> Iterator[dict[str, str]]:
     """Some of the pictures of validations, evenly over time, the last one included."""
-    files = sorted(folder.glob("step_*.png"))
+    files = sorted(file for file in folder.glob("step_*.png") if file.is_file())
     if len(files) > MOST_PICTURES:
         ends = [round(k * (len(files) - 1) / (MOST_PICTURES - 1)) for k in range(MOST_PICTURES)]
         files = [files[k] for k in ends]
@@ -214,13 +240,14 @@ def _pictures(folder: Path) -> Iterator[dict[str, str]]:
 
 def _sessions(record: Mapping[str, Any]) -> Iterator[list[Any]]:
     for one in record.get("sessions") or ():
-        yield [one.get(key) for key in ("started", "from_step", "ended", "to_step", "status", "reason")]
+        values = [one.get(key) for key in ("started", "from_step", "ended", "to_step", "status", "reason")]
+        yield [without_paths(value) if isinstance(value, str) else value for value in values]
 
 
 def _settings(record: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
     """The settings of the run, by section and name."""
     for section, values in (record.get("settings") or {}).items():
         if isinstance(values, dict):
-            yield from ((f"{section}.{name}", value) for name, value in values.items())
+            yield from ((f"{section}.{name}", without_paths(str(value))) for name, value in values.items())
         else:
-            yield section, values
+            yield section, without_paths(str(values))

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from creps.evaluation.definitions import metric
+from creps.evaluation.definitions import METRICS, metric
 from creps.evaluation.results import Evaluation
 from creps.qa.document import QaCheck
 from creps.qa.limits import Range
 from creps.report import charts
 from creps.report.case import case_report
 from creps.report.document import Report
-from creps.report.images import CaseImages, Shown
+from creps.report.images import CaseImages, Shown, ViewerData
 from creps.report.page import check_page, figure, render, write_page
 from creps.report.parts import CaseParts
 
 __all__ = ["case_page", "write_case"]
+
+OBLIQUE_DEGREES = 1.0
+"""From which on the page says that its planes are oblique."""
+
+NAMED = re.compile("|".join(rf"\b{one.name}\b" for one in METRICS))
+"""Names of metrics within a definition."""
 
 DOSE_ALTS = {
     "wash_ct": "dose on the CT in three planes",
@@ -64,22 +71,21 @@ def case_page(parts: CaseParts, report: Report) -> str:
     """
     images = CaseImages(parts)
     data = images.viewer()
-    factors = data.factors
     return render(
         report,
         "case",
         viewer=True,
         planes=images.planes(),
         scales=_scales(images.shown),
-        viewer_json=_embedded(data.volumes),
-        spacing=" × ".join(f"{one:.3g}" for one in data.spacing_mm),
-        averaged="" if factors == (1, 1, 1) else " × ".join(map(str, factors)),
+        viewer_json=_embedded(data.content),
+        voxels=_voxels(data),
+        oblique=f"{images.oblique_degrees:.0f}" if images.oblique_degrees >= OBLIQUE_DEGREES else "",
         histogram=_histogram(images),
         tissues=[] if parts.evaluation is None else list(_tissues(parts.evaluation)),
         metrics=[] if parts.evaluation is None else list(_metrics(parts.evaluation)),
-        checks=[] if parts.qa is None else [_row(check) for check in parts.qa.checks],
+        checks=[] if parts.qa is None else [_row(check, data) for check in parts.qa.checks],
         scope="" if parts.qa is None else parts.qa.scope,
-        thumbnails=list(_thumbnails(parts, images)),
+        thumbnails=list(_thumbnails(parts, images, data)),
         dose=None if parts.dose is None else _dose(parts),
         made=list(_made(report.content)),
     )
@@ -96,6 +102,16 @@ def _scales(shown: list[Shown]) -> str:
         "uncertainty": "Uncertainty from 0 (blue) to 300 HU (yellow).",
     }
     return " ".join(said[one.key] for one in shown if one.key in said)
+
+
+def _voxels(data: ViewerData) -> str:
+    """Size of the viewer's voxels, and what they are the mean of, as a sentence."""
+    depth, height, width = (f"{one:.3g}" for one in data.grid.spacing_mm)
+    told = f"Slices of {depth} mm, in the slice {height} × {width} mm"
+    d, h, w = data.factors
+    if data.factors == (1, 1, 1):
+        return f"{told}, as in the sCT."
+    return f"{told}: the mean of {d} slices of {h} × {w} voxels of the sCT, so values are smoother than in the files."
 
 
 def _histogram(images: CaseImages) -> str:
@@ -118,10 +134,10 @@ def _metrics(evaluation: Evaluation) -> Iterator[tuple[str, float | str | None, 
         if name.startswith(("mae_", "bias_")) and name not in ("mae_hu", "bias_hu"):
             continue
         about = metric(name)
-        yield about.label, value, about.unit, evaluation.missing.get(name, about.definition)
+        yield about.label, value, about.unit, evaluation.missing.get(name) or _defined(about.definition)
 
 
-def _row(check: QaCheck) -> dict[str, Any]:
+def _row(check: QaCheck, data: ViewerData) -> dict[str, Any]:
     return {
         "level": check.result,
         "name": check.name.replace("_", " "),
@@ -129,8 +145,14 @@ def _row(check: QaCheck) -> dict[str, Any]:
         "unit": check.unit,
         "limits": "" if check.limits is None else _limits(check.limits),
         "message": check.message,
-        "slice": None if check.slice is None else check.slice,
+        "slice": "" if check.slice is None else check.slice,
+        "voxel": "" if check.position_mm is None else data.voxel_at(check.position_mm),
     }
+
+
+def _defined(definition: str) -> str:
+    """A definition that names other metrics by their label."""
+    return NAMED.sub(lambda found: metric(found.group()).label, definition)
 
 
 def _limits(limits: Range) -> str:
@@ -143,7 +165,7 @@ def _limits(limits: Range) -> str:
     return f"{' or '.join(warn) or '–'} / {' or '.join(fail) or '–'}"
 
 
-def _thumbnails(parts: CaseParts, images: CaseImages) -> Iterator[dict[str, Any]]:
+def _thumbnails(parts: CaseParts, images: CaseImages, data: ViewerData) -> Iterator[dict[str, Any]]:
     for check in () if parts.qa is None else parts.qa.checks:
         if check.result in ("fail", "warn") and check.position_mm is not None:
             uris = [images.thumbnail(check.position_mm, key) for key in ("sct", "mr")]
@@ -151,6 +173,7 @@ def _thumbnails(parts: CaseParts, images: CaseImages) -> Iterator[dict[str, Any]
                 "name": check.name.replace("_", " "),
                 "level": check.result,
                 "slice": "–" if check.slice is None else check.slice,
+                "voxel": data.voxel_at(check.position_mm),
                 "uris": [uri for uri in uris if uri is not None],
             }
 

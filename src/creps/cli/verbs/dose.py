@@ -71,7 +71,9 @@ def dose(
         from creps.report.parts import OtherFiles, gather_case
         from creps.report.views import write_case
 
-        parts = gather_case(sct, OtherFiles(ct=None if options["bulk"] else ct, dose=output))
+        parts = gather_case(
+            sct, OtherFiles(ct=None if options["bulk"] else ct, dose=output, fill_gaps=options["fill_gaps"])
+        )
         write_case(parts, report, overwrite=overwrite)
         click.echo(report)
 

@@ -64,7 +64,7 @@ def evaluate(
     from creps.evaluation.options import EvaluationOptions
     from creps.evaluation.report import table
 
-    _check_report(report, json_file, names=names, overwrite=overwrite)
+    _check_report(report, json_file, cohort=holds_cases(sct), names=names, overwrite=overwrite)
     try:
         chosen = EvaluationOptions(**options)
         result = (evaluate_folder if holds_cases(sct) else evaluate_pair)(
@@ -115,14 +115,15 @@ def _write_tables(result: CohortEvaluation, json_file: Path | None, csv_file: Pa
         write_csv(csv_file, result)
 
 
-def _check_report(report: Path | None, json_file: Path | None, *, names: bool, overwrite: bool) -> None:
+def _check_report(report: Path | None, json_file: Path | None, *, cohort: bool, names: bool, overwrite: bool) -> None:
     """Refuse a report that cannot be written, before anything is computed."""
     if report is None:
         if names:
             raise click.UsageError("--names goes with --report.")
         return
-    from creps.report.page import check_page, page_files
+    from creps.report.page import page_files
+    from creps.report.sources import check_report
 
-    check_page(report, overwrite=overwrite)
+    check_report(report, cohort=cohort, overwrite=overwrite)
     if json_file is not None and json_file.absolute() in (one.absolute() for one in page_files(report)):
         raise click.UsageError(f"The report writes {json_file.name} itself: name another file with --json.")

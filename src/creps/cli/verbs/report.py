@@ -25,7 +25,7 @@ __all__ = ["report"]
     type=click.IntRange(min=0),
     default=10,
     show_default=True,
-    help="Of a cohort: so many cases, the worst first, get a report of their own.",
+    help="How many cases of a cohort, the worst first, get a report of their own.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace an earlier report.")
 @click.pass_context

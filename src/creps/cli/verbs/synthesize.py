@@ -173,7 +173,7 @@ def synthesize(
         for outcome in outcomes:
             if outcome.error is None:
                 click.echo(outcome.target)
-                _write_report(outcome, series, wanted=options["report"], overwrite=overwrite)
+                failed += not _reported(outcome, series, wanted=options["report"], overwrite=overwrite)
                 doubtful += outcome.qa is not None and outcome.qa.result == "fail"
             elif len(inputs) == 1:
                 raise outcome.error
@@ -186,12 +186,21 @@ def synthesize(
         sys.exit(QA_FAILED)
 
 
-def _write_report(outcome: Outcome, series: str | None, *, wanted: bool, overwrite: bool) -> None:
+def _reported(outcome: Outcome, series: str | None, *, wanted: bool, overwrite: bool) -> bool:
+    """Write the report of an sCT if it is wanted; whether that worked: the other MRs must not suffer."""
+    from creps.errors import CrepsError, file_error
     from creps.report.parts import OtherFiles, gather_case
     from creps.report.views import write_case
     from creps.synthesis.outputs import report_file
 
-    if wanted and outcome.target is not None:
-        parts = gather_case(outcome.target, OtherFiles(mr=outcome.mr, series=series))
-        write_case(parts, report_file(outcome.target), overwrite=overwrite)
-        click.echo(report_file(outcome.target))
+    if not wanted or outcome.target is None:
+        return True
+    page = report_file(outcome.target)
+    try:
+        write_case(gather_case(outcome.target, OtherFiles(mr=outcome.mr, series=series)), page, overwrite=overwrite)
+    except (CrepsError, OSError) as error:
+        known = error if isinstance(error, CrepsError) else file_error(error)
+        click.echo(f"The sCT was written, but not its report. {message(known)}", err=True)
+        return False
+    click.echo(page)
+    return True

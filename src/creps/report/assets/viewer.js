@@ -35,7 +35,8 @@
   }
 
   async function start() {
-    const entries = await Promise.all(JSON.parse(holder.textContent).map(loaded));
+    const data = JSON.parse(holder.textContent);
+    const entries = await Promise.all(data.volumes.map(loaded));
     const of = (key) => entries.find((entry) => entry.key === key);
     if (of("sct") && of("ct")) entries.push(difference(of("sct"), of("ct")));
     let hu = WINDOWS["soft tissue"];
@@ -99,12 +100,16 @@
       axis, input: document.querySelector(`[data-slice=${plane}]`), told: document.querySelector(`[data-of=${plane}]`),
     }));
 
+    // NiiVue counts voxels from the left, the back and the feet; the array (D, H, W) from the feet, the front, the right.
+    const inArray = ([i, j, k]) => [k, data.shape[1] - 1 - j, data.shape[2] - 1 - i];
+    const numbered = (at, axis) => (data.first ? data.first[axis] + Math.floor((at + 0.5) * data.factors[axis]) : at);
+
     function tell() {
       const { view } = views[0];
       const voxel = Array.from(view.frac2vox(view.scene.crosshairPos), Math.round);
-      const mm = view.frac2mm(view.scene.crosshairPos);
-      document.getElementById("place").textContent =
-        `right–left ${(-mm[0]).toFixed(0)}, front–back ${(-mm[1]).toFixed(0)}, feet–head ${mm[2].toFixed(0)} mm (DICOM patient coordinates)`;
+      const index = inArray(voxel);
+      const mm = [0, 1, 2].map((n) => data.origin[n] + index.reduce((sum, at, axis) => sum + at * data.axes[axis][n], 0));
+      document.getElementById("place").textContent = `x ${mm[0].toFixed(0)}, y ${mm[1].toFixed(0)}, z ${mm[2].toFixed(0)} mm (DICOM: to the left, back, head)`;
       for (const entry of entries) {
         const value = entry.image.getValue(...voxel) / entry.multiplier;
         const half = entry.key === "uncertainty" ? "± " : "";
@@ -112,7 +117,7 @@
       }
       for (const { axis, input, told } of sliders) {
         input.value = voxel[axis];
-        told.textContent = voxel[axis] + 1;
+        told.textContent = numbered(index[2 - axis], 2 - axis);
       }
       document.body.dataset.voxel = voxel.join(",");
     }
@@ -140,6 +145,12 @@
     }
     overlay.addEventListener("change", () => { views[1].overlay = overlay.value; draw(views[1]); });
     document.getElementById("opacity").addEventListener("input", () => draw(views[1]));
+    for (const button of document.querySelectorAll("[data-goto]")) {
+      button.addEventListener("click", () => {
+        moveTo(button.dataset.goto.split(",").map(Number));
+        document.getElementById("viewer-title").scrollIntoView();
+      });
+    }
     const buttons = Object.entries(WINDOWS).map(([name, ends]) => {
       const button = document.createElement("button");
       button.type = "button";
@@ -159,5 +170,5 @@
     document.getElementById("controls").hidden = false;
     document.body.dataset.viewer = "ready";
   }
-  start().catch((error) => { console.error(error.stack); failed(error.message); });
+  start().catch((error) => failed(error.message));
 })();
