@@ -78,7 +78,7 @@ def test_larger_volumes_are_averaged_and_the_page_says_so(files, monkeypatch, tm
     monkeypatch.setattr("creps.report.images.LARGEST_VOXELS", 15000)
     creps.write_report(files["sct"], tmp_path / "r.html")
     html = (tmp_path / "r.html").read_text(encoding="utf-8")
-    assert "the mean of 2 slices of 1 × 1 voxels of the sCT" in html
+    assert "the means of 2 × 1 × 1 voxels of the sCT (slices, rows, columns)" in html
     nifti = gzip.decompress(base64.b64decode(volumes(html)["sct"]["nifti"]))
     images = CaseImages(gather_case(files["sct"]))
     expected = images.sct.array.reshape(14, 2, 31, 27).mean(axis=1)  # (28, 31, 27)

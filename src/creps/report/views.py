@@ -111,7 +111,8 @@ def _voxels(data: ViewerData) -> str:
     d, h, w = data.factors
     if data.factors == (1, 1, 1):
         return f"{told}, as in the sCT."
-    return f"{told}: the mean of {d} slices of {h} × {w} voxels of the sCT, so values are smoother than in the files."
+    means = f"the means of {d} × {h} × {w} voxels of the sCT (slices, rows, columns)"
+    return f"{told}: {means}, so values are smoother than in the files."
 
 
 def _histogram(images: CaseImages) -> str:
