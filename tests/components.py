@@ -18,7 +18,7 @@ HOW_TO_GET = {
     "dciodvfy": "Install dicom3tools.",
     "dcmcjpeg": "Install dcmtk.",
     "Orthanc": "Install orthanc.",
-    "chromium": "Install chromium.",
+    "chromium": "Install chromium (Debian: chromium).",
     "pyRadPlan": "Install creps[dose].",
 }
 """Component → how to come by it."""

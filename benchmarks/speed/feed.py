@@ -153,11 +153,11 @@ def needs(rounds: int) -> dict[str, Any]:
     for recipe in ("paper", "anatomy"):
         fixed = {"recipe": recipe, "sampling.patch_size": list(PATCH), "training.batch_size": BATCH}
         step = shipped(load_settings("demo", overrides=fixed | {"creps.balance": "never", "training.device": "cpu"}))
-        given = [torch.rand(BATCH, 1, *PATCH) for _ in range(3)]
+        mr, ct = (torch.rand(BATCH, 1, *PATCH) for _ in range(2))
         seconds = []
         for _ in range(rounds + 1):
             started = time.perf_counter()
-            step(given[0], given[1], 1, given[2])
+            step(mr, ct, 1, (mr, ct))
             seconds.append(time.perf_counter() - started)
         each = statistics.median(seconds[1:])
         found[recipe] = {"step_seconds": round(each, 3), "pairs_per_second": round(BATCH / each, 2)}
