@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
 from creps import hu
+from creps.machine import cores
 from creps.preprocessing.mask import depth_mm
 from creps.preprocessing.morphology import around, filled, largest
 from creps.volume import Array, Mask, Volume
@@ -60,11 +62,14 @@ class Scene:
         if not (upright.array > 0.5).any():
             raise ValueError("the body mask is empty")
         grid = _grid_around(upright)
-        inside = _sampled(upright, grid, 0.0) > 0.5
-        signal = _sampled(mr.reoriented(), grid, 0.0)
+        with ThreadPoolExecutor(cores()) as pool:
+            share, signal, sct_hu = pool.map(
+                lambda job: _sampled(job[0].reoriented(), grid, job[1]), ((upright, 0.0), (mr, 0.0), (sct, hu.AIR))
+            )
+        inside = share > 0.5
         scale = max(float(np.median(signal[inside])), 1e-6) if inside.any() else 1.0
         covered = _covered(mr, grid) & _covered(sct, grid)
-        return cls(grid, signal / np.float32(scale), _sampled(sct.reoriented(), grid, hu.AIR), inside, covered)
+        return cls(grid, signal / np.float32(scale), sct_hu, inside, covered)
 
     @cached_property
     def spacing_mm(self) -> tuple[float, float, float]:
@@ -118,9 +123,9 @@ def _sampled(volume: Volume, grid: Volume, outside: float) -> Array:
     array = volume.array
     for axis, factor in enumerate(factors):
         if factor > 1 and array.shape[axis] >= factor:
-            whole = array[(slice(None),) * axis + (slice(0, array.shape[axis] // factor * factor),)]
-            shape = [*array.shape[:axis], -1, factor, *array.shape[axis + 1 :]]
-            array = whole.reshape(shape).mean(axis=axis + 1, dtype=np.float32)
+            end = array.shape[axis] // factor * factor
+            parts = (array[(slice(None),) * axis + (slice(k, end, factor),)] for k in range(factor))
+            array = reduce(np.add, parts) / np.float32(factor)
         else:
             factors[axis] = 1
     matrix, offset = _index_map(volume, grid)

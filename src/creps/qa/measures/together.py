@@ -58,23 +58,23 @@ def measure(mr: Volume, sct: Volume, body: Volume) -> Measured:
         ValueError: the mask is empty.
     """
     scene = Scene.of(mr, sct, body)
-    parts: dict[tuple[str, ...], Callable[[], dict[str, Measure]]] = {
-        ("contour_mean", "contour_p95"): lambda: outline.contour(scene),
+    parts: dict[tuple[str, ...], Callable[[], dict[str, Measure]]] = {  # what takes longest begins first
+        ("sides_differ",): lambda: {"sides_differ": symmetry.sides(scene)},
+        ("one_sided_bone", "one_sided_void"): lambda: symmetry.one_sided(scene),
         ("shift", "edges_shared", "mirrored"): lambda: outline.agreement(scene),
-        ("fat", "soft_tissue", "bone", "unevenness"): lambda: tissue.levels(scene),
-        ("bone_share", "air_share", "fat_share"): lambda: tissue.shares(scene),
-        ("slice_step", "plane_step"): lambda: tissue.steps(scene),
-        ("saturated",): lambda: {"saturated": tissue.saturated(scene)},
-        ("bone_continuity", "bone_thickness", "bone_at_skin"): lambda: bone.shape(scene),
         ("bone_missing", "bone_unexplained"): lambda: bone.unlike_the_mr(scene),
         ("bone_unlikely", "bone_without_edges"): lambda: bone.unsupported(scene),
-        ("one_sided_bone", "one_sided_void"): lambda: symmetry.one_sided(scene),
-        ("sides_differ",): lambda: {"sides_differ": symmetry.sides(scene)},
+        ("contour_mean", "contour_p95"): lambda: outline.contour(scene),
         ("air_in_signal", "tissue_in_void", "void_radius"): lambda: signal.air_and_signal(scene),
-        ("signal_beside", "shading"): lambda: signal.artefacts(scene),
-        ("bias_field",): lambda: {"bias_field": signal.bias_field(scene)},
         ("noise",): lambda: {"noise": signal.noise(mr)},
+        ("fat", "soft_tissue", "bone", "unevenness"): lambda: tissue.levels(scene),
         ("cut_slices",): lambda: {"cut_slices": outline.cut_slices_share(body)},
+        ("slice_step", "plane_step"): lambda: tissue.steps(scene),
+        ("bias_field",): lambda: {"bias_field": signal.bias_field(scene)},
+        ("signal_beside", "shading"): lambda: signal.artefacts(scene),
+        ("bone_continuity", "bone_thickness", "bone_at_skin"): lambda: bone.shape(scene),
+        ("bone_share", "air_share", "fat_share"): lambda: tissue.shares(scene),
+        ("saturated",): lambda: {"saturated": tissue.saturated(scene)},
     }
     measures: dict[str, Measure] = {}
     errors: dict[str, str] = {}
