@@ -27,7 +27,7 @@ NOT_RUN = {
     "needs several GPUs": 1,
     "needs two GPUs": 1,
     "needs a SLURM cluster": 1,
-    "needs the ImageNet weights": 1,
+    "needs the ImageNet weights": 2,
     "prints a path and a URL": 1,
     "needs MRs": 1,
     "takes minutes": 9,
