@@ -285,8 +285,8 @@ def test_memory_grows_with_the_slab_and_not_with_the_patches():
     assert tall.slab_bytes == short.slab_bytes == 4 * 8 * 16 * 64 * 64
     assert tall.pass_bytes == short.pass_bytes
     assert wide.slab_bytes == 2 * short.slab_bytes == slab_bytes(wide.grid)
-    two_maps, mr_twice, gaps = 2 * 8 * 2, 4 + 2, 8 * 2
-    assert short.pass_bytes == short.batch_size * 16 * 32 * 32 * (two_maps + mr_twice + gaps)
+    two_maps, mr_twice, gaps, buffers = 2 * 8 * 2, 4 + 2, 2 * 8 * 2, 16 << 20
+    assert short.pass_bytes == short.batch_size * 16 * 32 * 32 * (two_maps + mr_twice + gaps) + buffers
 
 
 @pytest.mark.parametrize(("memory_gb", "batch"), [(None, 16), (0.001, 1), (0.003, 4)])
