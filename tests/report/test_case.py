@@ -40,6 +40,13 @@ def figures(document: dict) -> dict[str, str]:
     return {one["label"]: one["value"] for one in document["figures"]}
 
 
+def copy_sct(files, folder) -> None:
+    """The sCT with what lies beside it."""
+    for file in files["sct"].parent.glob("sct*"):
+        if file.is_file():
+            shutil.copy(file, folder)
+
+
 def volumes(html: str) -> dict[str, dict]:
     """What the viewer loads, by key."""
     found = re.search(r'<script type="application/json" id="viewer-data">(.*?)</script>', html, re.DOTALL)
@@ -170,9 +177,7 @@ def test_parts_of_another_case_are_left_out_with_a_sentence(files, tmp_path):
 
 def test_what_lies_beside_another_sct_is_left_out(files, tmp_path):
     """Another patient's sCT among the files of this one."""
-    for file in files["sct"].parent.glob("sct*"):
-        if file.is_file():
-            shutil.copy(file, tmp_path)
+    copy_sct(files, tmp_path)
     ct = read_volume(files["ct"])
     write_volume(ct.with_array(ct.array - 90), tmp_path / "sct.nii.gz", integer=True)
     shutil.copy(files["mr"], tmp_path / "mr.nii.gz")
@@ -206,9 +211,7 @@ def test_a_ct_elsewhere_is_left_out_and_one_on_another_grid_is_resampled(files, 
 
 
 def test_what_is_damaged_or_newer_is_left_out_and_the_rest_is_shown(files, tmp_path):
-    for file in files["sct"].parent.glob("sct*"):
-        if file.is_file():
-            shutil.copy(file, tmp_path)
+    copy_sct(files, tmp_path)
     (tmp_path / "sct.json").write_text("{")
     content = json.loads((tmp_path / "sct_qa.json").read_text())
     (tmp_path / "sct_qa.json").write_text(json.dumps({**content, "schema_version": 9}))
@@ -304,9 +307,7 @@ def test_dicom_gets_its_report_in_its_folder_without_the_patients_name(demo_mode
 
 
 def test_a_pass_is_said_as_what_was_checked(files, tmp_path):
-    for file in files["sct"].parent.glob("sct*"):
-        if file.is_file():
-            shutil.copy(file, tmp_path)
+    copy_sct(files, tmp_path)
     good = qa_report()
     checks = tuple(check for check in good.checks if check.result == "pass")
     qa_report(result="pass", checks=checks).write(tmp_path / "sct_qa.json")

@@ -13,10 +13,11 @@ from creps.io.itk import write_volume
 from creps.io.outputs import check_new
 from creps.io.picture import write_picture
 
-__all__ = ["FILES", "check_output", "write_comparison"]
+__all__ = ["FILES", "PICTURES", "check_output", "write_comparison"]
 
 
 PICTURES = ("wash_ct", "wash_sct", "difference", "dvh", "gamma")
+"""Names of the pictures, each a PNG."""
 
 FILES = ("dose.json", "dose_ct.nii.gz", "dose_sct.nii.gz", *(f"{name}.png" for name in PICTURES))
 """What a comparison consists of."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 
 from creps.figures.picture import Picture, rendered
 
-__all__ = ["curves_figure"]
+__all__ = ["averaged", "curves_figure"]
 
 PANELS: dict[str, tuple[str, ...]] = {
     "discriminators": ("d_real", "d_fake", "r1", "d_real_mr", "d_fake_mr", "r1_mr"),
@@ -70,6 +71,16 @@ def _points(rows: list[dict[str, str]], column: str, *, weighted: bool) -> tuple
         if row.get(column):
             weight = float(row.get(f"{column}_weight") or 1) if weighted else 1.0
             points.append((float(row["step"]), weight * float(row[column])))
-    size = max(1, len(points) // SMOOTH)
+    return averaged(points, SMOOTH)
+
+
+def averaged(points: Sequence[tuple[float, float]], most: int) -> tuple[list[float], list[float]]:
+    """Steps and values of a curve, averaged in groups so that about `most` are left.
+
+    Args:
+        points: (step, value) in order.
+        most: About how many are left; fewer are returned as they are.
+    """
+    size = max(1, len(points) // most)
     groups = [points[i : i + size] for i in range(0, len(points), size)]
     return [group[-1][0] for group in groups], [sum(value for _, value in group) / len(group) for group in groups]

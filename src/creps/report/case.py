@@ -13,9 +13,9 @@ from creps.evaluation.results import Evaluation
 from creps.provenance import provenance
 from creps.report.document import Finding, KeyFigure, Report, Verdict
 from creps.report.parts import CaseParts
-from creps.report.reading import without_paths
+from creps.report.reading import without_names
 
-__all__ = ["case_report", "without_names"]
+__all__ = ["case_report"]
 
 INTAKE_LEVELS: dict[str, Literal["fail", "warn", "note"]] = {"refusal": "fail", "warning": "warn"}
 """Level of an intake finding → level of the report's."""
@@ -29,12 +29,6 @@ LIMITS = (
 )
 
 UNCALIBRATED = "There is no uncertainty map: synthesize with --uncertainty (calibrated models)."
-
-IDENTIFYING = ("file", "folder", "path", "series_description", "structures_from")
-"""Keys of a record whose values may carry a name or an ID."""
-
-INPUTS = ("input", "inputs")
-"""Keys of what a result was made from: only hashes are shown of it."""
 
 
 def case_report(parts: CaseParts, title: str = "", *, names: bool = False) -> Report:
@@ -207,25 +201,3 @@ def _content(parts: CaseParts, *, names: bool) -> dict[str, Any]:
         "record": None if parts.record is None else dict(parts.record),
     }
     return {**found, "names": dict(parts.names)} if names else without_names(found)
-
-
-def without_names(content: Any) -> Any:
-    """The same without what may carry the name or ID of a patient: names of files, folders and series."""
-    if isinstance(content, dict):
-        return {
-            key: _hashes(value) if key in INPUTS else without_names(value)
-            for key, value in content.items()
-            if key not in IDENTIFYING
-        }
-    if isinstance(content, list | tuple):
-        return [without_names(one) for one in content]
-    return without_paths(content) if isinstance(content, str) else content
-
-
-def _hashes(inputs: Any) -> Any:
-    """The hashes of what something was made from; names of files are left out, also where they are keys."""
-    if not isinstance(inputs, dict):
-        return None
-    if "sha256" in inputs:
-        return {"sha256": inputs["sha256"]}
-    return {key: _hashes(value) for key, value in inputs.items() if isinstance(value, dict) and "sha256" in value}

@@ -18,6 +18,7 @@ from creps import hu
 from creps.figures import mr_window
 from creps.io.itk import write_volume
 from creps.preprocessing.target_grid import bring_onto, obliquity_degrees
+from creps.report.page import png_data
 from creps.report.parts import CaseParts
 from creps.volume import Array, Mask, Volume
 
@@ -242,7 +243,7 @@ def png_uri(picture: npt.NDArray[np.uint8]) -> str:
 
     written = io.BytesIO()
     Image.fromarray(picture).save(written, format="PNG", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(written.getvalue()).decode()}"
+    return png_data(written.getvalue())
 
 
 def _picture(one: Shown, axis: int, index: int, scale: float) -> npt.NDArray[np.uint8]:

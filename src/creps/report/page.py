@@ -16,7 +16,7 @@ from creps.errors import InputError, OutputExistsError
 from creps.io.atomic import atomic_file, is_writable
 from creps.report.document import Report
 
-__all__ = ["check_page", "is_report", "page_files", "render", "write_page"]
+__all__ = ["check_page", "is_report", "page_files", "png_data", "render", "write_page"]
 
 MARK = '<meta name="generator" content="creps report">'
 """Every page has it: only files with it are replaced."""
@@ -164,6 +164,11 @@ def _environment() -> Any:
     )
     environment.filters |= {"said": said, "figure": figure}
     return environment
+
+
+def png_data(data: bytes) -> str:
+    """The bytes of a PNG as a data URI."""
+    return f"data:image/png;base64,{base64.b64encode(data).decode()}"
 
 
 def said(text: object) -> str:

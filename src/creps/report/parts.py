@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from creps.dose.document import DoseDocument, read_dose_document
+from creps.dose.writing import PICTURES
 from creps.errors import CrepsError, InputError
 from creps.evaluation.document import read_document
 from creps.evaluation.results import Evaluation
@@ -33,8 +34,6 @@ ROUNDING_HU = 1.5
 
 GRID_MM = 0.05
 """By which the grids of an sCT and of its uncertainty may differ: DICOM rounds positions."""
-
-DOSE_PICTURES = ("wash_ct", "wash_sct", "difference", "dvh", "gamma")
 
 
 @dataclass(frozen=True)
@@ -160,7 +159,7 @@ def gather_case(sct: Path, others: OtherFiles | None = None) -> CaseParts:
 
 def qa_beside(sct: Path) -> QaReport | None:
     """The checks that lie beside an sCT; None without any that can be read."""
-    file = beside(sct)[3] if suffix(sct) else sct / QA
+    _, file, _ = _files_beside(sct)
     try:
         return read_report(file) if file.exists() else None
     except CrepsError:
@@ -178,14 +177,18 @@ def _voxels(path: Path, source: ImageSource, others: OtherFiles) -> Volume:
 
 def _with_beside(parts: CaseParts, sct: Path) -> CaseParts:
     """Add record, QA and uncertainty that synthesis wrote with the sCT."""
-    if suffix(sct):
-        _, record, _, qa, *_ = beside(sct)
-        uncertainty = uncertainty_file(sct)
-    else:
-        record, qa, uncertainty = sct / RECORD, sct / QA, sct / UNCERTAINTY
+    record, qa, uncertainty = _files_beside(sct)
     parts = _with_record(parts, record)
     parts = _with_qa(parts, qa)
     return _with_uncertainty(parts, uncertainty)
+
+
+def _files_beside(sct: Path) -> tuple[Path, Path, Path]:
+    """Where synthesis wrote record, QA and uncertainty of an sCT."""
+    if not suffix(sct):
+        return sct / RECORD, sct / QA, sct / UNCERTAINTY
+    _, record, _, qa, *_ = beside(sct)
+    return record, qa, uncertainty_file(sct)
 
 
 def _with_record(parts: CaseParts, path: Path) -> CaseParts:
@@ -274,7 +277,7 @@ def _with_dose(parts: CaseParts, folder: Path | None, source: ImageSource) -> Ca
     compared = document.inputs.get("sct")
     if isinstance(compared, dict) and compared.get("sha256") not in (None, source.sha256()):
         return parts.with_note("dose", "The dose is left out: it was computed on another sCT.", folder.name)
-    pictures = {name: file.read_bytes() for name in DOSE_PICTURES if (file := folder / f"{name}.png").is_file()}
+    pictures = {name: file.read_bytes() for name in PICTURES if (file := folder / f"{name}.png").is_file()}
     return replace(parts, dose=document, dose_pictures=pictures)
 
 

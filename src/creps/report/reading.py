@@ -1,4 +1,4 @@
-"""Read JSON files that others may have damaged: what has the wrong type is left out and named."""
+"""Read JSON files that others may have damaged, and leave out what a page must not show: wrong types, names, paths."""
 
 from __future__ import annotations
 
@@ -12,10 +12,16 @@ from pydantic import BaseModel, ConfigDict, FiniteFloat, TypeAdapter, Validation
 
 from creps.errors import InputError
 
-__all__ = ["RUN", "SYNTHESIS", "read_object", "sound", "without_paths"]
+__all__ = ["RUN", "SYNTHESIS", "read_object", "sound", "without_names", "without_paths"]
 
 PATH = re.compile(r"(?:[A-Za-z]:)?(?:[\\/][^\s\\/:'\"]+){2,}[\\/]?")
 """A path within a text."""
+
+IDENTIFYING = ("file", "folder", "path", "series_description", "structures_from")
+"""Keys of a record whose values may carry a name or an ID."""
+
+INPUTS = ("input", "inputs")
+"""Keys of what a result was made from: only hashes are shown of it."""
 
 
 class _Part(BaseModel):
@@ -162,3 +168,25 @@ def sound(content: Mapping[str, Any], kinds: Mapping[str, Any]) -> tuple[dict[st
 def without_paths(text: str) -> str:
     """A text with its paths replaced: folders may be named after patients."""
     return PATH.sub("(path)", text)
+
+
+def without_names(content: Any) -> Any:
+    """The same without what may carry the name or ID of a patient: names of files, folders and series."""
+    if isinstance(content, dict):
+        return {
+            key: _hashes(value) if key in INPUTS else without_names(value)
+            for key, value in content.items()
+            if key not in IDENTIFYING
+        }
+    if isinstance(content, list | tuple):
+        return [without_names(one) for one in content]
+    return without_paths(content) if isinstance(content, str) else content
+
+
+def _hashes(inputs: Any) -> Any:
+    """The hashes of what something was made from; names of files are left out, also where they are keys."""
+    if not isinstance(inputs, dict):
+        return None
+    if "sha256" in inputs:
+        return {"sha256": inputs["sha256"]}
+    return {key: _hashes(value) for key, value in inputs.items() if isinstance(value, dict) and "sha256" in value}

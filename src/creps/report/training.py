@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import csv
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,12 +10,13 @@ from statistics import median
 from typing import Any
 
 from creps.errors import InputError
+from creps.figures.curves import averaged
 from creps.provenance import provenance
 from creps.report import charts
-from creps.report.case import without_names
 from creps.report.document import Finding, KeyFigure, Report, Verdict
-from creps.report.page import check_page, render, write_page
-from creps.report.reading import RUN, read_object, sound, without_paths
+from creps.report.page import check_page, png_data, render, write_page
+from creps.report.reading import RUN, read_object, sound, without_names, without_paths
+from creps.training.health import HEALTHY
 
 __all__ = ["is_run", "write_training"]
 
@@ -154,7 +154,7 @@ def _missing(rows: Sequence[object], damaged: Sequence[str]) -> Iterator[str]:
 
 
 def _finding(health: str) -> Finding:
-    return Finding(level="pass" if health.startswith("training looks healthy") else "warn", text=health)
+    return Finding(level="pass" if health.startswith(HEALTHY) else "warn", text=health)
 
 
 def _figures(
@@ -215,14 +215,8 @@ def _lines(
     found: dict[str, tuple[Sequence[float], Sequence[float]]] = {}
     for column in columns:
         points = [(row["step"], row[column]) for row in rows if column in row]
-        size = max(1, len(points) // MOST_POINTS)
-        groups = [points[start : start + size] for start in range(0, len(points), size)]
-        if groups:
-            along = [group[-1][0] for group in groups]
-            found[LABELS.get(column, column.replace("_", " "))] = (
-                along,
-                [sum(value for _, value in g) / len(g) for g in groups],
-            )
+        if points:
+            found[LABELS.get(column, column.replace("_", " "))] = averaged(points, MOST_POINTS)
     return found
 
 
@@ -234,8 +228,7 @@ def _pictures(folder: Path) -> Iterator[dict[str, str]]:
         files = [files[k] for k in ends]
     for file in files:
         step = file.stem.partition("_")[2].lstrip("0") or "0"
-        data = base64.b64encode(file.read_bytes()).decode()
-        yield {"uri": f"data:image/png;base64,{data}", "step": step}
+        yield {"uri": png_data(file.read_bytes()), "step": step}
 
 
 def _sessions(record: Mapping[str, Any]) -> Iterator[list[Any]]:

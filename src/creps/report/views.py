@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -17,7 +16,7 @@ from creps.report import charts
 from creps.report.case import case_report
 from creps.report.document import Report
 from creps.report.images import CaseImages, Shown, ViewerData
-from creps.report.page import check_page, figure, render, write_page
+from creps.report.page import check_page, figure, png_data, render, write_page
 from creps.report.parts import CaseParts
 
 __all__ = ["case_page", "write_case"]
@@ -208,10 +207,7 @@ def _dose(parts: CaseParts) -> dict[str, Any]:
         ]
         for name, one in dose.structures.items()
     ]
-    pictures = [
-        {"uri": f"data:image/png;base64,{base64.b64encode(data).decode()}", "alt": DOSE_ALTS.get(name, name)}
-        for name, data in parts.dose_pictures.items()
-    ]
+    pictures = [{"uri": png_data(data), "alt": DOSE_ALTS.get(name, name)} for name, data in parts.dose_pictures.items()]
     head = ["structure", "volume, ml", *(f"{key.removesuffix('_gy')}, Gy (sCT − {against})" for key in keys)]
     return {"scope": dose.scope, "pairs": pairs, "head": head, "rows": rows, "pictures": pictures}
 

@@ -64,10 +64,11 @@ def evaluate(
     from creps.evaluation.options import EvaluationOptions
     from creps.evaluation.report import table
 
-    _check_report(report, json_file, cohort=holds_cases(sct), names=names, overwrite=overwrite)
+    cohort = holds_cases(sct)
+    _check_report(report, json_file, cohort=cohort, names=names, overwrite=overwrite)
     try:
         chosen = EvaluationOptions(**options)
-        result = (evaluate_folder if holds_cases(sct) else evaluate_pair)(
+        result = (evaluate_folder if cohort else evaluate_pair)(
             sct,
             ct,
             chosen,
