@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from creps.errors import CohortError
 from creps.machine import cores
 
-__all__ = ["WorkerDied", "run_all"]
+__all__ = ["WorkerDied", "begin_worker", "run_all", "script_hidden"]
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -104,8 +104,8 @@ class _Worker:
         self._start()
 
     def _start(self) -> None:
-        self._executor = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _begin)
-        with _thread_limit(self.threads), nullcontext() if self.script else _script_hidden():
+        self._executor = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), begin_worker)
+        with _thread_limit(self.threads), nullcontext() if self.script else script_hidden():
             self._pid = self._executor.submit(os.getpid)  # starts the process
 
     def submit(self, function: Callable[[Any], Result], task: Any) -> Future[Result]:
@@ -140,7 +140,8 @@ class _Worker:
         self._executor.shutdown(cancel_futures=True)
 
 
-def _begin() -> None:
+def begin_worker() -> None:
+    """First call in a worker's process: Ctrl-C is the parent's, and it ends with the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
 
@@ -153,7 +154,7 @@ def _end_with_the_parent() -> None:
 
 
 @contextmanager
-def _script_hidden() -> Iterator[None]:
+def script_hidden() -> Iterator[None]:
     """Processes that are started inside do not run the caller's script, which may lack a guard for that."""
     script = sys.modules["__main__"]
     sys.modules["__main__"] = types.ModuleType("__main__")

@@ -32,6 +32,7 @@ __all__ = [
     "recipe",
     "set_up_logging",
     "settings_file",
+    "stop_on_signals",
     "terminated_as_interrupted",
 ]
 
@@ -209,6 +210,18 @@ def terminated_as_interrupted() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[threading.Event]:
+    """Yield an event that Ctrl-C and SIGTERM set: a service ends its step and leaves nothing half-written."""
+    stop = threading.Event()
+    before = {one: signal.signal(one, lambda *_: stop.set()) for one in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
 
 
 def progress_bar(quiet: bool, label: str) -> Callable[[int, int, str], None] | None:

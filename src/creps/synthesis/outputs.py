@@ -19,6 +19,7 @@ __all__ = [
     "QA",
     "RECORD",
     "REPORT",
+    "REPORT_DICOM",
     "STRUCTURES",
     "UNCERTAINTY",
     "beside",
@@ -41,13 +42,16 @@ BULK = "bulk"
 REPORT = "report.html"
 """Likewise, the page of a report, which has a JSON file beside it; ending of the name beside a volume file."""
 
+REPORT_DICOM = "report.dcm"
+"""The report as an encapsulated PDF, which a service writes for its destinations."""
+
 SLICES = "CT.*.dcm"
 
 WITHIN = {UNCERTAINTY: "UN.*.dcm", BULK: "BD.*.dcm"}
 """Folder of a further series → its files."""
 
 
-OWN_FILES = (RECORD, PICTURE, STRUCTURES, QA, REPORT, Path(REPORT).with_suffix(".json").name)
+OWN_FILES = (RECORD, PICTURE, STRUCTURES, QA, REPORT, REPORT_DICOM, Path(REPORT).with_suffix(".json").name)
 """What may lie in the folder of a written series, besides its slices and further series."""
 
 

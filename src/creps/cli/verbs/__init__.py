@@ -13,12 +13,15 @@ from creps.cli.verbs.dose import dose
 from creps.cli.verbs.evaluate import evaluate
 from creps.cli.verbs.export import export
 from creps.cli.verbs.models import models
+from creps.cli.verbs.node import node
 from creps.cli.verbs.phantom import phantom
 from creps.cli.verbs.prepare import prepare
 from creps.cli.verbs.report import report
+from creps.cli.verbs.service import service
 from creps.cli.verbs.settings import settings
 from creps.cli.verbs.synthesize import synthesize
 from creps.cli.verbs.train import train
+from creps.cli.verbs.watch import watch
 from creps.provenance import NOTICE
 
 __all__ = ["creps"]
@@ -35,6 +38,7 @@ creps calibrate RUN/model                           how far its sCTs may be off:
 creps evaluate sct.nii.gz ct.nii.gz                 an sCT and the true CT: how far apart
 creps dose ct sct.nii.gz --structures S -o OUT      one plan on CT and sCT: how far the doses are apart
 creps report sct.nii.gz --mr mr.nii.gz              an sCT, a cohort or a run: one page to read
+creps watch IN OUT -m head; creps node; creps service  MRs that arrive in a folder or by DICOM: their sCTs
 creps export RUN/model -o model.onnx                a model: its network for other programs
 creps models; creps doctor                          which models ship with creps; is this machine ready?
 """
@@ -63,6 +67,7 @@ def creps(ctx: click.Context, quiet: bool, verbose: bool) -> None:
 
 VERBS = (
     *(demo, phantom, prepare, train, calibrate, synthesize, evaluate, dose, report),
+    *(watch, node, service),
     *(export, settings, models, doctor),
 )
 

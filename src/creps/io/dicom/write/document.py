@@ -1,0 +1,84 @@
+"""Write a PDF as DICOM, beside a written series and in its study."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from creps.errors import InputError
+from creps.io.dicom.write.uids import IMPLEMENTATION_CLASS_UID, new_uid
+from creps.io.dicom.write.values import plain
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+__all__ = ["ENCAPSULATED_PDF_STORAGE", "write_document"]
+
+ENCAPSULATED_PDF_STORAGE = "1.2.840.10008.5.1.4.1.1.104.1"
+EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
+
+OF_STUDY = (
+    "SpecificCharacterSet", "TimezoneOffsetFromUTC", "StudyDate", "StudyTime", "AccessionNumber",
+    "IssuerOfAccessionNumberSequence", "ReferringPhysicianName", "StudyDescription", "PhysiciansOfRecord",
+    "StudyInstanceUID", "StudyID", "Manufacturer", "ManufacturerModelName", "SoftwareVersions",
+    "ContributingEquipmentSequence", "InstanceCreationDate", "InstanceCreationTime", "SeriesDate", "SeriesTime",
+    "ContentDate", "ContentTime",
+)  # fmt: skip
+
+PATIENT_GROUPS = (0x0010, 0x0012)
+
+AFTER_STRUCTURES = 8
+"""Added to the SeriesNumber of the synthetic CT."""
+
+
+def write_document(path: Path, pdf: bytes, *, like: Path, title: str = "Report of a SYNTHETIC CT (creps)") -> None:
+    """Write one file of Encapsulated PDF Storage (PS3.3, A.45.1); its UIDs follow from the series it reports.
+
+    Args:
+        path: Where.
+        pdf: The document.
+        like: A slice of the series: patient, study and equipment are its.
+        title: DocumentTitle and SeriesDescription.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    from pydicom import dcmread
+    from pydicom.dataset import FileMetaDataset
+    from pydicom.uid import UID
+
+    image = dcmread(like, stop_before_pixels=True)
+    dataset = _of_study(image)
+    dataset.SOPClassUID, dataset.Modality = ENCAPSULATED_PDF_STORAGE, "DOC"
+    dataset.SeriesInstanceUID = new_uid([image.SeriesInstanceUID], "report series")
+    dataset.SOPInstanceUID = new_uid([image.SeriesInstanceUID], "report instance")
+    dataset.SeriesNumber, dataset.InstanceNumber = int(image.get("SeriesNumber") or 0) + AFTER_STRUCTURES, 1
+    dataset.SeriesDescription = dataset.DocumentTitle = plain(title, 64)
+    dataset.ConversionType, dataset.BurnedInAnnotation = "SYN", "NO"
+    for name in ("ContentDate", "ContentTime", "AcquisitionDateTime", "ConceptNameCodeSequence"):
+        if name not in dataset:
+            setattr(dataset, name, None)
+    dataset.MIMETypeOfEncapsulatedDocument = "application/pdf"
+    dataset.EncapsulatedDocumentLength = len(pdf)
+    dataset.EncapsulatedDocument = pdf + b"\0" * (len(pdf) % 2)
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = UID(EXPLICIT_LITTLE_ENDIAN)
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = dataset.SOPClassUID, dataset.SOPInstanceUID
+    meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
+    dataset.file_meta = meta
+    try:
+        dataset.save_as(path, enforce_file_format=True)
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be written ({error.strerror or error}).", "Check that the folder is writable and not full."
+        ) from error
+
+
+def _of_study(image: Dataset) -> Dataset:
+    from pydicom import Dataset
+
+    dataset = Dataset()
+    for element in image:
+        if element.tag.group in PATIENT_GROUPS or element.keyword in OF_STUDY:
+            dataset[element.tag] = element
+    return dataset

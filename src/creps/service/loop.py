@@ -1,0 +1,348 @@
+"""`Service`: what turns arrived MRs into sCTs and sends them, one step at a time, whenever it was stopped."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from creps.io.atomic import write_json
+from creps.provenance import provenance
+from creps.service.audit import Audit
+from creps.service.disk import space_left
+from creps.service.making import Answer, Task, make, remove_result, result_is_whole
+from creps.service.retention import delete_old
+from creps.service.sending import UnreachableError, deliver, endpoint_of
+from creps.service.settings import Destination, Rule, ServiceSettings
+from creps.service.state import Delivery, Job, JobState, State
+from creps.service.worker import Worker, WorkerEndedError
+
+__all__ = ["PARKED", "Arrivals", "Service"]
+
+log = logging.getLogger(__name__)
+
+PARKED = "parked"
+"""Folder, in that of the results, of one JSON file for each MR that a person must look at."""
+
+TICK_SECONDS = 0.5
+LATER_SECONDS = (30.0, 900.0)
+"""First and longest wait before something is tried again."""
+
+TIDY_SECONDS = 3600.0
+
+
+class Arrivals(Protocol):
+    """Where MRs come from: a watched folder or a node."""
+
+    def collect(self) -> None:
+        """Note a job for every MR that is complete."""
+
+    def is_waiting(self) -> bool:
+        """Whether something has arrived that is not complete yet."""
+
+    def place(self, job: Job) -> tuple[Path, str | None]:
+        """Source of a job, and the hash of its series; None for a volume file."""
+
+
+@dataclass
+class Waiting:
+    """When something that failed may be tried again."""
+
+    until: float = 0.0
+    times: int = 0
+
+
+@dataclass
+class Running:
+    """The synthesis that runs now."""
+
+    job: Job
+    task: Task
+    future: Future[Answer]
+    since: float
+
+
+@dataclass
+class Service:
+    """The service of a folder.
+
+    Attributes:
+        settings: What to do.
+        state: What was done.
+        folder: Of the service.
+        results: Where sCTs go.
+        arrivals: Where MRs come from.
+        audit: The audit log.
+        clock: Seconds that never run backwards.
+    """
+
+    settings: ServiceSettings
+    state: State
+    folder: Path
+    results: Path
+    arrivals: Arrivals
+    audit: Audit
+    clock: Callable[[], float] = time.monotonic
+    worker: Worker = field(default_factory=Worker)
+    _running: Running | None = None
+    _waits: dict[str, Waiting] = field(default_factory=dict)
+    _sender: threading.Thread | None = None
+    _tidied: float = float("-inf")
+
+    def run(self, stop: threading.Event, *, once: bool = False) -> None:
+        """Work until `stop` is set, or with `once` until there is nothing left to do."""
+        self.recover()
+        try:
+            while not stop.is_set():
+                self.step()
+                if once and self.is_idle():
+                    return
+                stop.wait(TICK_SECONDS)
+        finally:
+            self.end()
+
+    def recover(self) -> None:
+        """Take up what a process that ended in the middle left: finished work is kept, the rest is done again."""
+        for job in self.state.jobs("working"):
+            task = self._task(job)
+            found = result_is_whole(task.target, report=self.settings.report)
+            if found is not None:
+                self._made(job, found)
+                continue
+            remove_result(task.target)
+            if job.attempts >= self.settings.limits.attempts:
+                self._park(job, f"Its synthesis ended without an answer {job.attempts} times.")
+            else:
+                self.state.set_job(job.id, "ready", reason="creps was stopped in the middle.")
+
+    def step(self) -> None:
+        """Do what can be done now; never waits for a synthesis or a destination."""
+        if self._running is not None:
+            self._look_after()
+        self.arrivals.collect()
+        for job in self.state.jobs("released"):
+            self.release(job, job.target)
+        if self._running is None:
+            self._begin_next()
+        self._send_in_background()
+        if self.clock() - self._tidied >= TIDY_SECONDS:
+            self._tidied = self.clock()
+            received, results = delete_old(self.state, self.folder, self.results, self.settings.keep)
+            if received or results:
+                self.audit.note("deleted", received=received, results=results)
+
+    def is_idle(self) -> bool:
+        """Whether nothing is left that can be done now; what failed and waits for another try is left."""
+        busy = self._running is not None or (self._sender is not None and self._sender.is_alive())
+        now = [job for job in self.state.jobs("ready", "released") if self._may_try(f"job {job.id}")]
+        return not (busy or now or self._due() or self.arrivals.is_waiting())
+
+    def end(self) -> None:
+        """Stop now: a running synthesis is given up and done again at the next start; it is no failed attempt."""
+        self.worker.end()
+        if self._running is not None:
+            job = self._running.job
+            remove_result(self._running.task.target)
+            self.state.set_job(job.id, "ready", reason="creps was stopped.", attempts=job.attempts)
+            self._running = None
+        if self._sender is not None:
+            self._sender.join(LATER_SECONDS[0])
+
+    # Synthesis
+
+    def _begin_next(self) -> None:
+        if space_left(self.folder) < self.settings.limits.free_gb:
+            if self._may_try("disk"):
+                self._wait("disk")
+                log.warning("The disk of %s is nearly full; nothing is synthesized until there is room.", self.folder)
+            return
+        for job in self.state.jobs("ready"):
+            if self._may_try(f"job {job.id}"):
+                self.state.set_job(job.id, "working", attempts=job.attempts + 1)
+                task = self._task(job)
+                self._running = Running(job, task, self.worker.submit(make, task), self.clock())
+                return
+
+    def _task(self, job: Job) -> Task:
+        source, series = self.arrivals.place(job)
+        first = self.state.jobs_of(job.series)[0].id == job.id
+        target = self.results / _target(job, source, series, first=first)
+        settings = self.settings
+        rule = self._rule(job)
+        return Task(source, series, job.fingerprint, target, rule, self.state.hasher, settings.report, settings.private)
+
+    def _rule(self, job: Job) -> Rule:
+        return next((rule for rule in self.settings.rules if rule.name == job.rule), self.settings.rules[0])
+
+    def _look_after(self) -> None:
+        """Take the answer of the running synthesis, or end it if it takes too long."""
+        running = self._running
+        if running is None:
+            return
+        minutes = self.settings.limits.synthesis_minutes
+        if not running.future.done():
+            if self.clock() - running.since > minutes * 60:
+                self.worker.end()
+                self._running = None
+                self._failed(running, f"It took more than {minutes:g} minutes.")
+            return
+        self._running = None
+        try:
+            answer = self.worker.answer(running.future)
+        except WorkerEndedError as error:
+            self._failed(running, str(error))
+            return
+        self._answered(running.job, answer)
+
+    def _failed(self, running: Running, reason: str) -> None:
+        """A synthesis ended without an answer."""
+        remove_result(running.task.target)
+        job = self.state.job(running.job.id)
+        if job.attempts >= self.settings.limits.attempts:
+            self._park(job, f"{reason} It was tried {job.attempts} times.")
+        else:
+            self._later(job, reason, attempts=job.attempts)
+
+    def _answered(self, job: Job, answer: Answer) -> None:
+        if answer.kind == "made":
+            self._made(job, answer)
+        elif answer.kind == "changed":
+            log.info("%s: more of it arrived; it is looked at again.", _called(job))
+            self.state.forget_job(job.id)
+        elif answer.kind == "later":
+            self._later(job, answer.reason, attempts=job.attempts)
+        else:
+            self._park(job, answer.reason)
+
+    def _made(self, job: Job, answer: Answer) -> None:
+        task = self._task(job)
+        target = str(task.target.relative_to(self.results))
+        self._waits.pop(f"job {job.id}", None)
+        self._parked_file(job).unlink(missing_ok=True)
+        self.audit.note("synthesized", job=job.id, series=job.series, rule=task.rule.name, qa=answer.qa)
+        if answer.qa == "fail" and task.rule.on_qa_fail == "hold":
+            reason = f"{answer.reason} Look at it, then: creps service FOLDER --release {job.id}"
+            self.state.set_job(job.id, "held", reason=reason, target=target)
+            log.warning("%s: held. %s", _called(job), reason)
+            return
+        self.release(job, target)
+        log.info("%s: %s", _called(job), target)
+
+    def release(self, job: Job, target: str) -> None:
+        """Let the results of a job go to their destinations."""
+        destinations = self.settings.destinations if task_is_dicom(target) else ()
+        state: JobState = "made" if destinations else "done"
+        self.state.set_job(job.id, state, target=target, destinations=[one.name for one in destinations])
+
+    def _later(self, job: Job, reason: str, *, attempts: int) -> None:
+        seconds = self._wait(f"job {job.id}")
+        self.state.set_job(job.id, "ready", reason=reason, attempts=attempts)
+        log.warning("%s: tried again in %.0f s. %s", _called(job), seconds, reason)
+
+    def _park(self, job: Job, reason: str) -> None:
+        self.state.set_job(job.id, "parked", reason=reason)
+        self.audit.note("parked", job=job.id, series=job.series)
+        log.warning("%s: parked. %s", _called(job), reason)
+        again = f"Then: creps service FOLDER --retry {job.id}"
+        write_json(
+            self._parked_file(job), {"job": job.id, "reason": reason, "again": again, "provenance": provenance()}
+        )
+
+    def _parked_file(self, job: Job) -> Path:
+        return self.results / PARKED / f"{job.id}.json"
+
+    # Sending
+
+    def _send_in_background(self) -> None:
+        if self._sender is not None and self._sender.is_alive():
+            return
+        if due := self._due():
+            self._sender = threading.Thread(target=self._send, args=(due,), daemon=True)
+            self._sender.start()
+
+    def _due(self) -> list[Delivery]:
+        """What can be sent now."""
+        return [one for one in self.state.deliveries("waiting") if self._may_try(f"destination {one.destination}")]
+
+    def _send(self, due: Sequence[Delivery]) -> None:
+        by_name = {one.name: one for one in self.settings.destinations}
+        unreachable: set[str] = set()
+        for delivery in due:
+            destination = by_name.get(delivery.destination)
+            if destination is None:
+                self._give_up(delivery, f"There is no destination '{delivery.destination}' any more.")
+            elif destination.name not in unreachable and not self._sent(delivery, destination):
+                unreachable.add(destination.name)
+
+    def _sent(self, delivery: Delivery, destination: Destination) -> bool:
+        job = self.state.job(delivery.job)
+        name = f"destination {destination.name}"
+        try:
+            count = deliver(self.state, job.id, destination, self.results / job.target)
+        except Exception as error:  # noqa: BLE001 - whatever a stranger answers, the results stay and are sent later
+            known = error if isinstance(error, UnreachableError) else f"Not sent: {type(error).__name__}: {error}"
+            if time.time() - delivery.created > self.settings.keep.send_days * 86_400:
+                self._give_up(delivery, str(known))
+                return True
+            seconds = self._wait(name)
+            self.state.set_delivery(job.id, destination.name, "waiting", reason=str(known))
+            log.warning("%s Tried again in %.0f s.", known, seconds)
+            return False
+        self._waits.pop(name, None)
+        self.state.reached(endpoint_of(destination))
+        self.state.set_delivery(job.id, destination.name, "sent")
+        self.audit.note("sent", job=job.id, series=job.series, destination=destination.name, images=count)
+        log.info("%s: sent to '%s'.", _called(job), destination.name)
+        self._close(job.id)
+        return True
+
+    def _give_up(self, delivery: Delivery, reason: str) -> None:
+        self.state.set_delivery(delivery.job, delivery.destination, "parked", reason=reason, tried=False)
+        self._park(self.state.job(delivery.job), f"Its sCT was made, but not sent. {reason}")
+
+    def _close(self, job: int) -> None:
+        """A job is done when nobody waits for it."""
+        if not self.state.deliveries("waiting", "parked", job=job):
+            self.state.set_job(job, "done")
+
+    # Waits
+
+    def _may_try(self, name: str) -> bool:
+        return self.clock() >= self._waits.get(name, Waiting()).until
+
+    def _wait(self, name: str) -> float:
+        waiting = self._waits.setdefault(name, Waiting())
+        seconds = min(LATER_SECONDS[0] * 2**waiting.times, LATER_SECONDS[1])
+        waiting.times += 1
+        waiting.until = self.clock() + seconds
+        return seconds
+
+
+def task_is_dicom(target: str) -> bool:
+    """Whether the results of a job are DICOM, which can be sent."""
+    from creps.io.itk import suffix
+
+    return not suffix(Path(target))
+
+
+def _called(job: Job) -> str:
+    return f"Job {job.id}"
+
+
+SHOWN = 8
+
+
+def _target(job: Job, source: Path, series: str | None, *, first: bool) -> Path:
+    """Where the sCT of a job goes; of an MR that was changed later, the other sCTs are marked."""
+    from creps.io.itk import stem, suffix
+
+    mark = job.fingerprint[:SHOWN]
+    if series is None:
+        name = stem(source) if first else f"{stem(source)}-{mark}"
+        return Path(job.source).parent / f"{name}_sct{suffix(source)}"
+    return Path(f"mr-{series[:SHOWN]}-{mark}_sct")

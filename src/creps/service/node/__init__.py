@@ -1,0 +1,1 @@
+"""A DICOM node: it receives MRs by C-STORE and files them."""

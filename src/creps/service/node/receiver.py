@@ -1,0 +1,193 @@
+"""The C-STORE receiver: who may connect, what is accepted, what is answered."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from creps.errors import SettingsError
+from creps.io.dicom.read.elements import CLASSIC, MULTI_FRAME
+from creps.service.audit import Audit
+from creps.service.node.filing import Filed, Filing, Status
+from creps.service.node.limits import CountingSocket
+from creps.service.settings import Listening, ServiceSettings
+from creps.service.tls import server_context
+
+if TYPE_CHECKING:
+    from pynetdicom import AE
+
+__all__ = ["Receiver"]
+
+log = logging.getLogger(__name__)
+
+VERIFICATION = "1.2.840.10008.1.1"
+
+ENCODINGS = [
+    "1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.2",
+    "1.2.840.10008.1.2.4.70", "1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.90",
+    "1.2.840.10008.1.2.5",
+]  # fmt: skip
+"""Uncompressed, and compressed without loss (JPEG, JPEG-LS, JPEG 2000, RLE). Never deflated: a few bytes could become
+gigabytes."""
+
+PDU_BYTES = 262_144
+
+BEFORE_ASSOCIATION_SECONDS = 10
+"""Connections that ask for nothing for as long are ended."""
+
+COMMENT = 64
+
+
+class Receiver:
+    """Listens, and files what comes.
+
+    Args:
+        settings: Address, senders, rules, limits.
+        filing: Where images go.
+        audit: The audit log.
+        arrived: Called with the series of each image that was filed, or came again.
+    """
+
+    def __init__(self, settings: ServiceSettings, filing: Filing, audit: Audit, arrived: Callable[[str], None]) -> None:
+        self.settings, self.filing, self.audit, self._arrived = settings, filing, audit, arrived
+        self._entity: AE | None = None
+        self._sockets: dict[Any, CountingSocket] = {}
+        self._open: dict[Any, set[str]] = {}
+        self._lock = threading.Lock()
+
+    def start(self) -> None:
+        """Begin to listen.
+
+        Raises:
+            SettingsError: the address cannot be listened on, or a certificate cannot be used.
+        """
+        from pynetdicom import AE, evt
+
+        node, limits = self.settings.node, self.settings.limits
+        entity = AE(node.ae_title)
+        entity.require_called_aet = True
+        entity.require_calling_aet = sorted({one.ae_title for one in node.peers})
+        entity.maximum_associations = limits.associations
+        entity.maximum_pdu_size = PDU_BYTES
+        entity.acse_timeout = BEFORE_ASSOCIATION_SECONDS
+        entity.network_timeout = entity.dimse_timeout = limits.idle_seconds
+        for kind, modality in {**CLASSIC, **MULTI_FRAME}.items():
+            if modality == "mr":
+                entity.add_supported_context(kind, ENCODINGS)
+        entity.add_supported_context(VERIFICATION)
+        handlers: list[Any] = [
+            (evt.EVT_CONN_OPEN, self._connected),
+            (evt.EVT_CONN_CLOSE, self._closed),
+            (evt.EVT_ESTABLISHED, self._established),
+            (evt.EVT_REJECTED, self._rejected),
+            (evt.EVT_C_STORE, self._store),
+            (evt.EVT_C_ECHO, self._echo),
+        ]
+        secure = None if node.tls is None else server_context(node.tls)
+        try:
+            entity.start_server((node.address, node.port), block=False, evt_handlers=handlers, ssl_context=secure)
+        except OSError as error:
+            raise SettingsError(
+                f"The node cannot listen on {node.address}, port {node.port}: {error.strerror or error}.",
+                "Is another program or node using it? Choose another port (above 1023 without root).",
+            ) from error
+        self._entity = entity
+
+    def stop(self) -> None:
+        """Stop listening and end what is open."""
+        if self._entity is not None:
+            self._entity.shutdown()
+            self._entity = None
+
+    def is_receiving(self, series: str) -> bool:
+        """Whether an association is open that sent images of a series."""
+        with self._lock:
+            return any(series in several for several in self._open.values())
+
+    def _connected(self, event: Any) -> None:
+        link, address = event.assoc, str(event.address[0])
+        with self._lock:
+            many = len(self._sockets) >= 2 * self.settings.limits.associations
+        known = not self.settings.node.peers or any(one.includes(address) for one in self.settings.node.peers)
+        socket = link.dul.socket
+        if many or not known:
+            self.audit.note("refused", address=address, why="too many connections" if known else "unknown address")
+            socket.close()
+            return
+
+        def ended(reason: str) -> None:
+            log.warning("A connection from %s was ended: %s.", address, reason)
+            self.audit.note("ended", address=address, why=reason)
+
+        counting = CountingSocket(socket, self.settings.limits, ended)
+        socket.recv = counting.recv
+        with self._lock:
+            self._sockets[link], self._open[link] = counting, set()
+
+    def _closed(self, event: Any) -> None:
+        with self._lock:
+            self._sockets.pop(event.assoc, None)
+            self._open.pop(event.assoc, None)
+
+    def _established(self, event: Any) -> None:
+        address, caller = event.assoc.requestor.address, event.assoc.requestor.ae_title
+        if is_peer(self.settings.node, address, caller):
+            self.audit.note("association", address=address, caller=caller)
+        else:
+            self.audit.note("refused", address=address, caller=caller, why="this address has another AE title")
+            event.assoc.abort()
+
+    def _rejected(self, event: Any) -> None:
+        self.audit.note(
+            "refused", address=event.assoc.requestor.address, caller=event.assoc.requestor.ae_title, why="AE title"
+        )
+
+    def _echo(self, event: Any) -> int:
+        self.audit.note("echo", caller=event.assoc.requestor.ae_title)
+        return 0
+
+    def _store(self, event: Any) -> Any:
+        caller = event.assoc.requestor.ae_title
+        began = time.monotonic()
+        try:
+            filed = self.filing.file(event.encoded_dataset(), caller)
+        except Exception as error:
+            log.warning("An image could not be filed (%s).", type(error).__name__)
+            log.debug("%s", error, exc_info=True)
+            filed = Filed(Status.UNREADABLE, "It could not be filed.")
+        with self._lock:
+            if (counting := self._sockets.get(event.assoc)) is not None:
+                counting.next_image()
+            if filed.status == Status.STORED and event.assoc in self._open:
+                self._open[event.assoc].add(filed.series)
+        if filed.status == Status.STORED:
+            self._arrived(filed.series)
+        what = "received" if filed.new else "again" if filed.status == Status.STORED else "not accepted"
+        why, seconds = filed.reason or None, round(time.monotonic() - began, 3)
+        self.audit.note(what, caller=caller, series=filed.series, image=filed.image, why=why, seconds=seconds)
+        return _answer(filed)
+
+
+def is_peer(node: Listening, address: str, caller: str) -> bool:
+    """Whether a sender is one of those listed; everybody is if there is no list."""
+    return not node.peers or any(one.ae_title == caller.strip() and one.includes(address) for one in node.peers)
+
+
+def is_loopback(address: str) -> bool:
+    """Whether only this machine reaches an address."""
+    return ipaddress.ip_address(address).is_loopback
+
+
+def _answer(filed: Filed) -> Any:
+    from pydicom import Dataset
+
+    if filed.status == Status.STORED:
+        return filed.status
+    answer = Dataset()
+    answer.Status = filed.status
+    answer.ErrorComment = filed.reason[:COMMENT]
+    return answer

@@ -1,0 +1,125 @@
+"""What a person sees and decides of a running service: parked, held and waiting jobs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from creps.errors import InputError
+from creps.service.state import STATE, Delivery, Job, State
+
+__all__ = ["Overview", "overview", "release_job", "retry_job"]
+
+SHOWN = 20
+"""Finished jobs that are listed."""
+
+
+@dataclass(frozen=True)
+class Overview:
+    """The jobs of a service.
+
+    Attributes:
+        jobs: All of them, or those of one series.
+        deliveries: Of these jobs.
+    """
+
+    jobs: tuple[Job, ...]
+    deliveries: tuple[Delivery, ...]
+
+    def document(self) -> dict[str, Any]:
+        """All of it as plain JSON values."""
+        counts = Counter(job.state for job in self.jobs)
+        return {
+            "counts": dict(sorted(counts.items())),
+            "jobs": [asdict(job) for job in self.jobs],
+            "deliveries": [asdict(one) for one in self.deliveries],
+        }
+
+    def text(self) -> str:
+        """A table: what needs a person first, then what runs and waits, then the last that were finished."""
+        if not self.jobs:
+            return "Nothing has arrived yet."
+        counts = Counter(job.state for job in self.jobs)
+        lines = [", ".join(f"{count} {state}" for state, count in sorted(counts.items())), ""]
+        first = [job for job in self.jobs if job.state in ("parked", "held")]
+        then = [job for job in self.jobs if job.state in ("ready", "working", "released", "made")]
+        last = [job for job in self.jobs if job.state == "done"][-SHOWN:]
+        for job in (*first, *then, *last):
+            lines += self._lines(job)
+        return "\n".join(lines)
+
+    def _lines(self, job: Job) -> list[str]:
+        when = datetime.fromtimestamp(job.changed).astimezone().isoformat(timespec="minutes", sep=" ")
+        lines = [f"{job.id:>6}  {job.state:<8}  {when[:16]}  {job.rule or '-'}  {job.target}".rstrip()]
+        lines += [f"        {job.reason}"] if job.reason else []
+        for one in self.deliveries:
+            if one.job == job.id and one.state != "sent":
+                lines.append(f"        {one.state} for '{one.destination}'. {one.reason}".rstrip())
+        return lines
+
+
+def overview(folder: Path, *, uid: str | None = None) -> Overview:
+    """Look at the state of a service, which may be running.
+
+    Args:
+        folder: Of a node, or the output of a watch.
+        uid: Only the jobs of the series with this SeriesInstanceUID.
+
+    Raises:
+        InputError: there is no service in the folder.
+    """
+    state = State(folder / STATE, read_only=True)
+    try:
+        jobs = state.jobs() if uid is None else state.jobs_of(state.hasher.of(uid))
+        numbers = {job.id for job in jobs}
+        return Overview(tuple(jobs), tuple(one for one in state.deliveries() if one.job in numbers))
+    finally:
+        state.close()
+
+
+def retry_job(folder: Path, number: int) -> None:
+    """Try a parked job again: its synthesis, or only its sending if its sCT was made.
+
+    Raises:
+        InputError: there is no such job, or it is not parked.
+    """
+    state = _writable(folder)
+    try:
+        job = state.job(number)
+        if job.state != "parked":
+            raise InputError(f"Job {number} is not parked but {job.state}.", "Retry those that are parked.")
+        if job.target:
+            for one in state.deliveries("parked", job=number):
+                state.set_delivery(number, one.destination, "waiting", tried=False)
+            state.set_job(number, "made", reason="Sent again.")
+        elif job.rule:
+            state.set_job(number, "ready", attempts=0)
+        else:  # no rule was found for it: it is looked at again from the beginning
+            state.forget_job(number)
+            state.forget_seen()
+    finally:
+        state.close()
+
+
+def release_job(folder: Path, number: int) -> None:
+    """Let an sCT that a check held go to its destinations.
+
+    Raises:
+        InputError: there is no such job, or it is not held.
+    """
+    state = _writable(folder)
+    try:
+        job = state.job(number)
+        if job.state != "held":
+            raise InputError(f"Job {number} is not held but {job.state}.", "Release those that are held.")
+        state.set_job(number, "released", reason="Released by a person.")
+    finally:
+        state.close()
+
+
+def _writable(folder: Path) -> State:
+    State(folder / STATE, read_only=True).close()  # never make one where there is none
+    return State(folder / STATE)

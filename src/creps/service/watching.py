@@ -1,0 +1,228 @@
+"""Find finished MRs in a folder that others fill.
+
+The folder is listed every few seconds rather than watched by the system's events, which network shares do not send.
+Each entry of the folder (a volume file, or a subfolder with all below it) is left alone until nothing of it has
+changed for a while.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from creps.errors import CrepsError, InputError
+from creps.io.dicom.read.headers import DamagedFileError
+from creps.io.dicom.read.series import Series, find_series
+from creps.io.itk import is_volume_file, stem
+from creps.preprocessing.label_maps import named_as_labels
+from creps.service.audit import Audit
+from creps.service.making import fingerprint_of_file, fingerprint_of_series
+from creps.service.rules import Facts, facts_of_series, first_rule
+from creps.service.settings import ServiceSettings
+from creps.service.state import Job, JobState, State
+
+__all__ = ["Found", "Watched", "WatchedFolder", "Watcher"]
+
+log = logging.getLogger(__name__)
+
+UNFINISHED = (".part", ".partial", ".tmp", ".filepart", ".crdownload")
+"""Endings of files that another program is still writing."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """One MR in a finished entry.
+
+    Attributes:
+        source: The file or folder, relative to the watched folder.
+        series: Hash of the SeriesInstanceUID, or of the place of a volume file.
+        fingerprint: What it consists of.
+        rule: Name of the rule that wants it; empty if none does.
+        problem: Why it cannot be used; empty if it can.
+    """
+
+    source: str
+    series: str
+    fingerprint: str
+    rule: str = ""
+    problem: str = ""
+
+
+@dataclass
+class Watched:
+    """How an entry looked when it was last listed."""
+
+    signature: str
+    since: float
+    unfinished: bool = field(default=False)
+
+
+class Watcher:
+    """Looks at a folder again and again.
+
+    Args:
+        folder: The folder; nothing in it is changed.
+        settings: Rules, and how long an entry must have been still.
+        state: Remembers which entries were dealt with.
+        clock: Seconds that never run backwards.
+    """
+
+    def __init__(
+        self, folder: Path, settings: ServiceSettings, state: State, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.folder, self.settings, self.state, self._clock = folder, settings, state, clock
+        self._watched: dict[str, Watched] = {}
+
+    def finished(self) -> Iterator[tuple[str, str]]:
+        """Entries that are new or changed, and have been still long enough: name, and how it looks.
+
+        Raises:
+            InputError: the folder cannot be listed.
+        """
+        now, there = self._clock(), set()
+        for name, signature, unfinished in self._listed():
+            there.add(name)
+            before = self._watched.get(name)
+            if before is None or before.signature != signature:
+                self._watched[name] = Watched(signature, now, unfinished)
+            still = now - self._watched[name].since >= self.settings.settle_seconds
+            if still and not unfinished and self._dealt_with(name) != signature:
+                yield name, signature
+        self._watched = {name: one for name, one in self._watched.items() if name in there}
+
+    def is_waiting(self) -> bool:
+        """Whether an entry is not still yet, or was not dealt with."""
+        return any(self._dealt_with(name) != one.signature for name, one in self._watched.items())
+
+    def dealt_with(self, name: str, signature: str) -> None:
+        """An entry was dealt with as it looked then."""
+        self.state.dealt_with(self.state.hasher.of(name), signature)
+
+    def _dealt_with(self, name: str) -> str:
+        return self.state.signature(self.state.hasher.of(name))
+
+    def _listed(self) -> Iterator[tuple[str, str, bool]]:
+        try:
+            entries = sorted(os.scandir(self.folder), key=lambda one: one.name)
+        except OSError as error:
+            raise InputError(
+                f"The folder {self.folder} cannot be listed: {error.strerror}.", "Check that it is mounted."
+            ) from error
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            try:
+                told, unfinished = _signature(Path(entry.path))
+                yield entry.name, self.state.hasher.of(told), unfinished
+            except OSError:  # it vanished, or is not ours to read yet: it is looked at again
+                continue
+
+    def look_into(self, name: str) -> list[Found]:
+        """The MRs in an entry: volume files and DICOM series; what is neither is passed over."""
+        entry = self.folder / name
+        damaged: list[DamagedFileError] = []
+        found = [self._of_file(path) for path in _volumes(entry)]
+        try:
+            series = [] if is_volume_file(entry) else find_series(entry, damaged)
+            found += [self._of_series(one, entry, whole=not damaged) for one in series if one.modality == "mr"]
+        except CrepsError as error:
+            damaged = damaged or [DamagedFileError(entry, f"cannot be used: {error.args[0]}", "Export it again.")]
+        if damaged and not found:
+            reason = f"{damaged[0].path.name} {damaged[0].fault}. {damaged[0].remedy}"
+            found.append(Found(name, self.state.hasher.of(name), self.state.hasher.of(f"damaged {reason}"), "", reason))
+        return found
+
+    def _of_file(self, path: Path) -> Found:
+        place = str(path.relative_to(self.folder))
+        hashed = self.state.hasher.of(place)
+        rule = first_rule(self.settings.rules, Facts(file=path.name))
+        try:
+            fingerprint = fingerprint_of_file(path, self.state.hasher)
+        except OSError as error:
+            return Found(place, hashed, hashed, "", f"{path.name}: {error.strerror}.")
+        return Found(place, hashed, fingerprint, "" if rule is None else rule.name)
+
+    def _of_series(self, series: Series, entry: Path, *, whole: bool) -> Found:
+        hasher = self.state.hasher
+        source, hashed = str(entry.relative_to(self.folder)), hasher.of(series.uid)
+        try:
+            fingerprint = fingerprint_of_series(series.files, hasher)
+            rule = first_rule(self.settings.rules, facts_of_series(series))
+        except CrepsError as error:
+            return Found(source, hashed, hasher.of(str(error)), "", str(error))
+        problem = "" if whole else "The folder has damaged DICOM files. Copy or export them again."
+        return Found(source, hashed, fingerprint, "" if rule is None else rule.name, problem)
+
+
+def _volumes(entry: Path) -> list[Path]:
+    """The volume files in an entry that are no label maps by name."""
+    if entry.is_dir():
+        found = [path for path in sorted(entry.rglob("*")) if is_volume_file(path)]
+    else:
+        found = [entry] if is_volume_file(entry) else []
+    return [path for path in found if not named_as_labels(stem(path)) and not path.name.startswith(".")]
+
+
+def _signature(entry: Path) -> tuple[str, bool]:
+    """How an entry looks: names, sizes and times of its files; and whether one of them is unfinished by its name."""
+    files = sorted(path for path in entry.rglob("*") if path.is_file()) if entry.is_dir() else [entry]
+    shown = [path for path in files if not path.name.startswith(".")]
+    stats = [path.stat() for path in shown]
+    told = [f"{path} {one.st_size} {one.st_mtime_ns}" for path, one in zip(shown, stats, strict=True)]
+    return "\n".join(told), any(path.name.lower().endswith(UNFINISHED) for path in files)
+
+
+class WatchedFolder:
+    """Makes a job of each MR in the watched folder that is finished and wanted.
+
+    Args:
+        watcher: Looks at the folder.
+        audit: The audit log.
+    """
+
+    def __init__(self, watcher: Watcher, audit: Audit) -> None:
+        self.watcher, self.audit = watcher, audit
+        self._listed = False
+
+    def collect(self) -> None:
+        """Note a job for every MR in an entry that is finished; an entry is noted as dealt with after its jobs."""
+        try:
+            finished = list(self.watcher.finished())
+        except InputError as error:
+            if self._listed:
+                log.warning("%s", error)
+            self._listed = False
+            return
+        self._listed = True
+        for name, signature in finished:
+            for found in self.watcher.look_into(name):
+                self._note(found)
+            self.watcher.dealt_with(name, signature)
+
+    def is_waiting(self) -> bool:
+        """Whether an entry is not finished yet."""
+        return not self._listed or self.watcher.is_waiting()
+
+    def place(self, job: Job) -> tuple[Path, str | None]:
+        """The volume file of a job, or its folder and the hash of its series."""
+        path = self.watcher.folder / job.source
+        return path, None if is_volume_file(path) else job.series
+
+    def _note(self, found: Found) -> None:
+        state = self.watcher.state
+        if not found.rule and not found.problem:
+            self.audit.note("not wanted", series=found.series)
+            return
+        kind: JobState = "parked" if found.problem else "ready"
+        job = state.add_job(found.series, found.fingerprint, found.source, found.rule, state=kind, reason=found.problem)
+        if job is None:
+            return
+        self.audit.note("found", job=job.id, series=found.series, rule=found.rule or None)
+        if found.problem:
+            log.warning("Job %d: parked. %s", job.id, found.problem)
+        else:
+            log.info("Job %d: rule '%s'.", job.id, found.rule)

@@ -1,0 +1,30 @@
+"""Most tests of the service synthesize in their own process: starting another takes seconds."""
+
+from concurrent.futures import Future
+
+import pytest
+
+from creps.service import run
+
+
+class WorkerHere:
+    """Does a task when it is given."""
+
+    def submit(self, function, given):
+        future = Future()
+        try:
+            future.set_result(function(given))
+        except BaseException as error:
+            future.set_exception(error)
+        return future
+
+    def answer(self, future):
+        return future.result()
+
+    def end(self):
+        pass
+
+
+@pytest.fixture
+def worker_here(monkeypatch):
+    monkeypatch.setattr(run, "Worker", WorkerHere)
