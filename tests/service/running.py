@@ -1,16 +1,13 @@
 """Services for tests: settings, a node as a process of its own, senders."""
 
 import json
-import os
-import signal
+import shutil
 import socket
-import subprocess
-import sys
 import threading
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
-import yaml
 from pydicom import dcmread
 from pydicom.uid import CTImageStorage, MRImageStorage
 from pynetdicom import AE
@@ -19,6 +16,14 @@ from creps.service import ServiceSettings
 from creps.service.overview import overview
 from creps.service.run import run_node
 from tests.archive import free_port
+
+
+def tiny_model(folder):
+    """A small model that takes every MR."""
+    shutil.copytree(Path(__file__).parents[1] / "data" / "former", folder)
+    plan = json.loads((folder / "plan.json").read_text())
+    (folder / "plan.json").write_text(json.dumps({**plan, "intake": None}))
+    return folder
 
 
 def settings(model, **changes):
@@ -42,7 +47,7 @@ def node_thread(folder, chosen):
     def run():
         try:
             run_node(folder, chosen, stop=stop)
-        except BaseException as error:
+        except Exception as error:  # noqa: BLE001 - told to the test
             failed.append(error)
 
     thread = threading.Thread(target=run)
@@ -56,20 +61,6 @@ def node_thread(folder, chosen):
         stop.set()
         thread.join(60)
     assert not failed, failed
-
-
-def start_node(folder, chosen, port):
-    """A node as a process of its own."""
-    path = folder.with_name(f"{folder.name}.yaml")
-    path.write_text(yaml.safe_dump({**chosen, "node": {**chosen.get("node", {}), "port": port}}))
-    command = [sys.executable, "-m", "creps", "node", str(folder), "-s", str(path)]
-    log = folder.with_name(f"{folder.name}.log").open("a")
-    return subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": "1"})
-
-
-def killed(process):
-    process.send_signal(signal.SIGKILL)
-    process.wait(30)
 
 
 def listens(port):

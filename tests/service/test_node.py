@@ -5,6 +5,7 @@ import socket
 import stat
 import struct
 import threading
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -69,7 +70,8 @@ def test_what_it_keeps_is_private_and_named_by_hashes(tmp_path, demo_model, mr):
     log = (folder / "audit.jsonl").read_text()
     assert not [uid for uid in uids if uid in log]
     events = [json.loads(line)["event"] for line in log.splitlines()]
-    assert events.count("received") == len(list(mr.glob("*.dcm"))) and events[-1] == "stopped"
+    assert events.count("received") == len(list(mr.glob("*.dcm")))
+    assert events[-1] == "stopped"
 
 
 def test_nothing_is_accepted_that_no_rule_wants(tmp_path, demo_model, mr):
@@ -77,7 +79,9 @@ def test_nothing_is_accepted_that_no_rule_wants(tmp_path, demo_model, mr):
     chosen = settings(demo_model, rule={"when": {"region": ["pelvis"]}})
     with node_thread(folder, {**chosen, "rules": [{**chosen["rules"][0], "model": "pelvis"}]}) as port:
         assert set(send(port, sorted(mr.glob("*.dcm"))[:2])) == {0x0124}
-        ct = mr_series(tmp_path / "ct", change=lambda data, _: setattr(data, "SOPClassUID", "1.2.840.10008.5.1.4.1.1.2"))
+        ct = mr_series(
+            tmp_path / "ct", change=lambda data, _: setattr(data, "SOPClassUID", "1.2.840.10008.5.1.4.1.1.2")
+        )
         assert send(port, sorted(ct.glob("*.dcm"))[:1]) == [None]
     assert not list((folder / "received").iterdir())
 
@@ -136,10 +140,8 @@ def test_garbage_costs_nothing_and_the_next_sender_is_served(tmp_path, demo_mode
         with socket.create_connection(("127.0.0.1", port)) as link:
             link.sendall(garbage)
             link.settimeout(0.3)
-            try:
+            with suppress(OSError):
                 link.recv(100)
-            except OSError:
-                pass
         assert send(port, sorted(mr.glob("*.dcm"))[:1]) == [0]
 
 
@@ -149,7 +151,8 @@ def test_two_senders_at_once(tmp_path, demo_model):
     with node_thread(folder, settings(demo_model)) as port:
         codes = []
         threads = [
-            threading.Thread(target=lambda one=one: codes.append(send(port, sorted(one.glob("*.dcm"))))) for one in series
+            threading.Thread(target=lambda one=one: codes.append(send(port, sorted(one.glob("*.dcm")))))
+            for one in series
         ]
         for one in threads:
             one.start()
@@ -170,15 +173,21 @@ def test_two_senders_at_once(tmp_path, demo_model):
             "Rule 'a' is for head, but its model pelvis is for pelvis.",
         ),
         (
-            {"rules": [{"name": "a", "model": "head"}, {"name": "b", "model": "pelvis", "when": {"region": ["pelvis"]}}]},
+            {
+                "rules": [
+                    {"name": "a", "model": "head"},
+                    {"name": "b", "model": "pelvis", "when": {"region": ["pelvis"]}},
+                ]
+            },
             "Rule 'b' never decides: rule 'a' comes first",
         ),
     ],
     ids=["open to all", "wrong port", "model gone", "wrong region", "contradiction"],
 )
 def test_what_is_wrong_is_said_at_start(tmp_path, demo_model, change, said):
-    with pytest.raises((CrepsError, ValueError), match=said), node_thread(
-        tmp_path / "node", {**settings(demo_model), **change}
+    with (
+        pytest.raises((CrepsError, ValueError), match=said),
+        node_thread(tmp_path / "node", {**settings(demo_model), **change}),
     ):
         pass
 
@@ -187,8 +196,9 @@ def test_what_is_wrong_is_said_at_start(tmp_path, demo_model, change, said):
 def test_a_wrong_ae_title_of_the_destination_is_said_at_start(tmp_path, demo_model):
     with orthanc(tmp_path, DicomCheckCalledAet=True) as (_, port):
         chosen = settings(demo_model, destinations=[orthanc_as(port, ae_title="OTHER")])
-        with pytest.raises(CrepsError, match=r"turns creps away.*[Cc]alled AE.*Check its AE title"), node_thread(
-            tmp_path / "node", chosen
+        with (
+            pytest.raises(CrepsError, match=r"turns creps away.*[Cc]alled AE.*Check its AE title"),
+            node_thread(tmp_path / "node", chosen),
         ):
             pass
 

@@ -85,9 +85,9 @@ def space_left(folder: Path) -> float:
 
 
 def tidy_writing(folder: Path) -> None:
-    """Delete what a killed process left half-written in a folder."""
-    for left in folder.glob(".writing-*"):
+    """Delete what a killed process left half-written in a folder and below it."""
+    for left in list(folder.rglob(".writing-*")):
         shutil.rmtree(left, ignore_errors=True)
-    for left in folder.rglob(f".*{PART}"):
+    for left in list(folder.rglob(f".*{PART}")):
         with suppress(OSError):
             left.unlink()

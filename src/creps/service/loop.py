@@ -14,7 +14,7 @@ from typing import Protocol
 from creps.io.atomic import write_json
 from creps.provenance import provenance
 from creps.service.audit import Audit
-from creps.service.disk import space_left
+from creps.service.disk import space_left, tidy_writing
 from creps.service.making import Answer, Task, make, remove_result, result_is_whole
 from creps.service.retention import delete_old
 from creps.service.sending import UnreachableError, deliver, endpoint_of
@@ -34,6 +34,9 @@ LATER_SECONDS = (30.0, 900.0)
 """First and longest wait before something is tried again."""
 
 TIDY_SECONDS = 3600.0
+
+MOST_STOPS = 10
+"""An MR in the middle of which creps ended as often may be what ends it (a machine that runs out of memory)."""
 
 
 class Arrivals(Protocol):
@@ -115,10 +118,12 @@ class Service:
                 self._made(job, found)
                 continue
             remove_result(task.target)
-            if job.attempts >= self.settings.limits.attempts:
-                self._park(job, f"Its synthesis ended without an answer {job.attempts} times.")
+            stops = job.stops + 1
+            if stops > MOST_STOPS:
+                self._park(job, f"creps ended {stops} times in the middle of its synthesis.")
             else:
-                self.state.set_job(job.id, "ready", reason="creps was stopped in the middle.")
+                reason = "creps was stopped in the middle."
+                self.state.set_job(job.id, "ready", reason=reason, attempts=max(0, job.attempts - 1), stops=stops)
 
     def step(self) -> None:
         """Do what can be done now; never waits for a synthesis or a destination."""
@@ -147,7 +152,7 @@ class Service:
         self.worker.end()
         if self._running is not None:
             job = self._running.job
-            remove_result(self._running.task.target)
+            self._clear(self._running.task.target)
             self.state.set_job(job.id, "ready", reason="creps was stopped.", attempts=job.attempts)
             self._running = None
         if self._sender is not None:
@@ -201,12 +206,17 @@ class Service:
 
     def _failed(self, running: Running, reason: str) -> None:
         """A synthesis ended without an answer."""
-        remove_result(running.task.target)
+        self._clear(running.task.target)
         job = self.state.job(running.job.id)
         if job.attempts >= self.settings.limits.attempts:
             self._park(job, f"{reason} It was tried {job.attempts} times.")
         else:
             self._later(job, reason, attempts=job.attempts)
+
+    def _clear(self, target: Path) -> None:
+        """Delete what a process that was ended had written."""
+        remove_result(target)
+        tidy_writing(target.parent)
 
     def _answered(self, job: Job, answer: Answer) -> None:
         if answer.kind == "made":

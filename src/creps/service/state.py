@@ -34,8 +34,8 @@ CREATE TABLE about (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE jobs (
   id INTEGER PRIMARY KEY AUTOINCREMENT, series TEXT NOT NULL, fingerprint TEXT NOT NULL,
   source TEXT NOT NULL, rule TEXT NOT NULL,
-  state TEXT NOT NULL, attempts INTEGER NOT NULL DEFAULT 0, reason TEXT NOT NULL DEFAULT '',
-  target TEXT NOT NULL DEFAULT '', created REAL NOT NULL, changed REAL NOT NULL,
+  state TEXT NOT NULL, attempts INTEGER NOT NULL DEFAULT 0, stops INTEGER NOT NULL DEFAULT 0,
+  reason TEXT NOT NULL DEFAULT '', target TEXT NOT NULL DEFAULT '', created REAL NOT NULL, changed REAL NOT NULL,
   UNIQUE (series, fingerprint)
 );
 CREATE TABLE images (
@@ -67,7 +67,8 @@ class Job:
         source: The folder or file, relative to the folder that is watched or received into.
         rule: Name of the rule that wants it.
         state: What is to be done with it.
-        attempts: Syntheses that were started.
+        attempts: Syntheses that were started, without those that the end of creps cut short.
+        stops: Times that creps ended in the middle of it.
         reason: Why it is parked, held or tried again.
         target: Its sCT, relative to the folder of the results; empty until it is made.
         created: Wall clock, seconds.
@@ -81,6 +82,7 @@ class Job:
     rule: str
     state: JobState
     attempts: int
+    stops: int
     reason: str
     target: str
     created: float
@@ -253,6 +255,7 @@ class State:
         reason: str = "",
         target: str | None = None,
         attempts: int | None = None,
+        stops: int | None = None,
         destinations: Sequence[str] = (),
     ) -> None:
         """Change a job; its deliveries are noted in the same step.
@@ -263,14 +266,15 @@ class State:
             reason: Why.
             target: The sCT that was made; None: as it was.
             attempts: How many there were; None: as it was.
+            stops: How often creps ended in the middle; None: as it was.
             destinations: Who is to get the results.
         """
         now = time.time()
         with self._change() as db:
             db.execute(
                 "UPDATE jobs SET state = ?, reason = ?, target = coalesce(?, target), attempts = coalesce(?, attempts),"
-                " changed = ? WHERE id = ?",
-                (state, reason, target, attempts, now, number),
+                " stops = coalesce(?, stops), changed = ? WHERE id = ?",
+                (state, reason, target, attempts, stops, now, number),
             )
             db.executemany(
                 "INSERT OR IGNORE INTO deliveries (job, destination, state, created, changed)"

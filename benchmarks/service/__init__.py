@@ -1,0 +1,1 @@
+"""Campaigns on the service: kills, many series in a row, fuzzed associations."""
