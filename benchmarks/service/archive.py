@@ -35,11 +35,12 @@ class Archive:
         entity.add_supported_context(VERIFICATION)
         entity.add_supported_context(FIND)
         handlers: list[Any] = [(evt.EVT_C_STORE, self._store), (evt.EVT_C_FIND, self._find)]
-        self._server = entity.start_server(("127.0.0.1", port), block=False, evt_handlers=handlers)
+        entity.start_server(("127.0.0.1", port), block=False, evt_handlers=handlers)
+        self._entity = entity
 
     def stop(self) -> None:
         """Stop listening."""
-        self._server.shutdown()
+        self._entity.shutdown()
 
     def _store(self, event: Any) -> int:
         found = event.dataset

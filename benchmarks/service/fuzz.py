@@ -169,6 +169,25 @@ def _served(port: int, files: list[Path]) -> bool:
     return False
 
 
+def run(folder: Path, mr: Path, model: Path, count: int, seed: int) -> dict[str, Any]:
+    """Start a node, throw garbage at it, stop it."""
+    images, port, settings = sorted(mr.glob("*.dcm")), free_port(), folder / "node.yaml"
+    limits = {"idle_seconds": 2, "free_gb": 0.1}
+    write_settings(settings, model, port, None, limits=limits, settle_seconds=3600)
+    process = start_node(folder / "node", settings)
+    try:
+        if not _served(port, images[:1]):
+            raise SystemExit("the node does not start")
+        before = psutil.Process(process.pid).memory_full_info().uss
+        result = campaign(port, folder / "node", images, count=count, seed=seed)
+        grown = psutil.Process(process.pid).memory_full_info().uss - before
+        result |= {"alive": process.poll() is None, "grown_mb": round(grown / 1e6, 1)}
+    finally:
+        process.terminate()
+        process.wait(60)
+    return result | {"tracebacks_in_log": (folder / "node.log").read_text().count("Traceback")}
+
+
 def main() -> None:
     """Run it and keep the result."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -179,24 +198,8 @@ def main() -> None:
     from tests.service.running import tiny_model
 
     with tempfile.TemporaryDirectory() as name:
-        folder, port = Path(name), free_port()
-        images = sorted(mr_series(folder / "mr").glob("*.dcm"))
-        settings = folder / "node.yaml"
-        limits = {"idle_seconds": 2, "free_gb": 0.1}
-        write_settings(settings, tiny_model(folder / "model"), port, None, limits=limits, settle_seconds=3600)
-        process = start_node(folder / "node", settings)
-        try:
-            if not _served(port, images[:1]):
-                raise SystemExit("the node does not start")
-            before = psutil.Process(process.pid).memory_full_info().uss
-            result = campaign(port, folder / "node", images, count=options.count, seed=options.seed)
-            grown = psutil.Process(process.pid).memory_full_info().uss - before
-            result |= {"alive": process.poll() is None, "grown_mb": round(grown / 1e6, 1)}
-        finally:
-            process.terminate()
-            process.wait(60)
-        log = (folder / "node.log").read_text()
-    result["tracebacks_in_log"] = log.count("Traceback")
+        folder = Path(name)
+        result = run(folder, mr_series(folder / "mr"), tiny_model(folder / "model"), options.count, options.seed)
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps({**result, "machine": machine()}, indent=1) + "\n")
     print(json.dumps(result, indent=1))

@@ -72,6 +72,8 @@ def start_node(folder: Path, settings: Path) -> subprocess.Popen[bytes]:
 
 def send(port: int, files: list[Path]) -> set[Path]:
     """C-STORE files; those that were acknowledged."""
+    if not _listens(port):
+        return set()
     entity = AE("SCANNER")
     entity.add_requested_context(MRImageStorage)
     entity.connection_timeout = entity.dimse_timeout = entity.acse_timeout = 10
@@ -197,6 +199,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--series", type=int, default=12)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     from tests.dicom_cases import mr_series
     from tests.service.running import tiny_model
@@ -212,8 +215,8 @@ def main() -> None:
             seed=options.seed,
             seconds=LONGEST_SECONDS,
         )
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps({**result, "machine": machine()}, indent=1) + "\n")
+    options.out.parent.mkdir(exist_ok=True)
+    options.out.write_text(json.dumps({**result, "machine": machine()}, indent=1) + "\n")
     print(json.dumps(result, indent=1))
     raise SystemExit(bool(result["lost"] or result["twice"] or result["litter"]))
 

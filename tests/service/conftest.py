@@ -4,7 +4,7 @@ from concurrent.futures import Future
 
 import pytest
 
-from creps.service import run
+from creps.service import loop, run
 
 
 class WorkerHere:
@@ -28,3 +28,4 @@ class WorkerHere:
 @pytest.fixture
 def worker_here(monkeypatch):
     monkeypatch.setattr(run, "Worker", WorkerHere)
+    monkeypatch.setattr(loop, "TICK_SECONDS", 0.05)

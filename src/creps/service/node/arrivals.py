@@ -43,12 +43,14 @@ class ReceivedSeries:
         self._is_receiving, self._clock = is_receiving, clock
         self._lock = threading.Lock()
         there = self.folder.iterdir() if self.folder.is_dir() else ()
-        self._arrived = {place.name: clock() for place in there if place.is_dir()}
+        self._there = {place.name for place in there if place.is_dir()}
+        self._arrived = dict.fromkeys(self._there, clock())
 
     def arrived(self, series: str) -> None:
         """An image of a series was filed; any thread may say so."""
         with self._lock:
             self._arrived[series] = self._clock()
+            self._there.discard(series)
 
     def is_waiting(self) -> bool:
         """Whether a series is not complete yet."""
@@ -87,7 +89,7 @@ class ReceivedSeries:
         )
         if job is not None:
             log.info("Job %d: a series of %d images is complete; rule '%s'.", job.id, len(images), rule)
-        else:
+        elif series not in self._there:
             log.info("A series came again, with the same images; nothing is done twice.")
 
     def _rule(self, series: str) -> tuple[str, str]:
