@@ -18,6 +18,7 @@ HOW_TO_GET = {
     "dciodvfy": "Install dicom3tools.",
     "dcmcjpeg": "Install dcmtk.",
     "Orthanc": "Install orthanc.",
+    "systemd-analyze": "Install systemd.",
     "chromium": "Install chromium (Debian: chromium).",
     "pyRadPlan": "Install creps[dose].",
 }

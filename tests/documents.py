@@ -186,6 +186,7 @@ def furnish(folder: Path) -> None:
         write_volume(volume, Path(f"{name}.nii.gz"))
     for name, structure in {"PTV": 0.4, "brainstem": 0.6}.items():
         write_volume(_ball(ct, structure), Path(f"structures/{name}.nii.gz"))
+    write_volume(mr, Path("arriving/patient1.nii.gz"))
     Path("plan.yaml").write_text(DOSE_PLAN, encoding="utf-8")
     for folder_name in ("scts", "scts_old"):
         for i in range(4):

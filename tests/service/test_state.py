@@ -120,11 +120,11 @@ def test_the_audit_log_has_a_line_for_each_entry(tmp_path):
 @pytest.mark.slow
 def test_a_node_that_is_killed_loses_nothing_and_sends_nothing_twice(tmp_path):
     out = tmp_path / "kills.json"
-    options = ["--kills", "1", "--series", "1", "--seed", "5", "--out", str(out)]
+    options = ["--kills", "1", "--series", "2", "--seed", "5", "--out", str(out)]
     done = subprocess.run([sys.executable, "-m", "benchmarks.service.kills", *options], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     result = json.loads(out.read_text())
-    assert (result["lost"], result["twice"], result["litter"], result["jobs"]) == (0, 0, [], {"done": 1})
+    assert (result["lost"], result["twice"], result["litter"], result["jobs"]) == (0, 0, [], {"done": 2})
 
 
 @pytest.mark.process
