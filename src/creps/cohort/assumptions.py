@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from creps.io.dicom.read.acquisition import Acquisition
 from creps.io.dicom.read.bone_and_fat import is_fat_suppressed, is_ultrashort
 from creps.io.dicom.read.sequence_words import Said, said_of_series, topics_of
 from creps.io.dicom.read.wording import split_words
+from creps.io.documents import read_json
 from creps.io.itk import stem
 from creps.settings import Settings
 
@@ -91,7 +91,7 @@ def _said_by(name: str) -> Said:
 def _of_sidecar(path: Path) -> Acquisition | None:
     """The JSON file that converters write beside a volume (BIDS: times in seconds); None if there is none to read."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except (OSError, ValueError):
         return None
     if not isinstance(content, dict):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from creps.errors import InputError
 from creps.evaluation.definitions import definitions
 from creps.evaluation.results import CohortEvaluation, Evaluation
+from creps.io.documents import read_json
 from creps.provenance import provenance
 
 __all__ = ["document", "read_document"]
@@ -64,7 +64,7 @@ def read_document(path: Path) -> dict[str, Evaluation]:
     remedy = "Give a file that creps evaluate --json wrote, or a folder of synthetic CTs."
     found: dict[str, Evaluation] = {}
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         if content["schema"] != SCHEMA:
             raise InputError(f"{path} was written by another version of creps.", "Evaluate again, or give the folder.")
         for case in content["cases"]:

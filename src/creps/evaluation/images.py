@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from creps.errors import InputError
+from creps.io.documents import read_json
 from creps.io.image import ImageSource
 from creps.phantom import PHANTOM_SCHEMA
 from creps.phantom.painting.tissues import PHANTOM_CLASSES
@@ -108,7 +108,7 @@ def label_names_of(names: Mapping[int, str] | Path | str) -> dict[int, str]:
     if not path.is_file():
         raise InputError(f"{path} is not a file.", EXAMPLE)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except (ValueError, OSError) as error:
         raise InputError(f"{path} cannot be read as JSON.", EXAMPLE) from error
     is_phantom = isinstance(content, dict) and content.get("schema") == PHANTOM_SCHEMA

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from creps.errors import CrepsError
+from creps.io.documents import read_json
 from creps.provenance import installed_version
 
 __all__ = ["read_versioned"]
@@ -66,7 +66,7 @@ def read_versioned(
 def _object(path: Path, error: type[CrepsError], damaged: str) -> dict[str, Any]:
     """The JSON object in a file."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except (OSError, ValueError) as reason:
         raise error(f"{path} is damaged ({' '.join(str(reason).split())[:200]}).", damaged) from reason
     if not isinstance(content, dict):

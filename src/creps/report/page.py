@@ -14,6 +14,7 @@ from typing import Any
 
 from creps.errors import InputError, OutputExistsError
 from creps.io.atomic import atomic_file, is_writable
+from creps.io.documents import read_json
 from creps.report.document import Report
 
 __all__ = ["check_page", "is_report", "page_files", "png_data", "render", "write_page"]
@@ -70,7 +71,7 @@ def is_report(file: Path) -> bool:
         return False
     if file.suffix == ".json":
         try:
-            content = json.loads(file.read_text(encoding="utf-8"))
+            content = read_json(file)
         except (OSError, ValueError):
             return False
         known = isinstance(content, dict) and {"schema_version", "notice", "headline", "provenance"} <= content.keys()

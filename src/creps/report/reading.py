@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, FiniteFloat, TypeAdapter, ValidationError
 
 from creps.errors import InputError
+from creps.io.documents import read_json
 
 __all__ = ["RUN", "SYNTHESIS", "read_object", "sound", "without_names", "without_paths"]
 
@@ -137,7 +137,7 @@ def read_object(path: Path) -> dict[str, Any]:
         InputError: the file cannot be read, or holds something else.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} is damaged.", "Create it again.") from error
     if not isinstance(content, dict):

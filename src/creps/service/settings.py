@@ -255,7 +255,7 @@ def read_service_settings(path: Path | str) -> ServiceSettings:
     path = Path(path)
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())[:200]
         raise SettingsError(f"{path} cannot be read: {reason}.", "Name a YAML file.") from error
     if not isinstance(content, dict):

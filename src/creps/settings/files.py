@@ -73,6 +73,8 @@ def _parsed(data: bytes, file: Path | str) -> object:
         ) from error
     try:
         return yaml.load(text, _OnceOnly)
+    except RecursionError as error:
+        raise SettingsError(f"{file} is nested too deeply.", "Correct the file.") from error
     except yaml.YAMLError as error:
         if text.lstrip().startswith("{"):  # YAML has no tabs, JSON has
             try:

@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import signal
 from dataclasses import asdict, dataclass
@@ -21,6 +20,7 @@ import torch
 
 from creps.errors import ModelError, TrainingError
 from creps.io.atomic import atomic_folder, write_json
+from creps.io.documents import read_json
 from creps.model import TRAINING_STATE, Plan, checkpoints, load_tensors, save_model, save_tensors
 from creps.provenance import sha256_file
 from creps.training.networks import Networks
@@ -139,7 +139,7 @@ def try_checkpoint(folder: Path) -> None:
             with atomic_folder(path) as temporary:
                 save_tensors(temporary / TENSORS, content)
                 write_json(temporary / TRAINING_STATE, {"sha256": sha256_file(temporary / TENSORS)})
-        state = json.loads((path / TRAINING_STATE).read_text(encoding="utf-8"))
+        state = read_json(path / TRAINING_STATE)
         if sha256_file(path / TENSORS) != state["sha256"]:
             raise OSError(0, "what was written reads otherwise")
     except (OSError, ValueError, ModelError) as error:
@@ -246,7 +246,7 @@ def load_companions(path: Path, networks: Networks) -> list[str]:
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     """A checkpoint's state and its tensors, which must have the hash that the state says."""
     try:
-        state = json.loads((path / TRAINING_STATE).read_text(encoding="utf-8"))
+        state = read_json(path / TRAINING_STATE)
         int(state["step"]), state["sha256"], state["schema_version"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(

@@ -31,6 +31,7 @@ from creps.cohort.cohort import Cohort
 from creps.errors import CohortError, CrepsError, ModelError, OutputExistsError, RunInterruptedError, SettingsError
 from creps.intake.profile import IntakeProfile, profile_of
 from creps.io.atomic import atomic_file, atomic_folder
+from creps.io.documents import read_json
 from creps.io.lock import FolderLock
 from creps.losses.balance import MagnitudeBalance
 from creps.losses.creps import CrepsLoss
@@ -245,7 +246,7 @@ class RunFolder:
     def _refuse_other_origin(self, plan: Path) -> None:
         """Refuse to resume with another cohort, other perceptual weights or another starting model."""
         try:
-            before = json.loads(plan.read_text(encoding="utf-8"))["training"]
+            before = read_json(plan)["training"]
             cases, weights = before["cohort"]["cases_sha256"], before["perceptual_weights"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ModelError(f"{plan} is missing or damaged.", "Delete this checkpoint and resume again.") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import uuid
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from creps.io.atomic import write_json
+from creps.io.documents import read_json
 from creps.provenance import provenance
 from creps.training.state import Best
 
@@ -122,7 +122,7 @@ class RunRecord:
 def read_record(path: Path) -> dict[str, Any]:
     """The record of earlier sessions; empty if it is missing or damaged, which must not stop a run."""
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = read_json(path)
     except (OSError, ValueError):
         return {}
     if not isinstance(record, dict):

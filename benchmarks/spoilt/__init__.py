@@ -1,0 +1,1 @@
+"""Spoilt volumes, tables, settings, documents and model folders through the command line."""
