@@ -20,12 +20,12 @@ HOW_TO_GET = {
     "Orthanc": "Install orthanc.",
     "chromium": "Install chromium (Debian: chromium).",
     "pyRadPlan": "Install creps[dose].",
-    "material": "Install creps[docs].",
+    "mkdocs": "Install creps[docs].",
 }
 """Component → how to come by it."""
 
 
-PACKAGES = ("pyRadPlan", "material")
+PACKAGES = ("pyRadPlan", "mkdocs")
 
 
 def is_there(name: str) -> bool:
