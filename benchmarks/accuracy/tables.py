@@ -44,6 +44,18 @@ def conditions(result: dict[str, Any]) -> list[str]:
     ]
 
 
+def summary_table(results: dict[str, dict[str, Any]], titles: dict[str, str]) -> list[str]:
+    """A row for each method, a column for each cohort: MAE and bone Dice, mean over patients and seeds."""
+    methods: dict[str, dict[str, str]] = {}
+    for name, result in results.items():
+        named = [(run["arm"], [run]) for run in result["runs"] if run["arm"] not in ARMS["arms"]]
+        for title, runs in named + [(title_of(arm), runs) for arm, runs in by_arm(result)]:
+            mae, dice = (statistics.mean(mean_of(run, key) for run in runs) for key in ("mae_hu", "bone_dice"))
+            methods.setdefault(title, {})[name] = f"{mae:.0f} / {dice:.2f}"
+    head = ["MAE (HU) / bone Dice", *[titles.get(name, name) for name in results]]
+    return table([head, *[[title, *[cells.get(name, "–") for name in results]] for title, cells in methods.items()]])
+
+
 def main_table(result: dict[str, Any], patients: str) -> list[str]:
     """A row for each baseline and arm: mean over patients and seeds, ± the spread of the seeds' means."""
     columns = MAIN if patients == "patients" else {key: MAIN[key] for key in ("mae_hu", "bias_hu", "bone_dice")}
