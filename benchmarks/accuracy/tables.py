@@ -29,6 +29,8 @@ MAIN = {
 REFERENCE = "paper-vgg16"
 """The arm that the others are tested against, chosen before any result."""
 
+PLUS_MINUS = "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}"  # a mean and its spread stay on one line
+
 TISSUES = ("air", "fat", "soft", "muscle", "brain", "spongy_bone", "cortical_bone", "other")
 
 
@@ -89,7 +91,7 @@ def _cells(runs: Sequence[dict[str, Any]], columns: dict[str, tuple[str, str]], 
         means = [statistics.mean(values) for values in known if values]
         lacking = sum(len(run[patients]) for run in runs) - sum(map(len, known))
         beside = f" ({lacking} missing)" if lacking and means else ""
-        spread = f" ± {statistics.stdev(means):{form.lstrip('+')}}" if len(means) > 1 else ""
+        spread = f"{PLUS_MINUS}{statistics.stdev(means):{form.lstrip('+')}}" if len(means) > 1 else ""
         cells.append(f"{statistics.mean(means):{form}}{spread}{beside}" if means else "–")
     return cells
 
