@@ -2,6 +2,7 @@
 #   make demo   environment, install, shipped models on digital patients, one of them adapted to a new scanner
 #   make test   environment, install, every check that CI runs
 # More for developers:
+#   make docs      the documentation as a site that opens from disk: build/site/index.html
 #   make lint      ruff, mypy, the import contract and the layout alone
 #   make fast      tests without those that take long
 #   make coverage  all tests, with the share of lines and branches that they reach, and its floor
@@ -16,13 +17,16 @@ DEMO   ?= demo
 # A process for each core: most tests use one core, and torch's own threads would only get into each other's way.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
-.PHONY: demo test lint fast coverage spawn clean
+.PHONY: demo test docs lint fast coverage spawn clean
 
 demo: $(VENV)/installed
 	$(BIN)/creps demo -o $(DEMO)
 
 test: $(VENV)/installed-dev lint
 	$(PYTEST)
+
+docs: $(VENV)/installed-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

@@ -21,11 +21,12 @@ HOW_TO_GET = {
     "systemd-analyze": "Install systemd.",
     "chromium": "Install chromium (Debian: chromium).",
     "pyRadPlan": "Install creps[dose].",
+    "mkdocs": "Install creps[docs].",
 }
 """Component → how to come by it."""
 
 
-PACKAGES = ("pyRadPlan",)
+PACKAGES = ("pyRadPlan", "mkdocs")
 
 
 def is_there(name: str) -> bool:

@@ -127,6 +127,18 @@ def test_the_readmes_table_is_what_the_command_prints(capsys):
     assert [row for row in rows if row not in readme] == []
 
 
+def test_the_page_of_model_cards_has_each_models_weights_and_scores():
+    page = (Path(__file__).resolve().parents[1] / "docs" / "models.md").read_text(encoding="utf-8")
+    for name in NAMES:
+        card = page.split(f"\n## {name}\n")[1].split("\n## ")[0]
+        scores = json.loads((SHIPPED / name / SCORES).read_text(encoding="utf-8"))
+        own, water = scores["scores"][name], scores["scores"]["constant water"]
+        dice = f"{own['bone_dice']:.2f}".removeprefix("0")
+        assert f"`{scores['weights_sha256']}`" in card
+        assert f"| {own['mae_hu']:.0f} | {scores['worst_mae_hu']:.0f} | {own['bias_hu']:.0f} | {dice} |" in card
+        assert f"{water['mae_hu']:.0f} HU, bias {water['bias_hu']:.0f}" in card
+
+
 def test_the_command_says_which_file_is_damaged(capsys, monkeypatch, copied):
     (copied / "head" / CARD).write_text("other\n")
     monkeypatch.setattr(verify, "__defaults__", (copied,))

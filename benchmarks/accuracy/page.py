@@ -22,6 +22,7 @@ from benchmarks.accuracy.tables import (
     main_table,
     paired_table,
     real_pair_table,
+    summary_table,
     tissue_table,
 )
 from creps.io.atomic import atomic_file
@@ -33,12 +34,18 @@ PAGE = HERE.parents[1] / "docs" / "results.md"
 
 def main() -> None:
     words = yaml.safe_load((HERE / "words.yaml").read_text(encoding="utf-8"))
-    results = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))}
+    order = list(words["titles"])
+    paths = sorted(
+        RESULTS.glob("*.json"), key=lambda path: order.index(path.stem) if path.stem in order else len(order)
+    )
+    results = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in paths}
+    trained = {name: result for name, result in results.items() if "runs" in result}
     lines = ["<!-- Written by benchmarks/accuracy/page.py from its result files: change those, or words.yaml. -->"]
-    lines += ["# How good is it? Accuracy with known truth", "", words["introduction"]]
-    for name, result in results.items():
-        if "runs" in result:
-            lines += section(name, result, words)
+    lines += ["# How good is it? Accuracy with known truth", "", words["introduction"], "## In short", ""]
+    lines += [*summary_table(trained, words["short_titles"]), "", words["short"]]
+    lines += ["## How it was measured", "", words["measured"]]
+    for name, result in trained.items():
+        lines += section(name, result, words)
     pairs = {name: result for name, result in results.items() if "pairs" in result}
     if pairs:
         lines += ["## A real pair", "", words["real_pair"], ""]

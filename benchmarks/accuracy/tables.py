@@ -29,6 +29,8 @@ MAIN = {
 REFERENCE = "paper-vgg16"
 """The arm that the others are tested against, chosen before any result."""
 
+PLUS_MINUS = "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}"  # a mean and its spread stay on one line
+
 TISSUES = ("air", "fat", "soft", "muscle", "brain", "spongy_bone", "cortical_bone", "other")
 
 
@@ -42,6 +44,18 @@ def conditions(result: dict[str, Any]) -> list[str]:
         f"- Patients: {patients}." + (f" Digital phantoms ({phantom})." if phantom else ""),
         f"- Machine: {machine['cores']} cores, {machine['processor']}; {versions}; {result['created'][:10]}.",
     ]
+
+
+def summary_table(results: dict[str, dict[str, Any]], titles: dict[str, str]) -> list[str]:
+    """A row for each method, a column for each cohort: MAE and bone Dice, mean over patients and seeds."""
+    methods: dict[str, dict[str, str]] = {}
+    for name, result in results.items():
+        named = [(run["arm"], [run]) for run in result["runs"] if run["arm"] not in ARMS["arms"]]
+        for title, runs in named + [(title_of(arm), runs) for arm, runs in by_arm(result)]:
+            mae, dice = (statistics.mean(mean_of(run, key) for run in runs) for key in ("mae_hu", "bone_dice"))
+            methods.setdefault(title, {})[name] = f"{mae:.0f} / {dice:.2f}"
+    head = ["MAE (HU) / bone Dice", *[titles.get(name, name) for name in results]]
+    return table([head, *[[title, *[cells.get(name, "–") for name in results]] for title, cells in methods.items()]])
 
 
 def main_table(result: dict[str, Any], patients: str) -> list[str]:
@@ -77,7 +91,7 @@ def _cells(runs: Sequence[dict[str, Any]], columns: dict[str, tuple[str, str]], 
         means = [statistics.mean(values) for values in known if values]
         lacking = sum(len(run[patients]) for run in runs) - sum(map(len, known))
         beside = f" ({lacking} missing)" if lacking and means else ""
-        spread = f" ± {statistics.stdev(means):{form.lstrip('+')}}" if len(means) > 1 else ""
+        spread = f"{PLUS_MINUS}{statistics.stdev(means):{form.lstrip('+')}}" if len(means) > 1 else ""
         cells.append(f"{statistics.mean(means):{form}}{spread}{beside}" if means else "–")
     return cells
 

@@ -56,6 +56,25 @@ SHOWN = {
 }
 """Value of a row → heading."""
 
+CAPTIONS = {
+    "tables": "",
+    "rows": "",
+    "cases": "",
+    "synthesize": "Synthesis",
+    "first-step": "First step of a training",
+    "step": "A training step",
+    "whole volume": "Whole volume",
+    "body": "The body only",
+    "patches_left_out": "With and without patches outside the body",
+    "needs": "What a training needs",
+    "feeds": "What each loader delivers",
+    "1": "one",
+    "2": "two",
+    "upper_median": "Upper median of patches",
+    "single": "Single pass",
+}
+"""Key of a result → what its caption says; other keys stay as they are."""
+
 Rows = dict[str, dict[str, Any]]
 
 
@@ -101,7 +120,7 @@ def section(title: str, file: Path) -> str:
     about = f"`{file.name}`, {content['created'][:10]}: {machine['processor']}, {threads}, {units}{precision}."
     parts = [f"## {title}", about]
     for path, rows in tables(content):
-        name = ", ".join(part for part in path if part not in ("rows", "cases"))
+        name = ", ".join(filter(None, (CAPTIONS.get(part, part) for part in path)))
         parts.append((f"**{name[:1].upper()}{name[1:]}**\n\n" if name else "") + table(rows))
     return "\n\n".join(parts)
 
