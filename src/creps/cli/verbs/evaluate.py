@@ -99,7 +99,10 @@ def evaluate(
 
 
 def _end(result: CohortEvaluation) -> None:
-    """Exit with 3 if a case is without metrics; list the cases without metrics on standard error; the reason of a failure was logged when it happened."""
+    """List the cases without metrics on standard error; with any, end with exit code 3.
+
+    The reason of a failure was logged when it happened.
+    """
     for cases, what in (
         (tuple(result.failed), "could not be scored"),
         (result.without_ct, "have no true CT"),

@@ -1,0 +1,167 @@
+"""Work in jobs of a real SLURM: killed, interrupted, given up, refused."""
+
+import json
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from creps.cluster import queue
+from creps.cluster.folder import JobFolder
+from creps.cluster.queue import Queue
+from creps.errors import ClusterError, InputError, RunInterruptedError
+from tests.cluster.works import Squaring, note, notes
+
+pytestmark = [pytest.mark.needs("slurmctld", "submitit"), pytest.mark.process]
+
+
+def squares(numbers):
+    return {index: (number**2, "1") for index, number in enumerate(numbers)}
+
+
+def jobs_of_slurm():
+    said = subprocess.run(["squeue", "--noheader", "--format=%i"], capture_output=True, text=True, check=True)
+    return said.stdout.split()
+
+
+def wait_for(what):
+    for _ in range(600):
+        if what():
+            return
+        time.sleep(0.1)
+    raise AssertionError("it never happened")
+
+
+def test_a_killed_job_is_started_again_for_what_it_had_left(on_node, tmp_path, caplog):
+    work = Squaring(tmp_path / "book")
+    tasks = [(0, ""), (1, ""), (2, "slow"), (3, ""), (4, "")]
+
+    def kill():
+        wait_for(lambda: "slow2" in notes(work.book))
+        note(tmp_path / "hurry", "")
+        subprocess.run(["scancel", "--signal=KILL", "--full", *jobs_of_slurm()], check=True)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    with on_node(shards=1) as runner:
+        results = dict(runner(work, tasks))
+    killer.join()
+    assert results == squares(range(5))
+    assert sorted(notes(work.book)) == ["0", "1", "2", "3", "4", "slow2"]
+    assert "ended early (CANCELLED); cases to start again: 3" in caplog.text
+    assert not (tmp_path / "jobs.slurm").exists()
+
+
+def test_a_task_that_kills_its_job_is_given_up_and_the_others_go_on(on_node, tmp_path):
+    work = Squaring(tmp_path / "book")
+    tasks = [(0, ""), (1, "deadly"), (2, "deadly once"), (3, "")]
+    with on_node(shards=1, retries=1) as runner:
+        results = dict(runner(work, tasks))
+    how, remedy = results.pop(1)
+    assert results == {0: (0, "1"), 2: (4, "1"), 3: (9, "1")}
+    assert "killed with its job of SLURM (2 times, the last time: FAILED)" in how
+    assert str(tmp_path / "jobs.slurm") in remedy
+    assert list((tmp_path / "jobs.slurm" / "jobs").glob("*.err"))  # kept, since a task was lost
+    assert sorted(notes(work.book)) == ["0", "2", "3", "lost1", "lost1", "lost2"]
+
+
+def test_an_interrupted_run_cancels_its_jobs_and_goes_on(on_node, tmp_path):
+    work = Squaring(tmp_path / "book")
+    tasks = [(0, ""), (1, ""), (2, "slow"), (3, "slow")]
+    with pytest.raises(RunInterruptedError, match="2 of 4 cases are done") as caught, on_node(shards=2) as runner:  # noqa: PT012
+        arrived = []
+        for index, _ in runner(work, tasks):
+            arrived.append(index)
+            if len(arrived) == 2:
+                raise KeyboardInterrupt
+    assert caught.value.exit_code == 130
+    assert jobs_of_slurm() == []
+    assert json.loads((tmp_path / "jobs.slurm" / "jobs.json").read_text()) == []
+    note(tmp_path / "hurry", "")
+    with on_node(shards=2) as runner:
+        assert dict(runner(work, tasks)) == squares(range(4))
+    done = [number for number in notes(work.book) if number.isdigit()]
+    assert sorted(done) == ["0", "1", "2", "3"]
+    assert not (tmp_path / "jobs.slurm").exists()
+
+
+def test_jobs_that_a_killed_run_left_are_cancelled_first(on_node, tmp_path):
+    work = Squaring(tmp_path / "book")
+    killed = on_node()
+    killed.__enter__()
+    started = killed(work, [(1, "slow")])
+    with pytest.MonkeyPatch.context() as patch:  # the process is killed: nothing is tidied
+        patch.setattr(Queue, "cancel", lambda *_: False)
+        waiting = threading.Thread(target=lambda: next(started, None), daemon=True)
+        waiting.start()
+        wait_for(lambda: "slow1" in notes(work.book))
+    with pytest.raises(InputError, match="is used by another run"):
+        on_node().__enter__()
+    killed._lock.release()
+    note(tmp_path / "hurry", "")
+    with on_node() as runner:
+        assert len(jobs_of_slurm()) == 0
+        assert dict(runner(work, [(1, "")])) == {0: (1, "1")}
+    waiting.join(30)
+
+
+def test_what_the_work_raises_ends_the_run(on_node, tmp_path):
+    with pytest.raises(InputError, match="1 is wrong"), on_node(shards=2) as runner:  # noqa: PT012
+        dict(runner(Squaring(tmp_path / "book"), [(1, "wrong"), (2, "slow")]))
+    assert jobs_of_slurm() == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"partition": "nowhere"}, "SLURM refuses the jobs: .*[Ii]nvalid partition"),
+        ({"memory": "900G"}, "SLURM refuses the jobs: .*configuration is not available"),
+        ({"gpus": 1}, "SLURM refuses the jobs: .*gres"),
+        ({"sbatch": {"no-such-option": "1"}}, "SLURM refuses the jobs"),
+    ],
+)
+def test_what_slurm_refuses_is_one_sentence(on_node, tmp_path, capfd, options, message):
+    with pytest.raises(ClusterError, match=message) as caught, on_node(**options) as runner:
+        list(runner(Squaring(tmp_path / "book"), [(1, "")]))
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr().err == ""
+
+
+def test_jobs_that_cannot_start_python_end_the_run(on_node, tmp_path):
+    options = {"setup": ["echo no module of Python >&2; exit 3"], "retries": 0}
+    with pytest.raises(ClusterError, match="before they start a case: no module of Python") as caught:
+        with on_node(**options) as runner:
+            list(runner(Squaring(tmp_path / "book"), [(1, "")]))
+    assert "setup=" in str(caught.value)
+
+
+def test_other_folders_are_not_used_for_jobs(on_node, tmp_path):
+    folder = tmp_path / "jobs.slurm"
+    folder.mkdir(mode=0o700)
+    (folder / "thesis.txt").touch()
+    with pytest.raises(InputError, match=r"contains thesis\.txt"):
+        on_node().__enter__()
+    (folder / "thesis.txt").unlink()
+    folder.chmod(0o777)
+    with pytest.raises(InputError, match="written by other users"):
+        on_node().__enter__()
+
+
+def test_a_silent_slurm_does_not_mean_that_jobs_are_over(tmp_path, monkeypatch):
+    from creps.cluster.options import SlurmOptions
+
+    monkeypatch.setenv("SLURM_CONF", str(Path(tmp_path, "nothing.conf")))
+    assert Queue(SlurmOptions(), tmp_path, "creps-test").states(["1_0"]) is None
+    monkeypatch.setattr(queue, "PROGRAMS", ("no-such-program",))
+    with pytest.raises(ClusterError, match="no program no-such-program"):
+        queue.check_slurm()
+    monkeypatch.setattr(queue, "find_spec", lambda name: None)
+    with pytest.raises(ClusterError, match=r"pip install 'creps\[cluster\]'"):
+        queue.check_slurm()
+
+
+def test_only_the_owner_can_open_a_job_folder(tmp_path):
+    JobFolder(tmp_path / "jobs").create()
+    assert (tmp_path / "jobs").stat().st_mode & 0o777 == 0o700
