@@ -33,7 +33,7 @@ def slurm(slurm_configuration, monkeypatch):
 @pytest.fixture
 def kept(monkeypatch):
     """Job folders stay, so that a test can look into them."""
-    monkeypatch.setattr(JobFolder, "delete", lambda self: None)
+    monkeypatch.setattr(JobFolder, "delete", lambda _: None)
 
 
 @pytest.fixture

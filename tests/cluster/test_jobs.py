@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -87,28 +88,33 @@ def test_an_interrupted_run_cancels_its_jobs_and_goes_on(on_node, tmp_path):
     assert not (tmp_path / "jobs.slurm").exists()
 
 
+KILLED_RUN = """
+from pathlib import Path
+from creps.cluster.options import SlurmOptions
+from creps.cluster.runner import SlurmRunner
+from tests.cluster.works import Squaring
+with SlurmRunner(SlurmOptions(cpus=1), "test", Path("jobs.slurm")) as runner:
+    list(runner(Squaring(Path("book").absolute()), [(1, "slow"), (2, "")]))
+"""
+
+
 def test_jobs_that_a_killed_run_left_are_cancelled_first(on_node, tmp_path):
     work = Squaring(tmp_path / "book")
-    killed = on_node()
-    killed.__enter__()
-    started = killed(work, [(1, "slow")])
-    with pytest.MonkeyPatch.context() as patch:  # the process is killed: nothing is tidied
-        patch.setattr(Queue, "cancel", lambda *_: False)
-        waiting = threading.Thread(target=lambda: next(started, None), daemon=True)
-        waiting.start()
-        wait_for(lambda: "slow1" in notes(work.book))
-    with pytest.raises(InputError, match="is used by another run"):
-        on_node().__enter__()
-    killed._lock.release()
+    with subprocess.Popen([sys.executable, "-c", KILLED_RUN], cwd=tmp_path) as killed:
+        wait_for(lambda: {"slow1", "2"} <= set(notes(work.book)))
+        with pytest.raises(InputError, match="is used by another run"):
+            on_node().__enter__()
+        killed.kill()
+    assert jobs_of_slurm()
     note(tmp_path / "hurry", "")
     with on_node() as runner:
-        assert len(jobs_of_slurm()) == 0
-        assert dict(runner(work, [(1, "")])) == {0: (1, "1")}
-    waiting.join(30)
+        assert jobs_of_slurm() == []
+        assert dict(runner(work, [(1, "slow"), (2, "")])) == {0: (1, "1"), 1: (4, "1")}
+    assert sorted(notes(work.book)) == ["1", "2", "slow1"]
 
 
 def test_what_the_work_raises_ends_the_run(on_node, tmp_path):
-    with pytest.raises(InputError, match="1 is wrong"), on_node(shards=2) as runner:  # noqa: PT012
+    with pytest.raises(InputError, match="1 is wrong"), on_node(shards=2) as runner:
         dict(runner(Squaring(tmp_path / "book"), [(1, "wrong"), (2, "slow")]))
     assert jobs_of_slurm() == []
 
@@ -131,9 +137,9 @@ def test_what_slurm_refuses_is_one_sentence(on_node, tmp_path, capfd, options, m
 
 def test_jobs_that_cannot_start_python_end_the_run(on_node, tmp_path):
     options = {"setup": ["echo no module of Python >&2; exit 3"], "retries": 0}
-    with pytest.raises(ClusterError, match="before they start a case: no module of Python") as caught:
-        with on_node(**options) as runner:
-            list(runner(Squaring(tmp_path / "book"), [(1, "")]))
+    match = "before they start a case: no module of Python"
+    with pytest.raises(ClusterError, match=match) as caught, on_node(**options) as runner:
+        list(runner(Squaring(tmp_path / "book"), [(1, "")]))
     assert "setup=" in str(caught.value)
 
 
@@ -153,11 +159,12 @@ def test_a_silent_slurm_does_not_mean_that_jobs_are_over(tmp_path, monkeypatch):
     from creps.cluster.options import SlurmOptions
 
     monkeypatch.setenv("SLURM_CONF", str(Path(tmp_path, "nothing.conf")))
+    monkeypatch.setattr(queue, "ANSWER_SECONDS", 0.5)
     assert Queue(SlurmOptions(), tmp_path, "creps-test").states(["1_0"]) is None
     monkeypatch.setattr(queue, "PROGRAMS", ("no-such-program",))
     with pytest.raises(ClusterError, match="no program no-such-program"):
         queue.check_slurm()
-    monkeypatch.setattr(queue, "find_spec", lambda name: None)
+    monkeypatch.setattr(queue, "find_spec", lambda _: None)
     with pytest.raises(ClusterError, match=r"pip install 'creps\[cluster\]'"):
         queue.check_slurm()
 

@@ -1,4 +1,4 @@
-"""Work for jobs, which import it from here: it notes each start and each end in a file, and some of it kills its job."""
+"""Work for jobs, which import it from here. It notes in a file what was done, and some of it kills its job."""
 
 import os
 import signal
@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from creps.errors import InputError
-from creps.evaluation.batch import _Scoring
 from creps.parallel import Work
-from creps.synthesis.work import SynthesisWork
 
 
 def note(book, what):
@@ -50,28 +48,3 @@ class Squaring(Work):
 
     def key(self, task):
         return f"{task} {self.book}"
-
-
-@dataclass(frozen=True)
-class NotedSynthesis(SynthesisWork):
-    """Synthesizes; the job dies once before ``m1``, and once after ``m2`` is written but before that is stored."""
-
-    def do(self, task):
-        case, book = task.source.label, task.target.parent.parent / "book"
-        if case == "m1" and "lost" not in notes(book):
-            note(book, "lost")
-            kill_this_job()
-        outcome = super().do(task)
-        note(book, case)
-        if case == "m2":
-            kill_this_job()
-        return outcome
-
-
-@dataclass(frozen=True)
-class NotedScoring(_Scoring):
-    """Scores."""
-
-    def do(self, task):
-        note(task.sct.parent.parent / "book", task.case)
-        return super().do(task)

@@ -108,6 +108,10 @@ class Queue:
         with suppress(OSError, subprocess.TimeoutExpired):
             command = ["scancel", *sorted(running)]
             subprocess.run(command, capture_output=True, timeout=ANSWER_SECONDS, check=False)
+        return self.wait(jobs, seconds)
+
+    def wait(self, jobs: Collection[str], seconds: float) -> bool:
+        """Wait until jobs have ended; return whether they have."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             states = self.states(jobs)

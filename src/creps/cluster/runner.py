@@ -6,7 +6,7 @@ import logging
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import TracebackType
@@ -17,7 +17,7 @@ from creps.cluster.options import Given, SlurmOptions, slurm_options
 from creps.cluster.queue import OVER, Queue, check_slurm
 from creps.cluster.retries import Retries
 from creps.cluster.shard import run_shard
-from creps.errors import ClusterError, InputError, RunInterruptedError
+from creps.errors import ClusterError, CrepsError, InputError, RunInterruptedError
 from creps.io.lock import FolderLock
 from creps.parallel import Runner, Work, WorkerDied
 from creps.provenance import installed_version
@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
 """How often the folder is searched for results."""
+
+LAST_SECONDS = 20.0
+"""How long a job may take to end after its last result."""
 
 ASK_SECONDS = 15.0
 """How often SLURM is asked at most; more often during the first minutes, so that a wrong start is seen soon."""
@@ -77,13 +80,14 @@ class SlurmRunner:
         self._lock = FolderLock(self.place.path, held)
         self._running: dict[str, list[int]] = {}
         self._tasks = self._done = 0
-        self._reusable = self._spoilt = False
+        self._reusable = self._former = self._spoilt = False
         self._told = ""
 
     def __enter__(self) -> SlurmRunner:
         self._lock.acquire()
         try:
             self.place.create()
+            self._former = bool(self.place.all_ended())
             former = self.place.former_jobs()
             if not self.queue.cancel(former):
                 raise ClusterError(
@@ -101,8 +105,9 @@ class SlurmRunner:
         """Cancel what still runs; delete the job folder, or say what it is kept for."""
         try:
             self._cancel()
-            kept = self._spoilt or (self._reusable and self._done < self._tasks)
-            if not kept:
+            whole = error is None and self._done == self._tasks
+            useful = self._spoilt or self._former or (self._reusable and self._done > 0)
+            if whole or not useful:
                 self.place.delete()
             elif error is None:
                 log.warning(
@@ -157,6 +162,7 @@ class SlurmRunner:
     def _result(self, work: Work[Task, Result], ended: Ended) -> Result:
         repeat(ended.told)
         if ended.raised is not None:
+            self._spoilt |= not isinstance(ended.raised, CrepsError)  # its traceback is in the log of the job
             raise ended.raised
         result: Result = ended.result
         if not work.failed(result):
@@ -179,9 +185,8 @@ class SlurmRunner:
             for key in sorted(self.place.all_ended() & waiting.keys()):
                 if (ended := self.place.ended(key)) is not None:
                     yield waiting.pop(key), ended
-            again, given_up = retries.settle(self._running, states, waiting.values())
+            again, given_up = self._settled(retries, states, waiting.values())
             for index, died in given_up.items():
-                self._spoilt = True
                 del waiting[keys[index]]
                 yield index, died
             if again:
@@ -189,6 +194,7 @@ class SlurmRunner:
                 self._submit(file, again)
             if waiting:
                 time.sleep(LOOK_SECONDS)
+        self.queue.wait(self._running, LAST_SECONDS)
 
     def _states(self) -> dict[str, str]:
         """The states of the jobs; a change of what they wait for is logged."""
@@ -199,6 +205,18 @@ class SlurmRunner:
             log.debug("jobs: %s", told)
             self._told = told
         return states
+
+    def _settled(
+        self, retries: Retries, states: dict[str, str], waiting: Collection[int]
+    ) -> tuple[list[list[int]], dict[int, WorkerDied]]:
+        """As `Retries.settle`; if something is lost, the logs are kept."""
+        try:
+            again, given_up = retries.settle(self._running, states, waiting)
+        except ClusterError:
+            self._spoilt = True
+            raise
+        self._spoilt |= bool(given_up)
+        return again, given_up
 
     def _submit(self, file: Path, shards: Sequence[list[int]]) -> None:
         level = logging.getLogger("creps").getEffectiveLevel()
