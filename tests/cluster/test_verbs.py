@@ -11,7 +11,8 @@ import creps
 from creps.cli.options import PARTLY
 from creps.errors import OutputExistsError
 from creps.io.itk import write_volume
-from tests.cluster.verb_works import NotedScoring, NotedSynthesis
+from tests.cluster.noted_scoring import NotedScoring
+from tests.cluster.noted_synthesis import NotedSynthesis
 from tests.cluster.works import notes
 from tests.conftest import ball_head
 from tests.test_cli import PREPARE, run

@@ -1,8 +1,7 @@
-"""The work of two verbs, with notes of what was done; some of it kills its job."""
+"""Synthesis with notes of what was done; it kills its job twice."""
 
 from dataclasses import dataclass
 
-from creps.evaluation.batch import _Scoring
 from creps.synthesis.work import SynthesisWork
 from tests.cluster.works import kill_this_job, note, notes
 
@@ -21,12 +20,3 @@ class NotedSynthesis(SynthesisWork):
         if case == "m2":
             kill_this_job()
         return outcome
-
-
-@dataclass(frozen=True)
-class NotedScoring(_Scoring):
-    """Scores."""
-
-    def do(self, task):
-        note(task.sct.parent.parent / "book", task.case)
-        return super().do(task)
