@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 import creps
+from creps.cluster.options import slurm_options
 from tests.documents import LANGUAGES, PAGES, PROJECT, blocks_of, furnish, remove, run, shortened, tiny_preset
 
 BLOCKS = {str(path.relative_to(PROJECT)): blocks_of(path) for path in PAGES}
@@ -23,10 +24,10 @@ RUNNABLE = {
 }
 
 NOT_RUN = {
-    "installs packages": 8,
+    "installs packages": 9,
     "needs several GPUs": 1,
     "needs two GPUs": 1,
-    "needs a SLURM cluster": 1,
+    "needs a SLURM cluster": 4,
     "needs the ImageNet weights": 2,
     "prints a path and a URL": 1,
     "needs MRs": 1,
@@ -110,6 +111,9 @@ def test_settings_files_in_the_docs_load(tmp_path):
     for block in files:
         path = tmp_path / "site.yaml"
         path.write_text(block.code, encoding="utf-8")
+        if block.code.startswith("# cluster.yaml"):
+            assert slurm_options(path).partition == "gpu"
+            continue
         assert creps.load_settings(file=path).preset == yaml.safe_load(block.code)["preset"]
 
 
