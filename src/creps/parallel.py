@@ -77,7 +77,7 @@ class Work(ABC, Generic[Task, Result]):
         return False
 
     def trace(self, task: Task) -> str | None:  # noqa: ARG002
-        """A hash of what is at the task's output now; None if nothing is there."""
+        """What tells the task's output from any other at the same place; None if nothing is there."""
         return None
 
     def found(self, task: Task) -> Result | None:  # noqa: ARG002

@@ -1,6 +1,7 @@
 """Work in jobs of a real SLURM: killed, interrupted, given up, refused."""
 
 import json
+import logging
 import subprocess
 import sys
 import threading
@@ -9,11 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from creps.cluster import queue
-from creps.cluster.folder import JobFolder
+from creps.cluster import queue, shard
+from creps.cluster.folder import Ended, JobFolder, Started
+from creps.cluster.options import SlurmOptions
 from creps.cluster.queue import Queue
+from creps.cluster.runner import SlurmRunner, _key
+from creps.cluster.shard import run_shard
 from creps.errors import ClusterError, InputError, RunInterruptedError
-from tests.cluster.works import Squaring, note, notes
+from tests.cluster.works import Squaring, Writing, note, notes
 
 pytestmark = [pytest.mark.needs("slurmctld", "submitit"), pytest.mark.process]
 
@@ -156,8 +160,6 @@ def test_other_folders_are_not_used_for_jobs(on_node, tmp_path):
 
 
 def test_a_silent_slurm_does_not_mean_that_jobs_are_over(tmp_path, monkeypatch):
-    from creps.cluster.options import SlurmOptions
-
     monkeypatch.setenv("SLURM_CONF", str(Path(tmp_path, "nothing.conf")))
     monkeypatch.setattr(queue, "ANSWER_SECONDS", 0.5)
     assert Queue(SlurmOptions(), tmp_path, "creps-test").states(["1_0"]) is None
@@ -172,3 +174,36 @@ def test_a_silent_slurm_does_not_mean_that_jobs_are_over(tmp_path, monkeypatch):
 def test_only_the_owner_can_open_a_job_folder(tmp_path):
     JobFolder(tmp_path / "jobs").create()
     assert (tmp_path / "jobs").stat().st_mode & 0o777 == 0o700
+
+
+def test_only_what_an_interrupted_run_wrote_itself_is_known(tmp_path):
+    runner = SlurmRunner(SlurmOptions(), "test", tmp_path / "jobs")
+    runner.place.create()
+    work, file = Writing(), tmp_path / "out"
+    key = _key(work, file)
+    assert not runner.knows(work, file)
+    file.write_text("of somebody")
+    assert not runner.knows(work, file)
+    runner.place.start(key, Started("of somebody", "1"))  # a run with --overwrite that was killed before it wrote
+    assert not runner.knows(work, file)
+    file.write_text("of another model")
+    assert not runner.knows(work, file)
+    file.write_text("ours")  # killed before its result was stored
+    assert runner.knows(work, file)
+    runner.place.end(key, Ended("written", trace="ours"))
+    assert runner.knows(work, file)
+    file.write_text("changed since")
+    assert not runner.knows(work, file)
+
+
+def test_a_job_recognises_what_the_killed_one_wrote(tmp_path, monkeypatch):
+    place, work, file = JobFolder(tmp_path / "jobs"), Writing(), tmp_path / "out"
+    place.create()
+    key = _key(work, file)
+    work_file = place.write_work(work, [file], [key])
+    monkeypatch.setattr(shard, "_heed_signals", lambda: None)
+    for result in ("written", "found"):
+        place.forget(key)
+        run_shard(place.path, work_file, [0], logging.INFO)
+        assert place.ended(key).result == result
+        assert place.started(key).trace is None

@@ -43,7 +43,9 @@ def messages_of(said, folder):
     """Lines without the time in front of them, and without what only one of two ways says."""
     lines = [re.sub(r"^\d\d:\d\d:\d\d  ", "", line) for line in said.replace(str(folder), "OUT").splitlines()]
     return sorted(
-        line for line in lines if not re.search(r"OUT.*: \d+\.\d s$|^\d+ patches|^jobs? |keeps the logs", line)
+        line
+        for line in lines
+        if not re.search(r"OUT.*: \d+\.\d s$|^\d+ patches|^jobs? |^waiting |keeps the logs", line)
     )
 
 

@@ -18,7 +18,7 @@ from creps.errors import InputError
 from creps.io.atomic import atomic_file
 from creps.parallel import Work
 
-__all__ = ["Ended", "JobFolder", "Started", "Told", "hashed"]
+__all__ = ["Ended", "JobFolder", "Started", "Told", "hashed", "repeat"]
 
 Told = tuple[str, int, str]
 """A message to the user: logger, level, text."""
@@ -32,7 +32,7 @@ class Ended:
         result: What the function returned.
         raised: What it raised instead.
         told: Its messages, which the process that waits repeats.
-        trace: Hash of its output (`Work.trace`).
+        trace: Tells its output from any other (`Work.trace`).
     """
 
     result: Any = None
@@ -46,7 +46,7 @@ class Started:
     """A task that a job has started.
 
     Attributes:
-        trace: Hash of what was at its output before the first start (`Work.trace`).
+        trace: Of what was at its output before the first start (`Work.trace`).
         job: The last job that started it.
     """
 

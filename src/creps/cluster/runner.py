@@ -157,7 +157,7 @@ class SlurmRunner:
         ended, started = self.place.ended(key), self.place.started(key)
         if ended is not None and ended.trace == trace:
             return True
-        return started is not None and (trace == started.trace or work.found(task) is not None)
+        return started is not None and trace != started.trace and work.found(task) is not None
 
     def _result(self, work: Work[Task, Result], ended: Ended) -> Result:
         repeat(ended.told)
@@ -197,12 +197,12 @@ class SlurmRunner:
         self.queue.wait(self._running, LAST_SECONDS)
 
     def _states(self) -> dict[str, str]:
-        """The states of the jobs; a change of what they wait for is logged."""
+        """The states of the jobs; while none runs, what they wait for is logged."""
         states = self.queue.states(self._running) or {}
         counts = Counter(state for state in states.values() if state not in OVER)
         told = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
-        if told and told != self._told:
-            log.debug("jobs: %s", told)
+        if told and told != self._told and "RUNNING" not in counts:
+            log.info("waiting for SLURM: %s", told)
             self._told = told
         return states
 
@@ -223,7 +223,7 @@ class SlurmRunner:
         jobs = self.queue.submit(run_shard, [(self.place.path, file, shard, level) for shard in shards])
         self._running |= dict(zip(jobs, shards, strict=True))
         self.place.write_jobs(self._running)
-        log.info("jobs of SLURM: %s", ", ".join(jobs))
+        log.info("jobs of SLURM: %s", jobs[0] if len(jobs) == 1 else f"{jobs[0]} to {jobs[-1]}")
 
     def _cancel(self) -> None:
         """Cancel the jobs that still run."""
