@@ -5,7 +5,6 @@ import logging
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -17,26 +16,13 @@ from creps.cluster.queue import Queue
 from creps.cluster.runner import SlurmRunner, _key
 from creps.cluster.shard import run_shard
 from creps.errors import ClusterError, InputError, RunInterruptedError
-from tests.cluster.works import Squaring, Writing, note, notes
+from tests.cluster.works import Squaring, Writing, jobs_of_slurm, note, notes, wait_for
 
 pytestmark = [pytest.mark.needs("slurmctld", "submitit"), pytest.mark.process]
 
 
 def squares(numbers):
     return {index: (number**2, "1") for index, number in enumerate(numbers)}
-
-
-def jobs_of_slurm():
-    said = subprocess.run(["squeue", "--noheader", "--format=%i"], capture_output=True, text=True, check=True)
-    return said.stdout.split()
-
-
-def wait_for(what):
-    for _ in range(600):
-        if what():
-            return
-        time.sleep(0.1)
-    raise AssertionError("it never happened")
 
 
 def test_a_killed_job_is_started_again_for_what_it_had_left(on_node, tmp_path, caplog):

@@ -2,7 +2,9 @@
 
 import json
 import re
+import shlex
 import shutil
+import subprocess
 import sys
 
 import pytest
@@ -13,11 +15,11 @@ from creps.errors import OutputExistsError
 from creps.io.itk import write_volume
 from tests.cluster.noted_scoring import NotedScoring
 from tests.cluster.noted_synthesis import NotedSynthesis
-from tests.cluster.works import notes
+from tests.cluster.works import jobs_of_slurm, notes, wait_for
 from tests.conftest import ball_head
-from tests.test_cli import PREPARE, run
+from tests.test_cli import PREPARE, TRAIN, run
 
-pytestmark = [pytest.mark.needs("slurmctld", "submitit"), pytest.mark.process]
+pytestmark = [pytest.mark.needs("slurmctld", "submitit"), pytest.mark.process, pytest.mark.slow]
 
 TIMES = ("created", "seconds", "timings")
 
@@ -177,3 +179,16 @@ def test_user_errors_are_one_sentence_and_exit_code_1(slurm, mrs, demo_model, tm
     )
     assert not (tmp_path / "out").exists()
     assert not (tmp_path / "out.slurm").exists()
+
+
+def test_two_tasks_of_srun_train_one_model(slurm, cohort, tmp_path):
+    """As docs/how-to/cluster.md starts a training over several nodes."""
+    nodes = ["--training.nodes", "1", "--training.devices", "2", "--resume", "auto"]
+    command = [sys.executable, "-m", "creps", "train", cohort.folder, "-o", tmp_path / "run", *TRAIN, *nodes]
+    script = "#!/bin/bash\nexport OMP_NUM_THREADS=1\nsrun --cpus-per-task=1 " + shlex.join(map(str, command)) + "\n"
+    (tmp_path / "train.sh").write_text(script)
+    asked = ["--ntasks=2", "--ntasks-per-node=2", "--cpus-per-task=1", f"--output={tmp_path / 'log'}"]
+    subprocess.run(["sbatch", *asked, tmp_path / "train.sh"], check=True)
+    wait_for(lambda: jobs_of_slurm() == [])
+    assert "cpu x 2 processes" in (tmp_path / "log").read_text()
+    assert (tmp_path / "run" / "model" / "plan.json").is_file()

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,19 @@ def notes(book):
 def kill_this_job():
     os.kill(os.getpid(), signal.SIGKILL)
     time.sleep(60)
+
+
+def jobs_of_slurm():
+    said = subprocess.run(["squeue", "--noheader", "--format=%i"], capture_output=True, text=True, check=True)
+    return said.stdout.split()
+
+
+def wait_for(what):
+    for _ in range(600):
+        if what():
+            return
+        time.sleep(0.1)
+    raise AssertionError("it never happened")
 
 
 @dataclass(frozen=True)
