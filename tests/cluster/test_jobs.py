@@ -58,6 +58,19 @@ def test_a_task_that_kills_its_job_is_given_up_and_the_others_go_on(on_node, tmp
     assert sorted(notes(work.book)) == ["0", "2", "3", "lost1", "lost1", "lost2"]
 
 
+def test_a_run_can_have_two_works_and_its_jobs_end_by_themselves(on_node, tmp_path):
+    first, second = Squaring(tmp_path / "first"), Squaring(tmp_path / "second")
+    with on_node(shards=1) as runner:
+        assert dict(runner(first, [(1, ""), (2, "")])) == {0: (1, "1"), 1: (4, "1")}
+        results = runner(second, [(3, ""), (4, "")])
+        assert dict([next(results), next(results)]) == {0: (9, "1"), 1: (16, "1")}  # it is not run to its end
+    assert (notes(first.book), notes(second.book)) == (["1", "2"], ["3", "4"])
+    said = subprocess.run(
+        ["squeue", "--noheader", "--states=all", "--sort=-i", "--format=%T"], capture_output=True, text=True, check=True
+    )
+    assert said.stdout.split()[:2] == ["COMPLETED", "COMPLETED"]
+
+
 def test_an_interrupted_run_cancels_its_jobs_and_goes_on(on_node, tmp_path):
     work = Squaring(tmp_path / "book")
     tasks = [(0, ""), (1, ""), (2, "slow"), (3, "slow")]

@@ -104,7 +104,7 @@ class SlurmRunner:
     ) -> None:
         """Cancel what still runs; delete the job folder, or say what it is kept for."""
         try:
-            self._cancel()
+            self._end() if error is None else self._cancel()
             whole = error is None and self._done == self._tasks
             useful = self._spoilt or self._former or (self._reusable and self._done > 0)
             if whole or not useful:
@@ -148,8 +148,11 @@ class SlurmRunner:
                     yield index, work.lost(tasks[index], answer)
                 else:
                     yield index, self._result(work, answer)
-        finally:
+        except GeneratorExit:  # the caller has every result; `__exit__` sees to the jobs
+            raise
+        except BaseException:
             self._cancel()
+            raise
 
     def knows(self, work: Work[Task, Result], task: Task) -> bool:
         """Whether an earlier run that was interrupted wrote the output of this task."""
@@ -194,7 +197,7 @@ class SlurmRunner:
                 self._submit(file, again)
             if waiting:
                 time.sleep(LOOK_SECONDS)
-        self.queue.wait(self._running, LAST_SECONDS)
+        self._end()
 
     def _states(self) -> dict[str, str]:
         """The states of the jobs; while none runs, what they wait for is logged."""
@@ -224,6 +227,11 @@ class SlurmRunner:
         self._running |= dict(zip(jobs, shards, strict=True))
         self.place.write_jobs(self._running)
         log.info("jobs of SLURM: %s", jobs[0] if len(jobs) == 1 else f"{jobs[0]} to {jobs[-1]}")
+
+    def _end(self) -> None:
+        """Let jobs without further tasks end; cancel those that do not."""
+        self.queue.wait(self._running, LAST_SECONDS)
+        self._cancel()
 
     def _cancel(self) -> None:
         """Cancel the jobs that still run."""
