@@ -74,7 +74,10 @@ def slurm_node(cpus: int = 2) -> Iterator[Path]:
         daemons.append(_started(["slurmctld", "-D", "-f", str(configuration)], folder, environment))
         daemons.append(_started(["slurmd", "-D", "-N", "localhost", "-f", str(configuration)], folder, environment))
         _wait(lambda: "idle" in _said(["sinfo", "--noheader", "--format=%T"], environment), daemons, folder)
-        yield configuration
+        try:
+            yield configuration
+        finally:
+            _end_jobs(environment)
     finally:
         for daemon in reversed(daemons):
             _stop(daemon)
@@ -91,6 +94,15 @@ def _started(command: list[str], folder: Path, environment: dict[str, str] | Non
             env=os.environ | (environment or {}),
             start_new_session=True,
         )
+
+
+def _end_jobs(environment: dict[str, str]) -> None:
+    """End what a failed test has left: the process of a job's step outlives the daemons."""
+    _said(["scancel", "--me"], environment)
+    for _ in range(100):
+        if not _said(["squeue", "--noheader"], environment).strip():
+            return
+        time.sleep(0.1)
 
 
 def _stop(daemon: subprocess.Popen[bytes]) -> None:
