@@ -22,16 +22,22 @@ HOW_TO_GET = {
     "chromium": "Install chromium (Debian: chromium).",
     "pyRadPlan": "Install creps[dose].",
     "mkdocs": "Install creps[docs].",
+    "slurmctld": "Install munge, slurmctld, slurmd and slurm-client, and run the tests as root.",
+    "submitit": "Install creps[cluster].",
 }
 """Component → how to come by it."""
 
 
-PACKAGES = ("pyRadPlan", "mkdocs")
+SLURM = ("munged", "slurmctld", "slurmd", "sbatch")
+
+PACKAGES = ("pyRadPlan", "submitit", "mkdocs")
 
 
 def is_there(name: str) -> bool:
     if name in PACKAGES:
         return find_spec(name) is not None
+    if name == "slurmctld":
+        return os.name == "posix" and os.getuid() == 0 and all(map(shutil.which, SLURM))
     return SHARED.is_dir() if name == "shared" else shutil.which(name) is not None
 
 

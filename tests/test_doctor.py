@@ -39,7 +39,7 @@ def test_it_works_without_torch_and_says_so():
 
 def test_missing_extras_come_with_the_command_that_installs_them(monkeypatch):
     there = doctor.installed_version
-    others = {"onnxscript": None, "pyRadPlan": "0.5", "pymedphys": "0.41", "numba": "0.61"}
+    others = {"onnxscript": None, "pyRadPlan": "0.5", "pymedphys": "0.41", "numba": "0.61", "submitit": "1.5.4"}
     monkeypatch.setattr(doctor, "installed_version", lambda name: others.get(name, there(name)))
     finding = found("extras")
     assert finding.state == "note"

@@ -33,6 +33,7 @@ EXTRAS: dict[str, tuple[tuple[str, ...], str]] = {
     "paper": (("torchvision",), "recipe paper"),
     "export": (("onnx", "onnxruntime", "onnxscript"), "creps export"),
     "tensorboard": (("tensorboard",), "training.loggers"),
+    "cluster": (("submitit",), "--slurm"),
 }
 """Extra → its packages, and what needs them."""
 

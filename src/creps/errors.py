@@ -6,6 +6,7 @@
   + SettingsError     an unknown key, a value out of range, settings that contradict each other
   + CohortError       a prepared cohort that is missing, broken or too small
   + ModelError        a model, checkpoint or weights file that cannot be used
+  + ClusterError      a cluster that is missing, or does not take or start the jobs
   + TrainingError     a run that cannot go on
     - RunInterruptedError      a signal ended it early; nothing is lost
 
@@ -19,6 +20,7 @@ from functools import wraps
 from typing import ParamSpec, TypeVar
 
 __all__ = [
+    "ClusterError",
     "CohortError",
     "CrepsError",
     "InputError",
@@ -70,6 +72,10 @@ class CohortError(CrepsError):
 
 class ModelError(CrepsError):
     """A model folder, checkpoint or weights file cannot be used."""
+
+
+class ClusterError(CrepsError):
+    """SLURM is missing, refuses the jobs, or cannot start them."""
 
 
 class TrainingError(CrepsError):

@@ -11,16 +11,18 @@ import signal
 import sys
 import threading
 import types
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, nullcontext, suppress
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
 
 from creps.errors import CohortError
 from creps.machine import cores
 
-__all__ = ["WorkerDied", "begin_worker", "run_all", "script_hidden"]
+__all__ = ["THREADS", "Runner", "Work", "WorkerDied", "begin_worker", "run_all", "script_hidden"]
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -39,8 +41,60 @@ ASKED_SECONDS = 1.0
 """How often `run_all` asks whether to leave off."""
 
 
+@dataclass(frozen=True)
 class WorkerDied:
-    """The result of a task whose process ended without an answer (usually killed for lack of memory)."""
+    """The result of a task whose process ended without an answer (usually killed for lack of memory).
+
+    Attributes:
+        how: What happened to the process, for a message.
+        remedy: What to do about it.
+    """
+
+    how: str = "was killed, probably for lack of memory"
+    remedy: str = "Run it again with fewer jobs."
+
+
+class Work(ABC, Generic[Task, Result]):
+    """What is done for each of many tasks; it and the tasks can be pickled.
+
+    Its other methods tell a `Runner` which results of an earlier run are still good. By default none is.
+    """
+
+    @abstractmethod
+    def do(self, task: Task) -> Result:
+        """Do it for one task."""
+
+    @abstractmethod
+    def lost(self, task: Task, died: WorkerDied) -> Result:
+        """The result of a task whose process died again and again."""
+
+    def key(self, task: Task) -> str | None:  # noqa: ARG002
+        """Everything that the result depends on, as text; None if it has to be checked or computed again."""
+        return None
+
+    def failed(self, result: Result) -> bool:  # noqa: ARG002
+        """Whether a result says that the task failed; a later run then tries again."""
+        return False
+
+    def trace(self, task: Task) -> str | None:  # noqa: ARG002
+        """What tells the task's output from any other at the same place; None if nothing is there."""
+        return None
+
+    def found(self, task: Task) -> Result | None:  # noqa: ARG002
+        """The result as read from the task's output; None if the output is not this work's."""
+        return None
+
+
+class Runner(Protocol):
+    """Does some work for all tasks, as `run_all` does, somewhere else."""
+
+    def __call__(self, work: Work[Task, Result], tasks: Sequence[Task]) -> Iterator[tuple[int, Result]]:
+        """Yield (index of the task, result) as results arrive."""
+        ...
+
+    def knows(self, work: Work[Task, Result], task: Task) -> bool:
+        """Whether an earlier run that was interrupted wrote the output of this task."""
+        ...
 
 
 def run_all(

@@ -9,13 +9,16 @@ from typing import Any
 from creps.errors import InputError, SettingsError
 from creps.volume import Volume
 
-__all__ = ["Image", "Progress", "as_path", "as_paths", "as_values", "check_flags", "check_progress"]
+__all__ = ["Image", "Progress", "Slurm", "as_path", "as_paths", "as_values", "check_flags", "check_progress"]
 
 Image = Volume | Path | str
 """A volume, a volume file, or the folder of a DICOM series."""
 
 Progress = Callable[[int, int, str], None]
 """Called with (done, all, name)."""
+
+Slurm = Path | str | Mapping[str, Any]
+"""A YAML file with options of SLURM, or the options by name."""
 
 
 def as_path(value: object, what: str) -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import creps.model
-from creps.api.arguments import Image, Progress, as_path, as_paths, check_flags, check_progress
+from creps.api.arguments import Image, Progress, Slurm, as_path, as_paths, check_flags, check_progress
 from creps.errors import InputError, ModelError, file_errors_explained
 from creps.preprocessing.target_grid import TargetGrid
 from creps.volume import Volume
@@ -109,7 +109,7 @@ class Model(creps.model.Model):
         return Synthesis(**vars(result))
 
     @file_errors_explained
-    def synthesize_folder(
+    def synthesize_folder(  # noqa: PLR0913 - one more than usual: where it runs
         self,
         mrs: Path | str | Iterable[Path | str],
         output: Path | str,
@@ -124,6 +124,7 @@ class Model(creps.model.Model):
         bulk_density: bool | Mapping[str, float] = False,
         overwrite: bool = False,
         progress: Progress | None = None,
+        slurm: Slurm | None = None,
         **inference: Any,
     ) -> BatchResult:
         """Make the synthetic CTs of many MRs; one that fails does not stop the others.
@@ -143,7 +144,8 @@ class Model(creps.model.Model):
             qa: Check each sCT against its MR, and write the result beside it.
             bulk_density: Also write a CT of bulk densities, as in `Synthesis.save`.
             overwrite: Replace what creps wrote there before.
-            progress: Called with (patches done, patches of this MR, its name).
+            progress: Called with (patches done, patches of this MR, its name); with `slurm`, (MRs done, MRs, name).
+            slurm: Spread the MRs over jobs of SLURM, as in `creps.prepare`.
             **inference: Inference settings to change.
 
         Returns:
@@ -154,6 +156,8 @@ class Model(creps.model.Model):
             OutputExistsError: a target is there already.
             SettingsError: an unknown or wrong setting, grid or device; a bulk density out of range; an uncertainty of
                 a model without spread or calibration.
+            ClusterError: as in `creps.prepare`.
+            RunInterruptedError: as in `creps.prepare`.
 
         Examples:
             >>> result = creps.load("model").synthesize_folder(["mr.nii.gz", "no such file.nii.gz"], "scts")
@@ -162,6 +166,7 @@ class Model(creps.model.Model):
             >>> [report.result in ("pass", "warn", "fail") for report in result.qa.values()]
             [True]
         """
+        from creps.cluster.runner import slurm_runner
         from creps.synthesis.batch import synthesize_batch
         from creps.synthesis.bulk import BulkDensities
         from creps.synthesis.options import OutputOptions, SynthesisOptions
@@ -169,16 +174,19 @@ class Model(creps.model.Model):
         check_flags(overwrite=overwrite)
         check_progress(progress)
         bulk = BulkDensities.of(bulk_density)
-        return synthesize_batch(
-            self,
-            as_paths(mrs, "An MR"),
-            as_path(output, "The output"),
-            self.inference_settings(**inference),
-            SynthesisOptions(grid=grid, spacing_mm=spacing_mm, force=force, uncertainty=uncertainty),
-            OutputOptions(structures=structures, stable_uids=stable_uids, qa=qa, bulk=bulk),
-            overwrite=overwrite,
-            progress=progress,
-        )
+        target = as_path(output, "The output")
+        with slurm_runner(slurm, "synthesize", target) as runner:
+            return synthesize_batch(
+                self,
+                as_paths(mrs, "An MR"),
+                target,
+                self.inference_settings(**inference),
+                SynthesisOptions(grid=grid, spacing_mm=spacing_mm, force=force, uncertainty=uncertainty),
+                OutputOptions(structures=structures, stable_uids=stable_uids, qa=qa, bulk=bulk),
+                overwrite=overwrite,
+                progress=progress,
+                runner=runner,
+            )
 
     @file_errors_explained
     def calibrate(

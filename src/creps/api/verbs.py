@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from creps.api.arguments import Image, Progress, as_path, check_flags, check_progress
+from creps.api.arguments import Image, Progress, Slurm, as_path, check_flags, check_progress
+from creps.cluster.runner import slurm_runner
 from creps.cohort.cohort import Cohort
-from creps.errors import InputError, file_errors_explained
+from creps.errors import InputError, SettingsError, file_errors_explained
 from creps.settings import Settings
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def prepare(
     resume: bool = False,
     series: str | None = None,
     progress: Progress | None = None,
+    slurm: Slurm | None = None,
 ) -> Cohort:
     """Prepare MR and CT of different patients for training.
 
@@ -48,6 +50,8 @@ def prepare(
         resume: Continue from the cohort in `output`: prepare what is missing or changed.
         series: Where a patient has several DICOM series, the one whose description holds this text.
         progress: Called with (images done, images in all, name of the image).
+        slurm: Spread the images over jobs of SLURM, instead of `jobs`: a YAML file, or options by name, such as
+            ``{"partition": "cpu", "shards": 20}``.
 
     Returns:
         The cohort; `Cohort.failures` lists the images that could not be prepared.
@@ -56,6 +60,8 @@ def prepare(
         InputError: the sources cannot be used, or `output` is there already.
         SettingsError: an unknown or wrong setting.
         CohortError: no MR or no CT is left.
+        ClusterError: SLURM is missing, refuses the jobs, or cannot start them.
+        RunInterruptedError: Ctrl-C cancelled the jobs of SLURM; the same call goes on.
 
     Examples:
         >>> spacing = {"preparation.spacing_mm": [6, 6, 6]}
@@ -67,20 +73,24 @@ def prepare(
 
     check_flags(resume=resume)
     check_progress(progress)
+    if slurm is not None and jobs is not None:
+        raise SettingsError("'jobs' is for this machine, but 'slurm' is given as well.", "Give shards and cpus in it.")
     like = None if model is None else _preparation_of(model)
-    return run(
-        sources if not isinstance(sources, (Path, str)) else as_path(sources, "The source"),
-        as_path(output, "The cohort"),
-        preset=preset,
-        recipe=recipe,
-        settings=settings,
-        overrides=overrides,
-        like=like,
-        jobs=jobs,
-        resume=resume,
-        series=series,
-        progress=progress,
-    )
+    with slurm_runner(slurm, "prepare", as_path(output, "The cohort")) as runner:
+        return run(
+            sources if not isinstance(sources, (Path, str)) else as_path(sources, "The source"),
+            as_path(output, "The cohort"),
+            preset=preset,
+            recipe=recipe,
+            settings=settings,
+            overrides=overrides,
+            like=like,
+            jobs=jobs,
+            resume=resume,
+            series=series,
+            progress=progress,
+            runner=runner,
+        )
 
 
 @file_errors_explained
@@ -157,6 +167,7 @@ def evaluate(
     register: Register | None = None,
     against: Path | str | None = None,
     progress: Progress | None = None,
+    slurm: Slurm | None = None,
 ) -> Evaluation | CohortEvaluation:
     """Score a synthetic CT, or a folder of them, against the true CT.
 
@@ -171,6 +182,7 @@ def evaluate(
         register: ``rigid`` or ``rigid-centres``: register the CT to the sCT first, which hides position errors.
         against: Folder of another model's sCTs of the same cases, or the JSON of its evaluation, to compare with.
         progress: Called with (cases done, cases in all, case), for folders.
+        slurm: Spread the cases of a folder over jobs of SLURM, as in `prepare`.
 
     Returns:
         An `Evaluation` of one case, or a `CohortEvaluation` of a folder of them.
@@ -178,6 +190,8 @@ def evaluate(
     Raises:
         InputError: an image cannot be read or is not in HU, grids differ, or no case could be scored.
         SettingsError: options that contradict each other, or that only folders or only single cases have.
+        ClusterError: as in `prepare`.
+        RunInterruptedError: as in `prepare`.
 
     Examples:
         >>> evaluation = creps.evaluate("sct.nii.gz", "ct.nii.gz")
@@ -195,7 +209,10 @@ def evaluate(
     folders = [isinstance(one, (Path, str)) and holds_cases(as_path(one, "An image")) for one in (sct, ct)]
     if all(folders):
         other = None if against is None else as_path(against, "The other model")
-        return evaluate_folder(str(sct), str(ct), options, against=other, progress=progress)
+        with slurm_runner(slurm, "evaluate", str(sct)) as runner:
+            return evaluate_folder(str(sct), str(ct), options, against=other, progress=progress, runner=runner)
+    if slurm is not None:
+        raise InputError("Jobs of SLURM score a folder of cases, but one sCT is given.", "Leave 'slurm' out.")
     if any(folders):
         folder, single = (sct, "ct") if folders[0] else (ct, "sct")
         raise InputError(

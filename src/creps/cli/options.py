@@ -19,6 +19,8 @@ from creps.errors import CrepsError, SettingsError
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
+    from creps.parallel import Runner
+
 __all__ = [
     "MODEL",
     "PARTLY",
@@ -27,11 +29,13 @@ __all__ = [
     "SettingsCommand",
     "chosen_overrides",
     "message",
+    "on_cluster",
     "preset",
     "progress_bar",
     "recipe",
     "set_up_logging",
     "settings_file",
+    "slurm",
     "stop_on_signals",
     "terminated_as_interrupted",
 ]
@@ -55,6 +59,13 @@ settings_file = click.option(
 )
 preset = click.option(
     "-p", "--preset", help="Preset that the settings start from: brain (default), pelvis, demo or demo-pelvis."
+)
+
+slurm = click.option(
+    "--slurm",
+    metavar="FILE|KEY=VALUE",
+    multiple=True,
+    help="Spread the cases over jobs of SLURM, as a YAML file or KEY=VALUE says; can be given several times.",
 )
 
 
@@ -222,6 +233,18 @@ def stop_on_signals() -> Iterator[threading.Event]:
     finally:
         for one, handler in before.items():
             signal.signal(one, handler)
+
+
+@contextmanager
+def on_cluster(given: Sequence[str], verb: str, output: Path) -> Iterator[Runner | None]:
+    """The runner that ``--slurm`` asks for, or None without it; SIGTERM cancels its jobs as Ctrl-C does."""
+    if not given:
+        yield None
+        return
+    from creps.cluster.runner import slurm_runner
+
+    with terminated_as_interrupted(), slurm_runner(list(given), verb, output) as runner:
+        yield runner
 
 
 def progress_bar(quiet: bool, label: str) -> Callable[[int, int, str], None] | None:

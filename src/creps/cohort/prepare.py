@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import reprlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from creps.cohort.assumptions import with_warnings
-from creps.cohort.case import ONLY_SPLITTING, Task, failure_of, fingerprint, prepare_case
+from creps.cohort.case import ONLY_SPLITTING, Outcome, Task, failure_of, fingerprint, prepare_case
 from creps.cohort.cohort import Case, Cohort, Failure, Manifest, Split, load_cohort
 from creps.cohort.patients import one_patient, patient_key, tell_of_twins
 from creps.cohort.screening import Screened, check_usable, drop_badly_scaled, drop_outliers, screen, tell_of_notes
@@ -19,7 +19,7 @@ from creps.cohort.staging import Staging
 from creps.cohort.table import read_table
 from creps.errors import CohortError, CrepsError, InputError, OutputExistsError, SettingsError
 from creps.machine import affordable_processes
-from creps.parallel import WorkerDied, run_all
+from creps.parallel import Runner, Work, WorkerDied, run_all
 from creps.phantom import REGION_PHANTOMS
 from creps.provenance import provenance
 from creps.settings import PreparationSettings, Settings, load_settings
@@ -64,6 +64,7 @@ def prepare(
     resume: bool = False,
     series: str | None = None,
     progress: Progress | None = None,
+    runner: Runner | None = None,
 ) -> Cohort:
     """Prepare MR and CT of different patients for training.
 
@@ -82,6 +83,7 @@ def prepare(
         resume: Continue a finished cohort in `output`: prepare what is missing or has changed.
         series: Text in the description of the DICOM series to use, for patients with several.
         progress: Called with (cases done, cases in total, name of the case).
+        runner: Prepares the cases elsewhere, instead of `jobs` processes.
 
     Returns:
         The cohort. `Cohort.failures` lists images that could not be prepared.
@@ -104,7 +106,7 @@ def prepare(
             staging.take_over(old)
         tasks = [Task(source, staging.folder, chosen.preparation) for source in screened.sources]
         jobs = sensible_jobs(screened, chosen.preparation) if jobs is None else jobs
-        prepared, failures = _prepare_all(tasks, jobs, progress)
+        prepared, failures = _prepare_all(tasks, jobs, progress, runner)
         prepared, outliers = drop_outliers(prepared, chosen.preparation)
         prepared, unusable = drop_badly_scaled(prepared, chosen.preparation)
         failures += [_outlier_failure(case, error) for case, error in (*outliers, *unusable)]
@@ -238,22 +240,41 @@ def _check_target(folder: Path, settings: Settings, resume: bool) -> Cohort | No
     return cohort
 
 
-def _prepare_all(tasks: Sequence[Task], jobs: int, progress: Progress | None) -> tuple[list[Case], list[Failure]]:
+class _Preparing(Work[Task, Outcome]):
+    """Prepares a case; the records in the staging folder let a later run reuse it."""
+
+    def do(self, task: Task) -> Outcome:
+        """Prepare one case."""
+        return prepare_case(task)
+
+    def lost(self, task: Task, died: WorkerDied) -> Outcome:
+        """The case as a failure."""
+        reason = InputError(f"The process that prepared {task.source.name} {died.how}.", died.remedy)
+        return Outcome(failure=failure_of(task.source, reason))
+
+
+def _outcomes(tasks: Sequence[Task], jobs: int, runner: Runner | None) -> Iterator[tuple[int, Outcome]]:
+    """Index and outcome of each task, as they arrive."""
+    preparing = _Preparing()
+    if runner is not None:
+        yield from runner(preparing, tasks)
+        return
+    for index, result in run_all(prepare_case, tasks, jobs):
+        yield index, preparing.lost(tasks[index], result) if isinstance(result, WorkerDied) else result
+
+
+def _prepare_all(
+    tasks: Sequence[Task], jobs: int, progress: Progress | None, runner: Runner | None
+) -> tuple[list[Case], list[Failure]]:
     """Prepare every case; return cases and failures in the order of the tasks."""
     cases: dict[int, Case] = {}
     failures: dict[int, Failure] = {}
     reused = 0
     if progress is not None:
         progress(0, len(tasks), "")
-    for done, (index, outcome) in enumerate(run_all(prepare_case, tasks, jobs), start=1):
+    for done, (index, outcome) in enumerate(_outcomes(tasks, jobs, runner), start=1):
         source = tasks[index].source
-        if isinstance(outcome, WorkerDied):
-            reason = InputError(
-                f"The process that prepared {source.name} was killed, probably for lack of memory.",
-                "Run it again with fewer jobs.",
-            )
-            failures[index] = failure_of(source, reason)
-        elif outcome.case is not None:
+        if outcome.case is not None:
             cases[index] = outcome.case.model_copy(
                 update={
                     "patient": source.patient,

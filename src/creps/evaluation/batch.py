@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from creps.errors import CrepsError, InputError
@@ -16,6 +16,8 @@ from creps.evaluation.matching import Matches, Pair, holds_cases, match, one_pai
 from creps.evaluation.options import EvaluationOptions
 from creps.evaluation.results import CohortEvaluation, Evaluation
 from creps.io.outputs import check_targets
+from creps.io.stamp import stamp
+from creps.parallel import Runner, Work, WorkerDied
 
 __all__ = ["evaluate_cases", "evaluate_folder", "evaluate_pair"]
 
@@ -39,6 +41,7 @@ def evaluate_folder(
     targets: Iterable[Path | str] = (),
     overwrite: bool = False,
     progress: Progress | None = None,
+    runner: Runner | None = None,
 ) -> CohortEvaluation:
     """Score a folder of synthetic CTs; a case that cannot be scored does not stop the others.
 
@@ -50,6 +53,7 @@ def evaluate_folder(
         targets: Files that the caller will write; checked before anything is computed.
         overwrite: Whether existing targets may be replaced.
         progress: Called with (cases done, total cases, case).
+        runner: Scores the cases elsewhere; None: one after the other in this process.
 
     Returns:
         The metrics of every case, and why the others have none.
@@ -72,7 +76,7 @@ def evaluate_folder(
             raise InputError(f"{scts} is a folder, but {against} is a file.", "Compare two folders, or two files.")
         other = _matches(against, cts, options) if other is None else other
     _check(matches, other, options, against, targets, overwrite)
-    result = _evaluate_both(matches, other, options, progress)
+    result = _evaluate_both(matches, other, options, progress, runner)
     asked: dict[str, str | None] = {"sct": scts.name, "ct": cts.name, "truth": options.truth or TRUTH}
     return replace(result, asked=asked | {"against": None if against is None else against.name})
 
@@ -117,12 +121,16 @@ def evaluate_pair(
             nameless = Path(sct).is_dir() or against.is_dir()  # the folder of a DICOM series says nothing of the case
             other = Matches((replace(second, case=pair.case) if nameless else second,), (), ())
     _check(matches, other, options, against, targets, overwrite)
-    result = _evaluate_both(matches, other, options, progress)
+    result = _evaluate_both(matches, other, options, progress, None)
     return replace(result, asked={"against": None if against is None else against.name})
 
 
 def evaluate_cases(
-    matches: Matches, options: EvaluationOptions | None = None, *, progress: Progress | None = None
+    matches: Matches,
+    options: EvaluationOptions | None = None,
+    *,
+    progress: Progress | None = None,
+    runner: Runner | None = None,
 ) -> CohortEvaluation:
     """Score every pair; one that cannot be scored does not stop the others.
 
@@ -130,23 +138,26 @@ def evaluate_cases(
         matches: The pairs; their masks and labels replace those of the options.
         options: How to score; default: `EvaluationOptions()`.
         progress: Called with (cases done, total cases, case).
+        runner: Scores the pairs elsewhere; None: one after the other in this process.
 
     Raises:
         InputError: no case could be scored; gives the first one's reason.
     """
     options = options or EvaluationOptions()
     names = None if options.label_names is None else label_names_of(options.label_names)
-    cases: Scored = {}
-    failed: dict[str, CrepsError] = {}
-    for done, pair in enumerate(matches.pairs, start=1):
-        try:
-            cases[pair.case] = _score(pair, names, options)
-        except CrepsError as error:
-            failed[pair.case] = error
-            if len(matches.pairs) > 1:  # the error of a single pair is raised
-                log.warning("%s was not evaluated: %s", pair.case, error)
+    scoring = _Scoring(names, options)
+    found = enumerate(map(scoring.do, matches.pairs)) if runner is None else runner(scoring, matches.pairs)
+    results: dict[str, Evaluation | CrepsError] = {}
+    for done, (index, result) in enumerate(found, start=1):
+        case = matches.pairs[index].case
+        results[case] = result
+        if isinstance(result, CrepsError) and len(matches.pairs) > 1:  # the error of a single pair is raised
+            log.warning("%s was not evaluated: %s", case, result)
         if progress is not None:
-            progress(done, len(matches.pairs), pair.case)
+            progress(done, len(matches.pairs), case)
+    in_order = {pair.case: results[pair.case] for pair in matches.pairs}
+    cases: Scored = {case: result for case, result in in_order.items() if isinstance(result, Evaluation)}
+    failed = {case: result for case, result in in_order.items() if isinstance(result, CrepsError)}
     if failed and not cases:
         first = next(iter(failed.values()))
         if len(failed) == 1:
@@ -194,7 +205,11 @@ def _check(
 
 
 def _evaluate_both(
-    matches: Matches, other: Matches | Scored | None, options: EvaluationOptions, progress: Progress | None
+    matches: Matches,
+    other: Matches | Scored | None,
+    options: EvaluationOptions,
+    progress: Progress | None,
+    runner: Runner | None,
 ) -> CohortEvaluation:
     """Score a model and, if it is not scored yet, the other one; compare them."""
     total = len(matches.pairs) + (len(other.pairs) if isinstance(other, Matches) else 0)
@@ -202,12 +217,44 @@ def _evaluate_both(
     def reporter(before: int) -> Progress | None:
         return None if progress is None else lambda done, _, case: progress(before + done, total, case)
 
-    result = evaluate_cases(matches, options, progress=reporter(0))
+    result = evaluate_cases(matches, options, progress=reporter(0), runner=runner)
     if other is None:
         return result
     if isinstance(other, Matches):
-        other = evaluate_cases(other, options, progress=reporter(len(matches.pairs))).cases
+        other = evaluate_cases(other, options, progress=reporter(len(matches.pairs)), runner=runner).cases
     return replace(result, comparison=compare(result.cases, other))
+
+
+@dataclass(frozen=True)
+class _Scoring(Work[Pair, Evaluation | CrepsError]):
+    """Scores a pair; one that cannot be scored gives the error.
+
+    Attributes:
+        names: Name of every class number, if errors are scored by label.
+        options: How to score.
+    """
+
+    names: Mapping[int, str] | None
+    options: EvaluationOptions
+
+    def do(self, task: Pair) -> Evaluation | CrepsError:
+        """Score one pair."""
+        try:
+            return _score(task, self.names, self.options)
+        except CrepsError as error:
+            return error
+
+    def lost(self, task: Pair, died: WorkerDied) -> CrepsError:
+        """Why the pair has no metrics."""
+        return InputError(f"The process that scored {task.case} {died.how}.", died.remedy)
+
+    def key(self, task: Pair) -> str:
+        """The options, and the files of the pair as they are now."""
+        return "\n".join([repr(self), task.case, *(stamp(path) for path in task.inputs())])
+
+    def failed(self, result: Evaluation | CrepsError) -> bool:
+        """Whether the pair could not be scored."""
+        return isinstance(result, CrepsError)
 
 
 def _score(pair: Pair, names: Mapping[int, str] | None, options: EvaluationOptions) -> Evaluation:

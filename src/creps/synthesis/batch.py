@@ -1,28 +1,27 @@
 """Synthesis of many MRs: plan the outputs, run case after case, and let one bad MR not stop the others.
 
-`run_batch` does all of it in this process. A service or a cluster does it in two steps: `plan_cases` once, then
-`synthesize_case` for each case, anywhere: model and case travel by pickle.
+`run_batch` does all of it, in this process or through a `Runner`. A service does it in two steps: `plan_cases` once,
+then `synthesize_case` for each case, anywhere: model and case travel by pickle.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from creps.errors import CrepsError, InputError, ModelError
-from creps.io.dicom.write.identity import SourceSeries
+from creps.errors import CrepsError, InputError
 from creps.io.image import ImageSource
 from creps.io.itk import suffix
 from creps.model import Model
+from creps.parallel import Runner
 from creps.qa.document import QaReport
 from creps.settings import InferenceSettings
 from creps.synthesis.inputs import find_mr, find_mrs
 from creps.synthesis.options import OutputOptions, SynthesisOptions
-from creps.synthesis.outputs import target_paths
-from creps.synthesis.synthesize import synthesize_source
-from creps.synthesis.writing import write_synthesis
+from creps.synthesis.outputs import check_free, target_paths
+from creps.synthesis.work import Outcome, Progress, SynthesisCase, SynthesisWork, synthesize_and_write
 
 __all__ = [
     "BatchResult",
@@ -34,43 +33,7 @@ __all__ = [
     "synthesize_case",
 ]
 
-Progress = Callable[[int, int, str], None]
-
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class SynthesisCase:
-    """One MR of a batch; it travels to another process or machine by pickle.
-
-    Attributes:
-        source: The MR.
-        target: Where its sCT goes: a volume file, or the folder of a DICOM series.
-        options: What decides its voxels; the grid is named.
-        output: How it is written.
-    """
-
-    source: ImageSource
-    target: Path
-    options: SynthesisOptions
-    output: OutputOptions
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one MR.
-
-    Attributes:
-        mr: The MR, as it was given.
-        target: The file or folder that was written; None if the MR failed.
-        error: Why there is no sCT; None if there is one.
-        qa: The checks of the sCT; None if there is no sCT, or they were not asked for.
-    """
-
-    mr: Path
-    target: Path | None = None
-    error: CrepsError | None = None
-    qa: QaReport | None = None
 
 
 @dataclass(frozen=True)
@@ -99,13 +62,18 @@ def synthesize_batch(
     series: str | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
+    runner: Runner | None = None,
 ) -> BatchResult:
     """Synthesize many MRs into a folder: `run_batch`, its outcomes collected and failures logged."""
     done: list[Path] = []
     failed: dict[Path, CrepsError] = {}
     qa: dict[Path, QaReport] = {}
     for outcome in run_batch(
-        model, mrs, output, settings, options, writing, series=series, overwrite=overwrite, progress=progress
+        *(model, mrs, output, settings, options, writing),
+        series=series,
+        overwrite=overwrite,
+        progress=progress,
+        runner=runner,
     ):
         if outcome.error is not None:
             failed[outcome.mr] = outcome.error
@@ -128,8 +96,9 @@ def run_batch(
     series: str | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
+    runner: Runner | None = None,
 ) -> Iterator[Outcome]:
-    """Synthesize many MRs, one after the other; yield what became of each, in their order.
+    """Synthesize many MRs; yield what became of each, in their order.
 
     An MR that is missing or cannot be used, and one on which the network fails, is an outcome with an error. A wrong
     setting would end all of them alike and is raised.
@@ -143,7 +112,8 @@ def run_batch(
         writing: How every sCT is written.
         series: DICOM series of a folder that holds several, see `find_mr`.
         overwrite: Replace what creps wrote there before.
-        progress: Called with (patches done, patches of this MR, its name).
+        progress: Called with (patches done, patches of this MR, its name); with a runner, with (MRs done, MRs, name).
+        runner: Does the cases elsewhere; None: one after the other in this process.
 
     Raises:
         InputError: there is no MR, two would be written to one place, or an option belongs to one MR only.
@@ -166,16 +136,14 @@ def run_batch(
             )
     found = [_found(path, series) for path in paths]
     sources = [one for one in found if isinstance(one, ImageSource)]
-    cases = iter(plan_cases(sources, Path(output), options, writing, overwrite=overwrite, given=len(paths)))
+    may_be_there = overwrite or runner is not None
+    cases = plan_cases(sources, Path(output), options, writing, overwrite=may_be_there, given=len(paths))
+    work = SynthesisWork(model, settings, progress if runner is None else None)
+    if runner is not None and not overwrite:
+        _check_new([case for case in cases if not runner.knows(work, case)], sources)
+    outcomes = map(work.do, cases) if runner is None else _elsewhere(runner, work, cases, progress)
     for path, one in zip(paths, found, strict=True):
-        if isinstance(one, CrepsError):
-            yield Outcome(path, error=one)
-            continue
-        try:
-            case = next(cases)
-            yield Outcome(path, case.target, qa=_synthesized(model, case, settings, progress))
-        except (InputError, ModelError) as error:
-            yield Outcome(path, error=error)
+        yield Outcome(path, error=one) if isinstance(one, CrepsError) else replace(next(outcomes), mr=path)
 
 
 def plan_cases(
@@ -233,25 +201,31 @@ def synthesize_case(
     Raises:
         CrepsError: the MR or a setting cannot be used, or the network fails.
     """
-    _synthesized(model, case, settings, progress)
+    synthesize_and_write(model, case, settings, progress)
     return case.target
 
 
-def _synthesized(
-    model: Model, case: SynthesisCase, settings: InferenceSettings | None, progress: Progress | None
-) -> QaReport | None:
-    """Read, synthesize, write and check one case."""
-    report = None if progress is None else lambda done, total: progress(done, total, case.source.label)
-    series = None if suffix(case.target) else case.source.series
-    identity = None if series is None else SourceSeries.of(series)  # an unusable identity is refused before computing
-    result = synthesize_source(model, case.source, settings, case.options, report)
-    write_synthesis(result, case.target, case.output, identity)
-    log.info("%s: %.1f s", case.target, result.record["seconds"])
-    if not case.output.qa:
-        return None
-    if (told := result.qa.summary()) is not None:
-        log.warning("%s: %s", case.target, told)
-    return result.qa
+def _check_new(cases: Sequence[SynthesisCase], sources: Sequence[ImageSource]) -> None:
+    """Refuse targets that exist, apart from those that an interrupted run of the same wrote."""
+    for case in cases:
+        output = case.output
+        further = {"uncertainty": case.options.uncertainty, "bulk": output.bulk is not None, "report": output.report}
+        check_free([case.target], sources, overwrite=False, **further)
+
+
+def _elsewhere(
+    runner: Runner, work: SynthesisWork, cases: Sequence[SynthesisCase], progress: Progress | None
+) -> Iterator[Outcome]:
+    """The outcomes in the order of the cases; `progress` counts cases."""
+    arrived: dict[int, Outcome] = {}
+    due = 0
+    for done, (index, outcome) in enumerate(runner(work, cases), start=1):
+        arrived[index] = outcome
+        if progress is not None:
+            progress(done, len(cases), cases[index].source.label)
+        while due in arrived:
+            yield arrived.pop(due)
+            due += 1
 
 
 def _found(path: Path, series: str | None) -> ImageSource | CrepsError:

@@ -24,7 +24,10 @@ __all__ = [
     "UNCERTAINTY",
     "beside",
     "bulk_file",
+    "check_free",
     "output_path",
+    "qa_file",
+    "record_file",
     "report_file",
     "target_paths",
     "uncertainty_file",
@@ -130,6 +133,20 @@ def target_paths(
         if output.is_file() or (volumes and output.suffix and not output.is_dir() and given == 1):
             raise InputError(f"{output} has an unknown file extension.", f"Use {', '.join(SUFFIXES)}, or a folder.")
         targets = _in_folder(inputs, output, alone=given == 1)
+    check_free(targets, inputs, overwrite, uncertainty=uncertainty, bulk=bulk, report=report)
+    return targets
+
+
+def check_free(
+    targets: Sequence[Path],
+    inputs: Sequence[ImageSource],
+    overwrite: bool,
+    *,
+    uncertainty: bool = False,
+    bulk: bool = False,
+    report: bool = False,
+) -> None:
+    """Refuse targets that cannot be written: arguments and errors as for `target_paths`."""
     further = {"uncertainty": uncertainty, "bulk": bulk, "report": report}
     written = [path for target in targets for path in beside(target, **further)]
     twice = next((path for path in written if written.count(path) > 1), None)
@@ -137,7 +154,6 @@ def target_paths(
         raise InputError(f"Two inputs have the same output {twice}.", "Synthesize them into different folders.")
     for path in written:
         _check_free(path, inputs, overwrite)
-    return targets
 
 
 def beside(target: Path, *, uncertainty: bool = False, bulk: bool = False, report: bool = False) -> list[Path]:
@@ -174,6 +190,16 @@ def bulk_file(target: Path) -> Path:
 def report_file(target: Path) -> Path:
     """The page of an sCT's report: ``sct_report.html`` for ``sct.nii.gz``, ``report.html`` in a folder."""
     return target.with_name(f"{stem(target)}_{REPORT}") if suffix(target) else target / REPORT
+
+
+def record_file(target: Path) -> Path:
+    """The record of an sCT: ``sct.json`` for ``sct.nii.gz``, ``record.json`` in a folder."""
+    return target.with_name(f"{stem(target)}.json") if suffix(target) else target / RECORD
+
+
+def qa_file(target: Path) -> Path:
+    """The checks of an sCT: ``sct_qa.json`` for ``sct.nii.gz``, ``qa.json`` in a folder."""
+    return target.with_name(f"{stem(target)}_{QA}") if suffix(target) else target / QA
 
 
 def _in_folder(inputs: Sequence[ImageSource], output: Path, *, alone: bool) -> list[Path]:

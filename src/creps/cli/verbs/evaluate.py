@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from creps.cli.options import PARTLY, PATH, progress_bar
+from creps.cli.options import PARTLY, PATH, on_cluster, progress_bar, slurm
 from creps.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ __all__ = ["evaluate"]
 @click.option("--report", type=PATH, help="Also write a report: FILE.html, with the worst ten cases beside it.")
 @click.option("--names", is_flag=True, help="Show names of cases and files in the report.")
 @click.option("--overwrite", is_flag=True, help="Replace existing files.")
+@slurm
 @click.pass_context
 def evaluate(
     ctx: click.Context,
@@ -50,6 +52,7 @@ def evaluate(
     report: Path | None,
     names: bool,
     overwrite: bool,
+    slurm: tuple[str, ...],
     **options: Any,
 ) -> None:
     """Score the synthetic CT SCT (or a folder of them) against the true CT.
@@ -66,17 +69,20 @@ def evaluate(
 
     cohort = holds_cases(sct)
     _check_report(report, json_file, cohort=cohort, names=names, overwrite=overwrite)
+    if slurm and not cohort:
+        raise click.UsageError("--slurm goes with folders of cases.")
     try:
         chosen = EvaluationOptions(**options)
-        result = (evaluate_folder if cohort else evaluate_pair)(
-            sct,
-            ct,
-            chosen,
-            against=against,
-            targets=[target for target in (json_file, csv_file) if target is not None],
-            overwrite=overwrite,
-            progress=progress_bar(ctx.obj["quiet"], "scoring"),
-        )
+        with on_cluster(slurm, "evaluate", sct) as runner:
+            result = (partial(evaluate_folder, runner=runner) if cohort else evaluate_pair)(
+                sct,
+                ct,
+                chosen,
+                against=against,
+                targets=[target for target in (json_file, csv_file) if target is not None],
+                overwrite=overwrite,
+                progress=progress_bar(ctx.obj["quiet"], "scoring"),
+            )
     except SettingsError as error:
         raise click.UsageError(str(error)) from error
     try:  # print and write even if the other fails: a full disk, or a closed pipe
@@ -89,13 +95,14 @@ def evaluate(
         shown = ReportOptions(names=names, overwrite=overwrite)
         done = progress_bar(ctx.obj["quiet"], "reporting")
         click.echo(write_evaluated(pairs_of(sct, ct, chosen), result, report, shown, done))
-    _list_unscored(result)
-    if not result.complete:
-        sys.exit(PARTLY)
+    _end(result)
 
 
-def _list_unscored(result: CohortEvaluation) -> None:
-    """List the cases without metrics on standard error; the reason of a failure was logged when it happened."""
+def _end(result: CohortEvaluation) -> None:
+    """List the cases without metrics on standard error; with any, end with exit code 3.
+
+    The reason of a failure was logged when it happened.
+    """
     for cases, what in (
         (tuple(result.failed), "could not be scored"),
         (result.without_ct, "have no true CT"),
@@ -103,6 +110,8 @@ def _list_unscored(result: CohortEvaluation) -> None:
     ):
         if cases:
             click.echo(f"{len(cases)} {what}: {', '.join(cases)}", err=True)
+    if not result.complete:
+        sys.exit(PARTLY)
 
 
 def _write_tables(result: CohortEvaluation, json_file: Path | None, csv_file: Path | None) -> None:

@@ -14,10 +14,12 @@ from creps.cli.options import (
     PATH,
     SettingsCommand,
     chosen_overrides,
+    on_cluster,
     preset,
     progress_bar,
     recipe,
     settings_file,
+    slurm,
 )
 
 __all__ = ["prepare"]
@@ -36,6 +38,7 @@ __all__ = ["prepare"]
 @recipe()
 @preset
 @settings_file
+@slurm
 @click.pass_context
 def prepare(
     ctx: click.Context,
@@ -48,6 +51,7 @@ def prepare(
     series: str | None,
     preset: str | None,
     settings_path: Path | None,
+    slurm: tuple[str, ...],
 ) -> None:
     """Prepare the MR and CT (of different patients) in SOURCES for training.
 
@@ -64,22 +68,26 @@ def prepare(
     quiet, overrides, failed = ctx.obj["quiet"], chosen_overrides(ctx), 0
     if not sources:
         _refuse_options({"--resume": resume, "-p": preset, "-s": settings_path, "--from": model, "--series": series})
-        _refuse_options({f"--{key}": True for key in overrides})
+        _refuse_options({"--slurm": slurm} | {f"--{key}": True for key in overrides})
     else:
         from creps.cohort.prepare import prepare as run
 
-        cohort = run(
-            sources,
-            output,
-            preset=preset,
-            settings=settings_path,
-            overrides=overrides,
-            like=_preparation_of(model),
-            jobs=jobs,
-            resume=resume,
-            series=series,
-            progress=progress_bar(quiet, "preparing"),
-        )
+        if slurm and jobs is not None:
+            raise click.UsageError("--jobs is for this machine: with --slurm, give shards and cpus.")
+        with on_cluster(slurm, "prepare", output) as runner:
+            cohort = run(
+                sources,
+                output,
+                preset=preset,
+                settings=settings_path,
+                overrides=overrides,
+                like=_preparation_of(model),
+                jobs=jobs,
+                resume=resume,
+                series=series,
+                progress=progress_bar(quiet, "preparing"),
+                runner=runner,
+            )
         counts = [len(cohort.cases(m, s)) for m in ("mr", "ct") for s in ("train", "validation")]
         click.echo(f"{output}: MR {counts[0]} training + {counts[1]} validation, CT {counts[2]} + {counts[3]}")
         failed = len(cohort.failures())

@@ -17,7 +17,9 @@ from creps.cli.options import (
     SettingsCommand,
     chosen_overrides,
     message,
+    on_cluster,
     progress_bar,
+    slurm,
     terminated_as_interrupted,
 )
 
@@ -121,6 +123,7 @@ def _check_together(
 @click.option("--structure-set", type=PATH, help="RTSTRUCT file that has the structures of --override.")
 @click.option("--report", is_flag=True, help="Also write a report of each sCT: one HTML page, without names.")
 @click.option("--overwrite", is_flag=True, help="Overwrite existing output.")
+@slurm
 @click.pass_context
 def synthesize(
     ctx: click.Context,
@@ -161,19 +164,22 @@ def synthesize(
     writing = OutputOptions(
         options["structures"], options["stable_uids"], deidentify, options["qa"] != "off", bulk, options["report"]
     )
-    loaded = load(model, ensemble=options["ensemble"])
-    changes = {key.partition(".")[2]: value for key, value in chosen_overrides(ctx).items()}
-    settings = loaded.inference_settings(**changes | ({"device": device} if device else {}))
-    progress = progress_bar(ctx.obj["quiet"], "synthesizing")
-    outcomes = run_batch(
-        loaded, inputs, output, settings, chosen, writing, series=series, overwrite=overwrite, progress=progress
-    )
     failed = doubtful = 0
-    with terminated_as_interrupted():
-        for outcome in outcomes:
+    with on_cluster(options["slurm"], "synthesize", output) as runner, terminated_as_interrupted():
+        loaded = load(model, ensemble=options["ensemble"])
+        changes = {key.partition(".")[2]: value for key, value in chosen_overrides(ctx).items()}
+        settings = loaded.inference_settings(**changes | ({"device": device} if device else {}))
+        for outcome in run_batch(
+            *(loaded, inputs, output, settings, chosen, writing),
+            series=series,
+            overwrite=overwrite,
+            progress=progress_bar(ctx.obj["quiet"], "synthesizing"),
+            runner=runner,
+        ):
             if outcome.error is None:
                 click.echo(outcome.target)
-                failed += not _reported(outcome, series, wanted=options["report"], overwrite=overwrite)
+                again = overwrite or runner is not None  # an interrupted run may have written the report
+                failed += not _reported(outcome, series, wanted=options["report"], overwrite=again)
                 doubtful += outcome.qa is not None and outcome.qa.result == "fail"
             elif len(inputs) == 1:
                 raise outcome.error
