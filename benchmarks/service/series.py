@@ -18,6 +18,7 @@ from typing import Any
 
 import psutil
 from pydicom import dcmread
+from pydicom.uid import generate_uid
 
 from benchmarks.common.machine import machine
 from benchmarks.service.archive import Archive
@@ -37,7 +38,7 @@ def again(source: Path, folder: Path, number: int) -> list[Path]:
     for path in sorted(source.glob("*.dcm")):
         image = dcmread(path)
         for name in ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "SOPInstanceUID"):
-            setattr(image, name, f"{image[name].value}.{number}")
+            setattr(image, name, generate_uid(entropy_srcs=[str(image[name].value), str(number)]))
         image.file_meta.MediaStorageSOPInstanceUID = image.SOPInstanceUID
         image.PatientID = f"P{number}"
         image.save_as(folder / path.name)
