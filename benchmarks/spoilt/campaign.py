@@ -133,7 +133,8 @@ def tried(folder: Path, trial: int, seed: int) -> dict[str, Any]:
         fault = "" if same else broken(original, code, said, left)
     outcome = "accepted" if code == 0 else "partly" if code == 3 else "refused"
     told = {"trial": trial, "what": original.name, "how": how, "outcome": outcome}
-    return {**told, "said": cleaned(said, name), "fault": fault}
+    shown = cleaned(said, name).encode("utf-8", "backslashreplace").decode()
+    return {**told, "said": shown, "fault": fault}
 
 
 def _spoilt(content: bytes, original: Original, how: str, rng: np.random.Generator) -> bytes:

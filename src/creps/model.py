@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
@@ -76,6 +76,13 @@ class Plan(BaseModel):
     training: dict[str, Any] = {}
     """How it was trained: steps, cohort, loss, perceptual weights."""
     provenance: dict[str, Any] = {}
+
+    @field_validator("training")
+    @classmethod
+    def _settings_are_sections(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if not isinstance(value.get("settings", {}), dict):
+            raise ValueError("its settings are no sections")
+        return value
 
     @property
     def recipe(self) -> str | None:

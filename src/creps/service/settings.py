@@ -258,6 +258,8 @@ def read_service_settings(path: Path | str) -> ServiceSettings:
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())[:200]
         raise SettingsError(f"{path} cannot be read: {reason}.", "Name a YAML file.") from error
+    if _holds_more(content, MOST_VALUES):
+        raise SettingsError(f"{path} holds more than {MOST_VALUES} values.", "Name a file of settings.")
     if not isinstance(content, dict):
         raise SettingsError(f"{path} holds no settings.", "Begin with 'rules:'; see the how-to on the service.")
     try:
@@ -267,6 +269,19 @@ def read_service_settings(path: Path | str) -> ServiceSettings:
         where = ".".join(map(str, first["loc"])) or "settings"
         reason = first["msg"].removeprefix("Value error, ")
         raise SettingsError(f"{path}, {where}: {reason}.", "Correct the file.") from error
+
+
+MOST_VALUES = 10_000
+"""A few lines of YAML with aliases can stand for any number."""
+
+
+def _holds_more(content: Any, most: int) -> bool:
+    waiting, count = [content], 0
+    while waiting and count <= most:
+        one = waiting.pop()
+        count += 1
+        waiting += list(one.values() if isinstance(one, dict) else one if isinstance(one, list) else ())
+    return count > most
 
 
 def _anchored(content: Any, folder: Path) -> Any:
