@@ -211,6 +211,7 @@ def plan_cases(
         uncertainty=options.uncertainty,
         bulk=writing.bulk is not None,
         report=writing.report,
+        derived=[one.folder for one in options.derived],
     )
     for source, target in zip(sources, targets, strict=True):
         dicom = not suffix(target)
