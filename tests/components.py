@@ -19,6 +19,7 @@ HOW_TO_GET = {
     "dcmcjpeg": "Install dcmtk.",
     "Orthanc": "Install orthanc.",
     "chromium": "Install chromium (Debian: chromium).",
+    "medcon": "Install XMedCon (Debian: medcon).",
     "pyRadPlan": "Install creps[dose].",
 }
 """Component → how to come by it."""

@@ -20,6 +20,9 @@ PET_FWHM_MM = 4.3
 
 FWHM_PER_SIGMA = 2 * math.sqrt(2 * math.log(2))
 
+LEAST_PER_CM = 1e-6
+"""Less than this is nothing: air has 1e-4, and what a spline undershoots is negative."""
+
 LEAST_SHARE = 0.5
 """At least this share of the body in the MR lies in the PET grid; with less they show different things."""
 
@@ -56,7 +59,7 @@ def attenuation_map(sct: Volume, patient: Mask, pet: Volume, curve: MuCurve, fwh
     sigma = [fwhm_mm / FWHM_PER_SIGMA / spacing for spacing in sct.spacing_mm]
     smooth = ndimage.gaussian_filter(mu, sigma, mode="nearest") if fwhm_mm > 0 else mu
     sampled = bring_onto(sct.with_array(smooth), pet, 0.0)
-    return sampled.with_array(np.clip(sampled.array, 0, None))
+    return sampled.with_array(np.where(sampled.array < LEAST_PER_CM, np.float32(0), sampled.array))
 
 
 def body_share(body: Volume, pet: Volume) -> float:

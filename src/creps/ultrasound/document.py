@@ -67,7 +67,10 @@ PROGRAMS = {
         version="0.8.1",
         source="https://proteusmrighifu.github.io/BabelBrain (Preliminary steps; BabelBrain simulation, Input data)",
         files={"CT scan of the type 'real CT', no coregistration": "hu.nii.gz", "density map": "density.nii.gz"},
-        remark="Needs the T1 with voxels of 1 mm and its SimNIBS charm folder. Bone begins at 300 HU and is capped at 2100.",
+        remark=(
+            "Needs the T1 with voxels of 1 mm and its SimNIBS charm folder. Bone begins at 300 HU and is capped"
+            " at 2100 HU there."
+        ),
     ),
     "k-Plan": Program(
         version="online documentation, undated",

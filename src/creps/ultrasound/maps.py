@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from creps import hu
 from creps.errors import InputError
-from creps.preprocessing.morphology import voxel_ml
+from creps.preprocessing.morphology import grow, voxel_ml
 from creps.ultrasound.curves import AcousticCurves
 from creps.ultrasound.skull import intracranial, skull_mask
 from creps.volume import Array, Mask, Volume
@@ -22,6 +22,9 @@ RIGHT_ANTERIOR_SUPERIOR: npt.NDArray[np.float64] = np.array([[0.0, 0.0, -1.0], [
 
 AIR_IN_HEAD_HU = -400.0
 """A voxel below this is air, as in BabelBrain 0.8.1; outside the head there is water instead."""
+
+SKIN_MM = 2.0
+"""Beyond this from the head air is exactly -1000 HU; nearer, voxels are partly skin."""
 
 SMALLEST_SKULL_ML = 100.0
 """The bone of a head comes to several hundred ml; with less than this there is no skull to look through."""
@@ -79,7 +82,9 @@ def acoustic_maps(sct: Volume, patient: Mask, curves: AcousticCurves, name: str 
             "Give an MR of the whole head and a model of the head, and look at the sCT.",
         )
     tissue = skull | (clean >= AIR_IN_HEAD_HU)
-    tissues = (tissue, _enclosed(tissue) & ~tissue, skull)
+    head = _enclosed(tissue)
+    clean[~grow(head, sct.spacing_mm, SKIN_MM)] = hu.AIR
+    tissues = (tissue, head & ~tissue, skull)
     soft, gas, water = curves.soft_tissue, curves.air, curves.water
     density = _filled(tissues, water.density_kg_m3, soft.density_kg_m3, gas.density_kg_m3, curves.density(clean[skull]))
     speed = _filled(tissues, water.speed_m_s, soft.speed_m_s, gas.speed_m_s, curves.speed(clean[skull]))
