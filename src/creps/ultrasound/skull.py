@@ -12,8 +12,11 @@ from creps.volume import Array, Mask
 
 __all__ = ["intracranial", "skull_mask"]
 
-CLOSED_MM = 2.0
-"""Gaps in the bone up to twice this wide are closed: marrow between the tables, and what a voxel misses."""
+CLOSED_MM = 4.0
+"""Gaps in the bone up to twice this wide are closed: marrow between the tables of the vault is up to 8 mm thick."""
+
+AIR_HU = -400.0
+"""Air in a gap, such as a frontal sinus, stays air."""
 
 SPECK_ML = 1.0
 """Smaller pieces of bone are calcifications, teeth or noise."""
@@ -34,13 +37,13 @@ def skull_mask(hu: Array, patient: Mask, spacing_mm: Sequence[float], above_hu: 
         spacing_mm: Voxel spacing along D, H, W.
         above_hu: A voxel above this is bone.
 
-    >>> hu = np.full((1, 9, 9), 40.0); hu[0, 2:7, 2:7] = 900; hu[0, 4, 4] = 100
-    >>> mask = skull_mask(hu, np.ones((1, 9, 9), bool), (10.0, 2.0, 2.0), 300.0)
-    >>> int(mask.sum()), bool(mask[0, 4, 4])
-    (25, True)
+    >>> hu = np.full((1, 30, 30), 40.0); hu[0, 10:20, 10:20] = 900; hu[0, 14:16, 14:16] = 100
+    >>> mask = skull_mask(hu, np.ones((1, 30, 30), bool), (10.0, 1.0, 1.0), 300.0)
+    >>> int(mask.sum()), bool(mask[0, 14, 14])
+    (100, True)
     """
     bone = (hu > above_hu) & patient
-    closed = shrink(grow(bone, spacing_mm, CLOSED_MM), spacing_mm, CLOSED_MM) & patient
+    closed = shrink(grow(bone, spacing_mm, CLOSED_MM), spacing_mm, CLOSED_MM) & patient & (hu >= AIR_HU)
     labels, count = ndimage.label(closed | bone)
     keep = sizes_within(labels, count, labels > 0) * voxel_ml(spacing_mm) >= SPECK_ML
     keep[0] = False
