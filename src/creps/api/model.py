@@ -263,8 +263,11 @@ class Model(creps.model.Model):
             ModelError: ONNX Runtime's predictions differ.
 
         Examples:
-            >>> creps.load("model").export_slicer("slicer").key.startswith("creps_")
-            True
+            >>> try:
+            ...     creps.load("model").export_slicer("slicer")
+            ... except creps.CrepsError as error:
+            ...     print(error.what)
+            The model removes what is outside the body, which the plug-in for Slicer cannot do.
         """
         from creps.slicer.plugin import write_plugin
 

@@ -149,8 +149,8 @@ def found_body(values: npt.NDArray[Any], spacing: npt.NDArray[Any]) -> npt.NDArr
     image = sitk.GetImageFromArray(np.minimum(values, np.percentile(values, 99)).astype(np.float32))
     otsu = sitk.OtsuThresholdImageFilter()
     otsu.Execute(image)
-    opened, closed = ([max(1, round(mm / s)) for s in spacing[::-1].tolist()] for mm in (OPENED_MM, CLOSED_MM))
-    tissue = sitk.BinaryMorphologicalOpening(image > TISSUE * otsu.GetThreshold(), opened)
+    opened, closed = ([int(mm / s + 1e-6) for s in spacing[::-1].tolist()] for mm in (OPENED_MM, CLOSED_MM))
+    tissue = sitk.BinaryMorphologicalOpening(image > TISSUE * otsu.GetThreshold(), opened, sitk.sitkCross)
     pieces = sitk.ConnectedComponent(sitk.BinaryMorphologicalClosing(tissue, closed))  # joins scalp and brain
     body = sitk.GetArrayFromImage(sitk.RelabelComponent(pieces, sortByObjectSize=True) == 1).astype(bool)
     for axis in range(3):
