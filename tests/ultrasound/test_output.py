@@ -121,6 +121,7 @@ def test_each_program_is_cited_by_version():
         assert program.source.startswith("https://")
 
 
+@pytest.mark.slow
 def test_the_command_line_writes_all_or_nothing(loaded, mr, tmp_path, capsys):
     target = tmp_path / "sct.nii.gz"
     words = ("-q", "synthesize", "head", mr, "-o", target, "--for", "tus", "--qa", "off", "--force")
