@@ -20,6 +20,7 @@ HOW_TO_GET = {
     "Orthanc": "Install orthanc.",
     "systemd-analyze": "Install systemd.",
     "chromium": "Install chromium (Debian: chromium).",
+    "medcon": "Install XMedCon (Debian: medcon).",
     "pyRadPlan": "Install creps[dose].",
     "mkdocs": "Install creps[docs].",
     "slurmctld": "Install munge, slurmctld, slurmd and slurm-client, and run the tests as root.",

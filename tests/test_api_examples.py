@@ -45,8 +45,17 @@ FUNCTIONS = (
 METHODS = [
     getattr(owner, name)
     for owner, names in {
-        creps.Model: ("load", "save", "inference_settings", "synthesize", "synthesize_folder", "calibrate", "export"),
-        Synthesis: ("save", "body_mask"),
+        creps.Model: (
+            "load",
+            "save",
+            "inference_settings",
+            "synthesize",
+            "synthesize_folder",
+            "calibrate",
+            "export",
+            "export_slicer",
+        ),
+        Synthesis: ("save", "body_mask", "ultrasound", "mu_map"),
     }.items()
     for name in names
 ]

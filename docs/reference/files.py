@@ -18,10 +18,14 @@ from creps.cohort.cohort import Case, Failure, Failures, Manifest
 from creps.dose.document import BeamRange, DoseDocument, StructureDose, TargetDose
 from creps.inference.calibration import Calibration, ClassCalibration
 from creps.model import Plan
+from creps.pet.curve import MuCurve
+from creps.pet.document import MuMapDocument
 from creps.qa.document import QaCheck, QaReport
 from creps.qa.limits import Range
 from creps.report.document import Finding, KeyFigure, Report
 from creps.training.run.record import RecordFile, Session
+from creps.ultrasound.curves import AcousticCurves, Medium
+from creps.ultrasound.document import MapFile, Program, TusDocument
 
 PAGE = Path(__file__).with_name("files.md")
 
@@ -44,6 +48,13 @@ TABLES: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("NAME_report.json, report.json", "What a report says, beside its page.", Report),
     ("A finding in report.json", "One thing that was found.", Finding),
     ("A figure in report.json", "One number of the first screen.", KeyFigure),
+    ("tus.json", "Maps for transcranial ultrasound, in the folder `NAME_tus` or `tus`.", TusDocument),
+    ("A file in tus.json", "One image of the folder.", MapFile),
+    ("A program in tus.json", "A program that reads the files.", Program),
+    ("The curves in tus.json", "Also the format of a site's own file for `--acoustic-curves`.", AcousticCurves),
+    ("A medium of the curves", "What has one density and one speed of sound.", Medium),
+    ("mumap.json", "An attenuation map for PET/MR, in the folder `NAME_mumap` or `mumap`.", MuMapDocument),
+    ("The curve in mumap.json", "Also the format of a site's own file for `--mu-curve`.", MuCurve),
     ("The limits of a check in qa.json", "From where on a value warns or fails; null: no limit on that side.", Range),
 )
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from creps.api.synthesis import Synthesis
     from creps.export import Exported
     from creps.inference.calibration import Calibration
+    from creps.slicer.plugin import Plugin
     from creps.synthesis.batch import BatchResult
 
 __all__ = ["Model", "load"]
@@ -251,6 +252,35 @@ class Model(creps.model.Model):
 
         check_flags(overwrite=overwrite)
         return export(self, as_path(target, "The target"), overwrite=overwrite)
+
+    @file_errors_explained
+    def export_slicer(self, folder: Path | str, *, overwrite: bool = False) -> Plugin:
+        """Write the model as a plug-in of SlicerModalityConverter: see `creps.slicer.plugin.write_plugin`.
+
+        Args:
+            folder: The folder to make.
+            overwrite: Replace a plug-in that is there.
+
+        Returns:
+            The folder, the model's key, and the largest difference in HU between ONNX Runtime and PyTorch.
+
+        Raises:
+            OutputExistsError: something is there already.
+            SettingsError: the model prepares MRs in a way that the plug-in cannot, or a package of
+                ``pip install 'creps[export]'`` is missing.
+            ModelError: ONNX Runtime's predictions differ.
+
+        Examples:
+            >>> try:
+            ...     creps.load("model").export_slicer("slicer")
+            ... except creps.CrepsError as error:
+            ...     print(error.what)
+            The model removes what is outside the body, which the plug-in for Slicer cannot do.
+        """
+        from creps.slicer.plugin import write_plugin
+
+        check_flags(overwrite=overwrite)
+        return write_plugin(self, as_path(folder, "The folder"), overwrite=overwrite)
 
 
 @file_errors_explained

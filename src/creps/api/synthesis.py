@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import creps.synthesis.result
-from creps.api.arguments import as_path, check_flags
+from creps.api.arguments import Image, as_path, check_flags
 from creps.errors import file_errors_explained
+from creps.pet.curve import DEFAULT_CURVE, MuCurve
+from creps.pet.mu_map import PET_FWHM_MM, attenuation_map
+from creps.pet.output import MuMap, mu_map_of
 from creps.synthesis.bulk import BulkDensities
+from creps.synthesis.derived import Derived
 from creps.synthesis.options import OutputOptions
 from creps.synthesis.outputs import output_path, report_file
+from creps.synthesis.purpose import check_made_of, name_of, patient_of
 from creps.synthesis.writing import write_synthesis
+from creps.ultrasound.curves import DEFAULT_CURVES, AcousticCurves, acoustic_curves
+from creps.ultrasound.maps import AcousticMaps, acoustic_maps
+from creps.ultrasound.output import Ultrasound
+from creps.volume import Volume
 
 __all__ = ["Synthesis"]
 
@@ -35,7 +45,61 @@ class Synthesis(creps.synthesis.result.Synthesis):
             asked for.
         predicted: The sCT without the overrides; None if there are none.
         qa: The checks of the sCT, as predicted, against its MR; computed when they are asked for.
+        derived: What `save` writes beside the sCT, made of it; empty unless a batch asked for it.
     """
+
+    def ultrasound(self, curves: AcousticCurves | Path | str = DEFAULT_CURVES) -> AcousticMaps:
+        """Make maps for transcranial ultrasound: HU, skull, density and speed of sound.
+
+        Args:
+            curves: HU to density and speed of sound: ``k-plan``, ``aubry-2003``, or a site's own JSON file.
+
+        Returns:
+            The maps on the sCT's grid, voxels running to the right, to anterior and to superior.
+
+        Raises:
+            InputError: the model's region has no skull, the voxels are longer than 1 mm, the field of view cuts the
+                vertex, or there is no skull in the sCT.
+            SettingsError: the curves cannot be used.
+
+        Examples:
+            >>> synthesis = creps.load("model").synthesize("mr.nii.gz")  # voxels of 4 mm
+            >>> try:
+            ...     synthesis.ultrasound()
+            ... except creps.CrepsError as error:
+            ...     print("is too coarse" in error.what)
+            True
+        """
+        wanted = Ultrasound(acoustic_curves(curves))
+        check_made_of(self, wanted)
+        return acoustic_maps(self.sct, patient_of(self), wanted.curves, name_of(self))
+
+    def mu_map(
+        self, pet: Image, curve: MuCurve | Path | str = DEFAULT_CURVE, *, fwhm_mm: float = PET_FWHM_MM
+    ) -> Volume:
+        """Make the attenuation map at 511 keV on the grid of a PET.
+
+        Args:
+            pet: The PET, or any image on its grid, in the coordinates of the MR: a volume or its file.
+            curve: HU to cm⁻¹: ``carney-2006``, or a site's own JSON file.
+            fwhm_mm: Resolution of the PET, to which the map is smoothed; 0: not at all.
+
+        Returns:
+            In cm⁻¹; 0 outside the patient.
+
+        Raises:
+            InputError: the PET cannot be read, is oblique, or lies apart from the MR.
+            SettingsError: the curve or the resolution cannot be used.
+
+        Examples:
+            >>> synthesis = creps.load("model").synthesize("mr.nii.gz")
+            >>> mu = synthesis.mu_map("mr.nii.gz", fwhm_mm=6)
+            >>> mu.same_grid_as(synthesis.sct)
+            True
+        """
+        wanted = mu_map_of(pet, curve, fwhm_mm)
+        check_made_of(self, wanted)
+        return attenuation_map(self.sct, patient_of(self), wanted.pet, wanted.curve, wanted.fwhm_mm)
 
     @file_errors_explained
     def save(
@@ -49,6 +113,8 @@ class Synthesis(creps.synthesis.result.Synthesis):
         qa: bool = True,
         bulk_density: bool | Mapping[str, float] = False,
         report: bool = False,
+        tus: bool | AcousticCurves | Path | str = False,
+        mu_map: Image | MuMap | None = None,
     ) -> Path:
         """Write the sCT with its record, its picture and its uncertainty, if it was asked for: all files or none.
 
@@ -66,14 +132,18 @@ class Synthesis(creps.synthesis.result.Synthesis):
             bulk_density: Also write a CT of bulk densities: ``NAME_bulk``, or a series in the folder ``bulk``. True:
                 body 0, bone 300, fat -100, air -1000 HU; or other HU by class, such as ``{"bone": 500}``.
             report: Also write a report, without names: ``NAME_report.html``, or ``report.html`` in the folder.
+            tus: Also write the maps of `ultrasound` into the folder ``NAME_tus``, or ``tus`` in that of a series. True,
+                or the curves.
+            mu_map: Also write the map of `mu_map` for this PET into the folder ``NAME_mumap``, or ``mumap`` in that of
+                a series. A PET, its file, or `creps.pet.output.mu_map_of` with a curve and a resolution.
 
         Returns:
             The file or the folder that was written.
 
         Raises:
             OutputExistsError: the target is there already.
-            InputError: the target cannot be written, or an option does not belong to it.
-            SettingsError: a bulk density is out of range.
+            InputError: the target cannot be written, an option does not belong to it, or maps cannot be made.
+            SettingsError: a bulk density is out of range, or a curve cannot be used.
 
         Examples:
             >>> synthesis = creps.load("model").synthesize("mr.nii.gz")
@@ -82,17 +152,30 @@ class Synthesis(creps.synthesis.result.Synthesis):
         """
         check_flags(overwrite=overwrite)
         options = OutputOptions(structures, stable_uids, pseudonym, qa, BulkDensities.of(bulk_density), report)
+        wanted = self if tus is False and mu_map is None else self._with(tus, mu_map)
         path = output_path(
             self.source,
             as_path(target, "The target"),
             options,
             overwrite=overwrite,
             uncertainty=self.uncertainty is not None,
+            derived=[one.folder for one in wanted.derived],
         )
-        write_synthesis(self, path, options)
+        write_synthesis(wanted, path, options)
         if report:
             from creps.report.parts import parts_of
             from creps.report.views import write_case
 
             write_case(parts_of(self, qa=qa), report_file(path), overwrite=overwrite)
         return path
+
+    def _with(self, tus: bool | AcousticCurves | Path | str, mu_map: Image | MuMap | None) -> Synthesis:
+        """The same with what is asked for beside it, if that can be made."""
+        found: list[Derived] = []
+        if tus is not False:
+            found.append(Ultrasound() if tus is True else Ultrasound(acoustic_curves(tus)))
+        if mu_map is not None:
+            found.append(mu_map if isinstance(mu_map, MuMap) else mu_map_of(mu_map))
+        for one in found:
+            check_made_of(self, one)
+        return replace(self, derived=tuple(found))

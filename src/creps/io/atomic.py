@@ -38,8 +38,8 @@ REFUSED = {
 def atomic_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path with the same name in a folder beside `path`; move it there on success.
 
-    Whatever else was written into that folder (the data file of a header, a record, a picture) moves
-    along, `path` itself last: where it is, the others are.
+    Whatever else was written into that folder (the data file of a header, a record, a picture, a folder) moves
+    along, `path` itself last: where it is, the others are. A folder takes the place of one of its name.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=".writing-", dir=path.parent))
@@ -47,7 +47,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
         with _named(path):
             yield folder / path.name
         for written in sorted(folder.iterdir(), key=lambda file: file.name == path.name):
-            move(written, path.parent / written.name)
+            (replace_folder if written.is_dir() else move)(written, path.parent / written.name)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -179,6 +179,7 @@ def plan_cases(
         uncertainty=options.uncertainty,
         bulk=writing.bulk is not None,
         report=writing.report,
+        derived=[one.folder for one in options.derived],
     )
     for source, target in zip(sources, targets, strict=True):
         dicom = not suffix(target)
@@ -210,7 +211,8 @@ def _check_new(cases: Sequence[SynthesisCase], sources: Sequence[ImageSource]) -
     for case in cases:
         output = case.output
         further = {"uncertainty": case.options.uncertainty, "bulk": output.bulk is not None, "report": output.report}
-        check_free([case.target], sources, overwrite=False, **further)
+        derived = [one.folder for one in case.options.derived]
+        check_free([case.target], sources, overwrite=False, derived=derived, **further)
 
 
 def _elsewhere(

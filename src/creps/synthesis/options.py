@@ -12,6 +12,7 @@ from pathlib import Path
 from creps.errors import InputError, SettingsError
 from creps.preprocessing.target_grid import Spacing, TargetGrid, check_target_grid
 from creps.synthesis.bulk import BulkDensities
+from creps.synthesis.derived import Derived, checked_derived
 from creps.synthesis.overrides import Override
 from creps.volume import Volume
 
@@ -31,6 +32,7 @@ class SynthesisOptions:
         spread: Also return how far the value of each voxel may be off, see `Synthesis.spread`.
         uncertainty: Also return the half width of the 90 % interval, see `Synthesis.uncertainty`.
         overrides: HU that structures or masks get in the sCT, one after the other.
+        derived: What else is made of the sCT, in folders beside it; each may refuse an MR that does not suit it.
 
     Raises:
         SettingsError: an unknown grid, or a spacing that does not belong to the grid.
@@ -44,6 +46,7 @@ class SynthesisOptions:
     spread: bool = False
     uncertainty: bool = False
     overrides: tuple[Override, ...] = ()
+    derived: tuple[Derived, ...] = ()
 
     def __post_init__(self) -> None:
         if self.grid is not None and not isinstance(self.grid, str):
@@ -54,6 +57,7 @@ class SynthesisOptions:
             )
         _check_flags(force=self.force, spread=self.spread, uncertainty=self.uncertainty)
         object.__setattr__(self, "overrides", _overrides(self.overrides))
+        object.__setattr__(self, "derived", checked_derived(self.derived))
         if self.spacing_mm is not None:
             object.__setattr__(self, "spacing_mm", _three_numbers(self.spacing_mm))
         if self.grid is not None:
@@ -75,7 +79,7 @@ class SynthesisOptions:
         """
         if self.grid is not None:
             return self.grid
-        usual: TargetGrid = "planning" if dicom else "mr"
+        usual: TargetGrid = "planning" if dicom and not any(one.on_mr for one in self.derived) else "mr"
         check_target_grid(usual, self.spacing_mm)
         return usual
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from creps.errors import InputError, OutputExistsError
@@ -11,6 +11,7 @@ from creps.io.dicom.read.headers import ENDINGS
 from creps.io.image import ImageSource
 from creps.io.itk import SUFFIXES, stem, suffix
 from creps.io.outputs import check_new
+from creps.synthesis.derived import is_derived
 from creps.synthesis.options import OutputOptions
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "beside",
     "bulk_file",
     "check_free",
+    "derived_folder",
     "output_path",
     "qa_file",
     "record_file",
@@ -65,6 +67,7 @@ def output_path(
     *,
     overwrite: bool,
     uncertainty: bool = False,
+    derived: Sequence[str] = (),
 ) -> Path:
     """Where the sCT is written, if that is possible.
 
@@ -74,6 +77,7 @@ def output_path(
         options: Structures, UIDs, pseudonym.
         overwrite: Whether what creps wrote may be replaced.
         uncertainty: Whether the uncertainty is written too.
+        derived: Folders of what else is made of the sCT.
 
     Raises:
         InputError: the target cannot be written, or an option does not belong to it.
@@ -82,13 +86,15 @@ def output_path(
     if not isinstance(target, (Path, str)):
         raise InputError(f"The target is of the type {type(target).__name__}.", "Give the path of a file or a folder.")
     path = Path(target)
+    bulk = options.bulk is not None
     if source is not None:
-        bulk = options.bulk is not None
-        (path,) = target_paths([source], path, overwrite, uncertainty=uncertainty, bulk=bulk, report=options.report)
+        (path,) = target_paths(
+            [source], path, overwrite, uncertainty=uncertainty, bulk=bulk, report=options.report, derived=derived
+        )
     elif not suffix(path):
         raise InputError(f"{path} has an unknown file extension.", f"Use {', '.join(SUFFIXES)}.")
     else:
-        for one in beside(path, uncertainty=uncertainty, bulk=options.bulk is not None, report=options.report):
+        for one in beside(path, uncertainty=uncertainty, bulk=bulk, report=options.report, derived=derived):
             _check_free(one, [], overwrite)
     is_dicom = source is not None and source.series is not None
     options.check_target(path, dicom_source=is_dicom, dicom_target=not suffix(path))
@@ -104,6 +110,7 @@ def target_paths(
     uncertainty: bool = False,
     bulk: bool = False,
     report: bool = False,
+    derived: Sequence[str] = (),
 ) -> list[Path]:
     """Where the sCT of each input goes: files for files, a folder of DICOM for a DICOM series.
 
@@ -116,6 +123,7 @@ def target_paths(
         uncertainty: Whether the uncertainty is written too.
         bulk: Whether a CT of bulk densities is written too.
         report: Whether a report is written too.
+        derived: Folders of what else is made of the sCT.
 
     Raises:
         InputError: several inputs for one file, two inputs with one name.
@@ -133,7 +141,7 @@ def target_paths(
         if output.is_file() or (volumes and output.suffix and not output.is_dir() and given == 1):
             raise InputError(f"{output} has an unknown file extension.", f"Use {', '.join(SUFFIXES)}, or a folder.")
         targets = _in_folder(inputs, output, alone=given == 1)
-    check_free(targets, inputs, overwrite, uncertainty=uncertainty, bulk=bulk, report=report)
+    check_free(targets, inputs, overwrite, uncertainty=uncertainty, bulk=bulk, report=report, derived=derived)
     return targets
 
 
@@ -145,10 +153,14 @@ def check_free(
     uncertainty: bool = False,
     bulk: bool = False,
     report: bool = False,
+    derived: Sequence[str] = (),
 ) -> None:
     """Refuse targets that cannot be written: arguments and errors as for `target_paths`."""
-    further = {"uncertainty": uncertainty, "bulk": bulk, "report": report}
-    written = [path for target in targets for path in beside(target, **further)]
+    written = [
+        path
+        for target in targets
+        for path in beside(target, uncertainty=uncertainty, bulk=bulk, report=report, derived=derived)
+    ]
     twice = next((path for path in written if written.count(path) > 1), None)
     if twice is not None:
         raise InputError(f"Two inputs have the same output {twice}.", "Synthesize them into different folders.")
@@ -156,7 +168,14 @@ def check_free(
         _check_free(path, inputs, overwrite)
 
 
-def beside(target: Path, *, uncertainty: bool = False, bulk: bool = False, report: bool = False) -> list[Path]:
+def beside(
+    target: Path,
+    *,
+    uncertainty: bool = False,
+    bulk: bool = False,
+    report: bool = False,
+    derived: Iterable[str] = (),
+) -> list[Path]:
     """A volume file's sCT, its record, its picture and its QA, for a header also its data file; a folder is alone.
 
     Args:
@@ -164,6 +183,7 @@ def beside(target: Path, *, uncertainty: bool = False, bulk: bool = False, repor
         uncertainty: Whether the file of the uncertainty belongs to them.
         bulk: Whether the CT of bulk densities belongs to them.
         report: Whether the report belongs to them.
+        derived: Folders of what else is made of the sCT.
     """
     if not suffix(target):
         return [target]
@@ -174,7 +194,12 @@ def beside(target: Path, *, uncertainty: bool = False, bulk: bool = False, repor
         others += [one, *(one.with_name(f"{stem(one)}{ending}") for ending in data)]
     if report:
         others += [report_file(target), report_file(target).with_suffix(".json")]
-    return [target, *others]
+    return [target, *others, *(derived_folder(target, one) for one in derived)]
+
+
+def derived_folder(target: Path, name: str) -> Path:
+    """The folder of what is made of an sCT: ``sct_tus`` beside ``sct.nii.gz``, ``tus`` in the folder of a series."""
+    return target.with_name(f"{stem(target)}_{name}") if suffix(target) else target / name
 
 
 def uncertainty_file(target: Path) -> Path:
@@ -229,12 +254,12 @@ def _check_free(path: Path, inputs: Sequence[ImageSource], overwrite: bool) -> N
             raise OutputExistsError(f"{path} is an input MR, or contains one.", "Choose another output.")
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return
-    if path.is_dir():
+    if path.is_dir() and not is_derived(path):
         shown = [file for file in path.iterdir() if not file.name.startswith(".")]
         others = [
             file.name
             for file in shown
-            if file.name not in OWN_FILES and not file.match(SLICES) and not _is_series(file)
+            if file.name not in OWN_FILES and not file.match(SLICES) and not _is_series(file) and not is_derived(file)
         ]
         if others or not (path / RECORD).is_file():
             raise OutputExistsError(

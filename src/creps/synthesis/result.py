@@ -11,6 +11,7 @@ import numpy as np
 from creps.intake.gate import IntakeResult
 from creps.io.image import ImageSource
 from creps.preprocessing.target_grid import bring_onto
+from creps.synthesis.derived import Derived
 from creps.volume import Mask, Volume
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Synthesis:
             lets expect. None unless it was asked for.
         predicted: The sCT without the overrides; None if there are none.
         overridden: (D, H, W) of `sct`: the voxels that overrides set; None without overrides.
+        derived: What is written beside the sCT, made of it.
     """
 
     sct: Volume
@@ -51,6 +53,7 @@ class Synthesis:
     uncertainty: Volume | None = None
     predicted: Volume | None = None
     overridden: Mask | None = None
+    derived: tuple[Derived, ...] = ()
 
     @cached_property
     def qa(self) -> QaReport:

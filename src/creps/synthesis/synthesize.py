@@ -28,6 +28,7 @@ from creps.settings import InferenceSettings, PreparationSettings
 from creps.synthesis.background import background, dense_ml
 from creps.synthesis.options import SynthesisOptions
 from creps.synthesis.overrides import overridden, resolve_overrides
+from creps.synthesis.purpose import IN_MEMORY
 from creps.synthesis.record import synthesis_record
 from creps.synthesis.result import Synthesis
 from creps.synthesis.uncertainty import check_calibrated, uncertainty_on
@@ -36,9 +37,6 @@ from creps.volume import Array, Volume
 __all__ = ["synthesize", "synthesize_source"]
 
 log = logging.getLogger(__name__)
-
-IN_MEMORY = "the MR"
-"""What messages call an MR that is no file."""
 
 TOLD_ML = 1.0
 """From this volume on the log tells what was cleared; the record always does."""
@@ -92,8 +90,8 @@ def synthesize(
         The sCT in HU, clipped to [-1024, 3000].
 
     Raises:
-        InputError: the MR is empty, looks like a CT, has no body in it, or is refused by the intake checks; or the
-            mask or an override cannot be used.
+        InputError: the MR is empty, looks like a CT, has no body in it, or is refused by the intake checks or by what
+            is to be made of the sCT; or the mask or an override cannot be used.
         ModelError: the network returns values that are not finite, or does not fit into memory.
         SettingsError: no such device or grid, an overlap that cannot cover every voxel, a fusion that the network
             does not allow, or an uncertainty of a model without spread or calibration.
@@ -107,7 +105,7 @@ def synthesize(
     masked = options.mask is not None
     intake = examine(mr, prepared, plan.preparation, plan.intake, acquisition, plan.recipe, masked=masked)
     intake.raise_if_refused(name, forced=options.force)
-    target = _target(mr, prepared.grid, options, acquisition)
+    target = _suitable_target(mr, prepared, options, acquisition, plan.preparation.region, name)
     overrides = resolve_overrides(options.overrides, mr, target, source)
     prepared = crop_to_imaged(prepared)
     _warn(name, intake, mr, options.grid)
@@ -130,7 +128,7 @@ def synthesize(
     )  # fmt: skip
     record |= {"cleared_ml": cleared_ml, "uncertainty": expected, "overrides": [one.record for one in overrides]}
     body = prepared.grid.with_array(prepared.body)
-    return Synthesis(sct, record, intake, body, mr, source, shown, uncertainty, predicted_sct, known)
+    return Synthesis(sct, record, intake, body, mr, source, shown, uncertainty, predicted_sct, known, options.derived)
 
 
 def _prepared(mr: Volume, preparation: PreparationSettings, name: str, options: SynthesisOptions) -> Prepared:
@@ -255,6 +253,17 @@ def _in_hu(model: Model, prepared: Prepared, sct: Array) -> Array:
         raise ValueError("a voxel of the body has no prediction")
     air = missing | ~prepared.body if model.plan.preparation.remove_outside else missing
     return np.where(air, np.float32(hu.AIR), np.clip(network_to_hu(sct), *hu.SCT_RANGE))
+
+
+def _suitable_target(
+    mr: Volume, prepared: Prepared, options: SynthesisOptions, acquisition: Acquisition | None, region: str, name: str
+) -> Volume:
+    """Return the requested grid; what is to be made of the sCT may refuse it, or the MR."""
+    target = _target(mr, prepared.grid, options, acquisition)
+    body = prepared.grid.with_array(prepared.body)
+    for one in options.derived:
+        one.check(mr, body, target, region, name)
+    return target
 
 
 def _target(mr: Volume, model_grid: Volume, options: SynthesisOptions, acquisition: Acquisition | None) -> Volume:

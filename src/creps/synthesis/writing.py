@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import shutil
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from creps.io.itk import suffix, write_volume
 from creps.io.picture import write_picture
 from creps.preprocessing.target_grid import bring_onto
 from creps.synthesis.bulk import BulkDensities, bulk_density
+from creps.synthesis.derived import DOCUMENTS, is_derived
 from creps.synthesis.options import OutputOptions
 from creps.synthesis.outputs import (
     BULK,
@@ -34,8 +37,10 @@ from creps.synthesis.outputs import (
     UNCERTAINTY,
     beside,
     bulk_file,
+    derived_folder,
     uncertainty_file,
 )
+from creps.synthesis.purpose import write_derived
 from creps.synthesis.result import Synthesis
 from creps.volume import Volume
 
@@ -80,7 +85,7 @@ def _write_volume(target: Path, result: Synthesis, options: OutputOptions) -> No
         record = (
             result.record if options.bulk is None else {**result.record, "bulk_density": {"hu": options.bulk.record()}}
         )
-        write_json(json_file, record)
+        write_json(json_file, record | write_derived(result, partial(derived_folder, temporary)))
         if options.qa:
             result.qa.write(qa_file)
         if options.bulk is not None:
@@ -91,8 +96,12 @@ def _write_volume(target: Path, result: Synthesis, options: OutputOptions) -> No
             synthesis_figure(result.mr, result.sct, f"{target.name}, {result.record['model']['region']}"), picture
         )
         written = {file.name for file in temporary.parent.iterdir()}
-    for file in beside(target, uncertainty=True, bulk=True, report=True) if replaces else ():
-        if file.name not in written:  # of the sCT that was replaced
+    for file in beside(target, uncertainty=True, bulk=True, report=True, derived=DOCUMENTS) if replaces else ():
+        if file.name in written:
+            continue
+        if is_derived(file):  # of the sCT that was replaced
+            shutil.rmtree(file)
+        elif not file.is_dir():
             file.unlink(missing_ok=True)
 
 
@@ -140,7 +149,7 @@ def _write_further_series(
         own = replace(_with_voxels(derivation, bulk), bulk=options.bulk.record())
         bulk_series = write_bulk(folder / BULK, bulk, identity, own)
         found["bulk_density"] = {"hu": options.bulk.record(), "series_instance_uid": bulk_series.series_uid}
-    return found
+    return found | write_derived(result, partial(derived_folder, folder), unlinked=options.pseudonym is not None)
 
 
 def _bulk(result: Synthesis, densities: BulkDensities) -> Volume:

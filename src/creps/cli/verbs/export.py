@@ -13,10 +13,11 @@ __all__ = ["export"]
 
 @click.command()
 @click.argument("model", type=MODEL)
-@click.option("-o", "--output", type=PATH, required=True, help="ONNX file to write.")
+@click.option("-o", "--output", type=PATH, required=True, help="ONNX file to write; with --slicer a folder.")
+@click.option("--slicer", is_flag=True, help="Write a plug-in of SlicerModalityConverter (3D Slicer).")
 @click.option("--overwrite", is_flag=True, help="Overwrite existing output.")
 @click.pass_context
-def export(ctx: click.Context, model: str, output: Path, overwrite: bool) -> None:
+def export(ctx: click.Context, model: str, output: Path, slicer: bool, overwrite: bool) -> None:
     """Write the network of MODEL as ONNX, for programs without PyTorch.
 
     MODEL is the name of a shipped model (creps models), or a model folder, run or checkpoint.
@@ -25,7 +26,8 @@ def export(ctx: click.Context, model: str, output: Path, overwrite: bool) -> Non
     """
     from creps.api import load
 
-    exported = load(model).export(output, overwrite=overwrite)
+    loaded = load(model)
+    exported = (loaded.export_slicer if slicer else loaded.export)(output, overwrite=overwrite)
     if not ctx.obj["quiet"]:
         click.echo(f"Largest difference between ONNX Runtime and PyTorch: {exported.difference_hu:.2g} HU", err=True)
     click.echo(exported.path)

@@ -25,6 +25,7 @@ from creps.cli.options import (
 
 if TYPE_CHECKING:
     from creps.synthesis.batch import Outcome
+    from creps.synthesis.derived import Derived
 
 __all__ = ["synthesize"]
 
@@ -55,17 +56,41 @@ def _hu(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[
     return found
 
 
+def _derived(options: Mapping[str, Any]) -> tuple[Derived, ...]:
+    """What else is made of the sCT."""
+    from creps.pet.output import mu_map_of
+    from creps.ultrasound.curves import acoustic_curves
+    from creps.ultrasound.output import Ultrasound
+
+    found: list[Derived] = []
+    if options["purpose"] == "tus":
+        given = options["acoustic_curves"]
+        found.append(Ultrasound() if given is None else Ultrasound(acoustic_curves(given)))
+    if options["mu_map"] is not None:
+        chosen = {"curve": options["mu_curve"], "fwhm_mm": options["pet_fwhm"]}
+        found.append(mu_map_of(options["mu_map"], **{key: value for key, value in chosen.items() if value is not None}))
+    return tuple(found)
+
+
 def _check_together(
     count: int, mask: Path | None, series: str | None, deidentify: str | None, options: Mapping[str, Any]
 ) -> None:
     """Refuse options that do not go together, or not with several inputs."""
     of_one = {"--mask": mask, "--series": series, "--deidentify": deidentify, "--override": options["overrides"]}
+    of_one |= {"--mu-map": options["mu_map"]}
     for name, given in of_one.items():
         if given and count != 1:
             raise click.UsageError(f"{name} goes with one input.")
     for name, of in (("bulk_hu", "bulk_density"), ("structure_set", "overrides")):
         if options[name] and not options[of]:
             raise click.UsageError(f"--{name.replace('_', '-')} goes with --{of.replace('_', '-').rstrip('s')}.")
+    for name, of, flag in (
+        ("acoustic_curves", "purpose", "--for tus"),
+        ("mu_curve", "mu_map", "--mu-map"),
+        ("pet_fwhm", "mu_map", "--mu-map"),
+    ):
+        if options[name] is not None and not options[of]:
+            raise click.UsageError(f"--{name.replace('_', '-')} goes with {flag}.")
 
 
 @click.command(cls=SettingsCommand, sections=["inference"])
@@ -121,6 +146,22 @@ def _check_together(
     help="Set the HU of a structure (see --structure-set) or of a mask file on the MR's grid (one input only).",
 )
 @click.option("--structure-set", type=PATH, help="RTSTRUCT file that has the structures of --override.")
+@click.option("--for", "purpose", type=click.Choice(["tus"]), help="Also write maps for transcranial ultrasound (tus).")
+@click.option(
+    "--acoustic-curves",
+    metavar="NAME_OR_FILE",
+    help="HU to density and speed of sound for --for tus: k-plan (default), aubry-2003, or a JSON file.",
+)
+@click.option(
+    "--mu-map",
+    type=PATH,
+    metavar="PET",
+    help="Also write the attenuation at 511 keV on the grid of this PET file (one input only).",
+)
+@click.option(
+    "--mu-curve", metavar="NAME_OR_FILE", help="HU to cm⁻¹ for --mu-map: carney-2006 (default), or a JSON file."
+)
+@click.option("--pet-fwhm", type=float, metavar="MM", help="Resolution of the PET for --mu-map [4.3].")
 @click.option("--report", is_flag=True, help="Also write a report of each sCT: one HTML page, without names.")
 @click.option("--overwrite", is_flag=True, help="Overwrite existing output.")
 @slurm
@@ -143,7 +184,8 @@ def synthesize(
     MODEL is the name of a shipped model (creps models), or a model folder, run or checkpoint.
     INPUTS are volume files or folders of DICOM series. The sCT of a file has its format and grid, and gets a JSON
     record, a picture and a QA document beside it. The sCT of a DICOM series is a folder with a CT series, an RTSTRUCT,
-    and the same.
+    and the same. What --for and --mu-map ask for is a folder: NAME_tus and NAME_mumap beside a file, tus and mumap
+    within that of a series.
     """
     from creps.api import load
     from creps.synthesis.batch import run_batch
@@ -159,6 +201,7 @@ def synthesize(
         force=options["force"],
         uncertainty=options["uncertainty"],
         overrides=overrides_of(options["overrides"], options["structure_set"]),
+        derived=_derived(options),
     )
     bulk = BulkDensities.of(options["bulk_hu"] or options["bulk_density"])
     writing = OutputOptions(

@@ -1,0 +1,1 @@
+"""PET/MR: the attenuation map at 511 keV of an sCT, on the grid of a PET. Volumes in, no model."""
