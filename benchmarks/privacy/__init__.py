@@ -1,0 +1,1 @@
+"""What of a patient gets where it should not."""
