@@ -1,7 +1,6 @@
 """Nothing of a patient gets into models, logs, documents, reports or de-identified DICOM."""
 
 import pytest
-
 from benchmarks.privacy.audit import TEXTS, Audit, audit
 
 

@@ -2,10 +2,10 @@
 
     python -m benchmarks.privacy.audit -o results.json
 
-MR and CT series of six made patients get a sentinel of their own in each of some 50 header fields, in private elements,
-and in the names of their folders and files. Then they go all the way: prepare, train, export, synthesize (with and
-without `--deidentify`), report, a refusal, watch. Every file that was written, its name, and everything that was printed
-is searched for each sentinel, in UTF-8, UTF-16 and Latin-1, within archives and compressed streams too. The DICOM files
+MR and CT series of six made patients get a sentinel of their own in each of 52 header fields, in private elements, and
+in the names of their folders and files. Then they go all the way: prepare, train, export, synthesize (with and
+without `--deidentify`), report, a refusal, watch. Every file that was written, its name, and all that was
+printed is searched for each sentinel, in UTF-8, UTF-16 and Latin-1, within archives and compressed streams too. The DICOM files
 of an sCT carry the patient's identity, as a planning system needs it; they are searched with `--deidentify` only.
 """
 
@@ -191,7 +191,8 @@ def audit(folder: Path) -> Audit:
     mrs[0].parent.joinpath(mrs[0].name).symlink_to(folder / "arriving" / mrs[0].name)
     preparation = " ".join(f"--{key} {value}" for key, value in TINY.items() if key.startswith("prep"))
     training = " ".join(f"--{key} {value}" for key, value in TINY.items() if not key.startswith("prep"))
-    mr, ct = (one.relative_to(folder) for one in (mrs[1], cts[0]))
+    mr = mrs[1].relative_to(folder)
+    (folder / "ct_to_refuse").symlink_to(cts[0])  # a message may repeat the path that it was given
     steps: list[tuple[str, str, bool]] = [
         ("prepare", f"prepare mr ct -o cohort --jobs 1 --inspect {preparation}", True),
         ("train", f"train cohort -o run {training}", True),
@@ -199,7 +200,7 @@ def audit(folder: Path) -> Audit:
         ("synthesize", f"synthesize run/model {mr} -o sct --force --report", False),
         ("deidentify", f"synthesize run/model {mr} -o anonymous --force --deidentify A1", True),
         ("synthesize to a file", f"synthesize run/model {mr} -o sct.nii.gz --force --report", True),
-        ("refuse", f"synthesize run/model {ct} -o refused", True),
+        ("refuse", "synthesize run/model ct_to_refuse -o refused", True),
         ("watch", "watch arriving finished -m run/model --settle 0 --once", False),
     ]
     before_all = Path.cwd()
