@@ -5,8 +5,9 @@
 MR and CT series of six made patients get a sentinel of their own in each of 52 header fields, in private elements, and
 in the names of their folders and files. Then they go all the way: prepare, train, export, synthesize (with and
 without `--deidentify`), report, a refusal, watch. Every file that was written, its name, and all that was
-printed is searched for each sentinel, in UTF-8, UTF-16 and Latin-1, within archives and compressed streams too. The DICOM files
-of an sCT carry the patient's identity, as a planning system needs it; they are searched with `--deidentify` only.
+printed is searched for each sentinel, in UTF-8, UTF-16 and Latin-1, within archives and compressed streams too. The
+DICOM files of an sCT carry the patient's identity, as a planning system needs it; they are searched with
+`--deidentify` only.
 """
 
 from __future__ import annotations
