@@ -86,7 +86,7 @@ def send(port, files, *, called="CREPS", calling="SCANNER", kinds=(MRImageStorag
     link = entity.associate("127.0.0.1", port, ae_title=called, **tls)
     if not link.is_established:
         return None
-    codes = []
+    codes, raw = [], link.dul.socket.socket
     for path in files:
         if not link.is_established:
             codes.append(None)
@@ -97,6 +97,7 @@ def send(port, files, *, called="CREPS", calling="SCANNER", kinds=(MRImageStorag
             codes.append(None)
     if link.is_established:
         link.release()
+    raw.close()  # pynetdicom does not, when the other side ended the connection
     return codes
 
 
