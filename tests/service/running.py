@@ -8,6 +8,7 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from pydicom import dcmread
 from pydicom.uid import CTImageStorage, MRImageStorage
 from pynetdicom import AE
@@ -16,6 +17,8 @@ from creps.service import ServiceSettings
 from creps.service.overview import overview
 from creps.service.run import run_node
 from tests.archive import free_port
+
+LEAK = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # pynetdicom's sockets
 
 
 def tiny_model(folder):

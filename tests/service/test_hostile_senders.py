@@ -15,8 +15,8 @@ from pynetdicom import AE
 
 from creps.service.audit import AUDIT
 from tests.dicom_cases import mr_series
-from tests.service.running import node_thread, send, settings, wait_for
-from tests.service.test_tls import LEAK, client, files
+from tests.service.running import LEAK, node_thread, send, settings, wait_for
+from tests.service.test_tls import client, files
 
 pytestmark = [pytest.mark.process, pytest.mark.usefixtures("worker_here")]
 IMPATIENT = {"idle_seconds": 0.5, "associations": 2, "free_gb": 0.1}

@@ -74,7 +74,7 @@ class Watcher:
     def __init__(
         self, folder: Path, settings: ServiceSettings, state: State, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self.folder, self.settings, self.state, self._clock = folder, settings, state, clock
+        self.folder, self.settings, self.state, self.clock = folder, settings, state, clock
         self._watched: dict[str, Watched] = {}
 
     def check(self) -> None:
@@ -91,7 +91,7 @@ class Watcher:
         Raises:
             InputError: the folder cannot be listed.
         """
-        now, there = self._clock(), set()
+        now, there = self.clock(), set()
         for name, signature, unfinished in self._listed():
             there.add(name)
             before = self._watched.get(name)
@@ -235,7 +235,7 @@ class WatchedFolder:
 
         A folder that takes long to list is listed more rarely: a tenth of the time at most.
         """
-        began = time.monotonic()
+        began = self.watcher.clock()
         if began < self._next:
             return
         try:
@@ -246,7 +246,7 @@ class WatchedFolder:
             self._listed = False
             return
         finally:
-            self._next = began + SHARE * (time.monotonic() - began)
+            self._next = began + SHARE * (self.watcher.clock() - began)
         self._listed = True
         for name, signature in finished:
             for found in self.watcher.look_into(name):
