@@ -8,6 +8,7 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from pydicom import dcmread
 from pydicom.uid import CTImageStorage, MRImageStorage
 from pynetdicom import AE
@@ -16,6 +17,8 @@ from creps.service import ServiceSettings
 from creps.service.overview import overview
 from creps.service.run import run_node
 from tests.archive import free_port
+
+LEAK = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # pynetdicom's sockets
 
 
 def tiny_model(folder):
@@ -86,7 +89,7 @@ def send(port, files, *, called="CREPS", calling="SCANNER", kinds=(MRImageStorag
     link = entity.associate("127.0.0.1", port, ae_title=called, **tls)
     if not link.is_established:
         return None
-    codes = []
+    codes, raw = [], link.dul.socket.socket
     for path in files:
         if not link.is_established:
             codes.append(None)
@@ -97,6 +100,7 @@ def send(port, files, *, called="CREPS", calling="SCANNER", kinds=(MRImageStorag
             codes.append(None)
     if link.is_established:
         link.release()
+    raw.close()  # pynetdicom does not, when the other side ended the connection
     return codes
 
 

@@ -1,5 +1,6 @@
 """A DICOM node: what it takes, what it turns away, what it sends on."""
 
+import gc
 import json
 import socket
 import stat
@@ -17,7 +18,7 @@ from creps.errors import CrepsError
 from creps.io.image import read_image
 from tests.archive import asked, free_port, orthanc, retrieved
 from tests.dicom_cases import mr_series
-from tests.service.running import all_in, jobs, node_thread, orthanc_as, send, settings, wait_for
+from tests.service.running import LEAK, all_in, jobs, node_thread, orthanc_as, send, settings, wait_for
 
 pytestmark = [pytest.mark.process, pytest.mark.usefixtures("worker_here")]
 
@@ -86,6 +87,7 @@ def test_nothing_is_accepted_that_no_rule_wants(tmp_path, demo_model, mr):
     assert not list((folder / "received").iterdir())
 
 
+@LEAK
 def test_the_sender_must_know_the_ae_title_and_be_known(tmp_path, demo_model, mr):
     files = sorted(mr.glob("*.dcm"))[:1]
     peers = [{"address": "127.0.0.0/8", "ae_title": "SCANNER"}]
@@ -96,9 +98,11 @@ def test_the_sender_must_know_the_ae_title_and_be_known(tmp_path, demo_model, mr
     peers = [{"address": "10.0.0.1", "ae_title": "SCANNER"}]
     with node_thread(tmp_path / "other", settings(demo_model, node={"peers": peers})) as port:
         assert send(port, files) is None
+    gc.collect()
     assert "unknown address" in (tmp_path / "other" / "audit.jsonl").read_text()
 
 
+@LEAK
 @pytest.mark.parametrize(
     ("limits", "why"),
     [({"image_mb": 0.001}, "an image of more"), ({"association_gb": 2e-6}, "an association of more")],
@@ -106,6 +110,7 @@ def test_the_sender_must_know_the_ae_title_and_be_known(tmp_path, demo_model, mr
 def test_more_bytes_than_allowed_end_the_association(tmp_path, demo_model, mr, limits, why):
     with node_thread(tmp_path / "node", settings(demo_model, limits=limits)) as port:
         assert send(port, sorted(mr.glob("*.dcm")))[-1] is None
+    gc.collect()
     assert why in (tmp_path / "node" / "audit.jsonl").read_text()
 
 

@@ -81,10 +81,10 @@ def test_received_images_are_deleted_after_their_time_and_files_before_rows_neve
     assert delete_old(state, tmp_path, tmp_path / "results", keep, now - 9 * DAY) == (0, 0)  # a clock set back
     assert delete_old(state, tmp_path, tmp_path / "results", keep, now + 3 * DAY) == (1, 0)
     assert not folder.exists()
-    assert not state.has_image("i")
+    assert not state.has_image("s", "i")
     assert delete_old(state, tmp_path, tmp_path / "results", keep, now + 6 * DAY) == (0, 1)
     assert not (tmp_path / "results" / "t_sct").exists()
-    assert not state.jobs()
+    assert [job.target for job in state.jobs()] == [""]
 
 
 def test_files_that_were_never_acknowledged_are_deleted(tmp_path, state):

@@ -11,10 +11,9 @@ from creps.errors import CrepsError, SettingsError
 from creps.service.settings import Tls
 from creps.service.tls import check_certificates
 from tests.dicom_cases import mr_series
-from tests.service.running import node_thread, orthanc_as, send, settings
+from tests.service.running import LEAK, node_thread, orthanc_as, send, settings
 
 pytestmark = [pytest.mark.process, pytest.mark.usefixtures("worker_here")]
-LEAK = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # pynetdicom's sockets
 
 
 def files(folder, authority, name="127.0.0.1", roots=None, **options):

@@ -10,6 +10,7 @@ import json
 import logging
 import logging.handlers
 import threading
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,11 +18,18 @@ from creps.service.disk import make_private
 
 __all__ = ["AUDIT", "Audit"]
 
+log = logging.getLogger(__name__)
+
 AUDIT = "audit.jsonl"
 """Name of the file in the folder of a service."""
 
 BYTES, FILES = 20_000_000, 50
 """A file of that size is put aside as audit.jsonl.1 and so on; the oldest of so many is deleted."""
+
+
+class _File(logging.handlers.RotatingFileHandler):
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802 - of the base class
+        log.warning("The audit log %s cannot be written. Check the disk.", self.baseFilename)
 
 
 class Audit:
@@ -34,14 +42,12 @@ class Audit:
     def __init__(self, folder: Path) -> None:
         self.path = folder / AUDIT
         self._lock = threading.Lock()
-        self._handler = logging.handlers.RotatingFileHandler(
-            self.path, maxBytes=BYTES, backupCount=FILES, encoding="utf-8"
-        )
+        self._handler = _File(self.path, maxBytes=BYTES, backupCount=FILES, encoding="utf-8")
         self._handler.setFormatter(logging.Formatter("%(message)s"))
         make_private(self.path)
 
     def note(self, event: str, **details: str | int | float | None) -> None:
-        """Append an entry.
+        """Append an entry; what cannot be written is logged, never raised: callers decide who may connect.
 
         Args:
             event: What happened.
@@ -50,7 +56,9 @@ class Audit:
         entry = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **details}
         line = json.dumps({key: value for key, value in entry.items() if value is not None}, ensure_ascii=False)
         record = logging.LogRecord("creps.audit", logging.INFO, "", 0, line, None, None)
-        with self._lock:
+        with self._lock, suppress(OSError):
+            if not self.path.exists():  # somebody moved it away
+                self._handler.close()
             self._handler.emit(record)
             if self.path.stat().st_size <= len(line.encode()) + 1:  # a new file
                 make_private(self.path)

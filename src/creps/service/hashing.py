@@ -28,7 +28,9 @@ class Hasher:
 
     def of(self, text: str) -> str:
         """A name that tells nobody without the key what it stands for: 32 hexadecimal digits."""
-        return hmac.new(bytes.fromhex(self.key), text.encode(), hashlib.sha256).hexdigest()[:DIGITS]
+        return hmac.new(bytes.fromhex(self.key), text.encode(errors="surrogateescape"), hashlib.sha256).hexdigest()[
+            :DIGITS
+        ]
 
     def fingerprint(self, hashes: Iterable[str]) -> str:
         """What stands for several; their order does not matter."""

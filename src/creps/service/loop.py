@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from creps.errors import CrepsError, InputError
 from creps.io.atomic import write_json
 from creps.provenance import provenance
 from creps.service.audit import Audit
 from creps.service.disk import space_left, tidy_writing
 from creps.service.making import Answer, Task, make, remove_result, result_is_whole
 from creps.service.retention import delete_old
-from creps.service.sending import UnreachableError, deliver, endpoint_of
+from creps.service.sending import ResultGoneError, UnreachableError, deliver, endpoint_of
 from creps.service.settings import Destination, Rule, ServiceSettings
 from creps.service.state import Delivery, Job, JobState, State
 from creps.service.worker import Worker, WorkerEndedError
@@ -35,6 +38,9 @@ LATER_SECONDS = (30.0, 900.0)
 
 TIDY_SECONDS = 3600.0
 
+FAILING_DISK = (OSError, sqlite3.OperationalError, InputError)
+"""What a full or missing disk raises."""
+
 MOST_STOPS = 10
 """An MR in the middle of which creps ended as often may be what ends it (a machine that runs out of memory)."""
 
@@ -47,6 +53,9 @@ class Arrivals(Protocol):
 
     def is_waiting(self) -> bool:
         """Whether something has arrived that is not complete yet."""
+
+    def look_again(self, job: Job) -> None:
+        """A job was forgotten: look at its MR as if it had just arrived."""
 
     def place(self, job: Job) -> tuple[Path, str | None]:
         """Source of a job, and the hash of its series; None for a volume file."""
@@ -96,28 +105,47 @@ class Service:
     _waits: dict[str, Waiting] = field(default_factory=dict)
     _sender: threading.Thread | None = None
     _tidied: float = float("-inf")
+    _ending: threading.Event = field(default_factory=threading.Event)
 
     def run(self, stop: threading.Event, *, once: bool = False) -> None:
         """Work until `stop` is set, or with `once` until there is nothing left to do."""
         self.recover()
         try:
             while not stop.is_set():
-                self.step()
-                if once and self.is_idle():
-                    return
+                try:
+                    self.step()
+                    if once and self.is_idle():
+                        return
+                except FAILING_DISK as error:
+                    if once:
+                        raise
+                    self._survive(error, stop)
                 stop.wait(TICK_SECONDS)
         finally:
             self.end()
 
+    def _survive(self, error: Exception, stop: threading.Event) -> None:
+        """Wait while the disk is full or gone; then take up what was not noted."""
+        reason = error.strerror if isinstance(error, OSError) else type(error).__name__
+        log.warning("The state or a result cannot be written (%s). Check the disk; it is tried again.", reason)
+        while not stop.wait(self._wait("state")):
+            try:
+                if self._running is None:
+                    self.recover()
+            except FAILING_DISK:
+                continue
+            self._waits.pop("state", None)
+            return
+
     def recover(self) -> None:
         """Take up what a process that ended in the middle left: finished work is kept, the rest is done again."""
         for job in self.state.jobs("working"):
-            task = self._task(job)
-            found = result_is_whole(task.target, report=self.settings.report)
-            if found is not None:
-                self._made(job, found)
+            target, rule = self._target(job), self._rule(job)
+            found = result_is_whole(target, report=self.settings.report)
+            if found is not None and rule is not None:
+                self._made(job, rule, target, found)
                 continue
-            remove_result(task.target)
+            remove_result(target)
             stops = job.stops + 1
             if stops > MOST_STOPS:
                 self._park(job, f"creps ended {stops} times in the middle of its synthesis.")
@@ -145,15 +173,18 @@ class Service:
         """Whether nothing is left that can be done now; what failed and waits for another try is left."""
         busy = self._running is not None or (self._sender is not None and self._sender.is_alive())
         now = [job for job in self.state.jobs("ready", "released") if self._may_try(f"job {job.id}")]
+        now = now if self._may_try("disk") else []
         return not (busy or now or self._due() or self.arrivals.is_waiting())
 
     def end(self) -> None:
         """Stop now: a running synthesis is given up and done again at the next start; it is no failed attempt."""
+        self._ending.set()
         self.worker.end()
         if self._running is not None:
             job = self._running.job
-            self._clear(self._running.task.target)
-            self.state.set_job(job.id, "ready", reason="creps was stopped.", attempts=job.attempts)
+            with suppress(*FAILING_DISK):  # the next start finds out
+                self._clear(self._running.task.target)
+                self.state.set_job(job.id, "ready", reason="creps was stopped.", attempts=job.attempts)
             self._running = None
         if self._sender is not None:
             self._sender.join(LATER_SECONDS[0])
@@ -167,22 +198,32 @@ class Service:
                 log.warning("The disk of %s is nearly full; nothing is synthesized until there is room.", self.folder)
             return
         for job in self.state.jobs("ready"):
-            if self._may_try(f"job {job.id}"):
+            if not self._may_try(f"job {job.id}"):
+                continue
+            rule = self._rule(job)
+            if rule is None:
+                log.info("%s: its rule '%s' is none of the settings; it is looked at again.", _called(job), job.rule)
+                self.state.forget_job(job.id)
+                self.arrivals.look_again(job)
+            else:
                 self.state.set_job(job.id, "working", attempts=job.attempts + 1)
-                task = self._task(job)
+                task = self._task(job, rule)
                 self._running = Running(job, task, self.worker.submit(make, task), self.clock())
                 return
 
-    def _task(self, job: Job) -> Task:
+    def _task(self, job: Job, rule: Rule) -> Task:
         source, series = self.arrivals.place(job)
-        first = self.state.jobs_of(job.series)[0].id == job.id
-        target = self.results / _target(job, source, series, first=first)
-        settings = self.settings
-        rule = self._rule(job)
+        target, settings = self._target(job), self.settings
         return Task(source, series, job.fingerprint, target, rule, self.state.hasher, settings.report, settings.private)
 
-    def _rule(self, job: Job) -> Rule:
-        return next((rule for rule in self.settings.rules if rule.name == job.rule), self.settings.rules[0])
+    def _target(self, job: Job) -> Path:
+        source, series = self.arrivals.place(job)
+        first = self.state.jobs_of(job.series)[0].id == job.id
+        return self.results / _target(job, source, series, first=first)
+
+    def _rule(self, job: Job) -> Rule | None:
+        """The rule of a job; None if the settings have it no more. Never another one: its model may be wrong."""
+        return next((rule for rule in self.settings.rules if rule.name == job.rule), None)
 
     def _look_after(self) -> None:
         """Take the answer of the running synthesis, or end it if it takes too long."""
@@ -202,7 +243,7 @@ class Service:
         except WorkerEndedError as error:
             self._failed(running, str(error))
             return
-        self._answered(running.job, answer)
+        self._answered(running, answer)
 
     def _failed(self, running: Running, reason: str) -> None:
         """A synthesis ended without an answer."""
@@ -218,9 +259,10 @@ class Service:
         remove_result(target)
         tidy_writing(target.parent)
 
-    def _answered(self, job: Job, answer: Answer) -> None:
+    def _answered(self, running: Running, answer: Answer) -> None:
+        job = running.job
         if answer.kind == "made":
-            self._made(job, answer)
+            self._made(job, running.task.rule, running.task.target, answer)
         elif answer.kind == "changed":
             log.info("%s: more of it arrived; it is looked at again.", _called(job))
             self.state.forget_job(job.id)
@@ -229,13 +271,12 @@ class Service:
         else:
             self._park(job, answer.reason)
 
-    def _made(self, job: Job, answer: Answer) -> None:
-        task = self._task(job)
-        target = str(task.target.relative_to(self.results))
+    def _made(self, job: Job, rule: Rule, made: Path, answer: Answer) -> None:
+        target = str(made.relative_to(self.results))
         self._waits.pop(f"job {job.id}", None)
         self._parked_file(job).unlink(missing_ok=True)
-        self.audit.note("synthesized", job=job.id, series=job.series, rule=task.rule.name, qa=answer.qa)
-        if answer.qa == "fail" and task.rule.on_qa_fail == "hold":
+        self.audit.note("synthesized", job=job.id, series=job.series, rule=rule.name, qa=answer.qa)
+        if answer.qa == "fail" and rule.on_qa_fail == "hold":
             reason = f"{answer.reason} Look at it, then: creps service FOLDER --release {job.id}"
             self.state.set_job(job.id, "held", reason=reason, target=target)
             log.warning("%s: held. %s", _called(job), reason)
@@ -277,33 +318,49 @@ class Service:
 
     def _due(self) -> list[Delivery]:
         """What can be sent now."""
-        return [one for one in self.state.deliveries("waiting") if self._may_try(f"destination {one.destination}")]
+        waiting = self.state.deliveries("waiting")
+        return [one for one in waiting if self._may_try(_whole(one.destination)) and self._may_try(_one(one))]
 
     def _send(self, due: Sequence[Delivery]) -> None:
         by_name = {one.name: one for one in self.settings.destinations}
         unreachable: set[str] = set()
         for delivery in due:
+            if self._ending.is_set():
+                return
             destination = by_name.get(delivery.destination)
             if destination is None:
                 self._give_up(delivery, f"There is no destination '{delivery.destination}' any more.")
-            elif destination.name not in unreachable and not self._sent(delivery, destination):
-                unreachable.add(destination.name)
+            elif destination.name not in unreachable:
+                try:
+                    answered = self._sent(delivery, destination)
+                except FAILING_DISK as error:
+                    seconds = self._wait(_whole(destination.name))
+                    log.warning("What was sent cannot be noted (%s); again in %.0f s.", type(error).__name__, seconds)
+                    answered = False
+                if not answered:
+                    unreachable.add(destination.name)
 
     def _sent(self, delivery: Delivery, destination: Destination) -> bool:
+        """Send one result. False: the destination does not answer, so the others wait as well."""
         job = self.state.job(delivery.job)
-        name = f"destination {destination.name}"
         try:
             count = deliver(self.state, job.id, destination, self.results / job.target)
+        except ResultGoneError as error:
+            self.state.forget_result(job.id)
+            self._park(job, str(error))
+            return True
         except Exception as error:  # noqa: BLE001 - whatever a stranger answers, the results stay and are sent later
-            known = error if isinstance(error, UnreachableError) else f"Not sent: {type(error).__name__}: {error}"
+            known = error if isinstance(error, CrepsError) else f"Not sent: {type(error).__name__}."
+            unreachable = isinstance(error, UnreachableError)
             if time.time() - delivery.created > self.settings.keep.send_days * 86_400:
                 self._give_up(delivery, str(known))
                 return True
-            seconds = self._wait(name)
+            seconds = self._wait(_whole(destination.name) if unreachable else _one(delivery))
             self.state.set_delivery(job.id, destination.name, "waiting", reason=str(known))
             log.warning("%s Tried again in %.0f s.", known, seconds)
-            return False
-        self._waits.pop(name, None)
+            return not unreachable
+        self._waits.pop(_whole(destination.name), None)
+        self._waits.pop(_one(delivery), None)
         self.state.reached(endpoint_of(destination))
         self.state.set_delivery(job.id, destination.name, "sent")
         self.audit.note("sent", job=job.id, series=job.series, destination=destination.name, images=count)
@@ -338,6 +395,14 @@ def task_is_dicom(target: str) -> bool:
     from creps.io.itk import suffix
 
     return not suffix(Path(target))
+
+
+def _whole(destination: str) -> str:
+    return f"destination {destination}"
+
+
+def _one(delivery: Delivery) -> str:
+    return f"delivery {delivery.job} {delivery.destination}"
 
 
 def _called(job: Job) -> str:

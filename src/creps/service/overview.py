@@ -95,11 +95,8 @@ def retry_job(folder: Path, number: int) -> None:
             for one in state.deliveries("parked", job=number):
                 state.set_delivery(number, one.destination, "waiting", tried=False)
             state.set_job(number, "made", reason="Sent again.")
-        elif job.rule:
-            state.set_job(number, "ready", attempts=0)
-        else:  # no rule was found for it: it is looked at again from the beginning
-            state.forget_job(number)
-            state.forget_seen()
+        else:  # without a rule, the service looks at it again from the beginning
+            state.set_job(number, "ready", attempts=0, stops=0)
     finally:
         state.close()
 

@@ -39,8 +39,8 @@ def delete_old(state: State, folder: Path, results: Path, keep: Keep, now: float
         return len(series), 0
     old = [job for job in state.jobs("done") if job.target and _is_old(job, keep.results_days, now)]
     for job in old:
+        state.forget_result(job.id)  # not the job: as long as its images are here, they would be done again
         remove_result(results / job.target)
-        state.forget_job(job.id)
     return len(series), len(old)
 
 
@@ -49,7 +49,8 @@ def _old_series(state: State, folder: Path, days: float, now: float) -> list[str
     found = []
     for place in _folders(folder / RECEIVED):
         jobs = state.jobs_of(place.name)
-        if jobs and all(job.state in ENDED and _is_old(job, days, now) for job in jobs):
+        late = now - state.last_received(place.name) < days * DAY  # images of an old series that arrive now
+        if jobs and not late and all(job.state in ENDED and _is_old(job, days, now) for job in jobs):
             found.append(place.name)
     return found
 

@@ -88,7 +88,9 @@ def watch(
     if inner == outer or inner in outer.parents or outer in inner.parents:
         raise InputError(f"{output} and {source} lie within each other.", "Name a separate folder for the sCTs.")
     with _opened(output, chosen) as (state, audit, worker):
-        arrivals = WatchedFolder(Watcher(source, chosen, state), audit)
+        watcher = Watcher(source, chosen, state)
+        watcher.check()
+        arrivals = WatchedFolder(watcher, audit)
         log.info("Watching %s.", source)
         Service(chosen, state, output, output, arrivals, audit, worker=worker).run(stop or threading.Event(), once=once)
 

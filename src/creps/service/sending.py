@@ -18,7 +18,15 @@ if TYPE_CHECKING:
     from pydicom import Dataset
     from pynetdicom.association import Association
 
-__all__ = ["UnreachableError", "deliver", "endpoint_of", "files_for", "greet"]
+__all__ = [
+    "RefusedError",
+    "ResultGoneError",
+    "UnreachableError",
+    "deliver",
+    "endpoint_of",
+    "files_for",
+    "greet",
+]
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +52,15 @@ CONNECT_SECONDS, ANSWER_SECONDS = 10, 60
 
 
 class UnreachableError(CrepsError):
-    """A destination does not answer, or turns creps away."""
+    """A destination does not answer, or turns creps away: nothing can be sent to it."""
+
+
+class RefusedError(CrepsError):
+    """A destination answers, but does not take one image: others may go."""
+
+
+class ResultGoneError(CrepsError):
+    """There is nothing to send: somebody deleted the results."""
 
 
 def files_for(destination: Destination, target: Path) -> list[Path]:
@@ -82,10 +98,14 @@ def deliver(state: State, job: int, destination: Destination, target: Path) -> i
         How many images were sent now.
 
     Raises:
-        UnreachableError: it does not answer, or refused an image; what was taken is noted.
+        UnreachableError: it does not answer; what was taken is noted.
+        RefusedError: it refused an image.
+        ResultGoneError: the results are gone.
     """
     known = state.files_sent(job, destination.name)
     names = {str(path.relative_to(target)): path for path in files_for(destination, target)}
+    if not names:
+        raise ResultGoneError("Its results are gone from the folder.", "Retry it to make them again.")
     waiting = {name: path for name, path in names.items() if known.get(name) != "sent"}
     if not waiting:
         return 0
@@ -107,7 +127,7 @@ def _send(link: Association, destination: Destination, path: Path) -> None:
     try:
         answer = link.send_c_store(dcmread(path))
     except (ValueError, RuntimeError) as error:
-        raise UnreachableError(
+        raise RefusedError(
             f"{_called(destination)} did not take {path.name}: {' '.join(str(error).split())[:120]}.",
             "Check what kinds of objects it accepts.",
         ) from error
@@ -115,7 +135,7 @@ def _send(link: Association, destination: Destination, path: Path) -> None:
     if status is None:
         raise UnreachableError(f"{_called(destination)} broke the connection off.", "It is tried again.")
     if status != 0 and status not in WARNINGS:
-        raise UnreachableError(
+        raise RefusedError(
             f"{_called(destination)} refused {path.name} with status {status:#06x}.", "See its log; it is tried again."
         )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -29,10 +28,9 @@ Region = Literal["head", "neck", "chest", "abdomen", "pelvis", "leg", "arm"]
 Sequence = Literal["T1", "T2", "PD", "FLAIR"]
 Part = Literal["ct", "structures", "report", "uncertainty", "bulk"]
 
-AE_TITLE = re.compile(r"[ -\[\]-~]{1,16}")
+AeTitle = Annotated[str, Field(pattern=r"^[ -\[\]-~]{1,16}$")]
 """PS3.5: up to 16 printable characters, no backslash."""
 
-AeTitle = Annotated[str, Field(pattern=r"^[ -\[\]-~]{1,16}$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Minutes = Annotated[float, Field(gt=0.0)]
 

@@ -39,9 +39,9 @@ CREATE TABLE jobs (
   UNIQUE (series, fingerprint)
 );
 CREATE TABLE images (
-  image TEXT PRIMARY KEY, series TEXT NOT NULL, caller TEXT NOT NULL, bytes INTEGER NOT NULL, received REAL NOT NULL
+  series TEXT NOT NULL, image TEXT NOT NULL, caller TEXT NOT NULL, bytes INTEGER NOT NULL, received REAL NOT NULL,
+  PRIMARY KEY (series, image)
 );
-CREATE INDEX images_by_series ON images (series);
 CREATE TABLE seen (place TEXT PRIMARY KEY, signature TEXT NOT NULL);
 CREATE TABLE deliveries (
   job INTEGER NOT NULL, destination TEXT NOT NULL, state TEXT NOT NULL, attempts INTEGER NOT NULL DEFAULT 0,
@@ -54,6 +54,11 @@ CREATE TABLE sent (
 CREATE TABLE reached (endpoint TEXT PRIMARY KEY, at REAL NOT NULL);
 """
 """`series` and `image` are hashes of UIDs, or of the place of a volume file."""
+
+INDEXES = """
+CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs (state);
+CREATE INDEX IF NOT EXISTS deliveries_by_state ON deliveries (state);
+"""
 
 
 @dataclass(frozen=True)
@@ -147,7 +152,7 @@ class State:
     def _fill(db: sqlite3.Connection) -> None:
         rows = ("schema", str(SCHEMA)), ("key", secrets.token_hex(32))
         values = "".join(f"INSERT INTO about VALUES ('{key}', '{value}');" for key, value in rows)
-        db.executescript(f"BEGIN; {TABLES} {values} COMMIT;")
+        db.executescript(f"BEGIN; {TABLES} {INDEXES} {values} COMMIT;")
 
     def close(self) -> None:
         """Close the file."""
@@ -175,12 +180,17 @@ class State:
         """An image was filed; the same again changes nothing."""
         with self._change() as db:
             db.execute(
-                "INSERT OR IGNORE INTO images VALUES (?, ?, ?, ?, ?)", (image, series, caller, size, time.time())
+                "INSERT OR IGNORE INTO images (series, image, caller, bytes, received) VALUES (?, ?, ?, ?, ?)",
+                (series, image, caller, size, time.time()),
             )
 
-    def has_image(self, image: str) -> bool:
-        """Whether an image was filed, now or once."""
-        return bool(self._rows("SELECT 1 FROM images WHERE image = ?", image))
+    def has_image(self, series: str, image: str) -> bool:
+        """Whether an image of a series was filed, now or once."""
+        return bool(self._rows("SELECT 1 FROM images WHERE series = ? AND image = ?", series, image))
+
+    def last_received(self, series: str) -> float:
+        """When the last new image of a series was filed; 0 if none was."""
+        return float(self._rows("SELECT max(received) AS at FROM images WHERE series = ?", series)[0]["at"] or 0.0)
 
     def images_of(self, series: str) -> list[str]:
         """Images of a series, in order of their hashes."""
@@ -206,10 +216,10 @@ class State:
         with self._change() as db:
             db.execute("INSERT OR REPLACE INTO seen VALUES (?, ?)", (place, signature))
 
-    def forget_seen(self) -> None:
-        """Look at every place again."""
+    def forget_seen(self, place: str) -> None:
+        """Look at a place again."""
         with self._change() as db:
-            db.execute("DELETE FROM seen")
+            db.execute("DELETE FROM seen WHERE place = ?", (place,))
 
     # Jobs
 
@@ -289,12 +299,25 @@ class State:
             db.execute("DELETE FROM deliveries WHERE job = ?", (number,))
             db.execute("DELETE FROM sent WHERE job = ?", (number,))
 
+    def forget_result(self, number: int) -> None:
+        """The sCT of a job is deleted; the job stays, so that the same images are not done again."""
+        with self._change() as db:
+            db.execute("UPDATE jobs SET target = '' WHERE id = ?", (number,))
+            db.execute("DELETE FROM deliveries WHERE job = ?", (number,))
+            db.execute("DELETE FROM sent WHERE job = ?", (number,))
+
     # Deliveries
 
     def deliveries(self, *states: str, job: int | None = None) -> list[Delivery]:
         """Deliveries in some states (default: all), the oldest first."""
-        found = [Delivery(**row) for row in self._rows("SELECT * FROM deliveries ORDER BY job, destination")]
-        return [one for one in found if (not states or one.state in states) and job in (None, one.job)]
+        wanted = [f"state IN ({','.join('?' * len(states))})"] if states else []
+        wanted += ["job = ?"] if job is not None else []
+        where = f"WHERE {' AND '.join(wanted)}" if wanted else ""
+        values = states if job is None else (*states, job)
+        return [
+            Delivery(**row)
+            for row in self._rows(f"SELECT * FROM deliveries {where} ORDER BY job, destination", *values)
+        ]
 
     def set_delivery(self, job: int, destination: str, state: str, *, reason: str = "", tried: bool = True) -> None:
         """Change a delivery."""

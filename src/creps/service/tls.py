@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from creps.errors import SettingsError
 from creps.service.settings import Tls
@@ -18,13 +19,23 @@ __all__ = ["check_certificates", "client_context", "server_context"]
 SOON = timedelta(days=30)
 
 
+class _LateHandshake(ssl.SSLContext):
+    """Leaves the handshake to the thread of the connection.
+
+    pynetdicom wraps a connection in the thread that accepts all of them: one silent client would stop the node.
+    """
+
+    def wrap_socket(self, sock: socket.socket, *args: Any, **options: Any) -> ssl.SSLSocket:
+        return super().wrap_socket(sock, *args, **{**options, "do_handshake_on_connect": False})
+
+
 def server_context(tls: Tls) -> ssl.SSLContext:
-    """For a node: whoever connects must show a certificate that the CA signed.
+    """For a node: whoever connects must show a certificate that the CA signed; `do_handshake` is the caller's.
 
     Raises:
         SettingsError: a file is missing, damaged or does not fit the others.
     """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context = _LateHandshake(ssl.PROTOCOL_TLS_SERVER)
     _load(context, tls)
     context.verify_mode = ssl.CERT_REQUIRED
     return context

@@ -74,8 +74,16 @@ class Watcher:
     def __init__(
         self, folder: Path, settings: ServiceSettings, state: State, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self.folder, self.settings, self.state, self._clock = folder, settings, state, clock
+        self.folder, self.settings, self.state, self.clock = folder, settings, state, clock
         self._watched: dict[str, Watched] = {}
+
+    def check(self) -> None:
+        """Refuse a folder that cannot be listed.
+
+        Raises:
+            InputError: says why.
+        """
+        self._entries()
 
     def finished(self) -> Iterator[tuple[str, str]]:
         """Entries that are new or changed, and have been still long enough: name, and how it looks.
@@ -83,7 +91,7 @@ class Watcher:
         Raises:
             InputError: the folder cannot be listed.
         """
-        now, there = self._clock(), set()
+        now, there = self.clock(), set()
         for name, signature, unfinished in self._listed():
             there.add(name)
             before = self._watched.get(name)
@@ -105,17 +113,23 @@ class Watcher:
     def _dealt_with(self, name: str) -> str:
         return self.state.signature(self.state.hasher.of(name))
 
-    def _listed(self) -> Iterator[tuple[str, str, bool]]:
+    def _entries(self) -> list[os.DirEntry[str]]:
         try:
-            entries = sorted(os.scandir(self.folder), key=lambda one: one.name)
+            with os.scandir(self.folder) as found:
+                return sorted(found, key=lambda one: one.name)
         except OSError as error:
             raise InputError(
-                f"The folder {self.folder} cannot be listed: {error.strerror}.", "Check that it is mounted."
+                f"The folder {self.folder} cannot be listed: {error.strerror}.",
+                "Check that it is mounted and may be read.",
             ) from error
-        for entry in entries:
+
+    def _listed(self) -> Iterator[tuple[str, str, bool]]:
+        for entry in self._entries():
             if entry.name.startswith("."):
                 continue
             try:
+                if not (entry.is_dir() or entry.is_file()):  # opening a pipe can wait for ever
+                    continue
                 told, unfinished = _signature(Path(entry.path))
                 yield entry.name, self.state.hasher.of(told), unfinished
             except OSError:  # it vanished, or is not ours to read yet: it is looked at again
@@ -124,6 +138,18 @@ class Watcher:
     def look_into(self, name: str) -> list[Found]:
         """The MRs in an entry: volume files and DICOM series; what is neither is passed over."""
         entry = self.folder / name
+        if not _is_text(name):
+            hashed = self.state.hasher.of(name)
+            return [Found(_shown(name), hashed, hashed, "", "Its name is not UTF-8. Rename it.")]
+        try:
+            return self._looked_into(entry)
+        except Exception as error:  # whatever is in a file: it must not end the service, again and again
+            log.debug("%s", error, exc_info=True)
+            hashed = self.state.hasher.of(name)
+            return [Found(name, hashed, hashed, "", f"It cannot be read ({type(error).__name__}). Export it anew.")]
+
+    def _looked_into(self, entry: Path) -> list[Found]:
+        name = entry.name
         damaged: list[DamagedFileError] = []
         found = [self._of_file(path) for path in _volumes(entry)]
         try:
@@ -139,6 +165,8 @@ class Watcher:
     def _of_file(self, path: Path) -> Found:
         place = str(path.relative_to(self.folder))
         hashed = self.state.hasher.of(place)
+        if not _is_text(place):
+            return Found(_shown(place), hashed, hashed, "", "The name of a file in it is not UTF-8. Rename it.")
         rule = first_rule(self.settings.rules, Facts(file=path.name))
         try:
             fingerprint = fingerprint_of_file(path, self.state.hasher)
@@ -158,10 +186,19 @@ class Watcher:
         return Found(source, hashed, fingerprint, "" if rule is None else rule.name, problem)
 
 
+def _is_text(name: str) -> bool:
+    """Whether a name is UTF-8 throughout; others cannot be noted in the state."""
+    return "".join(one for one in name if not "\ud800" <= one <= "\udfff") == name
+
+
+def _shown(name: str) -> str:
+    return name.encode(errors="backslashreplace").decode()
+
+
 def _volumes(entry: Path) -> list[Path]:
     """The volume files in an entry that are no label maps by name."""
     if entry.is_dir():
-        found = [path for path in sorted(entry.rglob("*")) if is_volume_file(path)]
+        found = [path for path in sorted(entry.rglob("*")) if is_volume_file(path) and path.is_file()]
     else:
         found = [entry] if is_volume_file(entry) else []
     return [path for path in found if not named_as_labels(stem(path)) and not path.name.startswith(".")]
@@ -176,6 +213,10 @@ def _signature(entry: Path) -> tuple[str, bool]:
     return "\n".join(told), any(path.name.lower().endswith(UNFINISHED) for path in files)
 
 
+SHARE = 10.0
+"""Times of a listing until the next one."""
+
+
 class WatchedFolder:
     """Makes a job of each MR in the watched folder that is finished and wanted.
 
@@ -186,10 +227,17 @@ class WatchedFolder:
 
     def __init__(self, watcher: Watcher, audit: Audit) -> None:
         self.watcher, self.audit = watcher, audit
-        self._listed = False
+        self._listed = True
+        self._next = float("-inf")
 
     def collect(self) -> None:
-        """Note a job for every MR in an entry that is finished; an entry is noted as dealt with after its jobs."""
+        """Note a job for every MR in an entry that is finished; an entry is noted as dealt with after its jobs.
+
+        A folder that takes long to list is listed more rarely: a tenth of the time at most.
+        """
+        began = self.watcher.clock()
+        if began < self._next:
+            return
         try:
             finished = list(self.watcher.finished())
         except InputError as error:
@@ -197,6 +245,8 @@ class WatchedFolder:
                 log.warning("%s", error)
             self._listed = False
             return
+        finally:
+            self._next = began + SHARE * (self.watcher.clock() - began)
         self._listed = True
         for name, signature in finished:
             for found in self.watcher.look_into(name):
@@ -205,7 +255,12 @@ class WatchedFolder:
 
     def is_waiting(self) -> bool:
         """Whether an entry is not finished yet."""
-        return not self._listed or self.watcher.is_waiting()
+        return self._listed and self.watcher.is_waiting()
+
+    def look_again(self, job: Job) -> None:
+        """A job was forgotten: its entry is looked at as if it had just arrived."""
+        state = self.watcher.state
+        state.forget_seen(state.hasher.of(Path(job.source).parts[0]))
 
     def place(self, job: Job) -> tuple[Path, str | None]:
         """The volume file of a job, or its folder and the hash of its series."""

@@ -66,9 +66,18 @@ class ReceivedSeries:
             if self._is_receiving(series):
                 continue
             with self._lock:
-                before = self._arrived.pop(series)
-            if before <= now:
+                if self._arrived[series] > now:  # another image, just now
+                    continue
+                del self._arrived[series]
+            try:
                 self._note(series)
+            except Exception:
+                self.arrived(series)  # the disk is full, say: it is not forgotten
+                raise
+
+    def look_again(self, job: Job) -> None:
+        """A job was forgotten: its series is looked at as if it had just arrived."""
+        self.arrived(job.series)
 
     def place(self, job: Job) -> tuple[Path, str | None]:
         """Folder of a job's series, and the hash of its UID."""
@@ -100,5 +109,8 @@ class ReceivedSeries:
             facts = [facts_of_series(one, caller) for one in found for caller in callers]
         except CrepsError as error:
             return "", str(error)
+        except Exception as error:  # whatever a sender made of a header: it must not end the service, again and again
+            log.debug("%s", error, exc_info=True)
+            return "", f"Its headers cannot be read ({type(error).__name__}). Send it again, or export it anew."
         rules = [rule for one in facts if (rule := first_rule(self.settings.rules, one)) is not None]
         return (rules[0].name, "") if rules else ("", "No rule wants the series as a whole.")

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import io
 import logging
+import sqlite3
 import threading
 import warnings
 from collections import OrderedDict
@@ -96,7 +97,7 @@ class Filing:
         if (refused := self._refused(header)) is not None:
             return replace(filed, status=refused[0], reason=refused[1])
         path = self.folder / filed.series / f"{filed.image}.dcm"
-        if self.state.has_image(filed.image) and path.is_file():
+        if self.state.has_image(filed.series, filed.image) and path.is_file():
             return replace(filed, reason="It is here already.")
         try:
             temporary = write_synced(self.folder, content)
@@ -104,7 +105,7 @@ class Filing:
                 return self._filed(temporary, path, caller, filed, len(content))
             finally:
                 temporary.unlink(missing_ok=True)
-        except (OSError, CrepsError) as error:
+        except (OSError, CrepsError, sqlite3.OperationalError) as error:
             log.warning("An image could not be filed: %s", error)
             return replace(filed, status=Status.NO_SPACE, reason="It could not be written.")
 

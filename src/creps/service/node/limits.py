@@ -20,24 +20,37 @@ MB = 1e6
 LARGEST_PDU = 1_000_000
 """Bytes; the node announces a quarter of that as its maximum. Longer ones are garbage."""
 
+CHUNK = 65_536
+
 
 class OverLimitError(OSError):
     """A connection that was ended because of a limit; its text is for the audit log."""
 
 
 class Receiving(Protocol):
-    """The part of pynetdicom's socket that is wrapped."""
+    """The part of a system's socket that is used."""
 
-    recv: Callable[[int], bytes]
+    def recv(self, count: int, /) -> bytes:
+        """Up to `count` bytes; none at the end."""
+
+    def close(self) -> None:
+        """Give it back."""
+
+    def settimeout(self, seconds: float | None, /) -> None:
+        """How long a call may wait."""
 
 
 class CountingSocket:
     """Takes the place of `recv` of an association's socket.
 
+    pynetdicom waits without end for the rest of a PDU. Here a PDU must arrive within `patience` seconds: a sender that
+    sends a byte now and then would otherwise hold its connection for ever.
+
     Args:
-        socket: Of the association.
+        socket: The system's socket of the association.
         limits: The limits.
         ended: Called with the reason before the connection is ended.
+        patience: Seconds in which a PDU must arrive, until `associated`.
         clock: Seconds that never run backwards.
     """
 
@@ -46,26 +59,51 @@ class CountingSocket:
         socket: Receiving,
         limits: Limits,
         ended: Callable[[str], None],
+        patience: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._recv, self._limits, self._ended, self._clock = socket.recv, limits, ended, clock
-        self._began = clock()
+        self._socket, self._limits, self._ended, self._clock = socket, limits, ended, clock
+        self._began, self._patience = clock(), min(patience, limits.idle_seconds)
         self.total = self.image = 0
+        socket.settimeout(self._patience)  # for what is sent
 
-    def recv(self, count: int) -> bytes:
-        """Receive `count` bytes.
+    def associated(self) -> None:
+        """An association was accepted: from now on its PDUs have `idle_seconds`."""
+        self._patience = self._limits.idle_seconds
+
+    def recv(self, count: int) -> bytearray:
+        """Receive `count` bytes; fewer if the other side ends the connection.
 
         Raises:
             OverLimitError: that would exceed a limit.
         """
-        reason = self._reason(count)
-        if reason:
-            self._ended(reason)
-            raise OverLimitError(reason)
-        found = self._recv(count)
+        if reason := self._reason(count):
+            raise self._over(reason)
+        until, found = self._clock() + self._patience, bytearray()
+        while len(found) < count:
+            left = until - self._clock()
+            try:
+                self._socket.settimeout(max(left, 0.001))
+                part = self._socket.recv(min(count - len(found), CHUNK))
+            except TimeoutError:
+                raise self._over(f"a PDU of more than {self._patience:g} s") from None
+            if not part:
+                break
+            found += part
+            if left <= 0 and len(found) < count:
+                raise self._over(f"a PDU of more than {self._patience:g} s")
+        self._socket.settimeout(self._patience)
         self.total += len(found)
         self.image += len(found)
         return found
+
+    def close(self) -> None:
+        """Close the system's socket: pynetdicom leaves one open that the other side has ended."""
+        self._socket.close()
+
+    def _over(self, reason: str) -> OverLimitError:
+        self._ended(reason)
+        return OverLimitError(reason)
 
     def _reason(self, count: int) -> str:
         limits = self._limits

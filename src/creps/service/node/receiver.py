@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import threading
 import time
@@ -109,37 +108,63 @@ class Receiver:
             return any(series in several for several in self._open.values())
 
     def _connected(self, event: Any) -> None:
+        """Turn a connection away, or let it negotiate; whatever goes wrong here, it is closed first."""
         link, address = event.assoc, str(event.address[0])
-        with self._lock:
-            many = len(self._sockets) >= 2 * self.settings.limits.associations
-        known = not self.settings.node.peers or any(one.includes(address) for one in self.settings.node.peers)
-        socket = link.dul.socket
-        if many or not known:
-            self.audit.note("refused", address=address, why="too many connections" if known else "unknown address")
-            socket.close()
-            return
+        raw = link.dul.socket.socket
+        why = self._why_not(link, address, raw)
+        if why:
+            link.dul.socket.close()
+            raw.close()
+            self.audit.note("refused", address=address, why=why)
+
+    def _why_not(self, link: Any, address: str, raw: Any) -> str:
+        """Why a connection is turned away; empty if it is not."""
 
         def ended(reason: str) -> None:
             log.warning("A connection from %s was ended: %s.", address, reason)
             self.audit.note("ended", address=address, why=reason)
 
-        counting = CountingSocket(socket, self.settings.limits, ended)
-        socket.recv = counting.recv
+        if self.settings.node.peers and not any(one.includes(address) for one in self.settings.node.peers):
+            return "unknown address"
+        counting = CountingSocket(raw, self.settings.limits, ended, BEFORE_ASSOCIATION_SECONDS)
         with self._lock:
-            self._sockets[link], self._open[link] = counting, set()
+            self._sockets = {one: counted for one, counted in self._sockets.items() if _is_open(one)}
+            if len(self._sockets) >= 2 * self.settings.limits.associations:
+                return "too many connections"
+            self._sockets[link] = counting
+        try:
+            if self.settings.node.tls is not None:
+                raw.do_handshake()
+        except OSError:
+            self._forget(link)
+            return "no TLS, or no certificate of the CA"
+        link.dul.socket.recv = counting.recv
+        _guard(link, ended)
+        return ""
 
     def _closed(self, event: Any) -> None:
+        self._forget(event.assoc)
+
+    def _forget(self, link: Any) -> None:
         with self._lock:
-            self._sockets.pop(event.assoc, None)
-            self._open.pop(event.assoc, None)
+            counting = self._sockets.pop(link, None)
+            self._open.pop(link, None)
+        if counting is not None:
+            counting.close()
 
     def _established(self, event: Any) -> None:
-        address, caller = event.assoc.requestor.address, event.assoc.requestor.ae_title
-        if is_peer(self.settings.node, address, caller):
-            self.audit.note("association", address=address, caller=caller)
-        else:
+        """Let a known sender store images; `_store` refuses all others."""
+        link = event.assoc
+        address, caller = link.requestor.address, link.requestor.ae_title
+        if not is_peer(self.settings.node, address, caller):
+            link.abort()
             self.audit.note("refused", address=address, caller=caller, why="this address has another AE title")
-            event.assoc.abort()
+            return
+        with self._lock:
+            if (counting := self._sockets.get(link)) is not None:
+                counting.associated()
+                self._open[link] = set()
+        self.audit.note("association", address=address, caller=caller)
 
     def _rejected(self, event: Any) -> None:
         self.audit.note(
@@ -153,6 +178,10 @@ class Receiver:
     def _store(self, event: Any) -> Any:
         caller = event.assoc.requestor.ae_title
         began = time.monotonic()
+        with self._lock:
+            known = event.assoc in self._open
+        if not known:
+            return Status.NOT_WANTED
         try:
             filed = self.filing.file(event.encoded_dataset(), caller)
         except Exception as error:
@@ -177,9 +206,23 @@ def is_peer(node: Listening, address: str, caller: str) -> bool:
     return not node.peers or any(one.ae_title == caller.strip() and one.includes(address) for one in node.peers)
 
 
-def is_loopback(address: str) -> bool:
-    """Whether only this machine reaches an address."""
-    return ipaddress.ip_address(address).is_loopback
+def _is_open(link: Any) -> bool:
+    """Whether an association is about to start or runs; one that failed may never say that it ended."""
+    return link.ident is None or link.is_alive()
+
+
+def _guard(link: Any, ended: Callable[[str], None]) -> None:
+    """End a connection whose message pynetdicom cannot read; its thread would die and leave the connection open."""
+    act = link.dul.state_machine.do_action
+
+    def guarded(event: str) -> None:
+        try:
+            act(event)
+        except Exception as error:  # noqa: BLE001 - whatever a stranger sent
+            ended(f"a message that cannot be read ({type(error).__name__})")
+            link.dul.socket.close()
+
+    link.dul.state_machine.do_action = guarded
 
 
 def _answer(filed: Filed) -> Any:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from creps.errors import InputError
+from creps.io.atomic import atomic_file
 from creps.io.dicom.write.uids import IMPLEMENTATION_CLASS_UID, new_uid
 from creps.io.dicom.write.values import plain
 
@@ -32,7 +33,9 @@ AFTER_STRUCTURES = 8
 
 
 def write_document(path: Path, pdf: bytes, *, like: Path, title: str = "Report of a SYNTHETIC CT (creps)") -> None:
-    """Write one file of Encapsulated PDF Storage (PS3.3, A.45.1); its UIDs follow from the series it reports.
+    """Write one file of Encapsulated PDF Storage (PS3.3, A.45.1), whole or not at all.
+
+    Its UIDs follow from the series it reports.
 
     Args:
         path: Where.
@@ -67,7 +70,8 @@ def write_document(path: Path, pdf: bytes, *, like: Path, title: str = "Report o
     meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
     dataset.file_meta = meta
     try:
-        dataset.save_as(path, enforce_file_format=True)
+        with atomic_file(path) as temporary:
+            dataset.save_as(temporary, enforce_file_format=True)
     except OSError as error:
         raise InputError(
             f"{path} cannot be written ({error.strerror or error}).", "Check that the folder is writable and not full."
