@@ -18,7 +18,7 @@ from tests.dicom_cases import mr_series
 from tests.service.running import LEAK, node_thread, send, settings, wait_for
 from tests.service.test_tls import client, files
 
-pytestmark = [pytest.mark.process, pytest.mark.usefixtures("worker_here")]
+pytestmark = [pytest.mark.process, pytest.mark.usefixtures("worker_here"), LEAK]
 IMPATIENT = {"idle_seconds": 0.5, "associations": 2, "free_gb": 0.1}
 
 
@@ -27,7 +27,6 @@ def image(tmp_path_factory):
     return sorted(mr_series(tmp_path_factory.mktemp("mr") / "mr").glob("*.dcm"))[:1]
 
 
-@LEAK
 def test_connections_that_send_a_byte_now_and_then_are_ended(tmp_path, demo_model, image):
     with node_thread(tmp_path / "node", settings(demo_model, limits=IMPATIENT)) as port:
         slow = [socket.create_connection(("127.0.0.1", port)) for _ in range(4)]
@@ -50,7 +49,6 @@ def test_connections_that_send_a_byte_now_and_then_are_ended(tmp_path, demo_mode
                 one.close()
 
 
-@LEAK
 def test_a_client_that_is_silent_before_tls_does_not_stop_the_node(tmp_path, demo_model, image):
     own = files(tmp_path / "node", authority := trustme.CA())
     chosen = settings(demo_model, node={"tls": own.model_dump(mode="json")})
@@ -60,7 +58,6 @@ def test_a_client_that_is_silent_before_tls_does_not_stop_the_node(tmp_path, dem
         assert time.monotonic() - began < 8
 
 
-@LEAK
 def test_messages_that_cannot_be_read_leave_no_connection_behind(tmp_path, demo_model, image):
     with node_thread(tmp_path / "node", settings(demo_model, limits=IMPATIENT)) as port:
         for _ in range(6):

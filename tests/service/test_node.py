@@ -20,7 +20,7 @@ from tests.archive import asked, free_port, orthanc, retrieved
 from tests.dicom_cases import mr_series
 from tests.service.running import LEAK, all_in, jobs, node_thread, orthanc_as, send, settings, wait_for
 
-pytestmark = [pytest.mark.process, pytest.mark.usefixtures("worker_here")]
+pytestmark = [pytest.mark.process, pytest.mark.usefixtures("worker_here"), LEAK]
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,6 @@ def test_nothing_is_accepted_that_no_rule_wants(tmp_path, demo_model, mr):
     assert not list((folder / "received").iterdir())
 
 
-@LEAK
 def test_the_sender_must_know_the_ae_title_and_be_known(tmp_path, demo_model, mr):
     files = sorted(mr.glob("*.dcm"))[:1]
     peers = [{"address": "127.0.0.0/8", "ae_title": "SCANNER"}]
@@ -102,7 +101,6 @@ def test_the_sender_must_know_the_ae_title_and_be_known(tmp_path, demo_model, mr
     assert "unknown address" in (tmp_path / "other" / "audit.jsonl").read_text()
 
 
-@LEAK
 @pytest.mark.parametrize(
     ("limits", "why"),
     [({"image_mb": 0.001}, "an image of more"), ({"association_gb": 2e-6}, "an association of more")],
@@ -222,9 +220,9 @@ def test_two_nodes_on_one_folder_and_on_one_port(tmp_path, demo_model):
 
 @pytest.mark.needs("Orthanc")
 def test_a_destination_that_is_down_gets_the_results_later(tmp_path, demo_model, mr, monkeypatch):
-    from creps.service import loop
+    from creps.service import waits
 
-    monkeypatch.setattr(loop, "LATER_SECONDS", (0.5, 0.5))
+    monkeypatch.setattr(waits, "FIRST_SECONDS", 0.5)
     folder, server = tmp_path / "node", tmp_path / "server"
     server.mkdir()
     port = free_port()
@@ -243,3 +241,12 @@ def test_mr_alone_is_negotiated(tmp_path, demo_model, mr):
     with node_thread(tmp_path / "node", settings(demo_model)) as port:
         assert send(port, sorted(mr.glob("*.dcm"))[:1], kinds=("1.2.840.10008.5.1.4.1.1.2",)) is None
         assert send(port, sorted(mr.glob("*.dcm"))[:1], kinds=(MRImageStorage,)) == [0]
+
+
+def test_another_image_under_a_known_uid_is_refused(tmp_path, demo_model, mr):
+    first = min(mr.glob("*.dcm"))
+    image = dcmread(first)
+    image.PatientName = "Corrected^Name"
+    image.save_as(tmp_path / "again.dcm")
+    with node_thread(tmp_path / "node", settings(demo_model)) as port:
+        assert send(port, [first, first, tmp_path / "again.dcm"]) == [0, 0, 0x0111]

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from creps.errors import CrepsError
-from creps.service import ServiceSettings, loop, watch
+from creps.service import ServiceSettings, deliveries, loop, waits, watch
 from creps.service.audit import Audit
 from creps.service.node.arrivals import ReceivedSeries
 from creps.service.node.filing import RECEIVED
@@ -60,8 +60,8 @@ def service(tmp_path, demo_model):
 def sent(service):
     """One step, and what it sends."""
     service.step()
-    if service._sender is not None:
-        service._sender.join()
+    if service.deliveries._thread is not None:
+        service.deliveries._thread.join()
 
 
 def test_a_job_whose_rule_is_gone_is_never_given_to_another_rules_model(service):
@@ -86,7 +86,7 @@ def test_one_refused_image_does_not_hold_up_the_others(service, monkeypatch):
             raise RefusedError("Refused.", "See its log.")
         return 3
 
-    monkeypatch.setattr(loop, "deliver", deliver)
+    monkeypatch.setattr(deliveries, "deliver", deliver)
     sent(one)
     sent(one)
     assert asked == [1, 2]
@@ -103,7 +103,7 @@ def test_a_destination_that_does_not_answer_is_asked_once(service, monkeypatch):
         asked.append(job)
         raise UnreachableError("Down.", "Wait.")
 
-    monkeypatch.setattr(loop, "deliver", deliver)
+    monkeypatch.setattr(deliveries, "deliver", deliver)
     sent(one)
     sent(one)
     assert asked == [1]
@@ -126,7 +126,7 @@ def test_results_that_were_deleted_are_not_noted_as_sent(service, tmp_path):
 def test_a_disk_that_is_full_for_a_while_ends_nothing(service, monkeypatch):
     one = service()
     monkeypatch.setattr(loop, "TICK_SECONDS", 0)
-    monkeypatch.setattr(loop, "LATER_SECONDS", (0.01, 0.01))
+    monkeypatch.setattr(waits, "FIRST_SECONDS", 0.01)
     job = one.state.add_job("s", "f", "x", "all")
     stop, fails, noted = threading.Event(), [3], one.state.set_job
 

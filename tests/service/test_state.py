@@ -56,7 +56,7 @@ def test_the_file_is_private_and_alone(tmp_path, state):
 @pytest.mark.parametrize("content", [b"no database, but long enough to be one" * 50])
 def test_a_damaged_or_newer_state_is_one_sentence(tmp_path, content):
     (tmp_path / "a.sqlite").write_bytes(content)
-    with pytest.raises(InputError, match="cannot be used"):
+    with pytest.raises(InputError, match="is damaged: file is not a database"):
         State(tmp_path / "a.sqlite")
     State(tmp_path / "b.sqlite").close()
     with sqlite3.connect(tmp_path / "b.sqlite") as db:

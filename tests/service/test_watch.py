@@ -218,3 +218,45 @@ def test_the_overview_of_no_service_is_one_sentence(tmp_path, capsys):
     assert run("service", tmp_path) == 1
     assert "has no service.sqlite" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_dicom_files_in_the_folder_itself_are_grouped_by_series(tmp_path, demo_model):
+    source, output = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    for seed, name in enumerate(("a", "b")):
+        for path in mr_series(tmp_path / name, seed=seed, patient=name).glob("*.dcm"):
+            shutil.copy(path, source / f"{name}{path.name}")
+    head(source / "mr.nii.gz")
+    watch(source, output, chosen(demo_model), once=True)
+    assert [job.state for job in jobs(output)] == ["done"] * 3
+    assert sorted(len(list(one.glob("CT.*.dcm"))) for one in output.glob("mr-*_sct")) == [30, 30]
+
+
+def test_a_header_and_its_data_are_one_mr(tmp_path, demo_model):
+    source, output = tmp_path / "in", tmp_path / "out"
+    head(source / "mr.mhd")
+    watch(source, output, chosen(demo_model), once=True)
+    assert [job.state for job in jobs(output)] == ["done"]
+    write_volume(ball_head(3)[0], tmp_path / "other.mhd")
+    shutil.copy(tmp_path / "other.zraw", source / "mr.zraw")
+    watch(source, output, chosen(demo_model), once=True)
+    assert len(jobs(output)) == 2
+
+
+def test_a_folder_of_other_things_is_refused_and_left_as_it_is(tmp_path, demo_model):
+    (tmp_path / "in").mkdir()
+    output = tmp_path / "out"
+    output.mkdir(mode=0o755)
+    (output / "thesis.txt").touch()
+    with pytest.raises(CrepsError, match="holds other files and no state of a service"):
+        watch(tmp_path / "in", output, chosen(demo_model), once=True)
+    assert [one.name for one in output.iterdir()] == ["thesis.txt"]
+    assert output.stat().st_mode & 0o777 == 0o755
+
+
+def test_results_that_others_may_read(tmp_path, demo_model):
+    head(tmp_path / "in" / "mr.nii.gz")
+    watch(tmp_path / "in", tmp_path / "out", chosen(demo_model, private=False), once=True)
+    assert (tmp_path / "out").stat().st_mode & 0o005
+    assert (tmp_path / "out" / "mr_sct.nii.gz").stat().st_mode & 0o004
+    assert (tmp_path / "out" / "service.sqlite").stat().st_mode & 0o077 == 0

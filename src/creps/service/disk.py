@@ -19,8 +19,12 @@ FOLDER_MODE, FILE_MODE = 0o700, 0o600
 PART = ".part"
 
 
-def private_folder(path: Path) -> Path:
+def private_folder(path: Path, *, private: bool = True) -> Path:
     """Make a folder that only its owner may enter, where the disk has modes.
+
+    Args:
+        path: The folder.
+        private: Leave the modes as they are if not.
 
     Raises:
         InputError: it cannot be made, or is a file.
@@ -31,7 +35,8 @@ def private_folder(path: Path) -> Path:
         raise InputError(
             f"The folder {path} cannot be made: {error.strerror}.", "Name a folder that this user may write."
         ) from error
-    _restrict(path, FOLDER_MODE)
+    if private:
+        _restrict(path, FOLDER_MODE)
     return path
 
 

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import logging
-import sqlite3
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from creps.errors import CrepsError, InputError
 from creps.io.atomic import write_json
 from creps.provenance import provenance
 from creps.service.audit import Audit
+from creps.service.deliveries import Deliveries
 from creps.service.disk import space_left, tidy_writing
 from creps.service.making import Answer, Task, make, remove_result, result_is_whole
 from creps.service.retention import delete_old
-from creps.service.sending import ResultGoneError, UnreachableError, deliver, endpoint_of
-from creps.service.settings import Destination, Rule, ServiceSettings
-from creps.service.state import Delivery, Job, JobState, State
+from creps.service.settings import Rule, ServiceSettings
+from creps.service.state import FAILING_DISK, Job, JobState, State
+from creps.service.waits import Waits
+from creps.service.watching import LOOSE
 from creps.service.worker import Worker, WorkerEndedError
 
 __all__ = ["PARKED", "Arrivals", "Service"]
@@ -33,13 +33,8 @@ PARKED = "parked"
 """Folder, in that of the results, of one JSON file for each MR that a person must look at."""
 
 TICK_SECONDS = 0.5
-LATER_SECONDS = (30.0, 900.0)
-"""First and longest wait before something is tried again."""
 
 TIDY_SECONDS = 3600.0
-
-FAILING_DISK = (OSError, sqlite3.OperationalError, InputError)
-"""What a full or missing disk raises."""
 
 MOST_STOPS = 10
 """An MR in the middle of which creps ended as often may be what ends it (a machine that runs out of memory)."""
@@ -59,14 +54,6 @@ class Arrivals(Protocol):
 
     def place(self, job: Job) -> tuple[Path, str | None]:
         """Source of a job, and the hash of its series; None for a volume file."""
-
-
-@dataclass
-class Waiting:
-    """When something that failed may be tried again."""
-
-    until: float = 0.0
-    times: int = 0
 
 
 @dataclass
@@ -102,10 +89,11 @@ class Service:
     clock: Callable[[], float] = time.monotonic
     worker: Worker = field(default_factory=Worker)
     _running: Running | None = None
-    _waits: dict[str, Waiting] = field(default_factory=dict)
-    _sender: threading.Thread | None = None
     _tidied: float = float("-inf")
-    _ending: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self._waits = Waits(self.clock)
+        self.deliveries = Deliveries(self.settings, self.state, self.results, self.audit, self._waits, self._park)
 
     def run(self, stop: threading.Event, *, once: bool = False) -> None:
         """Work until `stop` is set, or with `once` until there is nothing left to do."""
@@ -128,13 +116,13 @@ class Service:
         """Wait while the disk is full or gone; then take up what was not noted."""
         reason = error.strerror if isinstance(error, OSError) else type(error).__name__
         log.warning("The state or a result cannot be written (%s). Check the disk; it is tried again.", reason)
-        while not stop.wait(self._wait("state")):
+        while not stop.wait(self._waits.later("state")):
             try:
                 if self._running is None:
                     self.recover()
             except FAILING_DISK:
                 continue
-            self._waits.pop("state", None)
+            self._waits.over("state")
             return
 
     def recover(self) -> None:
@@ -162,7 +150,7 @@ class Service:
             self.release(job, job.target)
         if self._running is None:
             self._begin_next()
-        self._send_in_background()
+        self.deliveries.begin()
         if self.clock() - self._tidied >= TIDY_SECONDS:
             self._tidied = self.clock()
             received, results = delete_old(self.state, self.folder, self.results, self.settings.keep)
@@ -171,14 +159,13 @@ class Service:
 
     def is_idle(self) -> bool:
         """Whether nothing is left that can be done now; what failed and waits for another try is left."""
-        busy = self._running is not None or (self._sender is not None and self._sender.is_alive())
-        now = [job for job in self.state.jobs("ready", "released") if self._may_try(f"job {job.id}")]
-        now = now if self._may_try("disk") else []
-        return not (busy or now or self._due() or self.arrivals.is_waiting())
+        busy = self._running is not None or self.deliveries.is_busy()
+        now = [job for job in self.state.jobs("ready", "released") if self._waits.may_try(f"job {job.id}")]
+        now = now if self._waits.may_try("disk") else []
+        return not (busy or now or self.deliveries.due() or self.arrivals.is_waiting())
 
     def end(self) -> None:
         """Stop now: a running synthesis is given up and done again at the next start; it is no failed attempt."""
-        self._ending.set()
         self.worker.end()
         if self._running is not None:
             job = self._running.job
@@ -186,19 +173,18 @@ class Service:
                 self._clear(self._running.task.target)
                 self.state.set_job(job.id, "ready", reason="creps was stopped.", attempts=job.attempts)
             self._running = None
-        if self._sender is not None:
-            self._sender.join(LATER_SECONDS[0])
+        self.deliveries.end()
 
     # Synthesis
 
     def _begin_next(self) -> None:
         if space_left(self.folder) < self.settings.limits.free_gb:
-            if self._may_try("disk"):
-                self._wait("disk")
+            if self._waits.may_try("disk"):
+                self._waits.later("disk")
                 log.warning("The disk of %s is nearly full; nothing is synthesized until there is room.", self.folder)
             return
         for job in self.state.jobs("ready"):
-            if not self._may_try(f"job {job.id}"):
+            if not self._waits.may_try(f"job {job.id}"):
                 continue
             rule = self._rule(job)
             if rule is None:
@@ -214,7 +200,8 @@ class Service:
     def _task(self, job: Job, rule: Rule) -> Task:
         source, series = self.arrivals.place(job)
         target, settings = self._target(job), self.settings
-        return Task(source, series, job.fingerprint, target, rule, self.state.hasher, settings.report, settings.private)
+        given = (source, series, job.fingerprint, target, rule, self.state.hasher)
+        return Task(*given, settings.report, settings.private, loose=job.source == LOOSE)
 
     def _target(self, job: Job) -> Path:
         source, series = self.arrivals.place(job)
@@ -273,16 +260,16 @@ class Service:
 
     def _made(self, job: Job, rule: Rule, made: Path, answer: Answer) -> None:
         target = str(made.relative_to(self.results))
-        self._waits.pop(f"job {job.id}", None)
+        self._waits.over(f"job {job.id}")
         self._parked_file(job).unlink(missing_ok=True)
         self.audit.note("synthesized", job=job.id, series=job.series, rule=rule.name, qa=answer.qa)
         if answer.qa == "fail" and rule.on_qa_fail == "hold":
             reason = f"{answer.reason} Look at it, then: creps service FOLDER --release {job.id}"
             self.state.set_job(job.id, "held", reason=reason, target=target)
-            log.warning("%s: held. %s", _called(job), reason)
+            log.warning("%s: held, because a check of its sCT failed. See creps service FOLDER.", _called(job))
             return
         self.release(job, target)
-        log.info("%s: %s", _called(job), target)
+        log.info("%s: made.%s", _called(job), " A check warned." if answer.qa == "warn" else "")
 
     def release(self, job: Job, target: str) -> None:
         """Let the results of a job go to their destinations."""
@@ -291,14 +278,14 @@ class Service:
         self.state.set_job(job.id, state, target=target, destinations=[one.name for one in destinations])
 
     def _later(self, job: Job, reason: str, *, attempts: int) -> None:
-        seconds = self._wait(f"job {job.id}")
+        seconds = self._waits.later(f"job {job.id}")
         self.state.set_job(job.id, "ready", reason=reason, attempts=attempts)
-        log.warning("%s: tried again in %.0f s. %s", _called(job), seconds, reason)
+        log.warning("%s: tried again in %.0f s. See creps service FOLDER.", _called(job), seconds)
 
     def _park(self, job: Job, reason: str) -> None:
         self.state.set_job(job.id, "parked", reason=reason)
         self.audit.note("parked", job=job.id, series=job.series)
-        log.warning("%s: parked. %s", _called(job), reason)
+        log.warning("%s: parked. See creps service FOLDER.", _called(job))  # the reason may name a file, and a patient
         again = f"Then: creps service FOLDER --retry {job.id}"
         write_json(
             self._parked_file(job), {"job": job.id, "reason": reason, "again": again, "provenance": provenance()}
@@ -307,102 +294,12 @@ class Service:
     def _parked_file(self, job: Job) -> Path:
         return self.results / PARKED / f"{job.id}.json"
 
-    # Sending
-
-    def _send_in_background(self) -> None:
-        if self._sender is not None and self._sender.is_alive():
-            return
-        if due := self._due():
-            self._sender = threading.Thread(target=self._send, args=(due,), daemon=True)
-            self._sender.start()
-
-    def _due(self) -> list[Delivery]:
-        """What can be sent now."""
-        waiting = self.state.deliveries("waiting")
-        return [one for one in waiting if self._may_try(_whole(one.destination)) and self._may_try(_one(one))]
-
-    def _send(self, due: Sequence[Delivery]) -> None:
-        by_name = {one.name: one for one in self.settings.destinations}
-        unreachable: set[str] = set()
-        for delivery in due:
-            if self._ending.is_set():
-                return
-            destination = by_name.get(delivery.destination)
-            if destination is None:
-                self._give_up(delivery, f"There is no destination '{delivery.destination}' any more.")
-            elif destination.name not in unreachable:
-                try:
-                    answered = self._sent(delivery, destination)
-                except FAILING_DISK as error:
-                    seconds = self._wait(_whole(destination.name))
-                    log.warning("What was sent cannot be noted (%s); again in %.0f s.", type(error).__name__, seconds)
-                    answered = False
-                if not answered:
-                    unreachable.add(destination.name)
-
-    def _sent(self, delivery: Delivery, destination: Destination) -> bool:
-        """Send one result. False: the destination does not answer, so the others wait as well."""
-        job = self.state.job(delivery.job)
-        try:
-            count = deliver(self.state, job.id, destination, self.results / job.target)
-        except ResultGoneError as error:
-            self.state.forget_result(job.id)
-            self._park(job, str(error))
-            return True
-        except Exception as error:  # noqa: BLE001 - whatever a stranger answers, the results stay and are sent later
-            known = error if isinstance(error, CrepsError) else f"Not sent: {type(error).__name__}."
-            unreachable = isinstance(error, UnreachableError)
-            if time.time() - delivery.created > self.settings.keep.send_days * 86_400:
-                self._give_up(delivery, str(known))
-                return True
-            seconds = self._wait(_whole(destination.name) if unreachable else _one(delivery))
-            self.state.set_delivery(job.id, destination.name, "waiting", reason=str(known))
-            log.warning("%s Tried again in %.0f s.", known, seconds)
-            return not unreachable
-        self._waits.pop(_whole(destination.name), None)
-        self._waits.pop(_one(delivery), None)
-        self.state.reached(endpoint_of(destination))
-        self.state.set_delivery(job.id, destination.name, "sent")
-        self.audit.note("sent", job=job.id, series=job.series, destination=destination.name, images=count)
-        log.info("%s: sent to '%s'.", _called(job), destination.name)
-        self._close(job.id)
-        return True
-
-    def _give_up(self, delivery: Delivery, reason: str) -> None:
-        self.state.set_delivery(delivery.job, delivery.destination, "parked", reason=reason, tried=False)
-        self._park(self.state.job(delivery.job), f"Its sCT was made, but not sent. {reason}")
-
-    def _close(self, job: int) -> None:
-        """A job is done when nobody waits for it."""
-        if not self.state.deliveries("waiting", "parked", job=job):
-            self.state.set_job(job, "done")
-
-    # Waits
-
-    def _may_try(self, name: str) -> bool:
-        return self.clock() >= self._waits.get(name, Waiting()).until
-
-    def _wait(self, name: str) -> float:
-        waiting = self._waits.setdefault(name, Waiting())
-        seconds = min(LATER_SECONDS[0] * 2**waiting.times, LATER_SECONDS[1])
-        waiting.times += 1
-        waiting.until = self.clock() + seconds
-        return seconds
-
 
 def task_is_dicom(target: str) -> bool:
     """Whether the results of a job are DICOM, which can be sent."""
     from creps.io.itk import suffix
 
     return not suffix(Path(target))
-
-
-def _whole(destination: str) -> str:
-    return f"destination {destination}"
-
-
-def _one(delivery: Delivery) -> str:
-    return f"delivery {delivery.job} {delivery.destination}"
 
 
 def _called(job: Job) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import glob
 import logging
 import os
 import shutil
@@ -28,10 +29,12 @@ __all__ = [
     "Task",
     "fingerprint_of_file",
     "fingerprint_of_series",
+    "loose_files",
     "make",
     "regions_of_models",
     "remove_result",
     "result_is_whole",
+    "with_data",
 ]
 
 log = logging.getLogger(__name__)
@@ -52,6 +55,7 @@ class Task:
         hasher: Of the service.
         report: Whether to write a report.
         private: Whether to take the results from other users.
+        loose: Whether the series lies among other files in `source` itself, not in a folder of its own.
     """
 
     source: Path
@@ -62,6 +66,7 @@ class Task:
     hasher: Hasher
     report: bool
     private: bool
+    loose: bool = False
 
 
 @dataclass(frozen=True)
@@ -136,17 +141,39 @@ def _source(task: Task) -> tuple[ImageSource, str]:
 
     if task.series is None:
         return ImageSource(task.source), fingerprint_of_file(task.source, task.hasher)
-    found = [one for one in find_series(task.source) if task.hasher.of(one.uid) == task.series]
+    place = loose_files(task.source) if task.loose else task.source
+    found = [one for one in find_series(place) if task.hasher.of(one.uid) == task.series]
     if not found:
         raise InputError("The series is gone from its folder.", "Send or copy it again.")
     return ImageSource(task.source, found[0], name="the series"), fingerprint_of_series(found[0].files, task.hasher)
+
+
+def loose_files(folder: Path) -> list[Path]:
+    """The files in a folder itself that are neither hidden nor volumes nor the data of one: single DICOM files."""
+    from creps.io.itk import is_volume_file
+
+    files = [one for one in sorted(folder.iterdir()) if one.is_file() and not one.name.startswith(".")]
+    volumes = {data for one in files if is_volume_file(one) for data in with_data(one)}
+    return [one for one in files if one not in volumes]
+
+
+HEADERS = (".mhd", ".nhdr")
+"""Volume files whose voxels lie in another file."""
+
+
+def with_data(path: Path) -> list[Path]:
+    """A volume file; of a header also the files of its name beside it, of which one has the voxels."""
+    if path.suffix.lower() not in HEADERS:
+        return [path]
+    others = path.parent.glob(f"{glob.escape(path.stem)}.*")
+    return [path, *sorted(one for one in others if one.is_file() and one.suffix.lower() not in (*HEADERS, ".json"))]
 
 
 def fingerprint_of_file(path: Path, hasher: Hasher) -> str:
     """What stands for the content of a volume file; of a header also for its data file."""
     from creps.provenance import sha256_file
 
-    return hasher.fingerprint([sha256_file(path)])
+    return hasher.fingerprint(sha256_file(one) for one in with_data(path))
 
 
 def fingerprint_of_series(files: Sequence[Path], hasher: Hasher) -> str:

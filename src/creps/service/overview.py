@@ -41,7 +41,7 @@ class Overview:
     def text(self) -> str:
         """A table: what needs a person first, then what runs and waits, then the last that were finished."""
         if not self.jobs:
-            return "Nothing has arrived yet."
+            return "There is no job."
         counts = Counter(job.state for job in self.jobs)
         lines = [", ".join(f"{count} {state}" for state, count in sorted(counts.items())), ""]
         first = [job for job in self.jobs if job.state in ("parked", "held")]
@@ -91,10 +91,9 @@ def retry_job(folder: Path, number: int) -> None:
         job = state.job(number)
         if job.state != "parked":
             raise InputError(f"Job {number} is not parked but {job.state}.", "Retry those that are parked.")
-        if job.target:
-            for one in state.deliveries("parked", job=number):
-                state.set_delivery(number, one.destination, "waiting", tried=False)
-            state.set_job(number, "made", reason="Sent again.")
+        if job.target:  # it goes to those that the settings name now
+            state.forget_deliveries(number)
+            state.set_job(number, "released", reason="Sent again.")
         else:  # without a rule, the service looks at it again from the beginning
             state.set_job(number, "ready", attempts=0, stops=0)
     finally:

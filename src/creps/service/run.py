@@ -141,7 +141,8 @@ def _opened(folder: Path, settings: ServiceSettings) -> Iterator[tuple[State, Au
     worker = Worker()
     with ExitStack() as stack:
         stack.callback(worker.end)
-        private_folder(folder)
+        _check_own(folder)
+        private_folder(folder, private=settings.private)
         stack.enter_context(FolderLock(folder / STATE, held))
         tidy_writing(folder)
         state = State(folder / STATE)
@@ -155,6 +156,18 @@ def _opened(folder: Path, settings: ServiceSettings) -> Iterator[tuple[State, Au
         audit.note("started", rules=len(settings.rules), destinations=len(settings.destinations))
         stack.callback(audit.note, "stopped")
         yield state, audit, worker
+
+
+def _check_own(folder: Path) -> None:
+    """Refuse a folder of other things: its modes are changed, and what a killed process left in it is deleted."""
+    if not folder.is_dir() or (folder / STATE).is_file():
+        return
+    others = [one.name for one in folder.iterdir() if not one.name.startswith(".")]
+    if others:
+        raise InputError(
+            f"{folder} holds other files and no state of a service ({len(others)} entries).",
+            "Name an empty or a new folder.",
+        )
 
 
 def _check_certificates(settings: ServiceSettings) -> None:

@@ -6,6 +6,7 @@ what must not depend on a clock that jumps is measured by the loop.
 
 from __future__ import annotations
 
+import os
 import secrets
 import sqlite3
 import threading
@@ -19,12 +20,15 @@ from typing import Any, Literal
 from creps.errors import InputError
 from creps.service.hashing import Hasher
 
-__all__ = ["STATE", "Delivery", "Job", "JobState", "State"]
+__all__ = ["FAILING_DISK", "STATE", "Delivery", "Job", "JobState", "State"]
 
 STATE = "service.sqlite"
 """Name of the file in the folder of a service."""
 
 SCHEMA = 1
+
+FAILING_DISK = (OSError, sqlite3.OperationalError, InputError)
+"""What a full or missing disk raises."""
 
 JobState = Literal["ready", "working", "held", "released", "made", "done", "parked"]
 """To be synthesized, being so, held by a failed check, released by a person, to be sent, finished, given up."""
@@ -127,13 +131,19 @@ class State:
             )
         try:
             self._db = self._opened(read_only=read_only)
-        except sqlite3.Error as error:
+        except sqlite3.OperationalError as error:
             raise InputError(
-                f"{path} cannot be used: {error}.", "Restore it, or move it away: everything is then done again."
+                f"{path} cannot be opened now: {error}.", "Check its permissions, and try again."
+            ) from error
+        except sqlite3.DatabaseError as error:
+            raise InputError(
+                f"{path} is damaged: {error}.", "Restore it from a backup; without it, everything is done again."
             ) from error
 
     def _opened(self, *, read_only: bool) -> sqlite3.Connection:
-        address = f"{self.path.absolute().as_uri()}{'?mode=ro' if read_only else ''}"
+        writable = os.access(self.path, os.W_OK)  # a look, too, must be able to undo what a killed process left open
+        mode = ("?mode=rw" if writable else "?mode=ro") if read_only else ""
+        address = f"{self.path.absolute().as_uri()}{mode}"
         db = sqlite3.connect(address, uri=True, check_same_thread=False, isolation_level=None, timeout=10)
         db.row_factory = sqlite3.Row
         if not read_only:
@@ -318,6 +328,11 @@ class State:
             Delivery(**row)
             for row in self._rows(f"SELECT * FROM deliveries {where} ORDER BY job, destination", *values)
         ]
+
+    def forget_deliveries(self, job: int) -> None:
+        """Forget the deliveries of a job that were not made."""
+        with self._change() as db:
+            db.execute("DELETE FROM deliveries WHERE job = ? AND state <> 'sent'", (job,))
 
     def set_delivery(self, job: int, destination: str, state: str, *, reason: str = "", tried: bool = True) -> None:
         """Change a delivery."""

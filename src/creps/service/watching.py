@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from creps.io.dicom.read.series import Series, find_series
 from creps.io.itk import is_volume_file, stem
 from creps.preprocessing.label_maps import named_as_labels
 from creps.service.audit import Audit
-from creps.service.making import fingerprint_of_file, fingerprint_of_series
+from creps.service.making import fingerprint_of_file, fingerprint_of_series, loose_files, with_data
 from creps.service.rules import Facts, facts_of_series, first_rule
 from creps.service.settings import ServiceSettings
 from creps.service.state import Job, JobState, State
@@ -28,6 +28,9 @@ from creps.service.state import Job, JobState, State
 __all__ = ["Found", "Watched", "WatchedFolder", "Watcher"]
 
 log = logging.getLogger(__name__)
+
+LOOSE = "."
+"""Stands for the DICOM files that lie in the watched folder itself."""
 
 UNFINISHED = (".part", ".partial", ".tmp", ".filepart", ".crdownload")
 """Endings of files that another program is still writing."""
@@ -124,16 +127,28 @@ class Watcher:
             ) from error
 
     def _listed(self) -> Iterator[tuple[str, str, bool]]:
-        for entry in self._entries():
-            if entry.name.startswith("."):
-                continue
+        """Name of each entry, how it looks, whether it is unfinished; loose DICOM files are one entry."""
+        names = [entry.name for entry in self._entries() if not entry.name.startswith(".")]
+        try:
+            loose = {path.name for path in loose_files(self.folder)}
+        except OSError:
+            loose = set()
+        for name in [*(one for one in names if one not in loose), *([LOOSE] if loose else [])]:
             try:
-                if not (entry.is_dir() or entry.is_file()):  # opening a pipe can wait for ever
+                entry = self.folder / name
+                if name != LOOSE and not (entry.is_dir() or entry.is_file()):  # opening a pipe can wait for ever
                     continue
-                told, unfinished = _signature(Path(entry.path))
-                yield entry.name, self.state.hasher.of(told), unfinished
+                told, unfinished = _signature(self._files(name))
+                yield name, self.state.hasher.of(told), unfinished
             except OSError:  # it vanished, or is not ours to read yet: it is looked at again
                 continue
+
+    def _files(self, name: str) -> list[Path]:
+        """The files of an entry."""
+        entry = self.folder / name
+        if name == LOOSE:
+            return loose_files(self.folder)
+        return sorted(path for path in entry.rglob("*") if path.is_file()) if entry.is_dir() else with_data(entry)
 
     def look_into(self, name: str) -> list[Found]:
         """The MRs in an entry: volume files and DICOM series; what is neither is passed over."""
@@ -149,11 +164,13 @@ class Watcher:
             return [Found(name, hashed, hashed, "", f"It cannot be read ({type(error).__name__}). Export it anew.")]
 
     def _looked_into(self, entry: Path) -> list[Found]:
-        name = entry.name
+        loose = entry == self.folder
+        name = LOOSE if loose else entry.name
         damaged: list[DamagedFileError] = []
-        found = [self._of_file(path) for path in _volumes(entry)]
+        found = [] if loose else [self._of_file(path) for path in _volumes(entry)]
         try:
-            series = [] if is_volume_file(entry) else find_series(entry, damaged)
+            place = loose_files(entry) if loose else entry
+            series = [] if is_volume_file(entry) else find_series(place, damaged)
             found += [self._of_series(one, entry, whole=not damaged) for one in series if one.modality == "mr"]
         except CrepsError as error:
             damaged = damaged or [DamagedFileError(entry, f"cannot be used: {error.args[0]}", "Export it again.")]
@@ -204,9 +221,8 @@ def _volumes(entry: Path) -> list[Path]:
     return [path for path in found if not named_as_labels(stem(path)) and not path.name.startswith(".")]
 
 
-def _signature(entry: Path) -> tuple[str, bool]:
-    """How an entry looks: names, sizes and times of its files; and whether one of them is unfinished by its name."""
-    files = sorted(path for path in entry.rglob("*") if path.is_file()) if entry.is_dir() else [entry]
+def _signature(files: Sequence[Path]) -> tuple[str, bool]:
+    """How files look: names, sizes and times; and whether one of them is unfinished by its name."""
     shown = [path for path in files if not path.name.startswith(".")]
     stats = [path.stat() for path in shown]
     told = [f"{path} {one.st_size} {one.st_mtime_ns}" for path, one in zip(shown, stats, strict=True)]
@@ -260,7 +276,7 @@ class WatchedFolder:
     def look_again(self, job: Job) -> None:
         """A job was forgotten: its entry is looked at as if it had just arrived."""
         state = self.watcher.state
-        state.forget_seen(state.hasher.of(Path(job.source).parts[0]))
+        state.forget_seen(state.hasher.of((*Path(job.source).parts, LOOSE)[0]))
 
     def place(self, job: Job) -> tuple[Path, str | None]:
         """The volume file of a job, or its folder and the hash of its series."""

@@ -42,6 +42,7 @@ class Status:
     """Answers to a C-STORE (PS3.4, annex B.2.3, and PS3.7, annex C)."""
 
     STORED = 0x0000
+    ANOTHER = 0x0111
     NOT_WANTED = 0x0124
     NO_SPACE = 0xA700
     NO_IMAGE = 0xA900
@@ -98,7 +99,9 @@ class Filing:
             return replace(filed, status=refused[0], reason=refused[1])
         path = self.folder / filed.series / f"{filed.image}.dcm"
         if self.state.has_image(filed.series, filed.image) and path.is_file():
-            return replace(filed, reason="It is here already.")
+            if path.read_bytes() == content:
+                return replace(filed, reason="It is here already.")
+            return replace(filed, status=Status.ANOTHER, reason="Another image with this UID is here.")
         try:
             temporary = write_synced(self.folder, content)
             try:

@@ -110,15 +110,17 @@ class Receiver:
     def _connected(self, event: Any) -> None:
         """Turn a connection away, or let it negotiate; whatever goes wrong here, it is closed first."""
         link, address = event.assoc, str(event.address[0])
-        raw = link.dul.socket.socket
-        why = self._why_not(link, address, raw)
+        wrapped = link.dul.socket
+        raw = wrapped.socket
+        why = self._why_not(link, address, wrapped)
         if why:
-            link.dul.socket.close()
+            wrapped.close()
             raw.close()
             self.audit.note("refused", address=address, why=why)
 
-    def _why_not(self, link: Any, address: str, raw: Any) -> str:
-        """Why a connection is turned away; empty if it is not."""
+    def _why_not(self, link: Any, address: str, wrapped: Any) -> str:
+        """Why a connection is refused; empty if it is not: then its bytes are counted from now on."""
+        raw = wrapped.socket
 
         def ended(reason: str) -> None:
             log.warning("A connection from %s was ended: %s.", address, reason)
@@ -138,7 +140,7 @@ class Receiver:
         except OSError:
             self._forget(link)
             return "no TLS, or no certificate of the CA"
-        link.dul.socket.recv = counting.recv
+        wrapped.recv = counting.recv
         _guard(link, ended)
         return ""
 

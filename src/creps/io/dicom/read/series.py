@@ -9,7 +9,7 @@ import hashlib
 import os
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -138,14 +138,16 @@ class Series:
         return any(part in words if len(part) < SUBSTRING else part in plain for part in self.identities)
 
 
-def find_series(folder: Path, damaged: list[DamagedFileError] | None = None, *, derived: bool = False) -> list[Series]:
-    """The CT and MR series in a folder and below it, or in one file.
+def find_series(
+    folder: Path | Sequence[Path], damaged: list[DamagedFileError] | None = None, *, derived: bool = False
+) -> list[Series]:
+    """The CT and MR series in a folder and below it, in one file, or in some files.
 
     Passed over: files that are not DICOM, DICOMDIR, structure sets, PET and other objects, series of
     localizers, and the uncertainty of an sCT.
 
     Args:
-        folder: The folder, or a file.
+        folder: The folder, a file, or files.
         damaged: Gets what cannot be read, instead of the first being raised.
         derived: Also return localizers, maps of uncertainty and bulk densities.
 
@@ -159,7 +161,7 @@ def find_series(folder: Path, damaged: list[DamagedFileError] | None = None, *, 
         damaged.append(error)
 
     groups: dict[str, list[FileHeader]] = {}
-    for path in [folder] if folder.is_file() else files_below(folder, refuse):
+    for path in _files(folder, refuse):
         try:
             header = read_header(path)
         except DamagedFileError as error:
@@ -169,6 +171,12 @@ def find_series(folder: Path, damaged: list[DamagedFileError] | None = None, *, 
             groups.setdefault(str(value(header.dataset, "SeriesInstanceUID") or ""), []).append(header)
     found = [_series(uid, members) for uid, members in groups.items() if derived or not _passed_over(members)]
     return sorted(found, key=lambda series: (series.folder, series.description, series.uid))
+
+
+def _files(given: Path | Sequence[Path], refuse: Callable[[DamagedFileError], None]) -> Iterable[Path]:
+    if isinstance(given, Path):
+        return [given] if given.is_file() else files_below(given, refuse)
+    return given
 
 
 def one_series(
