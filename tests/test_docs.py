@@ -28,6 +28,7 @@ NOT_RUN = {
     "installs packages": 12,
     "needs a DICOM destination": 1,
     "changes the firewall": 1,
+    "makes certificates": 1,
     "needs several GPUs": 1,
     "needs two GPUs": 1,
     "needs a SLURM cluster": 4,
