@@ -13,6 +13,7 @@ import pytest
 import SimpleITK as sitk
 from pydicom import dcmread
 from pydicom.uid import MRImageStorage
+from pynetdicom import AE
 
 from creps.errors import CrepsError
 from creps.io.image import read_image
@@ -200,7 +201,7 @@ def test_a_wrong_ae_title_of_the_destination_is_said_at_start(tmp_path, demo_mod
     with orthanc(tmp_path, DicomCheckCalledAet=True) as (_, port):
         chosen = settings(demo_model, destinations=[orthanc_as(port, ae_title="OTHER")])
         with (
-            pytest.raises(CrepsError, match=r"turns creps away.*[Cc]alled AE.*Check its AE title"),
+            pytest.raises(CrepsError, match=r"rejected the association.*[Cc]alled AE.*Check its AE title"),
             node_thread(tmp_path / "node", chosen),
         ):
             pass
@@ -250,3 +251,16 @@ def test_another_image_under_a_known_uid_is_refused(tmp_path, demo_model, mr):
     image.save_as(tmp_path / "again.dcm")
     with node_thread(tmp_path / "node", settings(demo_model)) as port:
         assert send(port, [first, first, tmp_path / "again.dcm"]) == [0, 0, 0x0111]
+
+
+def test_an_encoding_that_was_not_negotiated_is_not_taken(tmp_path, demo_model, mr):
+    image = min(mr.glob("*.dcm"))
+    with node_thread(tmp_path / "node", settings(demo_model)) as port:
+        entity = AE("SCANNER")
+        for encoding in ("1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.50"):  # deflated, JPEG with loss
+            entity.add_requested_context(MRImageStorage, encoding)
+        link = entity.associate("127.0.0.1", port, ae_title="CREPS")
+        assert not link.accepted_contexts
+        if link.is_established:
+            link.abort()
+        assert send(port, [image]) == [0]

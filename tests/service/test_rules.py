@@ -5,7 +5,7 @@ import pytest
 from creps.errors import SettingsError
 from creps.io.dicom.read.series import find_series
 from creps.service import read_service_settings
-from creps.service.rules import Facts, check_regions, check_rules, facts_of_series, first_rule
+from creps.service.rules import Facts, check_for_node, check_regions, check_rules, facts_of_series, first_rule
 from creps.service.settings import Peer, Rule, When
 from tests.dicom_cases import mr_series
 
@@ -118,3 +118,12 @@ def test_paths_are_those_beside_the_file(tmp_path):
     found = read_service_settings(path)
     assert [one.model for one in found.rules] == [str(tmp_path / "model"), "head"]
     assert (found.node.tls.certificate, str(found.node.tls.key)) == (tmp_path / "a.pem", "/etc/b.pem")
+
+
+def test_rules_that_can_never_decide_in_a_node_are_refused():
+    check_for_node([rule("a", calling_ae=["MR1", "MR2"]), rule("b", file=["*"], region=["head"])], ["MR2"])
+    check_for_node([rule("a", calling_ae=["MR1"])], [])
+    with pytest.raises(SettingsError, match="Rule 'a' is for volume files"):
+        check_for_node([rule("a", file=["*.nii.gz"])], [])
+    with pytest.raises(SettingsError, match="Rule 'a' is for MR1, which may not send"):
+        check_for_node([rule("a", calling_ae=["MR1"])], ["MR2"])

@@ -13,7 +13,7 @@ from creps.io.dicom.read.sequence_words import said_of_series
 from creps.io.dicom.read.series import Series
 from creps.service.settings import Rule, When
 
-__all__ = ["Facts", "check_regions", "check_rules", "facts_of_series", "first_rule"]
+__all__ = ["Facts", "check_for_node", "check_regions", "check_rules", "facts_of_series", "first_rule"]
 
 WEIGHTINGS = ("T1", "T2", "PD", "FLAIR")
 
@@ -117,6 +117,29 @@ def _covers(earlier: When, later: When) -> bool:
 
 def _folded(patterns: Sequence[str]) -> tuple[str, ...]:
     return tuple(pattern.casefold() for pattern in patterns)
+
+
+def check_for_node(rules: Sequence[Rule], peers: Sequence[str]) -> None:
+    """Refuse rules that can never decide in a node.
+
+    Args:
+        rules: The rules.
+        peers: AE titles that may send; empty: all.
+
+    Raises:
+        SettingsError: names the rule, and what it waits for.
+    """
+    for rule in rules:
+        when = rule.when
+        if when.file and not when.of_header:
+            raise SettingsError(
+                f"Rule '{rule.name}' is for volume files, which a node does not receive.", "Ask for the header instead."
+            )
+        if peers and when.calling_ae and not set(peers) & set(when.calling_ae):
+            raise SettingsError(
+                f"Rule '{rule.name}' is for {' or '.join(when.calling_ae)}, which may not send: see 'peers'.",
+                "Add it to the peers, or remove the rule.",
+            )
 
 
 def check_regions(rules: Sequence[Rule], regions: Mapping[str, str]) -> None:

@@ -18,7 +18,7 @@ from creps.service.node.arrivals import ReceivedSeries
 from creps.service.node.filing import Filing
 from creps.service.node.receiver import Receiver
 from creps.service.retention import delete_unknown
-from creps.service.rules import check_regions, check_rules
+from creps.service.rules import check_for_node, check_regions, check_rules
 from creps.service.sending import endpoint_of, greet
 from creps.service.settings import Rule, ServiceSettings, read_service_settings
 from creps.service.state import STATE, State
@@ -112,6 +112,7 @@ def run_node(
     """
     folder, chosen = Path(folder), settings_of(settings)
     _need("pynetdicom", "creps node")
+    check_for_node(chosen.rules, [one.ae_title for one in chosen.node.peers])
     with _opened(folder, chosen) as (state, audit, worker):
         deleted = delete_unknown(state, folder)
         if deleted:

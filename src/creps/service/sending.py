@@ -218,7 +218,7 @@ def _refusal(destination: Destination, link: Association) -> UnreachableError:
         answer = link.acceptor.primitive
         reason = "" if answer is None else f" ({answer.reason_str})"
         return UnreachableError(
-            f"{_called(destination)} turns creps away{reason}.",
+            f"{_called(destination)} rejected the association{reason}.",
             f"Check its AE title, and that it knows {destination.own_ae_title}.",
         )
     if destination.tls is not None:
