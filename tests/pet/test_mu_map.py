@@ -202,6 +202,8 @@ def test_bad_input_is_a_sentence_and_leaves_nothing(loaded, files, tmp_path, cap
         ({"mu_per_cm": [0, 0.15, 0.2]}, "it gives water (0 HU) 0.15 cm⁻¹"),
         ({"mu_per_cm": [0, 9.6, 15]}, "cm⁻¹ from 0 to 0.6 are possible"),
         ({"hu": [-1000, 0]}, "mu_per_cm has 3 values for 2 HU"),
+        ({"hu": [0, 500, 1000], "mu_per_cm": [0.096, 0.12, 0.15]}, "it gives air (-1000 HU) 0.096 cm⁻¹"),
+        ({"hu": [-1000, 0, 47], "mu_per_cm": [0, 0.096, 0.1]}, "it gives bone (1000 HU) 0.1 cm⁻¹"),
     ],
 )
 def test_what_is_wrong_with_a_curve_is_a_sentence(tmp_path, change, message):
@@ -213,6 +215,15 @@ def test_what_is_wrong_with_a_curve_is_a_sentence(tmp_path, change, message):
     with pytest.raises(SettingsError) as caught:
         mu_curve(path)
     assert message in str(caught.value)
+
+
+def test_a_curve_may_lie_in_a_file_without_an_ending_and_never_nests_too_deep(tmp_path):
+    path = tmp_path / "site"
+    path.write_text(mu_curve().model_dump_json())
+    assert mu_curve(path) == mu_curve()
+    path.write_text("[" * 100_000)
+    with pytest.raises(SettingsError, match="it is no JSON"):
+        mu_curve(path)
 
 
 def test_wrong_arguments_are_named():
@@ -246,3 +257,15 @@ def test_a_dicom_series_gets_the_map_in_a_folder_of_its_own(tmp_path):
     synthesis.save(tmp_path / "sct", mu_map=pet, qa=False, structures=False, overwrite=True, pseudonym="X")
     document = json.loads((path / "mumap" / "mumap.json").read_text())
     assert "created" not in document["provenance"]
+
+
+def test_a_deidentified_map_does_not_name_the_checksum_of_the_pet(tmp_path):
+    synthesis = model().synthesize(mr_series(tmp_path / "dicom"), force=True)
+    write_volume(synthesis.sct, tmp_path / "pet.nii.gz")
+    for pseudonym, known in ((None, True), ("X", False)):
+        path = synthesis.save(
+            tmp_path / "sct", mu_map=tmp_path / "pet.nii.gz", qa=False, structures=False, overwrite=True,
+            pseudonym=pseudonym,
+        )  # fmt: skip
+        document = MuMapDocument.model_validate(json.loads((path / "mumap" / "mumap.json").read_text()))
+        assert (document.pet["sha256"] is not None) == known

@@ -110,6 +110,15 @@ def test_the_vertex_is_cut_from_4_mm_on(spacing):
         assert (area > limit) == cut, (missing, area, limit)
 
 
+def test_a_stub_above_a_cut_vertex_does_not_hide_it():
+    mr = head(top_cut_mm=20)[1]
+    body = np.pad(mr.array > -400, ((0, 6), (0, 0), (0, 0)))
+    body[-6:-2, 50:54, 50:54] = True  # an artefact of 16 mm² above the cut
+    area, limit = top_area(Volume(body.astype(np.float32), mr.spacing_mm, mr.origin_mm))
+    assert area > 2 * limit
+    assert top_area(Volume(np.zeros((4, 4, 4)), (1.0, 1.0, 1.0)))[0] == 0
+
+
 def check(**changes):
     mr = head(changes.get("spacing", (1.0, 1.0, 1.0)), top_cut_mm=changes.get("cut", 0.0))[1]
     body = mr.with_array((mr.array > -400).astype(np.float32))

@@ -147,6 +147,18 @@ def test_a_folder_of_someone_else_is_never_replaced(loaded, mr, tmp_path, capsys
     assert not (tmp_path / "sct.nii.gz").exists()
 
 
+def test_results_of_a_simulation_beside_the_maps_are_never_deleted(mr, tmp_path):
+    synthesis, target = model().synthesize(mr, force=True), tmp_path / "sct.nii.gz"
+    synthesis.save(target, tus=True, qa=False)
+    field = tmp_path / "sct_tus" / "prestus" / "field.nii.gz"
+    field.write_text("hours of simulation")
+    with pytest.raises(OutputExistsError, match=r"something other than an sCT \(prestus/field.nii.gz\)"):
+        synthesis.save(target, tus=True, qa=False, overwrite=True)
+    assert names(tmp_path / "sct_tus") == FILES | {"prestus/field.nii.gz"}
+    synthesis.save(target, qa=False, overwrite=True)  # the maps were of the sCT that is replaced
+    assert names(tmp_path / "sct_tus") == {"prestus/field.nii.gz"}
+
+
 def test_bad_input_is_a_sentence_and_leaves_nothing(loaded, tmp_path, capsys, monkeypatch):
     cut, coarse, curves = tmp_path / "cut.nii.gz", tmp_path / "coarse.nii.gz", tmp_path / "falls.json"
     write_volume(head(top_cut_mm=20)[0], cut)

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from creps.errors import SettingsError
 
-__all__ = ["Column", "check_columns", "read_curve"]
+__all__ = ["Column", "check_columns", "curve_file", "read_curve", "stated_in"]
 
 Curve = TypeVar("Curve", bound=BaseModel)
 
@@ -74,6 +74,31 @@ def check_columns(hu: Sequence[float], columns: Sequence[Column]) -> None:
             )
 
 
+def stated_in(folder: Path) -> tuple[str, ...]:
+    """Names of the curves in a folder."""
+    return tuple(sorted(path.stem for path in folder.glob("*.json")))
+
+
+def curve_file(given: Path | str, stated: Path, what: str) -> Path:
+    """The file of a curve: one of a folder by its name, or a site's own by its path.
+
+    Args:
+        given: The name, or the path.
+        stated: The folder of the curves that have names.
+        what: What messages call it: ``acoustic curves``.
+
+    Raises:
+        SettingsError: there are none of that name.
+    """
+    known = stated_in(stated)
+    if str(given) in known:
+        return stated / f"{given}.json"
+    path = Path(given)
+    if not path.suffix and not path.is_file():
+        raise SettingsError(f"Unknown {what} '{given}'.", f"Choose of: {', '.join(known)}; or give a JSON file.")
+    return path
+
+
 def read_curve(path: Path, kind: type[Curve], what: str, remedy: str) -> Curve:
     """Read a curve from a JSON file.
 
@@ -90,7 +115,7 @@ def read_curve(path: Path, kind: type[Curve], what: str, remedy: str) -> Curve:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SettingsError(f"{what} {path} cannot be read.", "Check the path.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SettingsError(f"{what} {path} cannot be used: it is no JSON file.", remedy) from error
     if not isinstance(content, Mapping):
         raise SettingsError(f"{what} {path} cannot be used: it is no JSON object.", remedy)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from creps.errors import SettingsError
-from creps.io.hu_curve import Column, check_columns, read_curve
+from creps.io.hu_curve import Column, check_columns, curve_file, read_curve
 
 __all__ = ["DEFAULT_CURVE", "MuCurve", "mu_curve"]
 
@@ -18,8 +18,12 @@ STATED = Path(__file__).with_name("stated")
 
 DEFAULT_CURVE = "carney-2006"
 
-WATER_PER_CM = (0.085, 0.105)
-"""Water has .096 cm⁻¹ at 511 keV; a curve far from it has another unit or energy."""
+EXPECTED_PER_CM = {
+    "air": (-1000.0, 0.0001, (0.0, 0.005)),
+    "water": (0.0, 0.096, (0.085, 0.105)),
+    "bone": (1000.0, 0.15, (0.12, 0.2)),
+}
+"""HU, cm⁻¹ at 511 keV, and the range a curve may give; one outside it has another unit or energy, or ends too early."""
 
 FORMAT = (
     "Write hu and mu_per_cm as lists of one length, HU rising, mu_per_cm (cm⁻¹ at 511 keV) never falling; see"
@@ -47,10 +51,10 @@ class MuCurve(BaseModel):
     @model_validator(mode="after")
     def _monotonic(self) -> Self:
         check_columns(self.hu, (Column("mu_per_cm", self.mu_per_cm, "cm⁻¹", 0, 0.6),))
-        low, high = WATER_PER_CM
-        water = float(np.interp(0.0, self.hu, self.mu_per_cm))
-        if not low <= water <= high:
-            raise ValueError(f"it gives water (0 HU) {water:g} cm⁻¹, and water has 0.096 at 511 keV")
+        for tissue, (hu, usual, (low, high)) in EXPECTED_PER_CM.items():
+            given = float(np.interp(hu, self.hu, self.mu_per_cm))
+            if not low <= given <= high:
+                raise ValueError(f"it gives {tissue} ({hu:g} HU) {given:g} cm⁻¹, and {tissue} has {usual:g} at 511 keV")
         return self
 
     def attenuation(self, hu: npt.ArrayLike) -> npt.NDArray[np.float32]:
@@ -82,9 +86,4 @@ def mu_curve(given: MuCurve | Path | str = DEFAULT_CURVE) -> MuCurve:
         raise SettingsError(
             f"The attenuation curve is of the type {type(given).__name__}.", "Give a name, or a JSON file."
         )
-    path = Path(given)
-    stated = STATED / f"{given}.json"
-    if not path.suffix and not stated.is_file():
-        known = ", ".join(sorted(one.stem for one in STATED.glob("*.json")))
-        raise SettingsError(f"Unknown attenuation curve '{given}'.", f"Choose of: {known}; or give a JSON file.")
-    return read_curve(path if path.suffix else stated, MuCurve, "The attenuation curve", FORMAT)
+    return read_curve(curve_file(given, STATED, "attenuation curve"), MuCurve, "The attenuation curve", FORMAT)

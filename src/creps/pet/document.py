@@ -18,7 +18,7 @@ class MuMapDocument(BaseModel):
 
     schema_version: Literal[1] = 1
     """Version of the file format; creps refuses any other."""
-    files: tuple[str, ...] = ("mumap.nii.gz", "mumap.hv", "mumap.v")
+    files: tuple[str, ...]
     """The map as NIfTI, and as an Interfile header with its voxels."""
     unit: Literal["cm-1"] = "cm-1"
     """Unit of the voxels: cm⁻¹ at 511 keV."""
@@ -27,7 +27,7 @@ class MuMapDocument(BaseModel):
     fwhm_mm: float
     """Width at half height of the Gaussian that smooths the map, in mm."""
     pet: dict[str, Any]
-    """Grid of the PET: shape and spacing along D, H, W, and the SHA-256 of its file."""
+    """Grid of the PET: shape and spacing along D, H, W, and the SHA-256 of its file; null in a de-identified export."""
     body_share: float
     """Share of the body in the MR that lies in the PET grid."""
     missing_mm: float

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,9 @@ log = logging.getLogger(__name__)
 
 FOLDER, DOCUMENT = "mumap", "mumap.json"
 """Name of the folder, and of the document in it."""
+
+FILES = ("mumap.nii.gz", "mumap.hv", "mumap.v")
+"""What else is in it."""
 
 QUANTITY = "linear attenuation coefficient at 511 keV in cm-1; no bed, no coil"
 
@@ -69,6 +72,10 @@ class MuMap:
         del mr, target, region
         check_overlap(body, self.pet, name, self.name)
 
+    def unlinked(self) -> MuMap:
+        """The same without the checksum of the PET's file."""
+        return replace(self, sha256=None)
+
     def write(self, folder: Path, sct: Volume, patient: Mask, name: str, provenance: dict[str, Any]) -> dict[str, Any]:
         """Make the map and write it into a folder that is there; return what the sCT's record says of it.
 
@@ -89,6 +96,7 @@ class MuMap:
         write_volume(mu, folder / "mumap.nii.gz")
         write_interfile(mu, folder / "mumap.hv", QUANTITY)
         document = MuMapDocument(
+            files=FILES,
             curve=self.curve,
             fwhm_mm=self.fwhm_mm,
             pet={"shape": list(self.pet.shape), "spacing_mm": list(self.pet.spacing_mm), "sha256": self.sha256},

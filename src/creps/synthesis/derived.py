@@ -11,10 +11,16 @@ from creps.pet import output as pet
 from creps.ultrasound import output as ultrasound
 from creps.volume import Mask, Volume
 
-__all__ = ["DOCUMENTS", "Derived", "checked_derived", "is_derived"]
+__all__ = ["DOCUMENTS", "Derived", "checked_derived", "is_derived", "other_files", "remove_derived"]
 
 DOCUMENTS = {ultrasound.FOLDER: ultrasound.DOCUMENT, pet.FOLDER: pet.DOCUMENT}
 """Folder → the document in it, by which creps knows it as its own."""
+
+FILES = {
+    ultrasound.FOLDER: frozenset({ultrasound.DOCUMENT, *ultrasound.FILES}),
+    pet.FOLDER: frozenset({pet.DOCUMENT, *pet.FILES}),
+}
+"""Folder → everything that creps writes into it."""
 
 
 @runtime_checkable
@@ -39,6 +45,9 @@ class Derived(Protocol):
             region: Of the model.
             name: Of the MR.
         """
+
+    def unlinked(self) -> Derived:
+        """The same without what would link a de-identified export to the patient's other files."""
 
     def write(self, folder: Path, sct: Volume, patient: Mask, name: str, provenance: dict[str, Any]) -> dict[str, Any]:
         """Make it and write it into an empty folder; return what the record of the sCT says of it.
@@ -71,6 +80,36 @@ def checked_derived(given: object) -> tuple[Derived, ...]:
 
 
 def is_derived(folder: Path) -> bool:
-    """Whether a folder was written by creps as one of `DOCUMENTS`."""
-    ending = folder.name.rpartition("_")[2]
-    return folder.is_dir() and ending in DOCUMENTS and (folder / DOCUMENTS[ending]).is_file()
+    """Whether a folder was written by creps as one of `DOCUMENTS`, and holds nothing else."""
+    return _is_known(folder) and not other_files(folder)
+
+
+def other_files(folder: Path) -> list[str]:
+    """What others put into a folder of `DOCUMENTS`, such as results of a simulation; hidden files do not count."""
+    if not _is_known(folder):
+        return []
+    files = (file.relative_to(folder) for file in sorted(folder.rglob("*")) if not file.is_dir())
+    names = (file.as_posix() for file in files if not file.name.startswith("."))
+    return [name for name in names if name not in FILES[_kind(folder)]]
+
+
+def remove_derived(folder: Path) -> None:
+    """Delete what creps wrote into a folder of `DOCUMENTS`, and the folder if nothing else is in it."""
+    if not _is_known(folder):
+        return
+    for name in FILES[_kind(folder)]:
+        (folder / name).unlink(missing_ok=True)
+    for place in (*(one for one in folder.iterdir() if one.is_dir()), folder):
+        if not any(place.iterdir()):
+            place.rmdir()
+
+
+def _is_known(folder: Path) -> bool:
+    """Whether the document of `DOCUMENTS` lies in a folder of its name."""
+    kind = _kind(folder)
+    return folder.is_dir() and kind in DOCUMENTS and (folder / DOCUMENTS[kind]).is_file()
+
+
+def _kind(folder: Path) -> str:
+    """``tus`` of ``sct_tus``."""
+    return folder.name.rpartition("_")[2]

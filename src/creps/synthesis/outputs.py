@@ -11,7 +11,7 @@ from creps.io.dicom.read.headers import ENDINGS
 from creps.io.image import ImageSource
 from creps.io.itk import SUFFIXES, stem, suffix
 from creps.io.outputs import check_new
-from creps.synthesis.derived import is_derived
+from creps.synthesis.derived import is_derived, other_files
 from creps.synthesis.options import OutputOptions
 
 __all__ = [
@@ -256,7 +256,7 @@ def _check_free(path: Path, inputs: Sequence[ImageSource], overwrite: bool) -> N
         return
     if path.is_dir() and not is_derived(path):
         shown = [file for file in path.iterdir() if not file.name.startswith(".")]
-        others = [
+        others = other_files(path) or [
             file.name
             for file in shown
             if file.name not in OWN_FILES and not file.match(SLICES) and not _is_series(file) and not is_derived(file)

@@ -25,7 +25,7 @@ def write_derived(result: Synthesis, place: Callable[[str], Path], *, unlinked: 
     Args:
         result: The sCT.
         place: Name of a folder → where it is made.
-        unlinked: Leave out the time, which would link a de-identified export to its MR.
+        unlinked: Leave out what would link a de-identified export to its MR or PET: the time, and the PET's checksum.
 
     Raises:
         InputError: something cannot be made of this sCT.
@@ -42,6 +42,7 @@ def made_of(result: Synthesis, one: Derived, folder: Path, *, unlinked: bool = F
     origin = origin_of(result)
     if unlinked:
         origin.pop("created")
+        one = one.unlinked()
     folder.mkdir()
     return one.write(folder, result.sct, patient_of(result), name_of(result), origin)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import shutil
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -26,7 +25,7 @@ from creps.io.itk import suffix, write_volume
 from creps.io.picture import write_picture
 from creps.preprocessing.target_grid import bring_onto
 from creps.synthesis.bulk import BulkDensities, bulk_density
-from creps.synthesis.derived import DOCUMENTS, is_derived
+from creps.synthesis.derived import DOCUMENTS, remove_derived
 from creps.synthesis.options import OutputOptions
 from creps.synthesis.outputs import (
     BULK,
@@ -99,9 +98,9 @@ def _write_volume(target: Path, result: Synthesis, options: OutputOptions) -> No
     for file in beside(target, uncertainty=True, bulk=True, report=True, derived=DOCUMENTS) if replaces else ():
         if file.name in written:
             continue
-        if is_derived(file):  # of the sCT that was replaced
-            shutil.rmtree(file)
-        elif not file.is_dir():
+        if file.is_dir():
+            remove_derived(file)  # of the sCT that was replaced
+        else:
             file.unlink(missing_ok=True)
 
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from creps.errors import SettingsError
-from creps.io.hu_curve import Column, check_columns, read_curve
+from creps.io.hu_curve import Column, check_columns, curve_file, read_curve, stated_in
 
 __all__ = ["DEFAULT_CURVES", "AcousticCurves", "Medium", "acoustic_curves", "stated_curves"]
 
@@ -97,7 +97,7 @@ class AcousticCurves(BaseModel):
 
 def stated_curves() -> tuple[str, ...]:
     """Names of the curves that come with creps."""
-    return tuple(sorted(path.stem for path in STATED.glob("*.json")))
+    return stated_in(STATED)
 
 
 def acoustic_curves(given: AcousticCurves | Path | str = DEFAULT_CURVES) -> AcousticCurves:
@@ -120,9 +120,4 @@ def acoustic_curves(given: AcousticCurves | Path | str = DEFAULT_CURVES) -> Acou
         raise SettingsError(
             f"The acoustic curves are of the type {type(given).__name__}.", "Give a name, or a JSON file."
         )
-    if str(given) in stated_curves():
-        return read_curve(STATED / f"{given}.json", AcousticCurves, "The acoustic curves", FORMAT)
-    if not Path(given).suffix:
-        known = ", ".join(stated_curves())
-        raise SettingsError(f"Unknown acoustic curves '{given}'.", f"Choose of: {known}; or give a JSON file.")
-    return read_curve(Path(given), AcousticCurves, "The acoustic curves", FORMAT)
+    return read_curve(curve_file(given, STATED, "acoustic curves"), AcousticCurves, "The acoustic curves", FORMAT)

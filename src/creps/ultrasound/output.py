@@ -51,6 +51,10 @@ class Ultrasound:
         """Refuse an MR that gives no maps, see `check_suitable`."""
         check_suitable(mr, body, target, region, name)
 
+    def unlinked(self) -> Ultrasound:
+        """The same: it names no file of the patient."""
+        return self
+
     def write(self, folder: Path, sct: Volume, patient: Mask, name: str, provenance: dict[str, Any]) -> dict[str, Any]:
         """Make the maps and write them; return what the sCT's record says of them.
 

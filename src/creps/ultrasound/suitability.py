@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from creps.errors import InputError
 from creps.volume import Volume
 
@@ -23,6 +25,9 @@ CUT_MM = 3.0
 
 VERTEX_MM = 80.0
 """Radius of the curve of a flat vertex; that of most heads is smaller."""
+
+STUB_MM = 30.0
+"""A cut is looked for this far below the topmost voxel: noise or an artefact may stand on it."""
 
 WITH_SKULL = ("head", "brain")
 """Regions of models that have a skull."""
@@ -68,15 +73,15 @@ def check_suitable(mr: Volume, body: Volume, target: Volume, region: str, name: 
 
 
 def top_area(body: Volume) -> tuple[float, float]:
-    """Area of the topmost plane of a head in cm², and the most that a whole head has there.
+    """Area in cm² at which a head ends at its top, and the most that a whole head has there.
 
-    The limit is the area of a sphere of `VERTEX_MM` as far below its top as a plane is thick, and `CUT_MM` deeper.
+    The head ends where the area falls most from one plane to the next, within `STUB_MM` of the topmost. The limit is
+    the area of a sphere of `VERTEX_MM` as far below its top as a plane is thick, and `CUT_MM` deeper.
 
     Args:
         body: The patient, above 0 inside, on any grid.
 
     Examples:
-        >>> import numpy as np
         >>> up, across = np.mgrid[0:60, -45:46], np.hypot(*np.mgrid[-45:46, -45:46])
         >>> ball = np.hypot(across, np.arange(60)[:, None, None]) < 40
         >>> [round(cm2) for cm2 in top_area(Volume(ball, (2.0, 2.0, 2.0)))]
@@ -86,8 +91,9 @@ def top_area(body: Volume) -> tuple[float, float]:
     """
     upright = body.reoriented()
     planes = (upright.array > 0.5).sum(axis=(1, 2))
-    filled = planes.nonzero()[0]
     d, h, w = upright.spacing_mm
+    top = planes[: planes.nonzero()[0][-1] + 1][-max(1, round(STUB_MM / d)) :] if planes.any() else planes[:1]
+    falls = top - np.append(top[1:], 0)
     depth = d + CUT_MM
     limit = math.pi * (2 * VERTEX_MM * depth - depth**2) / 100
-    return (float(planes[filled[-1]]) * h * w / 100 if filled.size else 0.0), limit
+    return float(falls.max()) * h * w / 100, limit
