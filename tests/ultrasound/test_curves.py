@@ -83,7 +83,7 @@ def test_what_is_wrong_with_curves_is_a_sentence(tmp_path, change, message):
 def test_files_that_are_no_curves_are_refused(tmp_path):
     (tmp_path / "text.json").write_text("hello")
     (tmp_path / "list.json").write_text("[1]")
-    for name, message in (("text.json", "no JSON file"), ("list.json", "no JSON object"), ("none.json", "be read")):
+    for name, message in (("text.json", "not a JSON file"), ("list.json", "no JSON object"), ("none.json", "be read")):
         with pytest.raises(SettingsError, match=message):
             acoustic_curves(tmp_path / name)
     with pytest.raises(SettingsError, match="Unknown acoustic curves 'kplan'"):

@@ -116,7 +116,7 @@ def read_curve(path: Path, kind: type[Curve], what: str, remedy: str) -> Curve:
     except OSError as error:
         raise SettingsError(f"{what} {path} cannot be read.", "Check the path.") from error
     except (ValueError, RecursionError) as error:
-        raise SettingsError(f"{what} {path} cannot be used: it is no JSON file.", remedy) from error
+        raise SettingsError(f"{what} {path} cannot be used: it is not a JSON file.", remedy) from error
     if not isinstance(content, Mapping):
         raise SettingsError(f"{what} {path} cannot be used: it is no JSON object.", remedy)
     try:

@@ -104,7 +104,7 @@ def _notes(maps: AcousticMaps) -> tuple[str, ...]:
     spacing, notes = maps.hu.spacing_mm, []
     if max(spacing) > CUBE * min(spacing):
         notes.append(
-            f"Voxels are no cubes ({spacing[2]:.3g} x {spacing[1]:.3g} x {spacing[0]:.3g} mm): PRESTUS scales all axes"
+            f"Voxels are not cubes ({spacing[2]:.3g} x {spacing[1]:.3g} x {spacing[0]:.3g} mm): PRESTUS scales all axes"
             " by the first, and BabelBrain asks for cubes of 1 mm."
         )
     return tuple(notes)
