@@ -222,7 +222,7 @@ def test_a_curve_may_lie_in_a_file_without_an_ending_and_never_nests_too_deep(tm
     path.write_text(mu_curve().model_dump_json())
     assert mu_curve(path) == mu_curve()
     path.write_text("[" * 100_000)
-    with pytest.raises(SettingsError, match="it is no JSON"):
+    with pytest.raises(SettingsError, match="it is not a JSON"):
         mu_curve(path)
 
 
