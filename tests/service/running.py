@@ -100,7 +100,8 @@ def send(port, files, *, called="CREPS", calling="SCANNER", kinds=(MRImageStorag
             codes.append(None)
     if link.is_established:
         link.release()
-    raw.close()  # pynetdicom does not, when the other side ended the connection
+    if raw is not None:  # it was cut at once
+        raw.close()  # pynetdicom does not, when the other side ended the connection
     return codes
 
 

@@ -107,7 +107,7 @@ def test_the_sender_must_know_the_ae_title_and_be_known(tmp_path, demo_model, mr
     [({"image_mb": 0.001}, "an image of more"), ({"association_gb": 2e-6}, "an association of more")],
 )
 def test_more_bytes_than_allowed_end_the_association(tmp_path, demo_model, mr, limits, why):
-    with node_thread(tmp_path / "node", settings(demo_model, limits=limits)) as port:
+    with node_thread(tmp_path / "node", settings(demo_model, limits={**limits, "idle_seconds": 2})) as port:
         assert send(port, sorted(mr.glob("*.dcm")))[-1] is None
     gc.collect()
     assert why in (tmp_path / "node" / "audit.jsonl").read_text()

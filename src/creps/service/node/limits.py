@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from socket import SHUT_RDWR
 from typing import Protocol
 
 from creps.service.disk import GB
@@ -35,6 +37,9 @@ class Receiving(Protocol):
 
     def close(self) -> None:
         """Give it back."""
+
+    def shutdown(self, how: int, /) -> None:
+        """Tell the other side that it has ended."""
 
     def settimeout(self, seconds: float | None, /) -> None:
         """How long a call may wait."""
@@ -103,6 +108,8 @@ class CountingSocket:
 
     def _over(self, reason: str) -> OverLimitError:
         self._ended(reason)
+        with suppress(OSError):  # pynetdicom takes the error for the end of the connection, and would leave it open
+            self._socket.shutdown(SHUT_RDWR)
         return OverLimitError(reason)
 
     def _reason(self, count: int) -> str:
