@@ -155,7 +155,7 @@ def broken(original: Original, code: int, said: str, left: list[str]) -> str:
         return "" if original.may_differ else "it is accepted and should not be"
     if code == 1:
         lines = [line for line in said.splitlines() if line.startswith("Error: ")]
-        if len(lines) != 1 or not lines[0].rstrip().endswith("."):
+        if len(lines) != 1 or not lines[0].rstrip().endswith((".", "?")):  # a remedy may be a question
             return "the reason is not one sentence"
         kept = [name for name in left if name not in KEPT]
         return f"it leaves {kept[:3]}" if kept else ""

@@ -6,6 +6,7 @@ import logging
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -225,7 +226,11 @@ def terminated_as_interrupted() -> Iterator[None]:
 
 @contextmanager
 def stop_on_signals() -> Iterator[threading.Event]:
-    """Yield an event that Ctrl-C and SIGTERM set: a service ends its step and leaves nothing half-written."""
+    """Yield an event that Ctrl-C and SIGTERM set: a service ends its step and leaves nothing half-written.
+
+    Warnings of pydicom are not printed meanwhile: they quote values of headers.
+    """
+    warnings.filterwarnings("ignore", module=r"pydicom\b")
     stop = threading.Event()
     before = {one: signal.signal(one, lambda *_: stop.set()) for one in (signal.SIGINT, signal.SIGTERM)}
     try:
