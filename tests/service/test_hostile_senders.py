@@ -91,3 +91,10 @@ def test_the_handshake_is_left_to_the_connection():
     here, there = socket.socketpair()
     with here, there, _LateHandshake(ssl.PROTOCOL_TLS_SERVER).wrap_socket(here, server_side=True) as wrapped:
         assert wrapped.version() is None
+
+
+def test_looks_at_the_port_take_no_place_from_senders(tmp_path, demo_model, image):
+    with node_thread(tmp_path / "node", settings(demo_model, limits={"associations": 1})) as port:
+        for _ in range(20):
+            socket.create_connection(("127.0.0.1", port)).close()
+        wait_for(lambda: send(port, image) == [0], seconds=3)

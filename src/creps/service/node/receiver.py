@@ -40,6 +40,11 @@ BEFORE_ASSOCIATION_SECONDS = 10
 
 COMMENT = 64
 
+MOST_THREADS = 200
+"""pynetdicom's own limit. It counts what is long closed as well: whoever only looks whether the port is open, for ten
+seconds.
+"""
+
 
 class Receiver:
     """Listens, and files what comes.
@@ -70,7 +75,7 @@ class Receiver:
         entity = AE(node.ae_title)
         entity.require_called_aet = True
         entity.require_calling_aet = sorted({one.ae_title for one in node.peers})
-        entity.maximum_associations = limits.associations
+        entity.maximum_associations = MOST_THREADS  # those within `limits.associations` are counted in `_established`
         entity.maximum_pdu_size = PDU_BYTES
         entity.acse_timeout = BEFORE_ASSOCIATION_SECONDS
         entity.network_timeout = entity.dimse_timeout = limits.idle_seconds
@@ -163,9 +168,15 @@ class Receiver:
             self.audit.note("refused", address=address, caller=caller, why="this address has another AE title")
             return
         with self._lock:
-            if (counting := self._sockets.get(link)) is not None:
+            self._open = {one: series for one, series in self._open.items() if _is_open(one)}
+            many = len(self._open) >= self.settings.limits.associations
+            if not many and (counting := self._sockets.get(link)) is not None:
                 counting.associated()
                 self._open[link] = set()
+        if many:
+            link.abort()
+            self.audit.note("refused", address=address, caller=caller, why="too many associations")
+            return
         self.audit.note("association", address=address, caller=caller)
 
     def _rejected(self, event: Any) -> None:
@@ -209,8 +220,8 @@ def is_peer(node: Listening, address: str, caller: str) -> bool:
 
 
 def _is_open(link: Any) -> bool:
-    """Whether an association is about to start or runs; one that failed may never say that it ended."""
-    return link.ident is None or link.is_alive()
+    """Whether a connection is about to start or runs; one that failed may never say that it ended."""
+    return link.dul.ident is None or link.dul.is_alive()
 
 
 def _guard(link: Any, ended: Callable[[str], None]) -> None:
