@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from creps.errors import InputError
-from creps.service.state import STATE, Delivery, Job, State
+from creps.service.state import STATE, Delivery, Job, JobState, State
 
 __all__ = ["Overview", "overview", "release_job", "retry_job"]
 
@@ -86,18 +88,12 @@ def retry_job(folder: Path, number: int) -> None:
     Raises:
         InputError: there is no such job, or it is not parked.
     """
-    state = _writable(folder)
-    try:
-        job = state.job(number)
-        if job.state != "parked":
-            raise InputError(f"Job {number} is not parked but {job.state}.", "Retry those that are parked.")
+    with _job(folder, number, "parked", "Retry") as (state, job):
         if job.target:  # it goes to those that the settings name now
             state.forget_deliveries(number)
             state.set_job(number, "released", reason="Sent again.")
         else:  # without a rule, the service looks at it again from the beginning
             state.set_job(number, "ready", attempts=0, stops=0)
-    finally:
-        state.close()
 
 
 def release_job(folder: Path, number: int) -> None:
@@ -106,16 +102,19 @@ def release_job(folder: Path, number: int) -> None:
     Raises:
         InputError: there is no such job, or it is not held.
     """
-    state = _writable(folder)
+    with _job(folder, number, "held", "Release") as (state, _):
+        state.set_job(number, "released", reason="Released by a person.")
+
+
+@contextmanager
+def _job(folder: Path, number: int, expected: JobState, do: str) -> Iterator[tuple[State, Job]]:
+    """The state to be changed, and a job that must be as expected."""
+    State(folder / STATE, read_only=True).close()  # never make one where there is none
+    state = State(folder / STATE)
     try:
         job = state.job(number)
-        if job.state != "held":
-            raise InputError(f"Job {number} is not held but {job.state}.", "Release those that are held.")
-        state.set_job(number, "released", reason="Released by a person.")
+        if job.state != expected:
+            raise InputError(f"Job {number} is not {expected} but {job.state}.", f"{do} those that are {expected}.")
+        yield state, job
     finally:
         state.close()
-
-
-def _writable(folder: Path) -> State:
-    State(folder / STATE, read_only=True).close()  # never make one where there is none
-    return State(folder / STATE)

@@ -10,9 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from creps.errors import CrepsError
+from creps.io.dicom.write.ct import CT_IMAGE_STORAGE
+from creps.io.dicom.write.document import ENCAPSULATED_PDF_STORAGE
+from creps.io.dicom.write.structures import RT_STRUCTURE_SET_STORAGE
 from creps.service.settings import Destination
 from creps.service.state import State
 from creps.service.tls import client_context
+from creps.synthesis.outputs import BULK, REPORT_DICOM, SLICES, STRUCTURES, UNCERTAINTY, WITHIN
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -30,18 +34,15 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
-CT, STRUCTURES, PDF = (
-    "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.481.3", "1.2.840.10008.5.1.4.1.1.104.1",
-)  # fmt: skip
 VERIFICATION, FIND = "1.2.840.10008.1.1", "1.2.840.10008.5.1.4.1.2.2.1"
 ENCODINGS = ["1.2.840.10008.1.2.1", "1.2.840.10008.1.2"]
 
 PATTERNS = {
-    "ct": ("CT.*.dcm",),
-    "structures": ("RS.dcm",),
-    "report": ("report.dcm",),
-    "uncertainty": ("uncertainty/UN.*.dcm",),
-    "bulk": ("bulk/BD.*.dcm",),
+    "ct": SLICES,
+    "structures": STRUCTURES,
+    "report": REPORT_DICOM,
+    "uncertainty": f"{UNCERTAINTY}/{WITHIN[UNCERTAINTY]}",
+    "bulk": f"{BULK}/{WITHIN[BULK]}",
 }
 """Part of the results → its files in the folder of an sCT, in the order of sending."""
 
@@ -65,7 +66,7 @@ class ResultGoneError(CrepsError):
 
 def files_for(destination: Destination, target: Path) -> list[Path]:
     """What a destination gets of an sCT, as far as it is there."""
-    return [file for part in destination.send for pattern in PATTERNS[part] for file in sorted(target.glob(pattern))]
+    return [file for part in destination.send for file in sorted(target.glob(PATTERNS[part]))]
 
 
 def endpoint_of(destination: Destination) -> str:
@@ -205,8 +206,16 @@ def _check_reachable(destination: Destination) -> None:
         ) from error
 
 
-NAMES = {CT: "CT images", STRUCTURES: "RT structure sets", PDF: "encapsulated PDFs"}
-KIND_OF = {"ct": CT, "uncertainty": CT, "bulk": CT, "structures": STRUCTURES, "report": PDF}
+NAMES = {
+    CT_IMAGE_STORAGE: "CT images",
+    RT_STRUCTURE_SET_STORAGE: "RT structure sets",
+    ENCAPSULATED_PDF_STORAGE: "encapsulated PDFs",
+}
+KIND_OF = {
+    **dict.fromkeys(("ct", "uncertainty", "bulk"), CT_IMAGE_STORAGE),
+    "structures": RT_STRUCTURE_SET_STORAGE,
+    "report": ENCAPSULATED_PDF_STORAGE,
+}
 
 
 def _kinds(parts: Sequence[str]) -> list[str]:

@@ -11,7 +11,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from creps.errors import CrepsError, InputError
@@ -61,7 +61,6 @@ class Watched:
 
     signature: str
     since: float
-    unfinished: bool = field(default=False)
 
 
 class Watcher:
@@ -99,7 +98,7 @@ class Watcher:
             there.add(name)
             before = self._watched.get(name)
             if before is None or before.signature != signature:
-                self._watched[name] = Watched(signature, now, unfinished)
+                self._watched[name] = Watched(signature, now)
             still = now - self._watched[name].since >= self.settings.settle_seconds
             if still and not unfinished and self._dealt_with(name) != signature:
                 yield name, signature

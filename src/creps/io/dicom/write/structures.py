@@ -22,7 +22,7 @@ from creps.volume import Mask, Volume
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-__all__ = ["write_structures"]
+__all__ = ["RT_STRUCTURE_SET_STORAGE", "write_structures"]
 
 RT_STRUCTURE_SET_STORAGE = "1.2.840.10008.5.1.4.1.1.481.3"
 STUDY_CLASS = "1.2.840.10008.3.1.2.3.1"
