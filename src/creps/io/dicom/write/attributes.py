@@ -78,7 +78,7 @@ def reference(sop_class: str, sop_instance: str) -> Dataset:
     return item
 
 
-def save(dataset: Dataset, path: Path, derivation: Derivation, transfer_syntax: str) -> None:
+def save(dataset: Dataset, path: Path, derivation: Derivation | None, transfer_syntax: str) -> None:
     """Write a data set as a file.
 
     Raises:
@@ -91,7 +91,8 @@ def save(dataset: Dataset, path: Path, derivation: Derivation, transfer_syntax: 
     meta.TransferSyntaxUID = UID(transfer_syntax)
     meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = dataset.SOPClassUID, dataset.SOPInstanceUID
     meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
-    meta.ImplementationVersionName = derivation.implementation_version
+    if derivation is not None:
+        meta.ImplementationVersionName = derivation.implementation_version
     dataset.file_meta = meta
     try:
         dataset.save_as(path, enforce_file_format=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from creps.errors import InputError
 from creps.io.atomic import atomic_file
-from creps.io.dicom.write.uids import IMPLEMENTATION_CLASS_UID, new_uid
+from creps.io.dicom.write.attributes import save
+from creps.io.dicom.write.uids import new_uid
 from creps.io.dicom.write.values import plain
 
 if TYPE_CHECKING:
@@ -47,8 +47,6 @@ def write_document(path: Path, pdf: bytes, *, like: Path, title: str = "Report o
         InputError: the file cannot be written.
     """
     from pydicom import dcmread
-    from pydicom.dataset import FileMetaDataset
-    from pydicom.uid import UID
 
     image = dcmread(like, stop_before_pixels=True)
     dataset = _of_study(image)
@@ -64,18 +62,8 @@ def write_document(path: Path, pdf: bytes, *, like: Path, title: str = "Report o
     dataset.MIMETypeOfEncapsulatedDocument = "application/pdf"
     dataset.EncapsulatedDocumentLength = len(pdf)
     dataset.EncapsulatedDocument = pdf + b"\0" * (len(pdf) % 2)
-    meta = FileMetaDataset()
-    meta.TransferSyntaxUID = UID(EXPLICIT_LITTLE_ENDIAN)
-    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = dataset.SOPClassUID, dataset.SOPInstanceUID
-    meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
-    dataset.file_meta = meta
-    try:
-        with atomic_file(path) as temporary:
-            dataset.save_as(temporary, enforce_file_format=True)
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be written ({error.strerror or error}).", "Check that the folder is writable and not full."
-        ) from error
+    with atomic_file(path) as temporary:
+        save(dataset, temporary, None, EXPLICIT_LITTLE_ENDIAN)
 
 
 def _of_study(image: Dataset) -> Dataset:
