@@ -10,11 +10,12 @@ from __future__ import annotations
 import errno
 import json
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from creps.io.unfinished import PREFIX, aside, unfinished_folder
 
 __all__ = [
     "atomic_file",
@@ -42,29 +43,21 @@ def atomic_file(path: Path) -> Iterator[Path]:
     along, `path` itself last: where it is, the others are. A folder takes the place of one of its name.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=".writing-", dir=path.parent))
-    try:
-        with _named(path):
-            yield folder / path.name
+    with _named(path), unfinished_folder(path.parent) as folder:
+        yield folder / path.name
         for written in sorted(folder.iterdir(), key=lambda file: file.name == path.name):
             (replace_folder if written.is_dir() else move)(written, path.parent / written.name)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder beside `path`; on success it takes the place of `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    holder = Path(tempfile.mkdtemp(prefix=".writing-", dir=path.parent))
-    try:
-        temporary = holder / "new"
+    with _named(path), unfinished_folder(path.parent) as folder:
+        temporary = folder / path.name
         temporary.mkdir()
-        with _named(path):
-            yield temporary
+        yield temporary
         replace_folder(temporary, path)
-    finally:
-        shutil.rmtree(holder, ignore_errors=True)
 
 
 @contextmanager
@@ -73,38 +66,40 @@ def filled_folder(path: Path, last: str) -> Iterator[Path]:
 
     For folders that cannot be replaced, such as a disk that is mounted there: whoever sees `last` sees all.
     """
-    holder = Path(tempfile.mkdtemp(prefix=".writing-", dir=path))
-    try:
-        with _named(path):
-            yield holder
-        for written in sorted(holder.iterdir(), key=lambda file: file.name == last):
-            move(written, path / written.name)
-    except BaseException:
-        for started in path.iterdir():
-            if started.is_dir() and started != holder:
-                shutil.rmtree(started, ignore_errors=True)
-            elif started != holder:
-                started.unlink()
-        raise
-    finally:
-        shutil.rmtree(holder, ignore_errors=True)
+    with _named(path), unfinished_folder(path) as folder:
+        try:
+            yield folder
+            for written in sorted(folder.iterdir(), key=lambda file: file.name == last):
+                move(written, path / written.name)
+        except BaseException:
+            _clear(path)
+            raise
+
+
+def _clear(path: Path) -> None:
+    """Delete what is in a folder, except what is hidden for being unfinished."""
+    for started in path.iterdir():
+        if not started.name.startswith(PREFIX):
+            _delete(started)
 
 
 def replace_folder(new: Path, path: Path) -> None:
-    """Move a finished folder to `path`, on the same disk; what is there is deleted once it has gone in."""
+    """Move a finished folder to `path`, on the same disk; what is there is deleted once it has gone in.
+
+    Killed between the two, the next process that writes beside `path` puts back what was there.
+    """
     if not path.exists():
         move(new, path)
         return
-    holder = Path(tempfile.mkdtemp(prefix=".writing-", dir=path.parent))
-    try:
-        move(path, holder / "old")
-        move(new, path)
-    except BaseException:  # Ctrl-C as well: what was there must not vanish
-        if (holder / "old").exists() and not path.exists():
-            move(holder / "old", path)
-        raise
-    finally:
-        shutil.rmtree(holder, ignore_errors=True)
+    with unfinished_folder(path.parent) as folder:
+        old = aside(folder, path)
+        try:
+            move(path, old)
+            move(new, path)
+        except BaseException:  # Ctrl-C as well: what was there must not vanish
+            if old.exists() and not path.exists():
+                move(old, path)
+            raise
 
 
 def move(old: Path, new: Path) -> None:
@@ -123,21 +118,19 @@ def move(old: Path, new: Path) -> None:
             _delete(old)
 
 
-def _moved_aside(old: Path, new: Path) -> bool:
+def _moved_aside(new: Path, path: Path) -> bool:
     """Put a file in the place of another by renaming that one first; whether the disk allows it."""
-    aside = Path(tempfile.mkdtemp(prefix=".writing-", dir=new.parent)) / new.name
-    try:
-        new.replace(aside)
-    except OSError:
-        shutil.rmtree(aside.parent, ignore_errors=True)
-        return False
-    try:
-        old.replace(new)
-    except BaseException:
-        aside.replace(new)
-        raise
-    finally:
-        shutil.rmtree(aside.parent, ignore_errors=True)
+    with unfinished_folder(path.parent) as folder:
+        old = aside(folder, path)
+        try:
+            path.replace(old)
+        except OSError:
+            return False
+        try:
+            new.replace(path)
+        except BaseException:
+            old.replace(path)
+            raise
     return True
 
 
@@ -176,7 +169,8 @@ def let_others_read(path: Path) -> None:
 def is_writable(folder: Path) -> bool:
     """Whether files can be made in a folder; tried out, since on network shares its mode need not tell."""
     try:
-        Path(tempfile.mkdtemp(prefix=".writing-", dir=folder)).rmdir()
+        with unfinished_folder(folder):
+            pass
     except OSError:
         return False
     return True
@@ -188,7 +182,7 @@ def _named(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.filename is None or ".writing-" in str(error.filename):
+        if error.filename is None or PREFIX in str(error.filename):
             raise OSError(error.errno or 0, error.strerror or str(error), str(path)) from error
         raise
 
