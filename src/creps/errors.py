@@ -31,6 +31,7 @@ __all__ = [
     "TrainingError",
     "file_error",
     "file_errors_explained",
+    "is_out_of_memory",
 ]
 
 Arguments = ParamSpec("Arguments")
@@ -96,6 +97,22 @@ class RunInterruptedError(TrainingError):
         super().__init__(what, remedy)
         self.exit_code = exit_code
         self.reason = reason or what
+
+
+OUT_OF_MEMORY = (
+    *("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory", "alloc_failed"),
+    *("failed to map segment", "cannot map zero-fill pages"),  # a library that finds no place
+)
+"""Parts of the messages of allocators: of the CPU, CUDA, MPS, cuDNN and the system's loader."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, of the machine or of a GPU."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's; it need not be loaded
+        return True
+    return isinstance(error, (RuntimeError, OSError, ImportError)) and any(
+        part in str(error).lower() for part in OUT_OF_MEMORY
+    )
 
 
 def file_error(error: OSError) -> InputError:

@@ -11,7 +11,7 @@ import click
 
 from creps.cli.options import message
 from creps.cli.verbs import creps
-from creps.errors import CrepsError, RunInterruptedError, file_error
+from creps.errors import CrepsError, RunInterruptedError, file_error, is_out_of_memory
 
 __all__ = ["main"]
 
@@ -61,11 +61,8 @@ def _explain(error: BaseException) -> tuple[str, int]:
         return message(error), 1
     if isinstance(error, (KeyboardInterrupt, click.exceptions.Abort)):
         return "Interrupted.", 130
-    if isinstance(error, MemoryError) or "out of memory" in reason.lower():
-        return (
-            "Error: Out of memory. Lower inference.batch_size, raise training.accumulate, or use the CPU.",
-            1,
-        )
+    if is_out_of_memory(error):
+        return "Error: Out of memory. Close other programs, or lower --jobs or inference.batch_size.", 1
     if isinstance(error, OSError):
         return message(file_error(error)), 1
     return f"Internal error: {type(error).__name__}: {reason}. Run 'creps -v ...' for details.", INTERNAL

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import torch
 
-from creps.errors import ModelError
+from creps.errors import ModelError, is_out_of_memory
 from creps.inference.executor import Executor, Pending
 from creps.patches import PatchLocation, read_patch
 from creps.volume import Array
@@ -16,9 +16,6 @@ from creps.volume import Array
 __all__ = ["predict_patches"]
 
 log = logging.getLogger(__name__)
-
-OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
-"""Phrases of errors other than `torch.OutOfMemoryError`: of the CPU, of MPS, of cuDNN."""
 
 
 def predict_patches(
@@ -79,8 +76,7 @@ def _cut_out(mr: Array, places: Sequence[PatchLocation], fill: float | None) -> 
 
 def _halved(batch_size: int, error: RuntimeError | MemoryError) -> int:
     """Half the batch, if it failed for lack of memory; any other error is raised again."""
-    full = isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(sign in str(error) for sign in OUT_OF_MEMORY)
-    if not full:
+    if not is_out_of_memory(error):
         raise error
     if batch_size == 1:
         raise ModelError(

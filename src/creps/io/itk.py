@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,11 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from creps.errors import InputError
-from creps.io.atomic import atomic_file
+from creps.io.atomic import atomic_file, move
 from creps.io.nifti import NiftiHeader, read_nifti_header, read_nifti_voxels
 from creps.io.placement import Affine, orthogonal, placement
 from creps.io.stored import check_stored
 from creps.io.text_headers import check_text_header, with_data_file
+from creps.io.unfinished import destination
 from creps.volume import GeometryError, Volume
 
 if TYPE_CHECKING:
@@ -218,15 +220,16 @@ def write_volume(volume: Volume, path: Path | str, *, integer: bool = False) -> 
     try:
         with atomic_file(path) as temporary:
             lower = temporary.with_name(stem(temporary) + suffix(temporary))  # ITK knows endings in small letters only
-            with _quiet_itk():
-                sitk.WriteImage(image, str(lower), useCompression=True)
-            lower.rename(temporary)
+            with _quiet_itk(), _name_for_itk(lower) as name:
+                sitk.WriteImage(image, name, useCompression=True)
+            if lower != temporary:
+                move(lower, temporary)
             if suffix(path) in (".nii", ".nii.gz"):
                 read_nifti_voxels(temporary)  # ITK does not notice a full disk here
     except (RuntimeError, OSError, InputError) as error:
         reason = "what was written is not whole" if isinstance(error, InputError) else _reason(error)
         raise InputError(
-            f"{path} cannot be written ({reason}).", "Check that the folder is writable and not full."
+            f"{destination(path)} cannot be written ({reason}).", "Check that the folder is writable and not full."
         ) from error
 
 
@@ -250,6 +253,32 @@ def _quiet_itk() -> Iterator[None]:
 
 
 @contextmanager
+def _name_for_itk(path: Path) -> Iterator[str]:
+    """The name of a file for ITK, which aborts the process over a name that is not UTF-8.
+
+    Raises:
+        InputError: the file itself has such a name; folders are reached by a link.
+    """
+    if not _is_utf8(path.name):
+        raise InputError(f"{path} has a name that is not UTF-8.", "Rename the file.")
+    if _is_utf8(str(path)):
+        yield str(path)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        link = Path(folder) / "folder"
+        link.symlink_to(path.parent.absolute(), target_is_directory=True)
+        yield str(link / path.name)
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+@contextmanager
 def _reading(path: Path) -> Iterator[sitk.ImageFileReader]:
     """A reader that has read and checked the header; what ITK raises becomes an InputError."""
     import SimpleITK as sitk
@@ -257,8 +286,8 @@ def _reading(path: Path) -> Iterator[sitk.ImageFileReader]:
     reader = sitk.ImageFileReader()
     reader.SetImageIO("NrrdImageIO" if suffix(path) in (".nrrd", ".nhdr") else "MetaImageIO")
     try:
-        with with_data_file(path) as readable, _quiet_itk():
-            reader.SetFileName(str(readable))
+        with with_data_file(path) as readable, _quiet_itk(), _name_for_itk(readable) as name:
+            reader.SetFileName(name)
             reader.ReadImageInformation()
             _check_header(reader, path)
             yield reader
@@ -322,5 +351,7 @@ def _check_size(path: Path, shape: Sequence[int], size: Sequence[int]) -> None:
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1].removeprefix("sitk::ERROR: ").rstrip(".") if lines else type(error).__name__

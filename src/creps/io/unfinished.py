@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
-__all__ = ["PREFIX", "aside", "tidy_folder", "unfinished_folder"]
+__all__ = ["PREFIX", "aside", "destination", "tidy_folder", "unfinished_folder"]
 
 PREFIX = ".writing-"
 
@@ -52,6 +52,14 @@ def unfinished_folder(parent: Path) -> Iterator[Path]:
         if lock is not None:
             lock.release()
         shutil.rmtree(holder, ignore_errors=True)
+
+
+def destination(path: Path) -> Path:
+    """Where something within an unfinished folder will be; another path as it is. For messages."""
+    for folder in path.parents:
+        if folder.name == NEW and folder.parent.name.startswith(PREFIX):
+            return folder.parent.parent / path.relative_to(folder)
+    return path
 
 
 def aside(new: Path, path: Path) -> Path:

@@ -9,11 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-
 from creps.cohort.cohort import Cohort, load_cohort
 from creps.cohort.screening import check_scales
-from creps.errors import InputError, TrainingError
+from creps.errors import InputError, TrainingError, is_out_of_memory
 from creps.figures import curves_figure
 from creps.label_free.validation import PatchValidation
 from creps.losses.creps import CrepsLoss
@@ -51,9 +49,6 @@ from creps.training.step import TrainingStep
 __all__ = ["SETTINGS_FILE", "train"]
 
 log = logging.getLogger(__name__)
-
-OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
-"""Parts of the messages of allocators."""
 
 PROCESS_ENDED = ("connection closed by peer", "connection reset by peer", "nccl")
 """Parts of the messages of collectives whose other end is gone."""
@@ -296,7 +291,7 @@ def _failures_explained(processes: Processes, progress: Progress, memory: Memory
         yield
     except (MemoryError, RuntimeError) as error:
         message, step = str(error).lower(), progress.steps + 1
-        if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(part in message for part in OUT_OF_MEMORY):
+        if is_out_of_memory(error):
             raise TrainingError(
                 f"Out of memory on {processes.device} at step {step}: a step takes {memory.estimate.describe()}.",
                 memory.remedy,
