@@ -246,8 +246,12 @@ def _too_long(place: Place) -> Iterator[None]:
     """Ask for a name that no disk has."""
     usual = place.output
     place.output = usual.with_name("x" * 300 + "".join(usual.suffixes))
+
+    def shorten() -> None:
+        place.output = usual
+
+    place.mend = shorten
     yield
-    place.output = usual
 
 
 DEEP = "/".join(["a folder with a long name, as exports of archives make them"] * 16)

@@ -61,7 +61,9 @@ def _weights(run: Path) -> str:
 
 def _arrays(cohort: Path) -> str:
     """Hash of all voxels of a cohort."""
-    files = sorted(cohort.rglob("*.npy")) if cohort.is_dir() else []
+    if not cohort.is_dir():
+        return ""
+    files = sorted(cohort.rglob("*.npy"))
     return hashlib.sha256("".join(f"{file.relative_to(cohort)} {_sha(file)}" for file in files).encode()).hexdigest()
 
 
@@ -135,13 +137,13 @@ def write_originals(folder: Path) -> None:
     centre = np.zeros(ct.shape, np.float32)
     centre[tuple(slice(n // 2 - 2, n // 2 + 2) for n in ct.shape)] = 1
     write_volume(Volume(centre, ct.spacing_mm), folder / "masks" / "PTV.nii.gz", integer=True)
-    for words in (
-        "prepare mr ct -o cohort --jobs 1 --preparation.spacing_mm 4,4,4 --preparation.mr_scale auto",
-        "synthesize model mr/m0.nii.gz -o sct0.nii.gz",
-    ):
-        done = started(folder, words)
-        if done.wait(120):
-            raise RuntimeError(f"creps {words} does not work: {(folder / 'log.txt').read_text()}")
+    write_volume(ct.with_array(np.where(ct.array > 500, 0.8 * ct.array, ct.array)), folder / "sct0.nii.gz", integer=True)
+    creps.prepare(
+        [folder / "mr", folder / "ct"],
+        folder / "cohort",
+        overrides={"preparation.spacing_mm": (4, 4, 4), "preparation.mr_scale": "auto"},
+        jobs=1,
+    )
 
 
 def is_litter(path: Path) -> bool:

@@ -15,6 +15,8 @@ Each message has two parts: what happened, then what to do about it.
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable
 from functools import wraps
 from typing import ParamSpec, TypeVar
@@ -118,6 +120,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 def file_error(error: OSError) -> InputError:
     """What a user is told of an error of the file system: which file, and what is wrong with it."""
     name, what = error.filename or "A file", error.strerror or " ".join(str(error).split())
+    if "requested and" in what and error.errno in (None, 0):  # NumPy, of an array that was written in part
+        what = os.strerror(errno.ENOSPC)
     return InputError(f"{str(name)[:200]}: {what}.", "Check the path, its permissions and the free disk space.")
 
 

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from creps.errors import InputError
+from creps.io.unfinished import PREFIX, tidy_folder
 
 __all__ = ["GB", "make_private", "move_synced", "private_folder", "space_left", "tidy_writing", "write_synced"]
 
@@ -90,8 +91,10 @@ def space_left(folder: Path) -> float:
 
 
 def tidy_writing(folder: Path) -> None:
-    """Delete what a killed process left half-written in a folder and below it."""
-    for left in list(folder.rglob(".writing-*")):
+    """Delete what a killed process left half-written in a folder of the service's own, and below it."""
+    for holder in list(folder.rglob(f"{PREFIX}*")):
+        tidy_folder(holder.parent)
+    for left in list(folder.rglob(f"{PREFIX}*")):
         shutil.rmtree(left, ignore_errors=True)
     for left in list(folder.rglob(f".*{PART}")):
         with suppress(OSError):

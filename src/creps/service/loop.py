@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Protocol
 
 from creps.io.atomic import write_json
+from creps.io.unfinished import tidy_folder
 from creps.provenance import provenance
 from creps.service.audit import Audit
 from creps.service.deliveries import Deliveries
-from creps.service.disk import space_left, tidy_writing
+from creps.service.disk import space_left
 from creps.service.making import Answer, Task, make, remove_result, result_is_whole
 from creps.service.retention import delete_old
 from creps.service.settings import Rule, ServiceSettings
@@ -244,7 +245,7 @@ class Service:
     def _clear(self, target: Path) -> None:
         """Delete what a process that was ended had written."""
         remove_result(target)
-        tidy_writing(target.parent)
+        tidy_folder(target.parent)
 
     def _answered(self, running: Running, answer: Answer) -> None:
         job = running.job
