@@ -1,5 +1,6 @@
 """What a killed process left half-written is tidied by the next one, and nothing else is."""
 
+import errno
 import multiprocessing
 import os
 import signal
@@ -11,6 +12,7 @@ from pathlib import Path
 import filelock
 import pytest
 
+from creps.errors import file_error
 from creps.io.atomic import atomic_file, atomic_folder
 from creps.io.unfinished import tidy_folder, unfinished_folder
 
@@ -146,3 +148,8 @@ def test_a_disk_without_locks_is_written_to(tmp_path, monkeypatch):
         temporary.write_text("{}")
         assert tidy_folder(tmp_path) == []
     assert [one.name for one in Path(tmp_path).iterdir()] == ["a.json"]
+
+
+def test_an_array_that_found_no_space_is_said_to_have_found_none(tmp_path):
+    said = str(file_error(OSError(errno.EIO, "28560 requested and 992 written", str(tmp_path / "m0.npy"))))
+    assert "m0.npy: No space left on device." in said

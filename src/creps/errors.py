@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Callable
 from functools import wraps
 from typing import ParamSpec, TypeVar
@@ -120,7 +121,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 def file_error(error: OSError) -> InputError:
     """What a user is told of an error of the file system: which file, and what is wrong with it."""
     name, what = error.filename or "A file", error.strerror or " ".join(str(error).split())
-    if "requested and" in what and error.errno in (None, 0):  # NumPy, of an array that was written in part
+    if re.fullmatch(r"\d+ requested and \d+ written", what):  # NumPy, of an array for which there was no space
         what = os.strerror(errno.ENOSPC)
     return InputError(f"{str(name)[:200]}: {what}.", "Check the path, its permissions and the free disk space.")
 
