@@ -41,6 +41,9 @@ RESULTS = Path(__file__).with_name("faults.json")
 SECONDS = 300
 """After which a command counts as hung."""
 
+PARTLY = 3
+"""Exit code of a command that had to leave out some of its inputs."""
+
 PATCHES = Path(__file__).with_name("patches")
 """Folders with a sitecustomize.py each, which Python runs in every process of a command."""
 
@@ -334,13 +337,15 @@ def _problems(place: Place, code: int, said: str, expected: str) -> list[str]:
     found = []
     if "Traceback" in said or "Internal error" in said or code not in (0, 1, 2, 3, 4):
         found.append(f"it ended with code {code}: {said[-600:]}")
-    if code and not re.search(r"^Error: .*[.!]$", said, re.MULTILINE):
+    sentence = r"^Error: .*[.!]$" if code != PARTLY else r" left out \("
+    if code and not re.search(sentence, said, re.MULTILINE):
         found.append(f"no sentence says why: {said[-300:]}")
     try:
         after = place.verb.digest(place.output) if len(place.output.name) < 255 else ""
     except Exception as error:  # noqa: BLE001 - that is the finding
         return [*found, f"what lies there is not whole: {type(error).__name__}: {error}"]
-    if after not in {expected, *([] if place.verb.replaces and not code else [""])}:
+    partly = code == PARTLY and not place.verb.replaces
+    if after != expected and (after or not code) and not partly:
         found.append("another result lies there")
     if place.verb.replaces and not after and len(place.output.name) < 255:
         found.append("the earlier result is lost")

@@ -51,10 +51,10 @@ class Verb:
 
 def _weights(run: Path) -> str:
     """Hash of the model of a run; every checkpoint under its final name must load."""
-    from safetensors.torch import load_file
+    from creps.model import load_tensors
 
     for file in run.glob("checkpoints/step_*/*.safetensors"):
-        load_file(file)
+        load_tensors(file)
     model = run / "model" / "generator.safetensors"
     return _sha(model) if model.is_file() else ""
 
@@ -137,7 +137,9 @@ def write_originals(folder: Path) -> None:
     centre = np.zeros(ct.shape, np.float32)
     centre[tuple(slice(n // 2 - 2, n // 2 + 2) for n in ct.shape)] = 1
     write_volume(Volume(centre, ct.spacing_mm), folder / "masks" / "PTV.nii.gz", integer=True)
-    write_volume(ct.with_array(np.where(ct.array > 500, 0.8 * ct.array, ct.array)), folder / "sct0.nii.gz", integer=True)
+    write_volume(
+        ct.with_array(np.where(ct.array > 500, 0.8 * ct.array, ct.array)), folder / "sct0.nii.gz", integer=True
+    )
     creps.prepare(
         [folder / "mr", folder / "ct"],
         folder / "cohort",

@@ -26,6 +26,8 @@ from creps.errors import ModelError, OutputExistsError, SettingsError, file_erro
 from creps.inference.calibration import CALIBRATION, Calibration, read_calibration
 from creps.intake.profile import IntakeProfile
 from creps.io.atomic import atomic_folder, let_others_read, write_json
+from creps.io.unfinished import destination
+from creps.io.utf8 import utf8_path
 from creps.io.versioned import read_versioned
 from creps.networks.build import build_generator
 from creps.networks.ensemble import Ensemble
@@ -277,7 +279,7 @@ def save_tensors(path: Path, tensors: dict[str, torch.Tensor]) -> None:
         let_others_read(path)  # safetensors makes files that only their owner can read
     except SafetensorError as error:
         raise ModelError(
-            f"{path.name} cannot be written to {path.parent.parent.parent} ({error}).", "Free disk space."
+            f"{path.name} cannot be written to {destination(path).parent} ({error}).", "Free disk space."
         ) from error
 
 
@@ -288,7 +290,8 @@ def load_tensors(path: Path) -> dict[str, torch.Tensor]:
         ModelError: the file is missing or damaged.
     """
     try:
-        tensors: dict[str, torch.Tensor] = load_file(str(path))
+        with utf8_path(path) as name:
+            tensors: dict[str, torch.Tensor] = load_file(name)
     except (OSError, SafetensorError) as error:
         raise ModelError(f"{path} cannot be read as safetensors ({error}).", "Copy the file again.") from error
     return tensors

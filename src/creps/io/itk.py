@@ -6,7 +6,6 @@ import logging
 import math
 import os
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +21,7 @@ from creps.io.placement import Affine, orthogonal, placement
 from creps.io.stored import check_stored
 from creps.io.text_headers import check_text_header, with_data_file
 from creps.io.unfinished import destination
+from creps.io.utf8 import utf8_path
 from creps.volume import GeometryError, Volume
 
 if TYPE_CHECKING:
@@ -220,7 +220,7 @@ def write_volume(volume: Volume, path: Path | str, *, integer: bool = False) -> 
     try:
         with atomic_file(path) as temporary:
             lower = temporary.with_name(stem(temporary) + suffix(temporary))  # ITK knows endings in small letters only
-            with _quiet_itk(), _name_for_itk(lower) as name:
+            with _quiet_itk(), utf8_path(lower) as name:
                 sitk.WriteImage(image, name, useCompression=True)
             if lower != temporary:
                 move(lower, temporary)
@@ -253,32 +253,6 @@ def _quiet_itk() -> Iterator[None]:
 
 
 @contextmanager
-def _name_for_itk(path: Path) -> Iterator[str]:
-    """The name of a file for ITK, which aborts the process over a name that is not UTF-8.
-
-    Raises:
-        InputError: the file itself has such a name; folders are reached by a link.
-    """
-    if not _is_utf8(path.name):
-        raise InputError(f"{path} has a name that is not UTF-8.", "Rename the file.")
-    if _is_utf8(str(path)):
-        yield str(path)
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        link = Path(folder) / "folder"
-        link.symlink_to(path.parent.absolute(), target_is_directory=True)
-        yield str(link / path.name)
-
-
-def _is_utf8(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-@contextmanager
 def _reading(path: Path) -> Iterator[sitk.ImageFileReader]:
     """A reader that has read and checked the header; what ITK raises becomes an InputError."""
     import SimpleITK as sitk
@@ -286,7 +260,7 @@ def _reading(path: Path) -> Iterator[sitk.ImageFileReader]:
     reader = sitk.ImageFileReader()
     reader.SetImageIO("NrrdImageIO" if suffix(path) in (".nrrd", ".nhdr") else "MetaImageIO")
     try:
-        with with_data_file(path) as readable, _quiet_itk(), _name_for_itk(readable) as name:
+        with with_data_file(path) as readable, _quiet_itk(), utf8_path(readable) as name:
             reader.SetFileName(name)
             reader.ReadImageInformation()
             _check_header(reader, path)

@@ -31,6 +31,7 @@ class FolderLock:
 
         Raises:
             CrepsError: `held`, if another process holds the lock.
+            OSError: the folder cannot be written to.
         """
         place = self.folder.absolute()
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -47,6 +48,8 @@ class FolderLock:
                 self._lock = _acquired(SoftFileLock(path, timeout=0))
             except Timeout as error:
                 raise self.held from error
+            except OSError as error:  # the name of the lock means nothing to users
+                raise OSError(error.errno or 0, error.strerror or str(error), str(self.folder)) from error
 
     def release(self) -> None:
         """Let other processes in again; does nothing without `acquire`."""

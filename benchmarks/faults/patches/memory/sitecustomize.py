@@ -6,7 +6,7 @@ import resource
 import threading
 from pathlib import Path
 
-LITTLE = 20_000_000
+LITTLE = 2_000_000
 
 
 def limit() -> None:

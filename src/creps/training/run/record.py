@@ -135,7 +135,7 @@ def read_record(path: Path) -> dict[str, Any]:
 def log_to(path: Path) -> Iterator[Callable[[str], None]]:
     """Write the log to a file as well, however quiet the console is; the yielded function writes to the file only."""
     logger = logging.getLogger("creps")
-    handler = logging.FileHandler(path, encoding="utf-8")
+    handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s"))
     level = logger.level
     if logger.getEffectiveLevel() > logging.INFO:
