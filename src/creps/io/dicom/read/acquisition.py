@@ -21,7 +21,7 @@ from creps.io.dicom.read.elements import (
     value,
     words,
 )
-from creps.io.dicom.read.frames import unreadable
+from creps.io.dicom.read.faults import unreadable
 from creps.io.dicom.read.wording import is_negated, says_none, split_words
 
 if TYPE_CHECKING:

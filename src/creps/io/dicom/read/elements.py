@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 __all__ = [
-    "CLASSIC",
-    "MULTI_FRAME",
     "MalformedDicomError",
     "floats",
     "items",
@@ -29,17 +27,6 @@ __all__ = [
     "whole",
     "words",
 ]
-
-CLASSIC = {"1.2.840.10008.5.1.4.1.1.2": "ct", "1.2.840.10008.5.1.4.1.1.4": "mr"}
-"""Storage classes of single-frame CT and MR."""
-
-MULTI_FRAME = {
-    "1.2.840.10008.5.1.4.1.1.2.1": "ct",
-    "1.2.840.10008.5.1.4.1.1.2.2": "ct",
-    "1.2.840.10008.5.1.4.1.1.4.1": "mr",
-    "1.2.840.10008.5.1.4.1.1.4.4": "mr",
-}
-"""Storage classes of enhanced and of converted multi-frame CT and MR."""
 
 RAISED = (
     ValueError, TypeError, LookupError, AttributeError, ArithmeticError, EOFError, NotImplementedError, RecursionError,

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from creps.errors import InputError
 from creps.io.dicom.read.elements import floats, text, whole, words
+from creps.io.dicom.read.faults import no_valid
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -238,5 +239,5 @@ def _check_shear(offsets: Vector, normal: Vector, label: str) -> None:
 def _numbers(dataset: Dataset, name: str, count: int, label: str) -> Vector:
     numbers = np.array(floats(dataset, name, count) or [], dtype=np.float64)
     if numbers.shape != (count,) or not np.isfinite(numbers).all():
-        raise InputError(f"{label} contains a slice without a valid {name}.", REMEDY_EXPORT)
+        raise no_valid(name, label)
     return numbers

@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from creps.errors import InputError
+from creps.io.dicom.identifiers import IMAGES
 from creps.io.dicom.read.elements import (
-    CLASSIC,
-    MULTI_FRAME,
     MalformedDicomError,
     floats,
     parts,
@@ -27,7 +26,7 @@ from creps.io.dicom.read.elements import (
     whole,
     words,
 )
-from creps.io.dicom.read.frames import unreadable
+from creps.io.dicom.read.faults import unreadable
 from creps.io.dicom.read.headers import DamagedFileError, FileHeader, files_below, read_header
 
 if TYPE_CHECKING:
@@ -167,7 +166,7 @@ def find_series(
         except DamagedFileError as error:
             refuse(error)
             continue
-        if header is not None and str(value(header.dataset, "SOPClassUID")) in {**CLASSIC, **MULTI_FRAME}:
+        if header is not None and str(value(header.dataset, "SOPClassUID")) in IMAGES:
             groups.setdefault(str(value(header.dataset, "SeriesInstanceUID") or ""), []).append(header)
     found = [_series(uid, members) for uid, members in groups.items() if derived or not _passed_over(members)]
     return sorted(found, key=lambda series: (series.folder, series.description, series.uid))
@@ -282,7 +281,7 @@ def _series(uid: str, members: Sequence[FileHeader]) -> Series:
     headers = tuple(sorted(members, key=lambda member: member.path))
     return Series(
         uid=uid,
-        modality={**CLASSIC, **MULTI_FRAME}[str(first.SOPClassUID)],
+        modality=IMAGES[str(first.SOPClassUID)],
         description=str(value(first, "SeriesDescription") or "without description").strip(),
         files=tuple(header.path for header in headers),
         shape=(sum(frames), whole(first, "Rows", 0) or 0, whole(first, "Columns", 0) or 0),

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from creps.errors import InputError
+from creps.io.dicom.identifiers import RT_STRUCTURE_SET_STORAGE
 from creps.io.dicom.read.elements import MalformedDicomError, items, text, value, whole
 from creps.io.dicom.read.headers import is_dicom, open_dicom
 from creps.volume import Mask, Volume
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 __all__ = ["Structure", "StructureSet", "read_structures"]
-
-RT_STRUCTURE_SET_STORAGE = "1.2.840.10008.5.1.4.1.1.481.3"
 
 CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
 """Types of contours that enclose an area; points and open lines do not."""

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from creps import hu
 from creps.errors import InputError
 from creps.io.dicom.read.agreement import check_agreement
+from creps.io.dicom.read.faults import changed_while_read
 from creps.io.dicom.read.frames import Instance
 from creps.io.dicom.read.geometry import StackGeometry, stack_geometry
 from creps.io.dicom.read.pixels import Plane, read_planes
@@ -113,9 +114,7 @@ def _fill(
         for instance in instances:
             instance.header.check_unchanged(label)
     except ValueError as error:  # another number of planes, or another size, than a moment ago
-        raise InputError(
-            f"{label} changed while it was read.", "Try again when nothing writes into its folder."
-        ) from error
+        raise changed_while_read(label) from error
 
 
 def _rescaled(plane: Plane, slope: float, intercept: float, label: str) -> Array:

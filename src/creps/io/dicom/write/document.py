@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from creps.io.atomic import atomic_file
+from creps.io.dicom.identifiers import ENCAPSULATED_PDF_STORAGE, EXPLICIT_LITTLE_ENDIAN
 from creps.io.dicom.write.attributes import save
 from creps.io.dicom.write.uids import new_uid
 from creps.io.dicom.write.values import plain
@@ -13,10 +14,7 @@ from creps.io.dicom.write.values import plain
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-__all__ = ["ENCAPSULATED_PDF_STORAGE", "write_document"]
-
-ENCAPSULATED_PDF_STORAGE = "1.2.840.10008.5.1.4.1.1.104.1"
-EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
+__all__ = ["write_document"]
 
 OF_STUDY = (
     "SpecificCharacterSet", "TimezoneOffsetFromUTC", "StudyDate", "StudyTime", "AccessionNumber",
