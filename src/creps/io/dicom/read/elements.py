@@ -7,7 +7,7 @@ import struct
 import unicodedata
 import warnings
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 __all__ = [
+    "SUBSTRING",
     "MalformedDicomError",
     "floats",
     "items",
     "malformed",
+    "mentions",
     "parts",
     "private",
     "tagged",
@@ -27,6 +29,9 @@ __all__ = [
     "whole",
     "words",
 ]
+
+SUBSTRING = 3
+"""Parts of a name with as many letters are looked for within words, shorter ones as words only."""
 
 RAISED = (
     ValueError, TypeError, LookupError, AttributeError, ArithmeticError, EOFError, NotImplementedError, RecursionError,
@@ -139,5 +144,14 @@ def whole(dataset: Dataset, name: str, default: int) -> int | None:
 
 def parts(text: str) -> list[str]:
     """The words of a name or ID, in small letters: it is split at everything but letters and digits."""
-    plain = unicodedata.normalize("NFC", text).casefold()
-    return [part for part in re.split(r"[\W_]+", plain) if part]
+    return [part for part in re.split(r"[\W_]+", _folded(text)) if part]
+
+
+def mentions(text: str, names: Iterable[str]) -> bool:
+    """Whether a text holds one of some `parts` of names: as a word, or within a word if it has `SUBSTRING` letters."""
+    words, folded = parts(text), _folded(text)
+    return any(name in words or (len(name) >= SUBSTRING and name in folded) for name in names)
+
+
+def _folded(text: str) -> str:
+    return unicodedata.normalize("NFC", text).casefold()

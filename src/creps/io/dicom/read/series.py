@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,8 +18,10 @@ import numpy as np
 from creps.errors import InputError
 from creps.io.dicom.identifiers import IMAGES
 from creps.io.dicom.read.elements import (
+    SUBSTRING,
     MalformedDicomError,
     floats,
+    mentions,
     parts,
     value,
     whole,
@@ -28,13 +29,14 @@ from creps.io.dicom.read.elements import (
 )
 from creps.io.dicom.read.faults import unreadable
 from creps.io.dicom.read.headers import DamagedFileError, FileHeader, files_below, read_header
+from creps.provenance import sha256_file
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
 __all__ = [
     "BULK_IMAGE",
-    "NO_IMAGE",
+    "UNCERTAINTY_IMAGE",
     "Series",
     "find_series",
     "matching",
@@ -49,10 +51,7 @@ KEY_DIGITS = 16
 UID_SHOWN = 6
 """Last characters of a UID in a list: enough to tell series apart."""
 
-SUBSTRING = 3
-"""Parts of a name with as many letters are looked for within words, shorter ones as words only."""
-
-NO_IMAGE = "UNCERTAINTY"
+UNCERTAINTY_IMAGE = "UNCERTAINTY"
 """Value of ImageType of the series beside an sCT that is no image of a patient, though its class is that of CTs."""
 
 BULK_IMAGE = "BULK_DENSITY"
@@ -132,9 +131,7 @@ class Series:
 
     def names_patient(self, name: str) -> bool:
         """Whether a folder's or file's name carries the patient's ID or a part of his or her name."""
-        words = parts(name)
-        plain = unicodedata.normalize("NFC", name).casefold()
-        return any(part in words if len(part) < SUBSTRING else part in plain for part in self.identities)
+        return mentions(name, self.identities)
 
 
 def find_series(
@@ -182,22 +179,22 @@ def one_series(
     folder: Path,
     modality: str | None = None,
     name: str | None = None,
-    wanted: str | None = None,
+    selector: str | None = None,
     *,
     selectable: bool = False,
 ) -> Series:
-    """The only series (of a modality) in a folder and below it, or the wanted one.
+    """The only series (of a modality) in a folder and below it, or the selected one.
 
     Args:
         folder: The folder, or a file.
         modality: "mr" or "ct"; None: either.
         name: What messages call the folder.
-        wanted: Which one (`--series`): its number in the list that the error shows, its SeriesInstanceUID or the last
+        selector: Which one (`--series`): its number in the list that the error shows, its SeriesInstanceUID or the last
             part of it, or text that only its description holds.
-        selectable: Whether the caller can be told `wanted`: the error says so.
+        selectable: Whether the user can give the caller a `selector`: the error then numbers the series.
 
     Raises:
-        InputError: there is none, there are several, or none or several are what is wanted: they are listed.
+        InputError: there is none, there are several, or `selector` fits none or several: they are listed.
     """
     name = name or str(folder)
     found = find_series(folder)
@@ -206,11 +203,11 @@ def one_series(
     if not fitting:
         others = f"; it holds {', '.join(series.summary() for series in found)}" if found else ""
         raise InputError(f"{name} contains no DICOM series of {kind}{others}.", "Give the folder of the series.")
-    if wanted is not None:
-        chosen = matching(fitting, wanted.strip())
+    if selector is not None:
+        chosen = matching(fitting, selector.strip())
         if len(chosen) != 1:
             count = f"{len(chosen)} {kind} series" if chosen else f"no {kind} series"
-            raise InputError(f"{name} holds {count} '{wanted}'; there are {_numbered(fitting)}.", CHOOSE)
+            raise InputError(f"{name} holds {count} '{selector}'; there are {_numbered(fitting)}.", CHOOSE)
         return chosen[0]
     if len(fitting) > 1:
         raise several_series(fitting, kind, name, selectable=selectable)
@@ -244,13 +241,13 @@ def _numbered(series: Sequence[Series]) -> str:
     return ", ".join(f"[{n}] {one.summary()}{who}" for n, (one, who) in enumerate(zip(series, whose, strict=True), 1))
 
 
-def matching(series: Sequence[Series], wanted: str) -> list[Series]:
-    """Those that `wanted` means (see `one_series`): as a number, else as a UID, else as text."""
-    if wanted.isdecimal() and len(wanted) <= NUMBER_DIGITS:
-        return [one for number, one in enumerate(series, start=1) if number == int(wanted)]
-    ending = wanted.lstrip(".")
-    by_uid = [one for one in series if one.uid == wanted or _ends(one.uid, ending)]
-    plain = wanted.casefold()
+def matching(series: Sequence[Series], selector: str) -> list[Series]:
+    """Those that `selector` fits (see `one_series`): as a number, else as a UID, else as text."""
+    if selector.isdecimal() and len(selector) <= NUMBER_DIGITS:
+        return [one for number, one in enumerate(series, start=1) if number == int(selector)]
+    ending = selector.lstrip(".")
+    by_uid = [one for one in series if one.uid == selector or _ends(one.uid, ending)]
+    plain = selector.casefold()
     whole_text = [one for one in series if plain in (one.description.casefold(), one.title.casefold())]
     within = [one for one in series if plain and plain in one.description.casefold()]
     return by_uid or (whole_text if len(whole_text) == 1 else within)
@@ -264,11 +261,8 @@ def _ends(uid: str, ending: str) -> bool:
 
 def series_sha256(series: Series) -> str:
     """SHA-256 over the files of a series; their names and order do not matter."""
-    digests = []
-    for path in series.files:
-        with path.open("rb") as stream:
-            digests.append(hashlib.file_digest(stream, "sha256").hexdigest())
-    return hashlib.sha256("".join(sorted(digests)).encode()).hexdigest()
+    digests = sorted(sha256_file(path) for path in series.files)
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def _series(uid: str, members: Sequence[FileHeader]) -> Series:
@@ -314,4 +308,4 @@ def _slice_distance(headers: Sequence[Dataset]) -> float:
 def _passed_over(members: Sequence[FileHeader]) -> bool:
     """Whether all are localizers, or all are maps of uncertainty, or all are bulk densities."""
     kinds = [set(words(member.dataset, "ImageType")) for member in members]
-    return any(all(word in kind for kind in kinds) for word in ("LOCALIZER", NO_IMAGE, BULK_IMAGE))
+    return any(all(word in kind for kind in kinds) for word in ("LOCALIZER", UNCERTAINTY_IMAGE, BULK_IMAGE))

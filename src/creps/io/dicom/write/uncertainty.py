@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from creps.io.dicom.read.series import NO_IMAGE
+from creps.io.dicom.read.series import UNCERTAINTY_IMAGE
 from creps.io.dicom.write.ct import SeriesKind, WrittenSeries, write_ct
 from creps.io.dicom.write.derivation import Derivation
 from creps.io.dicom.write.identity import SourceSeries
@@ -35,7 +35,7 @@ def write_uncertainty(
     stated = f"half width of the {100 * confidence:g} % interval"
     kind = SeriesKind(
         "uncertainty",
-        ("DERIVED", "SECONDARY", "AXIAL", NO_IMAGE),
+        ("DERIVED", "SECONDARY", "AXIAL", UNCERTAINTY_IMAGE),
         "NOT A CT: sCT uncertainty, HU",
         3,
         "UN",
