@@ -67,7 +67,6 @@ Percentiles are the source's own values inside the body; the bar behind 99 % com
 
 
 def _row(case: Case, brightest: float) -> str:
-    extent = [(end - first) * s for (first, end), s in zip(case.body, case.spacing_mm, strict=True)]
     share = 100 * min(max((case.intensity_p99 or 0.0) / brightest, 0.0), 1.0) if brightest > 0 else 0.0
     bar = f"background: linear-gradient(to right, #cfe0f2 {share:.0f}%, transparent {share:.0f}%)"
     cells = [
@@ -77,7 +76,7 @@ def _row(case: Case, brightest: float) -> str:
         f"<td>{escape(case.centre or '')}</td>",
         f'<td class="n">{" × ".join(map(str, case.shape))}</td>',
         f'<td class="n">{" × ".join(f"{s:g}" for s in case.spacing_mm)}</td>',
-        f'<td class="n">{" × ".join(f"{e:.0f}" for e in extent)}</td>',
+        f'<td class="n">{" × ".join(f"{e:.0f}" for e in case.body_extent_mm)}</td>',
         f'<td class="n">{_number(case.intensity_p01)}</td>',
         f'<td class="n">{_number(case.intensity_p50)}</td>',
         f'<td class="b" style="{bar}">{_number(case.intensity_p99)}</td>',

@@ -14,7 +14,7 @@ import numpy as np
 from creps.cohort.cohort import Case
 from creps.cohort.sources import Source
 
-__all__ = ["one_patient", "patient_key", "tell_of_twins"]
+__all__ = ["one_patient", "patient_key", "warn_of_similar_patients"]
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ def one_patient(sources: Sequence[Source]) -> list[Source]:
     return [replace(source, patient=names[key]) for key, source in zip(keys, sources, strict=True)]
 
 
-def tell_of_twins(cases: Sequence[Case]) -> None:
+def warn_of_similar_patients(cases: Sequence[Case]) -> None:
     """Warn of different patients whose names nearly agree, or whose images do."""
     patients = sorted({case.patient for case in cases if case.patient_from != "DICOM"})
     split = {name: (re.findall(r"\d+", key := patient_key(name)), _letters(key)) for name in patients}
@@ -175,9 +175,8 @@ def _nearly(one: str, other: str) -> bool:
 
 
 def _alike(a: Case, b: Case) -> bool:
-    extents = [[(end - first) * s for (first, end), s in zip(c.body, c.spacing_mm, strict=True)] for c in (a, b)]
     values = [(c.intensity_p01, c.intensity_p50, c.intensity_p99) for c in (a, b)]
-    if any(value is None for own in values for value in own) or not np.allclose(extents[0], extents[1]):
+    if any(value is None for own in values for value in own) or not np.allclose(a.body_extent_mm, b.body_extent_mm):
         return False
     one, other = np.array(values, dtype=float)
     return bool(np.abs(one - other).max() <= SAME_SHARE * np.abs(one).max())

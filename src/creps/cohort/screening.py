@@ -22,8 +22,8 @@ __all__ = [
     "check_usable",
     "drop_badly_scaled",
     "drop_outliers",
+    "log_notes",
     "screen",
-    "tell_of_notes",
 ]
 
 log = logging.getLogger(__name__)
@@ -166,7 +166,7 @@ def check_scales(cohort: Cohort) -> None:
         )
 
 
-def tell_of_notes(cases: Sequence[Case]) -> None:
+def log_notes(cases: Sequence[Case]) -> None:
     """Log what was changed in the images before they were prepared, and what the recipe wrongly takes for granted."""
     for case in cases:
         for note in (*case.notes, *case.warnings):
