@@ -82,7 +82,7 @@ class Layout:
         """The boxes that go through the network, in voxels of the volume."""
         if self.grid is None:
             return tuple(tile.view for tile in self.tiles)
-        return tuple(place.moved(self.extent.index) for place in self.grid.places)
+        return tuple(place.moved(self.extent.index) for place in self.grid.locations_in_volume)
 
     def coverage(self, body: Mask) -> tuple[int, int]:
         """Fewest and most predictions for a voxel of the body (D, H, W of the volume) in the extent."""

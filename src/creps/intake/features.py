@@ -23,7 +23,7 @@ from creps.volume import Array, Mask
 __all__ = ["VERSION", "Coarse", "Features", "features_of"]
 
 VERSION = 1
-"""Raised when the same volume gives other numbers: profiles of another version say nothing."""
+"""Raised when the same volume gives other numbers: profiles of another version cannot be compared."""
 
 COARSE_MM = 4.0
 """Voxels are averaged to about this size."""
@@ -47,7 +47,7 @@ GREYS_MM = 30.0
 """Greys are compared deeper than this below the skin, where fluid, brain and muscle are."""
 
 SMALLEST_DEPTH = 500
-"""Voxels that deep; of fewer nothing is said."""
+"""Voxels that deep; with fewer, there are no greys."""
 
 GIRTH_RANGE_MM = 150.0
 """The girth is that of slices so far from the top of the body: of a head without the shoulders."""
@@ -56,7 +56,7 @@ WHOLE_MM = 40.0
 """So much of it must be whole."""
 
 SMALLEST_LAYER = 20
-"""Voxels; with fewer, a layer is said to be like the one above it (or the whole body)."""
+"""Voxels; with fewer, a layer takes the figures of the one above it (or of the whole body)."""
 
 DIGITS = 4
 
@@ -185,7 +185,7 @@ def _contrast(coarse: Coarse) -> npt.NDArray[np.float64]:
 
 
 def _greys(coarse: Coarse) -> tuple[float, ...] | None:
-    """How far bright and dark lie apart in the depth of the body; no receive field or scale enters much."""
+    """How far bright and dark lie apart in the depth of the body; bias field and scale hardly enter."""
     deep = coarse.signal[coarse.depth_mm > GREYS_MM]
     if deep.size < SMALLEST_DEPTH:
         return None

@@ -33,7 +33,6 @@ __all__ = [
     "check_body",
     "check_field_of_view",
     "check_spacing",
-    "cut_shares",
     "cut_slices",
     "measure_cuts",
 ]
@@ -159,16 +158,15 @@ def measure_cuts(mr: Volume, prepared: Prepared, *, masked: bool = False) -> Cut
         masked: Whether its body mask was given, and not found in the image.
     """
     upright = mr_without_undershoot(mr_without_padding(mr)[0]).reoriented()
-    grid = cropped(
-        *resample_imaged(upright, (CUT_GRID_MM, CUT_GRID_MM, CUT_GRID_MM))
-    )  # zeros beside a cut would hide it
+    # Without padding: zeros beside a cut would hide it.
+    grid = cropped(*resample_imaged(upright, (CUT_GRID_MM, CUT_GRID_MM, CUT_GRID_MM)))
     given = prepared.grid.with_array(prepared.body)
     body = resample_onto(given, grid).array > 0.5 if masked else body_mask_mr(grid)
     return cut_slices(body, grid.spacing_mm)
 
 
 def check_field_of_view(cuts: Cuts, *, used_to_cuts: bool = False) -> list[Finding]:
-    """Whether the patient is cut off at the sides; at the ends, where every scan stops, nothing is said.
+    """Whether the patient is cut off at the sides; the ends, where every scan stops, are not checked.
 
     Args:
         cuts: Of the MR.
@@ -186,12 +184,6 @@ def check_field_of_view(cuts: Cuts, *, used_to_cuts: bool = False) -> list[Findi
         message = f"The body is cut off at a side of the field of view in {cuts.counted(cuts.some)}."
         return [Finding("field of view", "warning", message, remedy)]
     return []
-
-
-def cut_shares(body: Mask, spacing_mm: tuple[float, float, float]) -> tuple[float, float]:
-    """Share of the slices with body that are cut on any side, and deeply on two opposite ones, see `cut_slices`."""
-    cuts = cut_slices(body, spacing_mm)
-    return cuts.share(cuts.some), cuts.share(cuts.both)
 
 
 def cut_slices(body: Mask, spacing_mm: Sequence[float]) -> Cuts:

@@ -25,8 +25,6 @@ __all__ = [
     "MOST_CASES",
     "IntakeProfile",
     "Scores",
-    "distances",
-    "level_aside",
     "profile_from",
     "profile_of",
 ]
@@ -50,7 +48,7 @@ USUAL_QUANTILE = 0.95
 """Of the distances from each training case to the nearest of another patient: what counts as usual."""
 
 FEW_PATIENTS = 4
-"""With fewer, what is usual can hardly be told: the floors are raised and the score is called weak."""
+"""With fewer, the usual distances are uncertain: the floors are raised and the score is called weak."""
 
 FLOORS_OF_FEW = 1.5
 """What the floors are multiplied by then."""
@@ -192,32 +190,28 @@ def _between_patients(part: str, rows: Rows, patients: npt.NDArray[np.str_]) -> 
 def _rows(cases: Sequence[Features]) -> dict[str, Rows]:
     """Part → (cases, numbers), such that differences mean the same everywhere."""
     return {
-        "contrast": level_aside(np.array([case.contrast for case in cases])),
-        "pattern": level_aside(np.array([case.pattern for case in cases])),
+        "contrast": _level_aside(np.array([case.contrast for case in cases])),
+        "pattern": _level_aside(np.array([case.pattern for case in cases])),
         "shape": np.array([case.shape for case in cases]),
         "size": np.log(np.array([case.size for case in cases])),
         "noise": np.log(np.array([[max(case.noise, 1e-3)] for case in cases])),
     }
 
 
-def level_aside(rows: Rows) -> Rows:
+def _level_aside(rows: Rows) -> Rows:
     """Rows whose mean counts `LEVEL_WEIGHT` times: one bright vessel that sets the scale is no other contrast."""
     level = rows.mean(axis=1, keepdims=True)
     return np.asarray(rows - (1 - LEVEL_WEIGHT) * level)
 
 
-def distances(one: Rows, others: Rows) -> Rows:
-    """(others,) root mean square of the differences between rows."""
-    return np.asarray(np.sqrt(np.mean((one - others) ** 2, axis=1)))
-
-
 def _distances(part: str, one: Rows, others: Rows) -> Rows:
-    """(others,) distances in a part; noise only counts where there is more of it."""
-    return distances(np.maximum(one, others), others) if part == "noise" else distances(one, others)
+    """(others,) root mean square of the differences between rows; noise only counts where there is more of it."""
+    nearest = np.maximum(one, others) if part == "noise" else one
+    return np.asarray(np.sqrt(np.mean((nearest - others) ** 2, axis=1)))
 
 
 def _chosen(cases: Sequence[Case]) -> list[Case]:
-    """At most `MOST_CASES`: from each centre in turn, in the order of their hashes, as good as by lot."""
+    """At most `MOST_CASES`: from each centre in turn, in the order of their hashes, so effectively at random."""
     if len(cases) <= MOST_CASES:
         return list(cases)
     by_centre: dict[str, list[Case]] = {}
