@@ -136,8 +136,8 @@ class FoldedUNet(InferenceForm):
         at_once = ROWS if rows.device.type == "cpu" else len(rows)
         parts = []
         for part in rows.split(at_once):
-            told = torch.addmm(self.head.bias[:, None], self.head.weight, part.float().T)  # (classes, voxels)
-            parts.append(told if self.classes is None else self.classes.read(told, spread=spread))
+            logits = torch.addmm(self.head.bias[:, None], self.head.weight, part.float().T)  # (classes, voxels)
+            parts.append(logits if self.classes is None else self.classes.read(logits, spread=spread))
         return torch.cat(parts, dim=1).reshape(1 + spread, batch, *size).movedim(0, 1)
 
 
