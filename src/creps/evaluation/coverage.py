@@ -1,4 +1,4 @@
-"""Find what a CT does not cover although it has voxels there: the padding of a resampling, or of the scanned circle.
+"""Find where a CT has voxels but no data: the padding of a resampling, or around the reconstructed circle.
 
 A CT that was resampled onto a larger grid is filled with one value where it has no data, often the value of air. Air
 that was measured has noise, so a region of one exact value at the border is padding. Two kinds of CT have no noise in

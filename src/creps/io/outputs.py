@@ -1,4 +1,4 @@
-"""May results be written here? Checked before anything is computed, so that nothing is lost at its end."""
+"""Check before anything is computed that its results can be written."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from creps.preprocessing.mask import body_box
+from creps.preprocessing.morphology import body_box
 from creps.volume import Mask, Volume
 
 __all__ = ["Slices", "beyond", "crop_box", "cropped"]

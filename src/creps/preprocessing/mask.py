@@ -10,11 +10,12 @@ from scipy import ndimage
 
 from creps import hu
 from creps.preprocessing.morphology import (
-    around,
     body_box,
+    box_around,
     filled,
     grow,
     largest,
+    no_longer_than,
     opened,
     shrink,
     sizes_within,
@@ -69,7 +70,7 @@ def body_mask_mr(mr: Volume) -> Mask:
     so a gap below a coil stays open while a skull is closed, however wide the gap.
     """
     tissue = tissue_mr(mr)
-    body, box = np.zeros_like(tissue), around(tissue, [int(MARGIN_MM / s) + 1 for s in mr.spacing_mm])
+    body, box = np.zeros_like(tissue), box_around(tissue, [int(MARGIN_MM / s) + 1 for s in mr.spacing_mm])
     solid = ~room_around(tissue[box], mr.spacing_mm)
     trunk = trunk_and_limbs(solid, mr.spacing_mm)
     trunk |= lone_fingers(solid & ~trunk, mr.spacing_mm)
@@ -80,7 +81,7 @@ def body_mask_mr(mr: Volume) -> Mask:
 def body_mask_ct(ct: Volume) -> Mask:
     """(D, H, W) body mask of a CT in HU: threshold, what is thin and long cut off, limbs kept, filled.
 
-    What is open to the room is told in 3-D, before anything is filled: the gap below an immobilisation mask and the
+    What is open to the room is decided in 3-D, before anything is filled: the gap below an immobilisation mask and the
     inside of a couch look closed within a slice, and filling them would make one body of patient, mask and couch.
     """
     tissue = ct.array > hu.SKIN
@@ -115,7 +116,7 @@ def depth_mm(mask: Mask, spacing_mm: Sequence[float]) -> npt.NDArray[np.float32]
     """(D, H, W) distance in mm of each voxel inside the mask to the nearest one outside; 0 outside."""
     depth = np.zeros(mask.shape, np.float32)
     if not mask.all():
-        box = around(mask, (1, 1, 1))
+        box = box_around(mask, (1, 1, 1))
         depth[box] = ndimage.distance_transform_edt(mask[box], sampling=list(spacing_mm))
     return depth
 
@@ -125,15 +126,7 @@ def _hanging(thin: Mask, trunk: Mask, spacing_mm: Sequence[float]) -> Mask:
     labels, count = ndimage.label(thin)
     keep = np.zeros(count + 1, dtype=bool)
     keep[labels[grow(trunk, (1, 1, 1), 1) & thin]] = True
-    boxes = ndimage.find_objects(labels)
-    for label in np.flatnonzero(keep[1:]) + 1:
-        keep[label] = max(_extents(boxes[label - 1], spacing_mm)) <= EAR_MM
-    keep[0] = False
-    return np.asarray(keep[labels])
-
-
-def _extents(box: Sequence[slice], spacing_mm: Sequence[float]) -> list[float]:
-    return [(part.stop - part.start) * s for part, s in zip(box, spacing_mm, strict=True)]
+    return np.asarray(no_longer_than(labels, keep, spacing_mm, EAR_MM)[labels])
 
 
 def _dense_limbs(rest: Mask, dense: Mask, spacing_mm: Sequence[float]) -> Mask:
@@ -162,11 +155,7 @@ def _fingers(loose: Mask, ct: Volume) -> Mask:
     keep = sizes >= SMALLEST_CORE_ML / voxel_ml(ct.spacing_mm)
     for above, share in ((FOAM_HU, DENSE_SHARE), (BONE_HU, BONE_SHARE)):
         keep &= sizes_within(labels, count, core & (ct.array > above)) >= share * sizes
-    keep[0] = False
-    boxes = ndimage.find_objects(labels)
-    for label in np.flatnonzero(keep):
-        keep[label] = max(_extents(boxes[label - 1], ct.spacing_mm)) <= FINGERS_MM
-    return np.asarray(keep[labels])
+    return np.asarray(no_longer_than(labels, keep, ct.spacing_mm, FINGERS_MM)[labels])
 
 
 def _open_air(tissue: Mask, spacing_mm: Sequence[float]) -> Mask:

@@ -266,7 +266,7 @@ def _share_inside(points: npt.NDArray[np.float64], transform: sitk.Euler3DTransf
     """Share of points of the fixed image that lie within the moving one."""
     matrix, centre = np.asarray(transform.GetMatrix()).reshape(3, 3), np.asarray(transform.GetCenter())
     there = (points - centre) @ matrix.T + centre + np.asarray(transform.GetTranslation())
-    index = (there - np.asarray(moving.origin_mm)) @ moving.direction / np.asarray(moving.spacing_mm)
+    index = moving.to_index(there)
     return float(((index >= -0.5) & (index <= np.asarray(moving.shape) - 0.5)).all(axis=1).mean())
 
 

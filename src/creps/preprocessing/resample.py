@@ -2,7 +2,7 @@
 
 Axes that stay parallel make the interpolation separable: one prefilter, then one sparse 1-D product
 per axis. That is the way of an MR to the model's grid and of its sCT back. Only the sCT of an oblique MR
-that is wanted on axial slices is turned (`resample_turned`): about one axis, as most are, it is a sparse 2-D product
+that is requested on axial slices is turned (`resample_turned`): about one axis, as most are, it is a sparse 2-D product
 for the planes across that axis and a 1-D product along it; otherwise every voxel takes its 64 coefficients.
 """
 
@@ -17,7 +17,7 @@ from scipy import ndimage, sparse
 
 from creps.preprocessing.crop import Slices, beyond, cropped
 from creps.preprocessing.imaged import imaged_box
-from creps.preprocessing.morphology import around
+from creps.preprocessing.morphology import box_around
 from creps.volume import Array, Volume
 
 __all__ = ["lattice_index", "model_grid", "resample", "resample_imaged", "resample_onto", "resample_turned"]
@@ -194,7 +194,7 @@ def _at_every_voxel(array: Array, matrix: Matrix, offset: Matrix, volume: Volume
     def sample(d: int) -> None:
         x, y, z = grid.to_patient_mm((d, 0, 0)).tolist()
         plane = Volume(sampled[d : d + 1], grid.spacing_mm, (x, y, z), grid.direction)
-        _, *window = around(~beyond(plane, volume), (0, 0, 0))
+        _, *window = box_around(~beyond(plane, volume), (0, 0, 0))
         first = np.array([d, *(part.start for part in window)])
         ndimage.affine_transform(
             array,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
-from creps.preprocessing.morphology import around, grow, largest, shrink, sizes_within, voxel_ml
+from creps.preprocessing.morphology import box_around, grow, largest, no_longer_than, shrink, sizes_within, voxel_ml
 from creps.volume import Mask
 
 __all__ = ["lone_fingers", "room_around", "trunk_and_limbs"]
@@ -72,7 +72,7 @@ def trunk_and_limbs(solid: Mask, spacing_mm: Sequence[float]) -> Mask:
     if not small.any():
         return trunk
     parts = grow(small, spacing_mm, reach) & solid & ~trunk
-    box = around(parts, (1, 1, 1))
+    box = box_around(parts, (1, 1, 1))
     trunk[box] |= _without_swellings(parts[box], (solid & ~trunk)[box], small[box], spacing_mm)
     return trunk
 
@@ -86,11 +86,7 @@ def lone_fingers(loose: Mask, spacing_mm: Sequence[float]) -> Mask:
     labels, count = ndimage.label(loose)
     keep = sizes_within(labels, count, core) * voxel_ml(spacing_mm) >= SMALLEST_CORE_ML
     keep &= sizes_within(labels, count, thick) >= FINGER_SHARE * sizes_within(labels, count, loose)
-    boxes = ndimage.find_objects(labels)
-    for label in np.flatnonzero(keep):
-        extents = [(part.stop - part.start) * s for part, s in zip(boxes[label - 1], spacing_mm, strict=True)]
-        keep[label] = max(extents) <= FINGERS_MM
-    return np.asarray(keep[labels])
+    return np.asarray(no_longer_than(labels, keep, spacing_mm, FINGERS_MM)[labels])
 
 
 def _without_swellings(parts: Mask, beside: Mask, core: Mask, spacing_mm: Sequence[float]) -> Mask:

@@ -15,7 +15,7 @@ J2K_START = b"\xff\x4f\xff\x51"
 JPEG_START = b"\xff\xd8"
 END = b"\xff\xd9"
 FRAME_MARKERS = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
-"""Second bytes of JPEG and JPEG-LS markers after which an image's size is told."""
+"""Second bytes of the JPEG and JPEG-LS markers that are followed by the size of the image."""
 
 BOX = 128
 """A JPEG 2000 codestream may lie in a box of about as many bytes, though DICOM forbids it."""

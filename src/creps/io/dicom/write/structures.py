@@ -83,7 +83,7 @@ def write_structures(
         path: Where.
         masks: By name (``BODY`` and ``BONE`` are known, others are drawn with their holes), each (D, H, W).
         grid: The volume that was written, for its grid.
-        written: What `write_ct` said of it.
+        written: What `write_ct` returned.
         source: The same as was given to `write_ct`.
         derivation: The same as was given to `write_ct`.
 
