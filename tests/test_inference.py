@@ -18,7 +18,7 @@ from creps.inference.prediction import lay_out, predict
 from creps.inference.pruning import pruned
 from creps.inference.sliding_window import predict_patches
 from creps.inference.tiles import RIM, exact_tiles
-from creps.machine import emulated_bf16, resolve_precision
+from creps.machine import bf16_warning, resolve_precision
 from creps.networks.build import build_generator
 from creps.networks.folded import FoldedResidual
 from creps.networks.generator import Generator
@@ -307,8 +307,8 @@ def test_bf16_is_chosen_only_where_there_are_units_for_it(monkeypatch, flags, ch
     assert resolve_precision("bf16", torch.device("cpu")) == "bf16"
     assert resolve_precision("fp32", torch.device("cpu")) == "fp32"
     assert resolve_precision("auto", torch.device("mps")) == "fp32"
-    assert (emulated_bf16("bf16", torch.device("cpu")) is None) == (chosen == "bf16")
-    assert all(emulated_bf16(name, torch.device("cpu")) is None for name in ("auto", "fp32"))
+    assert (bf16_warning("bf16", torch.device("cpu")) is None) == (chosen == "bf16")
+    assert all(bf16_warning(name, torch.device("cpu")) is None for name in ("auto", "fp32"))
 
 
 @pytest.mark.parametrize(("most", "chosen"), [("AVX2", "fp32"), ("avx512_core", "fp32"), ("AVX512_CORE_AMX", "bf16")])
@@ -317,7 +317,7 @@ def test_bf16_is_not_chosen_where_its_units_may_not_be_used(monkeypatch, most, c
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", most)
     assert resolve_precision("auto", torch.device("cpu")) == chosen
-    assert emulated_bf16("bf16", torch.device("cuda")) is None
+    assert bf16_warning("bf16", torch.device("cuda")) is None
 
 
 @pytest.mark.parametrize("bad", [[float("nan")], [float("inf")], [float("inf"), float("-inf")]])

@@ -99,7 +99,7 @@ class RunInterruptedError(TrainingError):
 
 
 def file_error(error: OSError) -> InputError:
-    """What a user is told of an error of the file system: which file, and what is wrong with it."""
+    """An error of the file system as one for the user: which file, and what is wrong with it."""
     name, what = error.filename or "A file", error.strerror or " ".join(str(error).split())
     return InputError(f"{str(name)[:200]}: {what}.", "Check the path, its permissions and the free disk space.")
 

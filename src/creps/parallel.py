@@ -37,8 +37,8 @@ THREADS = (
 """Environment variables that limit the threads of numerical libraries."""
 
 
-ASKED_SECONDS = 1.0
-"""How often `run_all` asks whether to leave off."""
+POLL_SECONDS = 1.0
+"""`run_all` checks this often whether to stop."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def run_all(
         function: A function of a module; it, the tasks and the results are pickled.
         tasks: Its arguments.
         jobs: Number of processes; with 1, the calls are made in this process.
-        stops: Whether to leave off, asked every second and between calls in this process; running calls are abandoned.
+        stops: Whether to stop, asked every second and between calls in this process; running calls are abandoned.
 
     Raises:
         CohortError: no process can be started.
@@ -133,7 +133,7 @@ def run_all(
         for worker, (index, task) in zip(workers, waiting):  # noqa: B905 - the other tasks wait
             running[worker.submit(function, task)] = worker, index
         while running and not stops():
-            for future in wait(running, ASKED_SECONDS, FIRST_COMPLETED).done:
+            for future in wait(running, POLL_SECONDS, FIRST_COMPLETED).done:
                 worker, index = running.pop(future)
                 result = worker.result(future)
                 for following, task in waiting:
@@ -177,8 +177,8 @@ class _Worker:
         except BrokenProcessPool:
             if self._pid.exception() is not None:
                 raise CohortError(
-                    "The processes that prepare cases cannot be started.",
-                    "Use one job; in a script, call this below 'if __name__ == \"__main__\":'.",
+                    "No further process can be started.",
+                    "Use one job (jobs=1); in a script, call this below 'if __name__ == \"__main__\":'.",
                 ) from None
             self.end()
             self._start()
