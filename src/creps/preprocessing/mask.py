@@ -17,6 +17,7 @@ from creps.preprocessing.morphology import (
     largest,
     no_longer_than,
     opened,
+    reachable_air,
     shrink,
     sizes_within,
     voxel_ml,
@@ -40,24 +41,25 @@ FOAM_HU = -200.0
 """Limbs are denser than this almost everywhere (`DENSE_SHARE`); couches, cushions and clamps are not."""
 
 DENSE_SHARE = 0.97
+"""At least this share of the core of a limb is denser than `FOAM_HU`."""
 
 CORE_SHARE = 0.2
 """At least this share of a limb in a CT lies deeper than `COUCH_MM` / 2; of a clamp or a rail it is less."""
 
 SMALLEST_CORE_ML = 0.3
-"""What lies so deep, at least."""
+"""Smallest volume of the core of a limb or of fingers, the part that lies deep inside."""
 
 FINGER_MM = 10.0
-"""Thinner things that lie apart are no fingers."""
+"""A loose piece thinner than this is no finger."""
 
 FINGERS_MM = 140.0
-"""Nor are longer ones."""
+"""A loose piece longer than this is no hand or finger."""
 
 BONE_HU, BONE_SHARE = 200.0, 0.1
-"""Nor are those whose inside has no bone."""
+"""A loose piece is a finger only if at least this share of its core is bone, above this HU."""
 
 MARGIN_MM = 10.0
-"""Air around the tissue of an MR that is looked at: a ball gets everywhere in it."""
+"""Margin of air around the tissue of an MR that is searched: wide enough for the ball to reach every part."""
 
 LEFT_OUT_SHARE = 0.5
 """Signal outside the body counts from this share of the median inside."""
@@ -162,9 +164,6 @@ def _open_air(tissue: Mask, spacing_mm: Sequence[float]) -> Mask:
     """Air that a ball can reach from the sides of the volume (not from its ends, where airways are cut open)."""
     if tissue.all() or not tissue.any():
         return ~tissue
-    labels, count = ndimage.label(~grow(tissue, spacing_mm, BALL_MM))
-    reached = np.zeros(count + 1, dtype=bool)
-    for sides in (labels[:, [0, -1], :], labels[:, :, [0, -1]]):
-        reached[sides] = True
-    reached[0] = False
-    return grow(reached[labels], spacing_mm, BALL_MM) & ~tissue
+    sides = np.zeros_like(tissue)
+    sides[:, [0, -1], :] = sides[:, :, [0, -1]] = True
+    return reachable_air(tissue, spacing_mm, BALL_MM, sides)

@@ -22,6 +22,7 @@ __all__ = [
     "largest",
     "no_longer_than",
     "opened",
+    "reachable_air",
     "shrink",
     "sizes_within",
     "voxel_ml",
@@ -67,6 +68,22 @@ def sizes_within(labels: npt.NDArray[np.int32], count: int, where: Mask) -> npt.
     sizes = np.bincount(labels[where], minlength=count + 1)
     sizes[0] = 0
     return sizes
+
+
+def reachable_air(tissue: Mask, spacing_mm: Sequence[float], ball_mm: float, start: Mask) -> Mask:
+    """(D, H, W): air covered by a ball that moves through the air from any voxel of `start`.
+
+    Args:
+        tissue: (D, H, W) what the ball cannot enter.
+        spacing_mm: Voxel spacing along D, H, W.
+        ball_mm: Radius of the ball.
+        start: (D, H, W) centres of the ball to start from; those too close to tissue do not count.
+    """
+    labels, count = ndimage.label(~grow(tissue, spacing_mm, ball_mm))
+    reached = np.zeros(count + 1, dtype=bool)
+    reached[labels[start]] = True
+    reached[0] = False
+    return grow(reached[labels], spacing_mm, ball_mm) & ~tissue
 
 
 def no_longer_than(

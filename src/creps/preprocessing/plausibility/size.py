@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from creps.errors import InputError
-from creps.preprocessing.label_maps import is_label_map
+from creps.preprocessing.label_maps import count_labels
 from creps.volume import Volume
 
 __all__ = ["check_extent", "refuse_labels", "value_range"]
@@ -46,7 +46,7 @@ def check_extent(shape: tuple[int, int, int], extent_mm: tuple[float, float, flo
 
 def refuse_labels(image: Volume, name: str) -> None:
     """Raise `InputError` for a label map; messages call the volume `name`."""
-    count = is_label_map(image.array)
+    count = count_labels(image.array)
     if count:
         raise InputError(
             f"{name} is a label map: it has only {count} different values in uniform regions.",

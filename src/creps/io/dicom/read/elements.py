@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 SUBSTRING = 3
-"""Parts of a name with as many letters are looked for within words, shorter ones as words only."""
+"""Parts of a name with at least this many letters are looked for within words, shorter ones as words only."""
 
 RAISED = (
     ValueError, TypeError, LookupError, AttributeError, ArithmeticError, EOFError, NotImplementedError, RecursionError,

@@ -60,10 +60,10 @@ BULK_IMAGE = "BULK_DENSITY"
 SAME_PLACE_MM = 1e-2
 
 UID_ENDING = 4
-"""Characters of a UID's ending that choose a series, at least."""
+"""A selector needs this many characters to match the last part of a UID."""
 
 NUMBER_DIGITS = 3
-"""As many digits, or fewer, are a number in the list."""
+"""A selector of up to this many digits is a number in the list."""
 
 
 @dataclass(frozen=True)
@@ -139,12 +139,12 @@ def find_series(
 ) -> list[Series]:
     """The CT and MR series in a folder and below it, in one file, or in some files.
 
-    Passed over: files that are not DICOM, DICOMDIR, structure sets, PET and other objects, series of
+    Skipped: files that are not DICOM, DICOMDIR, structure sets, PET and other objects, series of
     localizers, and the uncertainty of an sCT.
 
     Args:
         folder: The folder, a file, or files.
-        damaged: Gets what cannot be read, instead of the first being raised.
+        damaged: Receives the files that cannot be read; None: the first one is raised.
         derived: Also return localizers, maps of uncertainty and bulk densities.
 
     Raises:
@@ -165,7 +165,7 @@ def find_series(
             continue
         if header is not None and str(value(header.dataset, "SOPClassUID")) in IMAGES:
             groups.setdefault(str(value(header.dataset, "SeriesInstanceUID") or ""), []).append(header)
-    found = [_series(uid, members) for uid, members in groups.items() if derived or not _passed_over(members)]
+    found = [_series(uid, members) for uid, members in groups.items() if derived or not _is_no_image(members)]
     return sorted(found, key=lambda series: (series.folder, series.description, series.uid))
 
 
@@ -305,7 +305,7 @@ def _slice_distance(headers: Sequence[Dataset]) -> float:
     return float(np.median(gaps[gaps > SAME_PLACE_MM])) if gaps.max() > SAME_PLACE_MM else 0.0
 
 
-def _passed_over(members: Sequence[FileHeader]) -> bool:
-    """Whether all are localizers, or all are maps of uncertainty, or all are bulk densities."""
+def _is_no_image(members: Sequence[FileHeader]) -> bool:
+    """Whether a series consists of localizers, of maps of uncertainty or of bulk densities."""
     kinds = [set(words(member.dataset, "ImageType")) for member in members]
     return any(all(word in kind for kind in kinds) for word in ("LOCALIZER", UNCERTAINTY_IMAGE, BULK_IMAGE))

@@ -55,7 +55,7 @@ def read_series(series: Series, name: str | None = None) -> Volume:
     check_agreement(instances, series.modality, label)
     geometry = stack_geometry([frame.geometry for one in instances for frame in one.frames], label)
     scales = _scales(instances, series.modality, label)
-    array = _room((len(geometry.order), *geometry.plane_shape), label)
+    array = _empty((len(geometry.order), *geometry.plane_shape), label)
     _warn_of_loss(instances, f"DICOM series '{series.title}'" + (f" of {name}" if name else ""))
     _fill(array, instances, geometry, scales, label)
     _replace_padding(array, series.modality)
@@ -80,7 +80,7 @@ def _scales(instances: Sequence[Instance], modality: str, label: str) -> list[tu
     return scales
 
 
-def _room(shape: tuple[int, int, int], label: str) -> Array:
+def _empty(shape: tuple[int, int, int], label: str) -> Array:
     voxels = shape[0] * shape[1] * shape[2]
     if voxels > LARGEST_VOXELS:
         raise InputError(f"{label} claims {voxels:.3g} voxels, more than any scanner produces.", "Export it again.")

@@ -59,12 +59,12 @@ class SeriesKind:
 
 
 SCT = SeriesKind(
-    "ct",
-    ("DERIVED", "SECONDARY", "AXIAL"),
-    "SYNTHETIC CT from MR",
-    1,
-    "CT",
-    (("SOFT TISSUE", 40, 400), ("BONE", 500, 2000)),
+    role="ct",
+    image_type=("DERIVED", "SECONDARY", "AXIAL"),
+    description="SYNTHETIC CT from MR",
+    place=1,
+    letters="CT",
+    windows=(("SOFT TISSUE", 40, 400), ("BONE", 500, 2000)),
 )
 """The synthetic CT itself."""
 
