@@ -55,38 +55,38 @@ class WorkerDied:
 
 
 class Work(ABC, Generic[Task, Result]):
-    """What is done for each of many tasks; it and the tasks can be pickled.
+    """A function of one task that is applied to many; it and its tasks can be pickled.
 
-    Its other methods tell a `Runner` which results of an earlier run are still good. By default none is.
+    Its other methods let a `Runner` reuse results of an earlier run. By default none is reused.
     """
 
     @abstractmethod
     def do(self, task: Task) -> Result:
-        """Do it for one task."""
+        """Compute the result of one task."""
 
     @abstractmethod
     def lost(self, task: Task, died: WorkerDied) -> Result:
         """The result of a task whose process died again and again."""
 
     def key(self, task: Task) -> str | None:  # noqa: ARG002
-        """Everything that the result depends on, as text; None if it has to be checked or computed again."""
+        """Everything that the result depends on, as text; None if it is never reused unchecked."""
         return None
 
     def failed(self, result: Result) -> bool:  # noqa: ARG002
-        """Whether a result says that the task failed; a later run then tries again."""
+        """Whether a result means that the task failed; a later run then tries again."""
         return False
 
     def trace(self, task: Task) -> str | None:  # noqa: ARG002
-        """What tells the task's output from any other at the same place; None if nothing is there."""
+        """Identifies the output that lies at the task's location, such as its hash; None if there is none."""
         return None
 
     def found(self, task: Task) -> Result | None:  # noqa: ARG002
-        """The result as read from the task's output; None if the output is not this work's."""
+        """The result, read from the output at the task's location; None if something else wrote that output."""
         return None
 
 
 class Runner(Protocol):
-    """Does some work for all tasks, as `run_all` does, somewhere else."""
+    """Does a `Work` for all its tasks elsewhere, such as on a cluster; the counterpart of `run_all`."""
 
     def __call__(self, work: Work[Task, Result], tasks: Sequence[Task]) -> Iterator[tuple[int, Result]]:
         """Yield (index of the task, result) as results arrive."""

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from creps import hu
 from creps.cohort.cohort import INSPECTION, Case, Cohort
-from creps.cohort.overview import overview_page
+from creps.cohort.overview import overview_page, page_file
 from creps.errors import CohortError
 from creps.figures.picture import Picture, rendered
 from creps.io.atomic import atomic_folder
@@ -59,7 +59,7 @@ def inspect_cohort(cohort: Cohort, progress: Callable[[int, int, str], None] | N
     folder = cohort.folder / INSPECTION
     cases = sorted(cohort.manifest.cases, key=lambda c: (c.modality != "mr", c.centre or "", c.case))
     with atomic_folder(folder) as temporary:
-        pages = [_Page(cohort, case, temporary / f"{case.modality}_{case.case}.png") for case in cases]
+        pages = [_Page(cohort, case, temporary / page_file(case)) for case in cases]
         for done, (index, result) in enumerate(run_all(_draw, pages, jobs), start=1):
             if isinstance(result, WorkerDied):
                 raise CohortError(f"The page of case '{cases[index].case}' could not be drawn.", "Use fewer jobs.")

@@ -9,7 +9,7 @@ from urllib.parse import quote
 from creps.cohort.cohort import Case, Failure, Manifest
 from creps.provenance import NOTICE
 
-__all__ = ["overview_page"]
+__all__ = ["overview_page", "page_file"]
 
 STYLE = """
 body { font: 14px/1.35 system-ui, sans-serif; margin: 1.5em; color: #111; background: #fff; }
@@ -45,7 +45,7 @@ def overview_page(manifest: Manifest, cases: Sequence[Case], failures: Sequence[
     bright = {m: max([c.intensity_p99 or 0.0 for c in cases if c.modality == m], default=0.0) for m in ("mr", "ct")}
     rows = "\n".join(_row(case, bright[case.modality]) for case in cases)
     pictures = "\n".join(
-        f'<a id="{_anchor(case)}" href="{_file(case)}"><img loading="lazy" src="{_file(case)}"'
+        f'<a id="{_anchor(case)}" href="{quote(page_file(case))}"><img loading="lazy" src="{quote(page_file(case))}"'
         f' alt="{escape(case.modality.upper())} {escape(case.case)}"></a>'
         for case in cases
     )
@@ -104,9 +104,10 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.4g}"
 
 
+def page_file(case: Case) -> str:
+    """Name of the picture of a case, beside the overview."""
+    return f"{case.modality}_{case.case}.png"
+
+
 def _anchor(case: Case) -> str:
     return quote(f"{case.modality}_{case.case}")
-
-
-def _file(case: Case) -> str:
-    return quote(f"{case.modality}_{case.case}.png")

@@ -41,10 +41,10 @@ COARSE_RATIO = 2.5
 """Voxels this many times as long as the model's: what the model draws between them is not in the MR."""
 
 COARSE_WARNING_MM = 5.0
-"""... and at least this long: dose planning wants slices of 1 to 3 mm, diagnostic ones have 3 to 5."""
+"""... and at least this long give a warning: dose planning uses slices of 1 to 3 mm, diagnosis 3 to 5 mm."""
 
 COARSE_REFUSAL_MM = 10.0
-"""... and this long: a skull or a cortex is missed between two slices. Localizers have such."""
+"""... and at least this long, as in localizers, are refused: a skull or a cortex is missed between two slices."""
 
 CONTACT_MM = 60.0
 """A body that meets a side of the volume over this length of a slice is cut. A nose (30 mm), an ear (40 mm) or a head
@@ -165,12 +165,12 @@ def measure_cuts(mr: Volume, prepared: Prepared, *, masked: bool = False) -> Cut
     return cut_slices(body, grid.spacing_mm)
 
 
-def check_field_of_view(cuts: Cuts, *, used_to_cuts: bool = False) -> list[Finding]:
+def check_field_of_view(cuts: Cuts, *, trained_on_cuts: bool = False) -> list[Finding]:
     """Whether the patient is cut off at the sides; the ends, where every scan stops, are not checked.
 
     Args:
         cuts: Of the MR.
-        used_to_cuts: Whether the training MRs were cut off too, which makes a warning of a refusal.
+        trained_on_cuts: Whether the training MRs were cut off too; a refusal is then a warning.
     """
     remedy = "Use a larger field of view; dose there and the way of beams through it are wrong."
     for which, what in (
@@ -179,7 +179,7 @@ def check_field_of_view(cuts: Cuts, *, used_to_cuts: bool = False) -> list[Findi
     ):
         if cuts.share(which) >= CUT_BOTH_REFUSAL:
             message = f"{what} in {cuts.counted(which)}."
-            return [Finding("field of view", "warning" if used_to_cuts else "refusal", message, remedy)]
+            return [Finding("field of view", "warning" if trained_on_cuts else "refusal", message, remedy)]
     if cuts.share(cuts.some) >= CUT_WARNING:
         message = f"The body is cut off at a side of the field of view in {cuts.counted(cuts.some)}."
         return [Finding("field of view", "warning", message, remedy)]

@@ -36,13 +36,13 @@ FLOORS = {"contrast": 0.05, "pattern": 0.06, "shape": 0.06, "size": 0.08, "noise
 Contrast and pattern: network units; shape: share; size and noise: natural logarithm."""
 
 CAP = 2.5
-"""No more than so many times the floor counts as usual: a handful of unlike cases does not make everything usual."""
+"""At most this multiple of the floor counts as usual: a few unlike cases do not make everything usual."""
 
 LEVEL_WEIGHT = 0.25
-"""What the mean signal counts in contrast and pattern."""
+"""Weight of the mean signal in contrast and pattern."""
 
 VOID_FLOOR_ML = 5.0
-"""Likewise for voids: as large as sinuses and bowel gas are."""
+"""Voids up to this volume are usual: sinuses and bowel gas are as large."""
 
 USUAL_QUANTILE = 0.95
 """Of the distances from each training case to the nearest of another patient: what counts as usual."""
@@ -51,13 +51,13 @@ FEW_PATIENTS = 4
 """With fewer, the usual distances are uncertain: the floors are raised and the score is called weak."""
 
 FLOORS_OF_FEW = 1.5
-"""What the floors are multiplied by then."""
+"""Factor of the floors with fewer than `FEW_PATIENTS`."""
 
 USED_TO_CUTS = 0.1
-"""A model is used to cut bodies if this share of its training MRs is cut as badly as is refused otherwise."""
+"""Cut bodies are usual for a model if this share of its training MRs is cut as badly as is refused otherwise."""
 
 MOST_CASES = 96
-"""Larger cohorts are represented by so many cases."""
+"""Larger cohorts are represented by this many cases."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class IntakeProfile(BaseModel):
         return self.patients < FEW_PATIENTS
 
     @property
-    def used_to_cuts(self) -> bool:
+    def trained_on_cuts(self) -> bool:
         """Whether the body is cut off in training MRs too."""
         return self.cut_share >= USED_TO_CUTS
 
