@@ -17,7 +17,7 @@ from creps.errors import CohortError, CrepsError, InputError
 from creps.io.atomic import write_json
 from creps.io.image import ImageSource
 from creps.io.versioned import read_versioned
-from creps.preprocessing.mask import body_box
+from creps.preprocessing.morphology import body_box
 from creps.preprocessing.preparation import Prepared, prepare_ct, prepare_mr
 from creps.provenance import installed_version
 from creps.settings import PreparationSettings

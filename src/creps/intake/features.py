@@ -17,7 +17,8 @@ import numpy.typing as npt
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
 
 from creps.intake.image_checks import cut_slices
-from creps.preprocessing.mask import body_box, depth_mm
+from creps.preprocessing.mask import depth_mm
+from creps.preprocessing.morphology import body_box
 from creps.volume import Array, Mask
 
 __all__ = ["VERSION", "Coarse", "Features", "features_of"]

@@ -12,7 +12,7 @@ from creps.networks.blocks import ChannelNorm, conv3d
 from creps.networks.folded.unet import FoldedUNet
 from creps.networks.generator import Generator, InferenceForm
 from creps.networks.hu_classes import HuClasses
-from creps.networks.sub_pixel import SUB_PIXEL, from_blocks, imaged, to_blocks
+from creps.networks.sub_pixel import SUB_PIXEL, from_blocks, to_blocks, with_mask_channel
 
 __all__ = ["UNetGenerator"]
 
@@ -113,9 +113,16 @@ class UNetGenerator(Generator):
         inner = (self.encoder, self.down, self.up, self.decoder)
         return [parameter for part in inner for parameter in part.parameters() if parameter.ndim > 1]
 
+    def fine_features(self, mr: torch.Tensor) -> torch.Tensor:
+        """(B, 1, D, H, W) → (B, fine, D, H, W): everything but the head."""
+        image, size = with_mask_channel(mr, self.stride), mr.shape[2:]
+        coarse = self._coarse(image)
+        fine = torch.cat([from_blocks(self.spread_out(coarse)), image.to(coarse.dtype)], dim=1)
+        return functional.leaky_relu(self.refine(fine), SLOPE)[..., : size[0], : size[1], : size[2]]
+
     def logits(self, mr: torch.Tensor) -> torch.Tensor:
         """(B, 1, D, H, W) → (B, classes, D, H, W) in float32; one channel without classes."""
-        return self._through_head(self._features(mr).movedim(1, -1)).movedim(-1, 1)
+        return self._through_head(self.fine_features(mr).movedim(1, -1)).movedim(-1, 1)
 
     def forward(self, mr: torch.Tensor) -> torch.Tensor:
         """(B, 1, D, H, W) MR → (B, 1, D, H, W) sCT, both in network units; any size."""
@@ -127,7 +134,7 @@ class UNetGenerator(Generator):
 
         With classes, half the cross entropy to softly assigned classes and half the L1 of the mean; else the L1.
         """
-        features, counted = self._features(mr), _counted(ct)
+        features, counted = self.fine_features(mr), _counted(ct)
         rows, truth = features.movedim(1, -1).reshape(-1, self.fine)[counted], ct.reshape(-1)[counted]
         logits = self._through_head(rows)
         if self.classes is None:
@@ -172,13 +179,6 @@ class UNetGenerator(Generator):
             x = functional.interpolate(self.up[level](x), scale_factor=2.0, mode="trilinear", align_corners=False)
             x = self.decoder[level](x + skips[level])
         return functional.leaky_relu(self.last_norm(x), SLOPE)
-
-    def _features(self, mr: torch.Tensor) -> torch.Tensor:
-        """(B, 1, D, H, W) → (B, fine, D, H, W): everything but the head."""
-        image, size = imaged(mr, self.stride), mr.shape[2:]
-        coarse = self._coarse(image)
-        fine = torch.cat([from_blocks(self.spread_out(coarse)), image.to(coarse.dtype)], dim=1)
-        return functional.leaky_relu(self.refine(fine), SLOPE)[..., : size[0], : size[1], : size[2]]
 
     def _through_head(self, features: torch.Tensor) -> torch.Tensor:
         """(…, fine) → (…, classes), or one value without classes: the head, in float32.

@@ -10,7 +10,6 @@ from scipy import ndimage
 
 from creps import hu
 from creps.preprocessing.morphology import (
-    body_box,
     box_around,
     filled,
     grow,
@@ -26,7 +25,7 @@ from creps.preprocessing.mr_tissue import tissue_mr
 from creps.preprocessing.room import lone_fingers, room_around, trunk_and_limbs
 from creps.volume import Mask, Volume
 
-__all__ = ["body_box", "body_mask_ct", "body_mask_mr", "depth_mm", "left_out_ml"]
+__all__ = ["body_mask_ct", "body_mask_mr", "depth_mm", "left_out_ml"]
 
 COUCH_MM = 16.0
 """Structures thinner than this are cut from the patient (couch plates, headrest, mask), unless they are small."""

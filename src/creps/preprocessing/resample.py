@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage, sparse
 
-from creps.preprocessing.crop import Slices, beyond, cropped
+from creps.preprocessing.crop import Slices, cropped, outside_extent
 from creps.preprocessing.imaged import imaged_box
 from creps.preprocessing.morphology import box_around
 from creps.volume import Array, Volume
@@ -130,7 +130,8 @@ def resample_onto(volume: Volume, grid: Volume) -> Volume:
 def resample_turned(volume: Volume, grid: Volume) -> Volume:
     """Sample a volume at the voxels of a grid that may be rotated against it.
 
-    Cubic B-spline, clipped to the source's range; what lies beyond the volume's edge means nothing (see `beyond`).
+    Cubic B-spline, clipped to the source's range. Values beyond the volume's edge are meaningless, see
+    `outside_extent`.
 
     Args:
         volume: What to sample.
@@ -194,7 +195,7 @@ def _at_every_voxel(array: Array, matrix: Matrix, offset: Matrix, volume: Volume
     def sample(d: int) -> None:
         x, y, z = grid.to_patient_mm((d, 0, 0)).tolist()
         plane = Volume(sampled[d : d + 1], grid.spacing_mm, (x, y, z), grid.direction)
-        _, *window = box_around(~beyond(plane, volume), (0, 0, 0))
+        _, *window = box_around(~outside_extent(plane, volume), (0, 0, 0))
         first = np.array([d, *(part.start for part in window)])
         ndimage.affine_transform(
             array,
