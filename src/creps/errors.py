@@ -7,7 +7,7 @@
   + CohortError       a prepared cohort that is missing, broken or too small
   + ModelError        a model, checkpoint or weights file that cannot be used
   + ClusterError      a cluster that is missing, or does not take or start the jobs
-  + TrainingError     a run that cannot go on
+  + TrainingError     a run that cannot start or continue
     - RunInterruptedError      a signal ended it early; nothing is lost
 
 Each message has two parts: what happened, then what to do about it.
@@ -79,7 +79,7 @@ class ClusterError(CrepsError):
 
 
 class TrainingError(CrepsError):
-    """Training cannot start or cannot go on."""
+    """Training cannot start or continue."""
 
 
 class RunInterruptedError(TrainingError):
@@ -89,7 +89,7 @@ class RunInterruptedError(TrainingError):
         what: One sentence.
         remedy: One sentence.
         exit_code: What a shell expects of a program that the signal ended.
-        reason: What happened, without naming a place, for records.
+        reason: What happened, without any path, for records.
     """
 
     def __init__(self, what: str, remedy: str, exit_code: int = 130, reason: str = "") -> None:

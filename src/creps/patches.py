@@ -184,7 +184,7 @@ def read_patch(
     Args:
         array: (D, H, W).
         location: The patch.
-        fill: Value beyond the edge; None: the outermost value goes on.
+        fill: Value beyond the edge; None: the outermost value is repeated.
         out: Where to, of the patch's size; default: a new array.
     """
     inside = location.inside(triple(array.shape))

@@ -1,4 +1,4 @@
-"""What a recipe takes for granted of every MR, and the MRs that say of themselves that it does not hold."""
+"""What a recipe assumes of every MR, and warnings for MRs whose header or file name contradicts it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SHORT_WORDS = frozenset({"FS", "WE", "SFS", "SPECIAL"})
 
 
 def with_warnings(cases: Sequence[Case], sources: Sequence[Source], settings: Settings) -> list[Case]:
-    """The cases with the warnings that their sequences deserve, for a recipe that learns from simulated MRs.
+    """Add warnings about their sequences to the cases, for a recipe that learns from simulated MRs.
 
     Args:
         cases: Prepared cases; warnings of an earlier preparation are replaced.

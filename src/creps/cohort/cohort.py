@@ -107,7 +107,7 @@ class Case(BaseModel):
     notes: tuple[str, ...] = ()
     """What was changed in the image before it was prepared, such as padding that was set to air."""
     warnings: tuple[str, ...] = ()
-    """What the recipe takes for granted and this image says of itself that it lacks, such as fat with signal."""
+    """Assumptions of the recipe that the image's own metadata contradict, such as that fat has signal."""
     prepared_sha256: str
     """SHA-256 of the prepared array and its body mask."""
 

@@ -94,7 +94,7 @@ def _failures(failures: Sequence[Failure]) -> str:
 
 
 def _notes(cases: Sequence[Case]) -> str:
-    """What was changed in images, and what the recipe wrongly takes for granted of them."""
+    """What was changed in images, and which assumptions of the recipe they do not meet."""
     noted = [(case, note) for case in cases for note in (*case.warnings, *case.notes)]
     items = "".join(f"<li>{escape(case.source)}: {escape(note)}</li>" for case, note in noted)
     return f"<h2>Warnings: {len(noted)}</h2><ul>{items}</ul>" if noted else ""

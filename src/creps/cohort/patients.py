@@ -1,4 +1,4 @@
-"""Which images are of one patient: one rule for names, and warnings of names that nearly agree."""
+"""Which images belong to one patient: one rule for names, and warnings of names that nearly agree."""
 
 from __future__ import annotations
 

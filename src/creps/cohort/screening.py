@@ -170,7 +170,7 @@ def check_scales(cohort: Cohort) -> None:
 
 
 def log_notes(cases: Sequence[Case]) -> None:
-    """Log what was changed in the images before they were prepared, and what the recipe wrongly takes for granted."""
+    """Log what was changed in the images before they were prepared, and which assumptions they do not meet."""
     for case in cases:
         for note in (*case.notes, *case.warnings):
             log.warning("%s: %s", case.source, note)

@@ -96,7 +96,7 @@ def label_names_of(names: Mapping[int, str] | Path | str) -> dict[int, str]:
     """Class number → name, as a flat name has it: lower case, words joined by ``_``.
 
     A file is a JSON object of numbers and names; numbers with one name are one class. Of a phantom cohort's
-    ``phantom.json`` the tissues are brought together by `PHANTOM_CLASSES`, all others are ``other``.
+    ``phantom.json`` the tissues are grouped by `PHANTOM_CLASSES`, all others are ``other``.
 
     Raises:
         InputError: the file cannot be read or says something else.

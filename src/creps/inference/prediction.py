@@ -59,7 +59,7 @@ class Layout:
         batch_size: Patches per forward pass.
         pass_bytes: Memory of a forward pass, and of the gaps it leaves in the heap.
         slab_bytes: Memory of the predictions that wait to be fused.
-        fill: Value beyond the volume's edge; None: its outermost value goes on.
+        fill: Value beyond the volume's edge; None: its outermost value is repeated.
         volume_bytes: Memory of the fused volume (and its spread) and of the predictions on their way to it.
     """
 

@@ -127,7 +127,7 @@ def _unusual(acquisition: Acquisition, topics: Topics) -> bool:
 
 
 def _check_assumptions(acquisition: Acquisition, topics: Topics, recipe: str | None) -> Iterator[Finding]:
-    """What the recipe `anatomy` takes for granted; others learn from the training's own MRs."""
+    """Assumptions of the recipe `anatomy`; the other recipes learn from the MRs of the training."""
     level: Level = "warning" if recipe == "anatomy" else "note"
     if acquisition.contrast_agent or "contrast agent" in topics:
         what = "names a contrast agent" if acquisition.contrast_agent else "has words for a contrast agent"

@@ -75,7 +75,7 @@ def body_mask_mr(mr: Volume) -> Mask:
     solid = ~room_around(tissue[box], mr.spacing_mm)
     trunk = trunk_and_limbs(solid, mr.spacing_mm)
     trunk |= lone_fingers(solid & ~trunk, mr.spacing_mm)
-    body[box] = filled(trunk | _hanging(solid & ~trunk, trunk, mr.spacing_mm))
+    body[box] = filled(trunk | _attached(solid & ~trunk, trunk, mr.spacing_mm))
     return body
 
 
@@ -93,7 +93,7 @@ def body_mask_ct(ct: Volume) -> Mask:
     # Limbs lie on the couch: without the air in it, its plates are too thin for a limb.
     trunk |= _dense_limbs(rest, dense, ct.spacing_mm)
     thin = rest & ~trunk
-    return filled(trunk | _hanging(thin, trunk, ct.spacing_mm) | _fingers(thin, ct))
+    return filled(trunk | _attached(thin, trunk, ct.spacing_mm) | _fingers(thin, ct))
 
 
 def left_out_ml(mr: Volume, body: Mask) -> float:
@@ -122,8 +122,8 @@ def depth_mm(mask: Mask, spacing_mm: Sequence[float]) -> npt.NDArray[np.float32]
     return depth
 
 
-def _hanging(thin: Mask, trunk: Mask, spacing_mm: Sequence[float]) -> Mask:
-    """Of what is thin: what hangs on the trunk and is no larger than an ear."""
+def _attached(thin: Mask, trunk: Mask, spacing_mm: Sequence[float]) -> Mask:
+    """Thin pieces that are attached to the trunk and are no larger than an ear."""
     labels, count = ndimage.label(thin)
     keep = np.zeros(count + 1, dtype=bool)
     keep[labels[grow(trunk, (1, 1, 1), 1) & thin]] = True
@@ -147,7 +147,7 @@ def _dense_limbs(rest: Mask, dense: Mask, spacing_mm: Sequence[float]) -> Mask:
 
 
 def _fingers(loose: Mask, ct: Volume) -> Mask:
-    """Thin pieces that hang on nothing but have the bone and the size of fingers."""
+    """Loose thin pieces that have the bone and the size of fingers."""
     core = shrink(loose, ct.spacing_mm, FINGER_MM / 2)
     if not core.any():
         return core

@@ -51,7 +51,7 @@ def grow(mask: Mask, spacing_mm: Sequence[float], radius_mm: float) -> Mask:
 
 
 def shrink(mask: Mask, spacing_mm: Sequence[float], radius_mm: float) -> Mask:
-    """(D, H, W): voxels further than the radius from all outside the mask; it goes on beyond the edge."""
+    """(D, H, W): voxels further than the radius from all outside the mask, which continues beyond the edge."""
     box = box_around(mask, (1, 1, 1))
     shrunk = np.zeros_like(mask)
     shrunk[box] = ~_grown(~mask[box], _reach(spacing_mm, radius_mm))
@@ -194,7 +194,7 @@ def _wider(words: Words) -> Words:
 
 
 def _or_shifted(target: Words, source: Words, by: int, axis: int) -> None:
-    """OR `source`, moved by so many voxels forth and back along an axis, into `target`."""
+    """OR `source`, moved by a number of voxels in both directions along an axis, into `target`."""
     if by == 0:
         target |= source
     elif by < target.shape[axis]:

@@ -99,7 +99,7 @@ def resample_imaged(volume: Volume, spacing_mm: tuple[float, float, float]) -> t
 def resample_onto(volume: Volume, grid: Volume) -> Volume:
     """Sample a volume at the voxels of a grid with parallel axes.
 
-    Cubic B-spline; beyond the volume's edge its outermost value goes on; the result never leaves
+    Cubic B-spline; beyond the volume's edge its outermost value is repeated; the result never leaves
     the source's range, so that the spline's overshoot at bone and metal is cut off.
 
     Args:
@@ -187,7 +187,7 @@ def _in_planes(array: Array, matrix: Matrix, offset: Matrix, axis: int, shape: t
 
 
 def _at_every_voxel(array: Array, matrix: Matrix, offset: Matrix, volume: Volume, grid: Volume) -> Array:
-    """Coefficients → values at the places of a turned grid, slice by slice, as many at a time as there are threads."""
+    """Coefficients → values at the places of a turned grid, slice by slice, one in each thread."""
     import SimpleITK as sitk
 
     sampled = np.zeros(grid.shape, np.float32)

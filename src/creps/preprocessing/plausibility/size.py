@@ -12,7 +12,7 @@ EXTENT_MM = (20.0, 3000.0)
 """A volume of a patient is this long along each axis."""
 
 SMALL_MM, MANY_VOXELS = 60.0, 64
-"""Nobody scans a region this small with so many voxels along an axis: the spacing is in cm."""
+"""A region this small is never scanned with this many voxels along an axis: the spacing is in cm."""
 
 FEW_SLICES = 6
 """So few slices are a thin slab rather than slices with a wrong spacing."""

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Frame", "Instance", "loss_of", "patient_of"]
 
 LARGEST_SIDE = 8192
-"""Rows or columns that a slice may have; no scanner writes as many."""
+"""Largest number of rows or columns: no scanner writes more."""
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ MARKS = (
     "StackID", "EffectiveEchoTime", "EchoTime", "DiffusionBValue", "TemporalPositionIndex",
     "TemporalPositionIdentifier", "InversionTime", "FrameType", "ImageType", "TriggerTime", "AcquisitionNumber",
 )  # fmt: skip
-"""What may tell slices at one position apart, the likeliest first."""
+"""Attributes in which slices at one position may differ, the likeliest first."""
 
 MARKS_SHOWN, VALUES_SHOWN = 2, 4
 
@@ -224,7 +224,7 @@ def _check_gaps(along: Vector, label: str) -> None:
 
 
 def _check_shear(offsets: Vector, normal: Vector, label: str) -> None:
-    """Refuse slices that move sideways as the stack goes on; `offsets` (n, 3) from the first slice."""
+    """Refuse slices that move sideways along the stack; `offsets` (n, 3) from the first slice."""
     along = offsets @ normal
     sideways = np.linalg.norm(offsets - np.outer(along, normal), axis=1)
     if (sideways > np.maximum(POSITION_TOLERANCE_MM, SHEAR_TOLERANCE * along)).any():

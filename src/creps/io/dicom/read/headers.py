@@ -186,7 +186,7 @@ def _starts_as_dicom(path: Path, start: bytes) -> bool:
 def read_header(path: Path) -> FileHeader | None:
     """The header of a file; None if the file is no DICOM file.
 
-    Of an object that is neither CT nor MR, only what tells its kind is read.
+    Of an object that is neither CT nor MR, only its kind is read.
 
     Raises:
         DamagedFileError: it is a DICOM file, or is called one, but cannot be read.

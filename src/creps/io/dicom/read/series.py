@@ -55,7 +55,7 @@ UNCERTAINTY_IMAGE = "UNCERTAINTY"
 """Value of ImageType of the series beside an sCT that is no image of a patient, though its class is that of CTs."""
 
 BULK_IMAGE = "BULK_DENSITY"
-"""Likewise, of a CT of bulk densities."""
+"""Value of ImageType of a CT of bulk densities beside an sCT."""
 
 SAME_PLACE_MM = 1e-2
 

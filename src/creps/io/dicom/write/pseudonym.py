@@ -22,7 +22,7 @@ EMPTY = (
 """Must be there (type 2), and is empty."""
 
 POSITION = ("PatientPosition", "BodyPartExamined", "Laterality")
-"""Says nothing of who it is, and is needed to use the images."""
+"""Does not identify the patient, and is needed to use the images."""
 
 METHOD = "New object by creps; PS3.15 Basic Profile; faces not blurred"
 """For DeidentificationMethod, 64 characters."""
@@ -39,7 +39,7 @@ def pseudonymous(kept: Dataset, name: str, *, study_uid: str, frame_uid: str) ->
     """The attributes of a patient and study under a pseudonym.
 
     Args:
-        kept: The true ones; only position and body part go on.
+        kept: The true ones; only position and body part are kept.
         name: The pseudonym.
         study_uid: Its StudyInstanceUID.
         frame_uid: Its FrameOfReferenceUID.
