@@ -166,7 +166,7 @@ def test_a_region_without_a_phantom_is_a_usage_error(capsys, tmp_path):
         (["prepare", "nowhere", "nowhere", "-o", "c"], "nowhere is not a folder"),
         (["train", "nowhere", "-o", "r"], "is not a prepared cohort"),
         (["phantom", "p", "--spacing", "-1"], "spacing"),
-        (["settings", "-p", "liver"], "no preset 'liver'"),
+        (["settings", "-p", "liver"], "Unknown preset 'liver'"),
         (["settings", "-s", "none.yaml"], "does not exist"),
         (["settings", "--training.steps", "many"], "training.steps"),
         (["settings", "--training.steps", ""], "--training.steps was given without a value"),

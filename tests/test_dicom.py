@@ -15,7 +15,8 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MRImageStorage, 
 from creps.errors import InputError
 from creps.io.dicom.read.series import find_series, one_series, series_sha256
 from creps.io.dicom.read.volume import read_series
-from creps.io.image import ImageSource, read_image
+from creps.io.image import ImageSource
+from tests.written_dicom import read_image
 
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 

@@ -4,8 +4,8 @@ import pytest
 
 from creps.errors import InputError
 from creps.io.dicom.read.series import one_series
-from creps.io.image import read_image
 from tests.test_dicom import stored, write_series
+from tests.written_dicom import read_image
 
 
 @pytest.fixture(scope="module")
@@ -21,28 +21,28 @@ def study(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    ("wanted", "slices"),
+    ("selector", "slices"),
     [("1", 3), ("2", 4), ("3", 5), ("1.2.3.145671", 4), ("45671", 3), (".145671", 4), ("9.8765", 5), ("8765", 5),
      ("145671", 4),
      ("t1", 3), ("gd", 4), ("TRA", 5), (" t1 gd ", 4)],
 )  # fmt: skip
-def test_a_series_is_chosen_by_number_uid_or_text(study, wanted, slices):
-    assert one_series(study, "mr", wanted=wanted).shape[0] == slices
-    assert read_image(study, wanted=wanted).shape[0] == slices
+def test_a_series_is_chosen_by_number_uid_or_text(study, selector, slices):
+    assert one_series(study, "mr", selector=selector).shape[0] == slices
+    assert read_image(study, selector=selector).shape[0] == slices
 
 
 @pytest.mark.parametrize(
-    ("wanted", "count"),
+    ("selector", "count"),
     [("0", "no MR"), ("4", "no MR"), ("t", "3 MR"), ("671", "no MR"), ("5671", "no MR"), ("flair", "no MR"),
      ("", "no MR"), ("²", "no MR")],
 )  # fmt: skip
-def test_what_chooses_none_or_several_lists_them(study, wanted, count):
+def test_what_chooses_none_or_several_lists_them(study, selector, count):
     listed = (
         r"\[1\] 't1' \(MR, 3 slices, 3 x 0\.9 x 0\.7 mm, UID \.{3}45671\), \[2\] 't1 Gd' \(MR, 4 .*UID \.{3}145671\),"
         r" \[3\] 'T2 tra' .*series=…"
     )
-    with pytest.raises(InputError, match=rf"holds {count} series '{wanted}'; there are {listed}"):
-        one_series(study, "mr", wanted=wanted)
+    with pytest.raises(InputError, match=rf"holds {count} series '{selector}'; there are {listed}"):
+        one_series(study, "mr", selector=selector)
     with pytest.raises(InputError, match=rf"holds 3 MR series: {listed}"):
         one_series(study, "mr", selectable=True)
 
@@ -50,9 +50,9 @@ def test_what_chooses_none_or_several_lists_them(study, wanted, count):
 def test_a_choice_needs_a_folder(tmp_path, study):
     (tmp_path / "x.nii.gz").write_bytes(b"")
     with pytest.raises(InputError, match="not a folder of DICOM series"):
-        read_image(tmp_path / "x.nii.gz", wanted="2")
+        read_image(tmp_path / "x.nii.gz", selector="2")
     with pytest.raises(InputError, match="contains no DICOM series of CT"):
-        read_image(study, wanted="2", modality="ct")
+        read_image(study, selector="2", modality="ct")
 
 
 def test_a_description_is_shown_without_the_patient(tmp_path):

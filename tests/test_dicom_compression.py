@@ -19,9 +19,9 @@ from pydicom.uid import UID
 from creps.errors import InputError
 from creps.io.dicom.read import headers
 from creps.io.dicom.read.codestream import Codestream, fault_of
-from creps.io.image import read_image
 from tests.test_dicom import stored, write_series
 from tests.test_dicom_multiframe import write_enhanced
+from tests.written_dicom import read_image
 
 LOSSLESS = {
     "rle": "RLELossless", "jpeg 57": "JPEGLosslessProcess14", "jpeg 70": "JPEGLosslessProcess14_1",

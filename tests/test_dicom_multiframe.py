@@ -20,8 +20,9 @@ from creps.errors import InputError
 from creps.io.dicom.read.functional_groups import frame_headers
 from creps.io.dicom.read.series import find_series, one_series
 from creps.io.dicom.read.volume import read_series
-from creps.io.image import ImageSource, read_image
+from creps.io.image import ImageSource
 from tests.test_dicom import AXIAL, rotation, stored, write_series
+from tests.written_dicom import read_image
 
 
 def item(**values):

@@ -10,8 +10,8 @@ from pydicom.uid import UID, ExplicitVRBigEndian, RLELossless
 from creps.errors import InputError
 from creps.io.dicom.read import volume as reading
 from creps.io.dicom.read.pixels import read_planes
-from creps.io.image import read_image
 from tests.test_dicom import stored, write_series
+from tests.written_dicom import read_image
 
 
 def test_more_voxels_than_any_scanner_writes(tmp_path, monkeypatch):

@@ -13,7 +13,7 @@ from creps.errors import InputError
 from creps.intake.body_parts import regions_of
 from creps.intake.features import features_of
 from creps.intake.gate import IntakeResult, examine
-from creps.intake.image_checks import cut_shares, measure_cuts
+from creps.intake.image_checks import cut_slices, measure_cuts
 from creps.intake.profile import FLOORS, Scores, profile_from
 from creps.intake.resemblance import check_greys
 from creps.intake.score_checks import NO_CUT_EXPLAINS, check_scores
@@ -229,6 +229,12 @@ def test_thick_slices_count_however_near_they_lie_and_however_the_stack_is_turne
         mr = stack((3.0, 2.0, 2.0), direction)
         thick = dataclasses.replace(GOOD, slice_thickness_mm=6.0)
         assert levels(gate_of(mr, preparation=preparation, acquisition=thick)).get("spacing") == level
+
+
+def cut_shares(body, spacing_mm):
+    """Share of the slices with body that are cut on any side, and deeply on two opposite ones."""
+    cuts = cut_slices(body, spacing_mm)
+    return cuts.share(cuts.some), cuts.share(cuts.both)
 
 
 def test_shares_of_cut_slices_are_closed_forms():

@@ -63,10 +63,10 @@ def test_the_last_digits_of_a_header_decide_nothing(start):
 def test_patches_start_at_multiples_of_their_stride(length, half, first, least):
     size = 2 * half
     grid = covering_grid((length, 9, 9), (size, 6, 6), min_coverage=least, first=(first, 1, 2))
-    assert all((place.index[0] + first) % half == 0 for place in grid.places)
-    assert grid.coverage[0] >= least
+    assert all((place.index[0] + first) % half == 0 for place in grid.locations_in_volume)
+    assert grid.coverage_map.min() >= least
     counts = np.zeros(grid.shape, int)
-    for place in grid.places:
+    for place in grid.locations_in_volume:
         counts[place.inside(grid.shape)] += 1
     np.testing.assert_array_equal(counts, grid.coverage_map)
 

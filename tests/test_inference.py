@@ -18,7 +18,7 @@ from creps.inference.prediction import lay_out, predict
 from creps.inference.pruning import pruned
 from creps.inference.sliding_window import predict_patches
 from creps.inference.tiles import RIM, exact_tiles
-from creps.machine import emulated_bf16, resolve_precision
+from creps.machine import bf16_warning, resolve_precision
 from creps.networks.build import build_generator
 from creps.networks.folded import FoldedResidual
 from creps.networks.generator import Generator
@@ -185,12 +185,12 @@ def test_patches_are_left_out_only_where_nothing_is_lost(seed, least):
     whole = covering_grid(shape, patch, min_coverage=least)
     grid = pruned(whole, body, least)
     counts = np.zeros(shape, int)
-    for place in grid.places:
+    for place in grid.locations_in_volume:
         counts[place.inside(shape)] += 1
     np.testing.assert_array_equal(counts, grid.coverage_map)
     assert counts[body].min() >= least
     for index in grid.left_out:
-        box = PatchLocation(index, patch).moved([-n for n in grid.pad_before]).inside(shape)
+        box = grid.in_volume(PatchLocation(index, patch)).inside(shape)
         held = body[box]
         assert not held.any() or counts[box][held].min() >= least
     if least == 1:  # no rim: every voxel of the body has all its predictions
@@ -238,7 +238,7 @@ class Counting(Generator):
 
 def test_a_batch_that_does_not_fit_is_halved(caplog):
     network, mr = Counting(most=2), np.random.default_rng(0).random((12, 8, 8), np.float32)
-    places = covering_grid(mr.shape, (4, 4, 4)).places
+    places = covering_grid(mr.shape, (4, 4, 4)).locations_in_volume
     with caplog.at_level(logging.WARNING, "creps"):
         predictions = list(predict_patches(Executor(network, precision="fp32"), mr, places, batch_size=8))
     assert len(predictions) == len(places)
@@ -256,7 +256,7 @@ def test_a_batch_that_does_not_fit_is_halved(caplog):
 )
 def test_other_words_for_too_little_memory_are_understood(error):
     network, mr = Counting(most=2, error=error), np.ones((12, 8, 8), np.float32)
-    places = covering_grid(mr.shape, (4, 4, 4)).places
+    places = covering_grid(mr.shape, (4, 4, 4)).locations_in_volume
     executor = Executor(network, precision="fp32")
     assert len(list(predict_patches(executor, mr, places, batch_size=4))) == len(places)
     network.error = RuntimeError("something else")
@@ -307,8 +307,8 @@ def test_bf16_is_chosen_only_where_there_are_units_for_it(monkeypatch, flags, ch
     assert resolve_precision("bf16", torch.device("cpu")) == "bf16"
     assert resolve_precision("fp32", torch.device("cpu")) == "fp32"
     assert resolve_precision("auto", torch.device("mps")) == "fp32"
-    assert (emulated_bf16("bf16", torch.device("cpu")) is None) == (chosen == "bf16")
-    assert all(emulated_bf16(name, torch.device("cpu")) is None for name in ("auto", "fp32"))
+    assert (bf16_warning("bf16", torch.device("cpu")) is None) == (chosen == "bf16")
+    assert all(bf16_warning(name, torch.device("cpu")) is None for name in ("auto", "fp32"))
 
 
 @pytest.mark.parametrize(("most", "chosen"), [("AVX2", "fp32"), ("avx512_core", "fp32"), ("AVX512_CORE_AMX", "bf16")])
@@ -317,7 +317,7 @@ def test_bf16_is_not_chosen_where_its_units_may_not_be_used(monkeypatch, most, c
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", most)
     assert resolve_precision("auto", torch.device("cpu")) == chosen
-    assert emulated_bf16("bf16", torch.device("cuda")) is None
+    assert bf16_warning("bf16", torch.device("cuda")) is None
 
 
 @pytest.mark.parametrize("bad", [[float("nan")], [float("inf")], [float("inf"), float("-inf")]])
@@ -366,7 +366,7 @@ def test_the_spread_is_half_the_range_of_the_predictions(shape, halves, step):
     layout = lay_out(shape, (1, 1, 1), np.ones(shape, bool), patch, executor, chosen, spread=True)
     _, spread = predict(executor, np.zeros(shape, np.float32), layout, chosen, spread=True)
     first, last = np.full(shape, np.inf), np.full(shape, -np.inf)
-    for number, place in enumerate(layout.grid.places):
+    for number, place in enumerate(layout.grid.locations_in_volume):
         box = place.inside(shape)
         first[box], last[box] = np.minimum(first[box], number), np.maximum(last[box], number)
     np.testing.assert_allclose(spread, (last - first) / 2 * step, rtol=1e-4, atol=1e-4)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from creps.networks.discriminator import PatchDiscriminator, logits_along, receptive_field, smallest_input
+from creps.networks.discriminator import PatchDiscriminator, logits_along, smallest_input
 from creps.networks.residual import ResidualGenerator
 
 
@@ -22,8 +22,7 @@ def test_no_convolution_has_a_bias():
 
 
 @pytest.mark.parametrize(("depth", "field"), [(4, 70), (3, 34), (2, 16)])
-def test_the_receptive_field_by_gradient_and_by_arithmetic(depth, field):
-    assert receptive_field(depth) == field
+def test_the_receptive_field_by_gradient(depth, field):
     network = PatchDiscriminator((2,) * depth, norm="none")
     x = torch.rand(1, 1, 24, 24, 120, requires_grad=True)
     logits = network(x)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 
-from creps.io.image import read_image
 from tests.archive import asked, orthanc, retrieved, stored
 from tests.dicom_cases import mr_series, synthesized
+from tests.written_dicom import read_image
 
 pytestmark = [pytest.mark.needs("Orthanc"), pytest.mark.process]
 

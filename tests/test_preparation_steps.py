@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from creps.model import Model
 from creps.preprocessing.bias import correct_bias_field
-from creps.preprocessing.crop import beyond, crop_box, cropped
-from creps.preprocessing.mask import body_box, body_mask_mr
+from creps.preprocessing.crop import crop_box, cropped, outside_extent
+from creps.preprocessing.mask import body_mask_mr
+from creps.preprocessing.morphology import body_box
 from creps.preprocessing.preparation import prepare_ct, prepare_mr
 from creps.settings import InferenceSettings, PreparationSettings
 from creps.synthesis.options import SynthesisOptions
@@ -91,7 +92,7 @@ def test_a_crop_holds_body_and_margin_and_stays_in_place(shape, spacing, margin,
     np.testing.assert_allclose(part.to_patient_mm([0, 0, 0]), volume.to_patient_mm(index), atol=1e-5)
     outside = np.ones(shape, dtype=bool)
     outside[box] = False
-    np.testing.assert_array_equal(beyond(volume, part), outside)
+    np.testing.assert_array_equal(outside_extent(volume, part), outside)
 
 
 @pytest.mark.parametrize("spacing", [(4.0, 4.0, 4.0), (3.0, 5.0, 4.0)])
@@ -112,7 +113,7 @@ def test_an_sct_of_a_cropped_mr_equals_the_other_in_the_body_and_is_air_beyond(s
     assert part.same_grid_as(turned)
     one, other = whole.reoriented(oblique), part.reoriented(oblique)
     prepared = prepare_mr(turned, PreparationSettings(spacing_mm=spacing, crop_margin_mm=margin), "x", mask)
-    beyond_crop = beyond(other, prepared.grid)
+    beyond_crop = outside_extent(other, prepared.grid)
     assert beyond_crop.any()
     assert (other.array[beyond_crop] == -1000).all()
     assert not (inside & beyond_crop).sum() > 0.002 * inside.sum()

@@ -17,8 +17,8 @@ from pydicom.uid import CTImageStorage
 from creps.errors import InputError
 from creps.io.dicom.read.acquisition import Acquisition
 from creps.io.dicom.read.series import find_series, one_series
-from creps.io.image import read_image
 from tests.test_dicom import stored, write_series
+from tests.written_dicom import read_image
 
 
 @pytest.mark.parametrize(

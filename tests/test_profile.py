@@ -220,7 +220,7 @@ def test_only_training_mrs_of_the_cohort_count(cohort):
 def test_bodies_that_are_cropped_tightly_are_not_taken_for_cut_ones(cohort, monkeypatch):
     everywhere = np.ones(4, dtype=bool)
     monkeypatch.setattr(profile_module, "cut_slices", lambda *_: Cuts(everywhere, everywhere, everywhere, everywhere))
-    assert profile_of(cohort).used_to_cuts
+    assert profile_of(cohort).trained_on_cuts
     for margin_mm, cut_share in ((0.0, 0.0), (8.0, 1.0)):
         preparation = cohort.manifest.preparation.model_copy(update={"crop_margin_mm": margin_mm})
         cropped = Cohort(cohort.folder, cohort.manifest.model_copy(update={"preparation": preparation}))

@@ -1,4 +1,4 @@
-"""What a recipe takes for granted of every MR is said when a cohort is prepared, not only at synthesis."""
+"""Assumptions of the recipe about every MR are checked when a cohort is prepared, not only at synthesis."""
 
 import json
 import logging

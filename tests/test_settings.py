@@ -56,7 +56,7 @@ def test_layers(tmp_path):
         ("creps: {weights_sha256: xyz}", "hexadecimal"),
         ("- 1\n- 2", "does not hold settings"),
         ("training: [", "cannot be read as YAML"),
-        ("preset: liver", "no preset 'liver'.*brain"),
+        ("preset: liver", "Unknown preset 'liver'.*brain"),
         ("training: 5", "training"),
         ("training: {steps: 3}\ntraining: {batch_size: 7}", "'training' occurs twice"),
         ("training: {steps: true}", "whole number"),

@@ -112,7 +112,7 @@ def test_zero_padding_is_background_and_is_cropped_away():
 
 
 def test_predictions_come_in_order_and_progress_is_told():
-    places = covering_grid((9, 9, 9), (4, 4, 4)).places
+    places = covering_grid((9, 9, 9), (4, 4, 4)).locations_in_volume
     told, mr = [], np.arange(9**3, dtype=np.float32).reshape(9, 9, 9)
     predictions = predict_patches(
         Executor(Identity(), precision="fp32"), mr, places, batch_size=5, progress=lambda *now: told.append(now)

@@ -15,7 +15,6 @@ from creps import load
 from creps.errors import InputError, OutputExistsError, SettingsError
 from creps.io.dicom.read.series import find_series
 from creps.io.dicom.read.volume import read_series
-from creps.io.image import read_image
 from creps.io.itk import read_volume
 from creps.metrics.segmentation import dice
 from creps.preprocessing.mask import body_mask_ct
@@ -24,7 +23,7 @@ from creps.volume import AXIAL
 from tests.dicom_cases import STUDY, mr_series, read_by_itk, synthesized
 from tests.test_cli import run
 from tests.test_dicom import real_series, rotation, stored, write_series  # noqa: F401 - a fixture
-from tests.written_dicom import NO_DICOMDIR, complaints
+from tests.written_dicom import NO_DICOMDIR, complaints, read_image
 
 SECRETS = ("SECRET", "Doe", "Jane", "19601224", "Rita", "Nirgendwo", "A77")
 

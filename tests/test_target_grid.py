@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from creps.errors import SettingsError
-from creps.preprocessing.crop import beyond
+from creps.preprocessing.crop import outside_extent
 from creps.preprocessing.resample import resample_turned
 from creps.preprocessing.target_grid import (
     PRONE,
@@ -64,7 +64,7 @@ def test_a_point_keeps_its_value_on_a_turned_grid(turn, spacing, signs, order):
     outside = ((own < -0.51) | (own > size - 0.49)).any(axis=-1)
     assert (brought.array[outside] == -9999).all()
     assert (brought.array[((own > -0.49) & (own < size - 0.51)).all(axis=-1)] != -9999).all()
-    np.testing.assert_array_equal(beyond(grid, mr), brought.array == -9999)
+    np.testing.assert_array_equal(outside_extent(grid, mr), brought.array == -9999)
 
 
 @given(st.permutations(range(3)), flips, st.floats(0.5, 3), st.floats(0.5, 3))
@@ -143,6 +143,6 @@ def test_turned_about_one_axis_or_several_equals_scipys_spline(turn):
     own = (grid.to_patient_mm(index) - volume.origin_mm) @ volume.direction / volume.spacing_mm
     theirs = ndimage.map_coordinates(volume.array.astype(np.float64), np.moveaxis(own, -1, 0), order=3, mode="mirror")
     theirs = theirs.clip(volume.array.min(), volume.array.max())
-    inside = ~beyond(grid, volume)
+    inside = ~outside_extent(grid, volume)
     assert inside.sum() > 500
     assert np.abs(resample_turned(volume, grid).array - theirs)[inside].max() < 0.1

@@ -18,7 +18,7 @@ from creps.errors import CohortError, InputError
 from creps.evaluation.evaluate import evaluate
 from creps.evaluation.options import EvaluationOptions
 from creps.io.itk import read_volume
-from creps.preprocessing.label_maps import is_label_map, named_as_labels
+from creps.preprocessing.label_maps import count_labels, named_as_labels
 from creps.preprocessing.padding import ct_without_padding, find_padding, mr_without_padding, mr_without_undershoot
 from creps.preprocessing.plausibility import check_below_air, check_ct, check_mr, check_mr_scale
 from creps.preprocessing.preparation import prepare_mr
@@ -222,14 +222,14 @@ def test_label_maps_by_name_and_by_values(shared):
     for name in ("seg3d_T1", "segal_01", "labelle", "m1", "m1_masked", "unmasked_T1"):
         assert not named_as_labels(name)
     labels = np.asarray(nib.load(shared / "data/head/labels/seg3d_T1_skull.nii.gz").dataobj)
-    assert is_label_map(labels.astype(np.float32)) == 2
+    assert count_labels(labels.astype(np.float32)) == 2
     blocks = np.kron(np.random.default_rng(0).permutation(64).reshape(4, 4, 4), np.ones((8, 8, 8)))
-    assert is_label_map(blocks.astype(np.float32)) == 64
+    assert count_labels(blocks.astype(np.float32)) == 64
     for path in sorted((shared / "data").glob("*/mr/*.nii.gz")):
         mr = read_volume(path).array
         for levels in (8, 16, 256):
-            assert not is_label_map(np.rint(np.clip(mr / np.percentile(mr, 99.5), 0, 1) * (levels - 1))), path.name
-        assert not is_label_map(mr), path.name
+            assert not count_labels(np.rint(np.clip(mr / np.percentile(mr, 99.5), 0, 1) * (levels - 1))), path.name
+        assert not count_labels(mr), path.name
     with pytest.raises(InputError, match="is a label map: it has only 2 different values"):
         check_mr(volume(1.0 * (head(0)[0] > 100)), "x")
 
@@ -268,8 +268,8 @@ def test_nobody_is_in_training_and_validation(tmp_path, caplog):
 
 def test_labels_that_are_no_integers_are_label_maps():
     labels = np.select([head(1)[0] > 700, head(1)[0] > 300, head(1)[0] > 30], [0.3, 0.1, 0.2], 0.0)
-    assert is_label_map(volume(labels).array) == len(np.unique(labels)) == 4
-    assert is_label_map(volume(head(1)[0]).array) == 0
+    assert count_labels(volume(labels).array) == len(np.unique(labels)) == 4
+    assert count_labels(volume(head(1)[0]).array) == 0
 
 
 @pytest.mark.parametrize("stem", ["m1_GTVp", "m1_ptv60", "m1_lesion", "m1_prob", "aparc+aseg", "m1_organs"])

@@ -14,16 +14,13 @@ from torch import nn
 
 from creps.cohort.cohort import load_cohort
 from creps.cohort.prepare import prepare
-from creps.errors import InputError
 from creps.io.itk import write_volume
 from creps.label_free.patches import HEIGHTS, PLACES, FixedPatch, fixed_patches
-from creps.label_free.score import ByPlace, Score, combined, in_hu
-from creps.label_free.sct import score_scts
+from creps.label_free.score import ByPlace, Score, combined
 from creps.label_free.validation import PatchValidation
 from creps.model import load_plan
 from creps.networks.build import build_generator
 from creps.preprocessing.intensity import network_to_hu
-from creps.preprocessing.mask import body_mask_ct
 from creps.settings import load_settings
 from creps.training.loop import SCORE
 from creps.training.run.train import train
@@ -96,9 +93,9 @@ def test_the_distance_is_that_of_wasserstein_in_each_place():
     by_hand = np.mean(
         [wasserstein_distance(network_to_hu(a[place == p]), network_to_hu(b[place == p])) for p in (0, 3)]
     )
-    assert ByPlace(in_hu, [ct])([a], [mr]) == pytest.approx(by_hand, rel=0.03)
+    assert ByPlace(network_to_hu, [ct])([a], [mr]) == pytest.approx(by_hand, rel=0.03)
     nowhere = FixedPatch(b, np.full_like(place, -1), b, (0, 0, 0))
-    assert np.isnan(ByPlace(in_hu, [nowhere])([a], [mr]))
+    assert np.isnan(ByPlace(network_to_hu, [nowhere])([a], [mr]))
 
 
 def test_a_part_that_cannot_be_known_adds_nothing():
@@ -209,25 +206,3 @@ def test_the_parts_and_the_health_are_kept(cohort, tmp_path, caplog):
     story = told(tmp_path / "run")
     assert any("constant" in sentence for sentence in story["health"])  # three steps: water everywhere
     assert "training health: At step 3 the sCT is nearly constant" in (tmp_path / "run" / "log.txt").read_text()
-
-
-def test_finished_scts_can_be_scored(cohort):
-    """True CTs of other patients score better than water, darker bodies, or a CT without bone."""
-    cts = [ball_head(30 + i)[1] for i in range(3)]
-    bodies = [ct.with_array(body_mask_ct(ct)) for ct in cts]
-
-    def score(change, scts=cts):
-        return score_scts([ct.with_array(change(ct.array)) for ct in scts], bodies, cohort, patch_size=(16, 16, 16))
-
-    truth = score(lambda ct: ct)
-    assert truth["place_distance_hu"] == truth[SCORE] < 100
-    assert math.isnan(truth["disagreement_hu"])
-    assert truth["bone_ratio"] == pytest.approx(1, abs=0.2)
-    for change in (lambda ct: np.minimum(ct, 100), lambda ct: ct - 300, lambda ct: 0.1 * ct):
-        assert score(change)[SCORE] > 1.5 * truth[SCORE]
-    turned = [ct.reoriented(ct.direction[:, [1, 2, 0]]) for ct in cts]
-    assert score(lambda ct: ct, turned)[SCORE] == pytest.approx(truth[SCORE], rel=0.05)
-    with pytest.raises(InputError, match="Give a body for every sCT"):
-        score_scts(cts, bodies[:1], cohort, patch_size=(16, 16, 16))
-    with pytest.raises(InputError, match="is empty"):
-        score_scts(cts[:1], [cts[0].with_array(0 * cts[0].array)], cohort, patch_size=(16, 16, 16))

@@ -13,6 +13,7 @@ from pydicom.uid import EnhancedMRImageStorage, ExplicitVRLittleEndian, MRImageS
 from creps.io.dicom.read.series import one_series
 from creps.io.dicom.write.derivation import Derivation
 from creps.io.dicom.write.identity import SourceSeries
+from creps.io.image import ImageSource
 from creps.volume import Volume
 from tests.components import need
 
@@ -102,6 +103,11 @@ def rotation(a, b, c):
     y = np.array([[cb, 0, sb], [0, 1, 0], [-sb, 0, cb]])
     z = np.array([[cc, -sc, 0], [sc, cc, 0], [0, 0, 1]])
     return x @ y @ z
+
+
+def read_image(path, **which):
+    """The volume in a file, or of the DICOM series in a folder."""
+    return ImageSource.find(path, **which).read()
 
 
 def ct_volume(shape=(4, 5, 6), seed=0, **geometry):

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from scipy import ndimage
 
-from creps.preprocessing.mask import body_box, body_mask_mr
+from creps.preprocessing.mask import body_mask_mr
+from creps.preprocessing.morphology import body_box
 from creps.volume import Array, Volume
 
 __all__ = ["HARMLESS", "MISTAKES", "Change", "of_units"]

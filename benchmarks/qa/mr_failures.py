@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from scipy import ndimage
 
-from creps.preprocessing.mask import body_box, body_mask_mr, depth_mm
+from creps.preprocessing.mask import body_mask_mr, depth_mm
+from creps.preprocessing.morphology import body_box
 from creps.volume import Array, Mask, Volume
 
 __all__ = ["MR_FAILURES", "noise_level"]

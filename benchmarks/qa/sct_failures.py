@@ -9,7 +9,7 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from creps import hu
-from creps.preprocessing.mask import body_box
+from creps.preprocessing.morphology import body_box
 from creps.preprocessing.target_grid import bring_onto
 from creps.volume import Array, Mask, Volume
 

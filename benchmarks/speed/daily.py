@@ -144,7 +144,7 @@ def until(words: str, command: list[str]) -> float:
 
 def plain_loss(generator: UNetGenerator, mr: torch.Tensor, ct: torch.Tensor) -> torch.Tensor:
     """The loss of the U-Net as one first writes it: every voxel through a convolution, weights instead of indices."""
-    logits = generator.head(generator._finish(generator._coarse(imaged(mr)), imaged(mr), mr.shape[2:]))
+    logits = generator.head(generator.fine_features(mr))
     centres = generator.classes.centres
     value = ct[:, 0].clamp(float(centres[0]), float(centres[-1]))
     above = torch.bucketize(value, centres).clamp(1, len(centres) - 1)
@@ -155,11 +155,6 @@ def plain_loss(generator: UNetGenerator, mr: torch.Tensor, ct: torch.Tensor) -> 
     near = functional.max_pool3d((ct > -0.5).float(), 7, stride=1, padding=3)[:, 0]
     weight = near * (1 + 5 * (ct[:, 0] > 0.2))
     return (weight * (0.5 * entropy + 0.5 * (mean - ct[:, 0]).abs())).sum() / weight.sum()
-
-
-def imaged(mr: torch.Tensor) -> torch.Tensor:
-    """The MR and ones, the U-Net's two input channels."""
-    return torch.cat([mr, torch.ones_like(mr)], dim=1)
 
 
 def step(rounds: int) -> dict[str, Any]:

@@ -27,7 +27,7 @@ import SimpleITK as sitk
 from benchmarks.common.timing import medians
 from benchmarks.speed import before
 from benchmarks.speed.results import save
-from creps.preprocessing.crop import beyond
+from creps.preprocessing.crop import outside_extent
 from creps.preprocessing.resample import model_grid, resample_onto, resample_turned
 from creps.preprocessing.target_grid import planning_grid
 from creps.volume import AXIAL, Volume
@@ -107,7 +107,7 @@ def difference_hu(ours: Volume, theirs: sitk.Image, source: Volume) -> dict[str,
     d, h, w = source.to_patient_mm((DEEP, DEEP, DEEP)).tolist()
     inner = Volume(source.array[DEEP:-DEEP, DEEP:-DEEP, DEEP:-DEEP], source.spacing_mm, (d, h, w), source.direction)
     found = {}
-    for name, where in (("inside", ~beyond(ours, source)), ("deep", ~beyond(ours, inner))):
+    for name, where in (("inside", ~outside_extent(ours, source)), ("deep", ~outside_extent(ours, inner))):
         values = gap[where]
         found[name] = {"most": round(float(values.max()), 4), "p999": round(float(np.percentile(values, 99.9)), 5)}
     return found

@@ -7,7 +7,7 @@
   + CohortError       a prepared cohort that is missing, broken or too small
   + ModelError        a model, checkpoint or weights file that cannot be used
   + ClusterError      a cluster that is missing, or does not take or start the jobs
-  + TrainingError     a run that cannot go on
+  + TrainingError     a run that cannot start or continue
     - RunInterruptedError      a signal ended it early; nothing is lost
 
 Each message has two parts: what happened, then what to do about it.
@@ -83,7 +83,7 @@ class ClusterError(CrepsError):
 
 
 class TrainingError(CrepsError):
-    """Training cannot start or cannot go on."""
+    """Training cannot start or continue."""
 
 
 class RunInterruptedError(TrainingError):
@@ -93,7 +93,7 @@ class RunInterruptedError(TrainingError):
         what: One sentence.
         remedy: One sentence.
         exit_code: What a shell expects of a program that the signal ended.
-        reason: What happened, without naming a place, for records.
+        reason: What happened, without any path, for records.
     """
 
     def __init__(self, what: str, remedy: str, exit_code: int = 130, reason: str = "") -> None:
@@ -119,7 +119,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def file_error(error: OSError) -> InputError:
-    """What a user is told of an error of the file system: which file, and what is wrong with it."""
+    """An error of the file system as one for the user: which file, and what is wrong with it."""
     name, what = error.filename or "A file", error.strerror or " ".join(str(error).split())
     if re.fullmatch(r"\d+ requested and \d+ written", what):  # NumPy, of an array for which there was no space
         what = os.strerror(errno.ENOSPC)

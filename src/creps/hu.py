@@ -13,6 +13,7 @@ __all__ = [
     "BONE_ABOVE",
     "BONE_SHARE_ABOVE",
     "CT_RANGE",
+    "LARGEST",
     "LOWEST_AIR",
     "OUTSIDE_SCAN",
     "PER_NETWORK_UNIT",
@@ -38,6 +39,9 @@ SKIN = -400.0
 
 LOWEST_AIR = -1100.0
 """Noise takes air no lower than this; lower values are padding."""
+
+LARGEST = 1e6
+"""No CT's values are further from 0, its padding included."""
 
 OUTSIDE_SCAN = -1024.0
 """Value of a CT's padding: what lies outside the reconstructed circle."""

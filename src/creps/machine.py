@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 __all__ = [
     "affordable_processes",
     "available_bytes",
+    "bf16_warning",
     "cores",
-    "emulated_bf16",
     "free_bytes",
     "resolve_device",
     "resolve_precision",
@@ -71,18 +71,18 @@ def resolve_precision(name: str, device: torch.device) -> Literal["bf16", "fp32"
     return "bf16" if units else "fp32"
 
 
-def _without_bf16(most: str) -> bool:
-    """Whether the instructions that oneDNN, PyTorch's library of convolutions, is limited to have no bfloat16."""
-    return most.upper() in ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI")
+def _without_bf16(highest: str) -> bool:
+    """Whether oneDNN, PyTorch's library of convolutions, is limited to instructions without bfloat16."""
+    return highest.upper() in ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI")
 
 
 def _torch_says(module: object, name: str) -> bool:
-    """The answer of a private function of torch; False where a version has none: float32 is always right."""
+    """The answer of a private function of torch; False in versions without it, where float32 is used."""
     ask = getattr(module, name, None)
     return bool(ask()) if callable(ask) else False
 
 
-def emulated_bf16(name: str, device: torch.device) -> str | None:
+def bf16_warning(name: str, device: torch.device) -> str | None:
     """A warning if bfloat16 is asked of a CPU without instructions for it, as another machine's model may do."""
     if device.type != "cpu" or name != "bf16" or resolve_precision("auto", device) == "bf16":
         return None

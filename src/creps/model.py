@@ -57,7 +57,10 @@ PLAN = "plan.json"
 WEIGHTS = "generator.safetensors"
 TRAINING_STATE = "training.json"
 
-_NAME = re.compile(r"step_(\d{8})")
+_CHECKPOINT = re.compile(r"step_(\d{8})")
+
+PICKLES = (".pt", ".pth", ".ckpt", ".pkl", ".bin")
+"""Endings of PyTorch's own files."""
 
 
 class Plan(BaseModel):
@@ -229,7 +232,7 @@ def save_model(folder: Path, tensors: dict[str, torch.Tensor], plan: Plan, *, sm
         The plan with the hash of the weights as they are stored.
     """
     if small:
-        tensors = {name: _halved(tensor) for name, tensor in tensors.items()}
+        tensors = {name: _small(tensor) for name, tensor in tensors.items()}
     save_tensors(folder / WEIGHTS, tensors)
     plan = plan.model_copy(update={"weights_sha256": sha256_file(folder / WEIGHTS)})
     write_json(folder / PLAN, plan.model_dump(mode="json"))
@@ -253,7 +256,7 @@ def load_plan(folder: Path | str) -> Plan:
 
 
 def verified_plan(folder: Path | str) -> Plan:
-    """The same, after a look at the weights: they are there, and those of the plan.
+    """The plan of a model whose weights exist and match it by their hash.
 
     Raises:
         ModelError: as `load_plan`; or the weights are missing or damaged.
@@ -307,7 +310,9 @@ def checkpoints(folder: Path) -> list[Path]:
     """The complete checkpoints in a folder, in the order of their steps."""
     if not folder.is_dir():
         return []
-    return sorted(path for path in folder.iterdir() if _NAME.fullmatch(path.name) and (path / TRAINING_STATE).is_file())
+    return sorted(
+        path for path in folder.iterdir() if _CHECKPOINT.fullmatch(path.name) and (path / TRAINING_STATE).is_file()
+    )
 
 
 def _checked(folder: object) -> Path:
@@ -318,7 +323,7 @@ def _checked(folder: object) -> Path:
     return Path(folder)
 
 
-def _halved(tensor: torch.Tensor) -> torch.Tensor:
+def _small(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.to(torch.bfloat16) if tensor.is_floating_point() and tensor.ndim > 1 else tensor
 
 
@@ -333,10 +338,6 @@ def _as_float32(tensors: dict[str, torch.Tensor], generator: Generator) -> dict[
         if name in own and tensor.is_floating_point() != own[name].is_floating_point():
             raise RuntimeError(f"{name} is of the type {tensor.dtype}")
     return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
-
-
-PICKLES = (".pt", ".pth", ".ckpt", ".pkl", ".bin")
-"""Endings of PyTorch's own files."""
 
 
 def model_folder(folder: Path) -> Path:

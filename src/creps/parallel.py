@@ -37,8 +37,8 @@ THREADS = (
 """Environment variables that limit the threads of numerical libraries."""
 
 
-ASKED_SECONDS = 1.0
-"""How often `run_all` asks whether to leave off."""
+POLL_SECONDS = 1.0
+"""`run_all` checks this often whether to stop."""
 
 
 @dataclass(frozen=True)
@@ -55,38 +55,38 @@ class WorkerDied:
 
 
 class Work(ABC, Generic[Task, Result]):
-    """What is done for each of many tasks; it and the tasks can be pickled.
+    """A function of one task that is applied to many; it and its tasks can be pickled.
 
-    Its other methods tell a `Runner` which results of an earlier run are still good. By default none is.
+    Its other methods let a `Runner` reuse results of an earlier run. By default none is reused.
     """
 
     @abstractmethod
     def do(self, task: Task) -> Result:
-        """Do it for one task."""
+        """Compute the result of one task."""
 
     @abstractmethod
     def lost(self, task: Task, died: WorkerDied) -> Result:
         """The result of a task whose process died again and again."""
 
     def key(self, task: Task) -> str | None:  # noqa: ARG002
-        """Everything that the result depends on, as text; None if it has to be checked or computed again."""
+        """Everything that the result depends on, as text; None if it is never reused unchecked."""
         return None
 
     def failed(self, result: Result) -> bool:  # noqa: ARG002
-        """Whether a result says that the task failed; a later run then tries again."""
+        """Whether a result means that the task failed; a later run then tries again."""
         return False
 
     def trace(self, task: Task) -> str | None:  # noqa: ARG002
-        """What tells the task's output from any other at the same place; None if nothing is there."""
+        """Identifies the output that lies at the task's location, such as its hash; None if there is none."""
         return None
 
     def found(self, task: Task) -> Result | None:  # noqa: ARG002
-        """The result as read from the task's output; None if the output is not this work's."""
+        """The result, read from the output at the task's location; None if something else wrote that output."""
         return None
 
 
 class Runner(Protocol):
-    """Does some work for all tasks, as `run_all` does, somewhere else."""
+    """Does a `Work` for all its tasks elsewhere, such as on a cluster; the counterpart of `run_all`."""
 
     def __call__(self, work: Work[Task, Result], tasks: Sequence[Task]) -> Iterator[tuple[int, Result]]:
         """Yield (index of the task, result) as results arrive."""
@@ -112,7 +112,7 @@ def run_all(
         function: A function of a module; it, the tasks and the results are pickled.
         tasks: Its arguments.
         jobs: Number of processes; with 1, the calls are made in this process.
-        stops: Whether to leave off, asked every second and between calls in this process; running calls are abandoned.
+        stops: Whether to stop, asked every second and between calls in this process; running calls are abandoned.
 
     Raises:
         CohortError: no process can be started.
@@ -133,7 +133,7 @@ def run_all(
         for worker, (index, task) in zip(workers, waiting):  # noqa: B905 - the other tasks wait
             running[worker.submit(function, task)] = worker, index
         while running and not stops():
-            for future in wait(running, ASKED_SECONDS, FIRST_COMPLETED).done:
+            for future in wait(running, POLL_SECONDS, FIRST_COMPLETED).done:
                 worker, index = running.pop(future)
                 result = worker.result(future)
                 for following, task in waiting:
@@ -177,8 +177,8 @@ class _Worker:
         except BrokenProcessPool:
             if self._pid.exception() is not None:
                 raise CohortError(
-                    "The processes that prepare cases cannot be started.",
-                    "Use one job; in a script, call this below 'if __name__ == \"__main__\":'.",
+                    "No further process can be started.",
+                    "Use one job (jobs=1); in a script, call this below 'if __name__ == \"__main__\":'.",
                 ) from None
             self.end()
             self._start()

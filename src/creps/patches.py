@@ -50,7 +50,7 @@ class PatchLocation:
         return d, h, w
 
     def moved(self, by: Sequence[int]) -> PatchLocation:
-        """The box so many voxels (D, H, W) further on."""
+        """The box moved by a number of voxels (D, H, W)."""
         return PatchLocation(triple(i + n for i, n in zip(self.index, by, strict=True)), self.size)
 
     def inside(self, shape: Triple) -> tuple[slice, slice, slice]:
@@ -72,7 +72,7 @@ class CoveringGrid:
         stride: From one patch to the next.
         counts: Patches along each axis.
         pad_before: Zeros in front of the original volume.
-        left_out: First voxels of patches that belong to the grid but are not wanted.
+        left_out: First voxels of patches of the grid that are not predicted.
     """
 
     shape: Triple
@@ -94,14 +94,18 @@ class CoveringGrid:
 
     @cached_property
     def locations(self) -> tuple[PatchLocation, ...]:
-        """Every wanted patch in the padded volume, depth slowest."""
+        """Every patch that is predicted, in the padded volume; depth slowest."""
         d, h, w = (range(0, c * s, s) for c, s in zip(self.counts, self.stride, strict=True))
         return tuple(PatchLocation(index, self.patch_size) for index in product(d, h, w) if index not in self.left_out)
 
+    def in_volume(self, location: PatchLocation) -> PatchLocation:
+        """A patch of the padded volume in voxels of the original volume: it may reach beyond that."""
+        return location.moved([-n for n in self.pad_before])
+
     @property
-    def places(self) -> tuple[PatchLocation, ...]:
-        """`locations` in voxels of the original volume: they may reach beyond it."""
-        return tuple(location.moved([-n for n in self.pad_before]) for location in self.locations)
+    def locations_in_volume(self) -> tuple[PatchLocation, ...]:
+        """`locations` in voxels of the original volume."""
+        return tuple(map(self.in_volume, self.locations))
 
     @cached_property
     def coverage_map(self) -> npt.NDArray[np.int32]:
@@ -114,13 +118,8 @@ class CoveringGrid:
             along.append(count[part])
         covered = along[0][:, None, None] * along[1][:, None] * along[2]
         for index in self.left_out:
-            covered[PatchLocation(index, self.patch_size).moved([-n for n in self.pad_before]).inside(self.shape)] -= 1
+            covered[self.in_volume(PatchLocation(index, self.patch_size)).inside(self.shape)] -= 1
         return covered
-
-    @property
-    def coverage(self) -> tuple[int, int]:
-        """Fewest and most patches over a voxel of the original volume."""
-        return int(self.coverage_map.min()), int(self.coverage_map.max())
 
 
 def half_overlap(patch_size: Triple) -> Triple:
@@ -185,7 +184,7 @@ def read_patch(
     Args:
         array: (D, H, W).
         location: The patch.
-        fill: Value beyond the edge; None: the outermost value goes on.
+        fill: Value beyond the edge; None: the outermost value is repeated.
         out: Where to, of the patch's size; default: a new array.
     """
     inside = location.inside(triple(array.shape))

@@ -175,6 +175,11 @@ class Volume:
         scaled = np.asarray(index, dtype=np.float64) * np.asarray(self.spacing_mm)
         return np.asarray(self.origin_mm) + scaled @ self.direction.T
 
+    def to_index(self, points_mm: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Fractional voxel indices (..., 3) as (d, h, w) of patient coordinates (..., 3): inverts `to_patient_mm`."""
+        inverse = np.linalg.inv(self.direction * np.asarray(self.spacing_mm))
+        return (np.asarray(points_mm, dtype=np.float64) - np.asarray(self.origin_mm)) @ inverse.T
+
     def corners_mm(self, *, edges: bool = False) -> npt.NDArray[np.float64]:
         """Patient coordinates (8, 3) of the corner voxels' centres, or of the volume's outer corners.
 

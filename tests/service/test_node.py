@@ -16,10 +16,10 @@ from pydicom.uid import MRImageStorage
 from pynetdicom import AE
 
 from creps.errors import CrepsError
-from creps.io.image import read_image
 from tests.archive import asked, free_port, orthanc, retrieved
 from tests.dicom_cases import mr_series
 from tests.service.running import LEAK, all_in, jobs, node_thread, orthanc_as, send, settings, wait_for
+from tests.written_dicom import read_image
 
 pytestmark = [pytest.mark.process, pytest.mark.usefixtures("worker_here"), LEAK]
 

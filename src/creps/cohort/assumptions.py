@@ -1,4 +1,4 @@
-"""What a recipe takes for granted of every MR, and the MRs that say of themselves that it does not hold."""
+"""What a recipe assumes of every MR, and warnings for MRs whose header or file name contradicts it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from creps.cohort.cohort import Case
 from creps.cohort.sources import Source
 from creps.io.dicom.read.acquisition import Acquisition
 from creps.io.dicom.read.bone_and_fat import is_fat_suppressed, is_ultrashort
-from creps.io.dicom.read.sequence_words import Said, said_of_series, topics_of
+from creps.io.dicom.read.sequence_words import WEIGHTINGS, Topics, topics_of, topics_of_series
 from creps.io.dicom.read.wording import split_words
 from creps.io.documents import read_json
 from creps.io.itk import stem
@@ -23,11 +23,9 @@ OTHER_RECIPES = "or use recipe cut, cyclegan or paper."
 SHORT_WORDS = frozenset({"FS", "WE", "SFS", "SPECIAL"})
 """Words for fat suppression that may be a person's initials: in a file name they need a weighting beside them."""
 
-WEIGHTINGS = frozenset({"T1", "T2", "PD", "FLAIR"})
-
 
 def with_warnings(cases: Sequence[Case], sources: Sequence[Source], settings: Settings) -> list[Case]:
-    """The cases with the warnings that their sequences deserve, for a recipe that learns from simulated MRs.
+    """Add warnings about their sequences to the cases, for a recipe that learns from simulated MRs.
 
     Args:
         cases: Prepared cases; warnings of an earlier preparation are replaced.
@@ -49,8 +47,8 @@ def with_warnings(cases: Sequence[Case], sources: Sequence[Source], settings: Se
 
 
 def _warnings(source: Source, recipe: str) -> Iterator[str]:
-    for where, acquisition, said in _told(source):
-        short, suppressed = is_ultrashort(acquisition, said), is_fat_suppressed(acquisition, said)
+    for where, acquisition, topics in _descriptions(source):
+        short, suppressed = is_ultrashort(acquisition, topics), is_fat_suppressed(acquisition, topics)
         if short:
             yield (
                 f"By {where} its echo time is ultra-short (UTE, ZTE), so bone has signal, but recipe {recipe} assumes"
@@ -66,25 +64,25 @@ def _warnings(source: Source, recipe: str) -> Iterator[str]:
             return
 
 
-def _told(source: Source) -> Iterator[tuple[str, Acquisition, Said]]:
-    """What says how an MR was made, the most reliable first."""
+def _descriptions(source: Source) -> Iterator[tuple[str, Acquisition, Topics]]:
+    """Where an acquisition is described, and what is said there: the most reliable description first."""
     if source.acquisition is not None:
-        yield "its DICOM header", source.acquisition, said_of_series(source.acquisition)
+        yield "its DICOM header", source.acquisition, topics_of_series(source.acquisition)
     if source.series is not None:
         return
     name = stem(source.path)
     sidecar = source.path.with_name(f"{name}.json")
     acquisition = _of_sidecar(sidecar)
     if acquisition is not None:
-        yield f"{sidecar.name}", acquisition, said_of_series(acquisition)
-    yield "its file name", acquisition or Acquisition(), _said_by(name)
+        yield f"{sidecar.name}", acquisition, topics_of_series(acquisition)
+    yield "its file name", acquisition or Acquisition(), _topics_of_file(name)
 
 
-def _said_by(name: str) -> Said:
+def _topics_of_file(name: str) -> Topics:
     """The topics of a file name."""
-    said = topics_of(name)
-    if said & WEIGHTINGS or not SHORT_WORDS.intersection(split_words(name)):
-        return said
+    topics = topics_of(name)
+    if topics & WEIGHTINGS or not SHORT_WORDS.intersection(split_words(name)):
+        return topics
     return topics_of(" ".join(word for word in split_words(name) if word not in SHORT_WORDS))
 
 

@@ -11,15 +11,15 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from creps.cohort.cohort import Case, Failure, Modality
+from creps.cohort.cohort import Case, Failure, Modality, array_files
 from creps.cohort.sources import Source
 from creps.errors import CohortError, CrepsError, InputError
 from creps.io.atomic import write_json
 from creps.io.image import ImageSource
 from creps.io.versioned import read_versioned
-from creps.preprocessing.mask import body_box
+from creps.preprocessing.morphology import body_box
 from creps.preprocessing.preparation import Prepared, prepare_ct, prepare_mr
-from creps.provenance import provenance
+from creps.provenance import installed_version
 from creps.settings import PreparationSettings
 from creps.volume import Volume
 
@@ -140,7 +140,7 @@ def failure_of(source: Source, error: CrepsError) -> Failure:
 
 
 def _version() -> str:
-    return str(provenance()["versions"]["creps"])
+    return installed_version("creps") or "not installed"
 
 
 def _hashes(source: Source) -> tuple[str, str | None]:
@@ -154,8 +154,8 @@ def _done(task: Task, hashes: tuple[str, str | None]) -> Case | None:
     try:
         record = read_versioned(path, Record, CohortError, other_version="", damaged="")
         digest = hashlib.sha256()
-        for kind, dtype in ((source.modality, np.float32), (f"{source.modality}_body", np.bool_)):
-            array = np.load(task.folder / kind / f"{source.case}.npy", allow_pickle=False)
+        for file, dtype in zip(array_files(source.modality, source.case), (np.float32, np.bool_), strict=True):
+            array = np.load(task.folder / file, allow_pickle=False)
             if array.shape != record.case.shape or array.dtype != dtype:
                 return None
             digest.update(array.tobytes())
@@ -184,8 +184,9 @@ def _store(task: Task, prepared: Prepared, hashes: tuple[str, str | None]) -> Ca
     """Write the arrays. Existing files are unlinked first, since they may be shared with a finished cohort."""
     source = task.source
     record_path(task.folder, source.modality, source.case).unlink(missing_ok=True)
-    for kind, array in ((source.modality, prepared.array), (f"{source.modality}_body", prepared.body)):
-        path = task.folder / kind / f"{source.case}.npy"
+    files = array_files(source.modality, source.case)
+    for file, array in zip(files, (prepared.array, prepared.body), strict=True):
+        path = task.folder / file
         path.unlink(missing_ok=True)
         try:
             np.save(path, array)

@@ -28,7 +28,9 @@ from creps.settings import PreparationSettings, Settings, load_settings
 from creps.settings.choices import RecipeName
 
 __all__ = [
+    "ARRAY_FOLDERS",
     "FAILURES",
+    "INSPECTION",
     "MANIFEST",
     "Case",
     "Cohort",
@@ -37,6 +39,7 @@ __all__ = [
     "Manifest",
     "Modality",
     "Split",
+    "array_files",
     "load_cohort",
 ]
 
@@ -46,6 +49,16 @@ Box = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 
 MANIFEST = "manifest.json"
 FAILURES = "failures.json"
+
+INSPECTION = "inspection"
+"""Folder of the pages of `creps.cohort.inspection` in a cohort's folder."""
+
+ARRAY_FOLDERS = ("mr", "ct", "mr_body", "ct_body")
+
+
+def array_files(modality: Modality, case: str) -> tuple[Path, Path]:
+    """Where a case's array and its body mask lie in a cohort's folder."""
+    return Path(modality, f"{case}.npy"), Path(f"{modality}_body", f"{case}.npy")
 
 
 class Case(BaseModel):
@@ -94,9 +107,15 @@ class Case(BaseModel):
     notes: tuple[str, ...] = ()
     """What was changed in the image before it was prepared, such as padding that was set to air."""
     warnings: tuple[str, ...] = ()
-    """What the recipe takes for granted and this image says of itself that it lacks, such as fat with signal."""
+    """Assumptions of the recipe that the image's own metadata contradict, such as that fat has signal."""
     prepared_sha256: str
     """SHA-256 of the prepared array and its body mask."""
+
+    @property
+    def body_extent_mm(self) -> tuple[float, float, float]:
+        """Size of the body's bounding box along D, H, W in mm."""
+        d, h, w = ((end - first) * s for (first, end), s in zip(self.body, self.spacing_mm, strict=True))
+        return d, h, w
 
 
 class Failure(BaseModel):
@@ -175,11 +194,11 @@ class Cohort:
         Raises:
             CohortError: the file is missing, damaged or does not match the manifest.
         """
-        return self._open(case, case.modality, np.float32)
+        return self._open(case, array_files(case.modality, case.case)[0], np.float32)
 
     def body(self, case: Case) -> npt.NDArray[np.bool_]:
         """(D, H, W) body mask, memory-mapped, read-only."""
-        return self._open(case, f"{case.modality}_body", np.bool_)
+        return self._open(case, array_files(case.modality, case.case)[1], np.bool_)
 
     def failures(self) -> tuple[Failure, ...]:
         """The images that could not be prepared; empty if all could."""
@@ -193,8 +212,8 @@ class Cohort:
         """Write the manifest, which makes a folder a cohort."""
         write_json(self.folder / MANIFEST, self.manifest.model_dump(mode="json"))
 
-    def _open(self, case: Case, folder: str, kind: type[np.generic]) -> npt.NDArray[Any]:
-        path = self.folder / folder / f"{case.case}.npy"
+    def _open(self, case: Case, file: Path, kind: type[np.generic]) -> npt.NDArray[Any]:
+        path = self.folder / file
         try:
             array: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:

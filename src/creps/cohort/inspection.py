@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from creps import hu
-from creps.cohort.cohort import Case, Cohort
-from creps.cohort.overview import overview_page
+from creps.cohort.cohort import INSPECTION, Case, Cohort
+from creps.cohort.overview import overview_page, page_file
 from creps.errors import CohortError
 from creps.figures.picture import Picture, rendered
 from creps.io.atomic import atomic_folder
@@ -24,10 +24,7 @@ from creps.volume import Array, Mask
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["INSPECTION", "inspect_cohort", "inspection_figure"]
-
-INSPECTION = "inspection"
-"""Name of the folder of pages in a cohort's folder."""
+__all__ = ["inspect_cohort", "inspection_figure"]
 
 CT_WINDOW_HU = (-1000.0, 600.0)
 """Wide enough to show the couch and the mask."""
@@ -62,7 +59,7 @@ def inspect_cohort(cohort: Cohort, progress: Callable[[int, int, str], None] | N
     folder = cohort.folder / INSPECTION
     cases = sorted(cohort.manifest.cases, key=lambda c: (c.modality != "mr", c.centre or "", c.case))
     with atomic_folder(folder) as temporary:
-        pages = [_Page(cohort, case, temporary / f"{case.modality}_{case.case}.png") for case in cases]
+        pages = [_Page(cohort, case, temporary / page_file(case)) for case in cases]
         for done, (index, result) in enumerate(run_all(_draw, pages, jobs), start=1):
             if isinstance(result, WorkerDied):
                 raise CohortError(f"The page of case '{cases[index].case}' could not be drawn.", "Use fewer jobs.")
@@ -153,14 +150,13 @@ def _numbers(case: Case, values: Array, unit: str) -> str:
     def listed(numbers: tuple[float, ...] | tuple[int, ...], form: str = "g") -> str:
         return " x ".join(f"{number:{form}}" for number in numbers)
 
-    extent = [(end - first) * s for (first, end), s in zip(case.body, case.spacing_mm, strict=True)]
     percentiles = (case.intensity_p01, case.intensity_p50, case.intensity_p99)
     lines = [
         f"split    {case.split}",
         f"centre   {case.centre or 'unknown'}",
         f"size     {listed(case.shape)}",
         f"spacing  {listed(case.spacing_mm)} mm",
-        f"body     {listed(tuple(extent), '.0f')} mm",
+        f"body     {listed(case.body_extent_mm, '.0f')} mm",
         f"range    {values.min():.4g} to {values.max():.4g}",
         f"         {unit}, as prepared",
         "source, in the body:",

@@ -9,7 +9,7 @@ from urllib.parse import quote
 from creps.cohort.cohort import Case, Failure, Manifest
 from creps.provenance import NOTICE
 
-__all__ = ["overview_page"]
+__all__ = ["overview_page", "page_file"]
 
 STYLE = """
 body { font: 14px/1.35 system-ui, sans-serif; margin: 1.5em; color: #111; background: #fff; }
@@ -45,7 +45,7 @@ def overview_page(manifest: Manifest, cases: Sequence[Case], failures: Sequence[
     bright = {m: max([c.intensity_p99 or 0.0 for c in cases if c.modality == m], default=0.0) for m in ("mr", "ct")}
     rows = "\n".join(_row(case, bright[case.modality]) for case in cases)
     pictures = "\n".join(
-        f'<a id="{_anchor(case)}" href="{_file(case)}"><img loading="lazy" src="{_file(case)}"'
+        f'<a id="{_anchor(case)}" href="{quote(page_file(case))}"><img loading="lazy" src="{quote(page_file(case))}"'
         f' alt="{escape(case.modality.upper())} {escape(case.case)}"></a>'
         for case in cases
     )
@@ -67,7 +67,6 @@ Percentiles are the source's own values inside the body; the bar behind 99 % com
 
 
 def _row(case: Case, brightest: float) -> str:
-    extent = [(end - first) * s for (first, end), s in zip(case.body, case.spacing_mm, strict=True)]
     share = 100 * min(max((case.intensity_p99 or 0.0) / brightest, 0.0), 1.0) if brightest > 0 else 0.0
     bar = f"background: linear-gradient(to right, #cfe0f2 {share:.0f}%, transparent {share:.0f}%)"
     cells = [
@@ -77,7 +76,7 @@ def _row(case: Case, brightest: float) -> str:
         f"<td>{escape(case.centre or '')}</td>",
         f'<td class="n">{" × ".join(map(str, case.shape))}</td>',
         f'<td class="n">{" × ".join(f"{s:g}" for s in case.spacing_mm)}</td>',
-        f'<td class="n">{" × ".join(f"{e:.0f}" for e in extent)}</td>',
+        f'<td class="n">{" × ".join(f"{e:.0f}" for e in case.body_extent_mm)}</td>',
         f'<td class="n">{_number(case.intensity_p01)}</td>',
         f'<td class="n">{_number(case.intensity_p50)}</td>',
         f'<td class="b" style="{bar}">{_number(case.intensity_p99)}</td>',
@@ -95,7 +94,7 @@ def _failures(failures: Sequence[Failure]) -> str:
 
 
 def _notes(cases: Sequence[Case]) -> str:
-    """What was changed in images, and what the recipe wrongly takes for granted of them."""
+    """What was changed in images, and which assumptions of the recipe they do not meet."""
     noted = [(case, note) for case in cases for note in (*case.warnings, *case.notes)]
     items = "".join(f"<li>{escape(case.source)}: {escape(note)}</li>" for case, note in noted)
     return f"<h2>Warnings: {len(noted)}</h2><ul>{items}</ul>" if noted else ""
@@ -105,9 +104,10 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.4g}"
 
 
+def page_file(case: Case) -> str:
+    """Name of the picture of a case, beside the overview."""
+    return f"{case.modality}_{case.case}.png"
+
+
 def _anchor(case: Case) -> str:
     return quote(f"{case.modality}_{case.case}")
-
-
-def _file(case: Case) -> str:
-    return quote(f"{case.modality}_{case.case}.png")

@@ -1,4 +1,4 @@
-"""Which images are of one patient: one rule for names, and warnings of names that nearly agree."""
+"""Which images belong to one patient: one rule for names, and warnings of names that nearly agree."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 from creps.cohort.cohort import Case
 from creps.cohort.sources import Source
 
-__all__ = ["one_patient", "patient_key", "tell_of_twins"]
+__all__ = ["one_patient", "patient_key", "warn_of_similar_patients"]
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +33,8 @@ CHANNEL = re.compile(r"(.+)_(000\d)")
 
 DATE = re.compile(r"-?(19|20)\d\d-?(0[1-9]|1[0-2])-?(0[1-9]|[12]\d|3[01])$|\s*\(\d+\)$")
 """A date, or the number of a copy, at the end of a name."""
+
+ONE_PERSON = "If they are one person, give both the same name in the column 'patient' of a CSV table."
 
 SHORTEST = 4
 """Names with fewer letters differ by one letter without being a slip."""
@@ -92,29 +94,11 @@ def one_patient(sources: Sequence[Source]) -> list[Source]:
     return [replace(source, patient=names[key]) for key, source in zip(keys, sources, strict=True)]
 
 
-def tell_of_twins(cases: Sequence[Case]) -> None:
+def warn_of_similar_patients(cases: Sequence[Case]) -> None:
     """Warn of different patients whose names nearly agree, or whose images do."""
     patients = sorted({case.patient for case in cases if case.patient_from != "DICOM"})
-    split = {name: (re.findall(r"\d+", key := patient_key(name)), _letters(key)) for name in patients}
-    for one, other in combinations(patients, 2):
-        (digits, letters), (other_digits, other_letters) = split[one], split[other]
-        if digits == other_digits and _nearly(letters, other_letters):
-            log.warning(
-                "The patients '%s' and '%s' differ by a letter. If they are one person, give both the same name in the"
-                " column 'patient' of a CSV table.",
-                one,
-                other,
-            )
-    undated: dict[str, str] = {}
-    for name in patients:
-        before = undated.setdefault(patient_key(DATE.sub("", name).rstrip("_- ")), name)
-        if before != name and any(letter.isdigit() for letter in DATE.sub("", name)):
-            log.warning(
-                "The patients '%s' and '%s' differ by a date or a copy's number. If they are one person, give both the"
-                " same name in the column 'patient' of a CSV table.",
-                before,
-                name,
-            )
+    _warn_of_misspelt_names(patients)
+    _warn_of_dated_names(patients)
     for a, b in combinations(cases, 2):
         if a.modality == b.modality and a.patient != b.patient and _alike(a, b):
             log.warning(
@@ -122,6 +106,22 @@ def tell_of_twins(cases: Sequence[Case]) -> None:
                 a.source,
                 b.source,
             )
+
+
+def _warn_of_misspelt_names(patients: Sequence[str]) -> None:
+    split = {name: (re.findall(r"\d+", key := patient_key(name)), _letters(key)) for name in patients}
+    for one, other in combinations(patients, 2):
+        (digits, letters), (other_digits, other_letters) = split[one], split[other]
+        if digits == other_digits and _nearly(letters, other_letters):
+            log.warning("The patients '%s' and '%s' differ by a letter. %s", one, other, ONE_PERSON)
+
+
+def _warn_of_dated_names(patients: Sequence[str]) -> None:
+    undated: dict[str, str] = {}
+    for name in patients:
+        before = undated.setdefault(patient_key(DATE.sub("", name).rstrip("_- ")), name)
+        if before != name and any(letter.isdigit() for letter in DATE.sub("", name)):
+            log.warning("The patients '%s' and '%s' differ by a date or a copy's number. %s", before, name, ONE_PERSON)
 
 
 def _given(name: str) -> str:
@@ -175,9 +175,8 @@ def _nearly(one: str, other: str) -> bool:
 
 
 def _alike(a: Case, b: Case) -> bool:
-    extents = [[(end - first) * s for (first, end), s in zip(c.body, c.spacing_mm, strict=True)] for c in (a, b)]
     values = [(c.intensity_p01, c.intensity_p50, c.intensity_p99) for c in (a, b)]
-    if any(value is None for own in values for value in own) or not np.allclose(extents[0], extents[1]):
+    if any(value is None for own in values for value in own) or not np.allclose(a.body_extent_mm, b.body_extent_mm):
         return False
     one, other = np.array(values, dtype=float)
     return bool(np.abs(one - other).max() <= SAME_SHARE * np.abs(one).max())

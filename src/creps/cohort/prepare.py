@@ -11,8 +11,8 @@ from typing import Any
 from creps.cohort.assumptions import with_warnings
 from creps.cohort.case import ONLY_SPLITTING, Outcome, Task, failure_of, fingerprint, prepare_case
 from creps.cohort.cohort import Case, Cohort, Failure, Manifest, Split, load_cohort
-from creps.cohort.patients import one_patient, patient_key, tell_of_twins
-from creps.cohort.screening import Screened, check_usable, drop_badly_scaled, drop_outliers, screen, tell_of_notes
+from creps.cohort.patients import one_patient, patient_key, warn_of_similar_patients
+from creps.cohort.screening import Screened, check_usable, drop_badly_scaled, drop_outliers, log_notes, screen
 from creps.cohort.sources import Source, find_sources
 from creps.cohort.splits import assign_splits
 from creps.cohort.staging import Staging
@@ -28,7 +28,7 @@ __all__ = ["find_all_sources", "prepare", "sensible_jobs"]
 
 Progress = Callable[[int, int, str], None]
 
-SPLIT = tuple(f"preparation.{name}" for name in sorted(ONLY_SPLITTING))
+SPLIT_SETTINGS = tuple(f"preparation.{name}" for name in sorted(ONLY_SPLITTING))
 """Settings that may differ from those of a model whose preparation is used."""
 
 log = logging.getLogger(__name__)
@@ -113,8 +113,8 @@ def prepare(
         for failure in failures:
             log.warning("%s", failure)
         prepared = with_warnings(prepared, found, chosen)
-        tell_of_notes(prepared)
-        tell_of_twins(prepared)
+        log_notes(prepared)
+        warn_of_similar_patients(prepared)
         check_usable(prepared, failures, {source.modality for source in found})
         splits = _splits(found, prepared, chosen.preparation, old)
         _check_parts(prepared, splits, chosen.preparation)
@@ -200,7 +200,7 @@ def _settings(
     given = [name for name, value in (("preset", preset), ("recipe", recipe)) if value is not None]
     if like is not None:
         given += ["settings"] if settings is not None else []
-        given += [key for key in overrides or () if key not in SPLIT]
+        given += [key for key in overrides or () if key not in SPLIT_SETTINGS]
         if given:
             raise SettingsError(
                 f"The preparation of a model is used, but {given[0]} is given as well.", "Give one of them."

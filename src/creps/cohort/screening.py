@@ -22,8 +22,8 @@ __all__ = [
     "check_usable",
     "drop_badly_scaled",
     "drop_outliers",
+    "log_notes",
     "screen",
-    "tell_of_notes",
 ]
 
 log = logging.getLogger(__name__)
@@ -67,21 +67,9 @@ def screen(sources: Sequence[Source]) -> Screened:
     headers: list[ImageHeader | None] = []
     marked: list[Source] = []
     for source in sources:
-        try:
-            if source.problem is not None:
-                raise source.problem
-            header = source.image.header()
-            if source.series is None:  # the headers of a series are checked when it is read
-                check_extent(header.shape, header.extent_mm, source.name)
-            headers.append(header)
-            marked.append(source)
-        except CrepsError as error:
-            headers.append(None)
-            marked.append(replace(source, problem=error))
-        except OSError as error:
-            headers.append(None)
-            reason = InputError(f"{source.name} cannot be opened ({error.strerror}).", "Check its permissions.")
-            marked.append(replace(source, problem=reason))
+        found = _checked_header(source)
+        headers.append(found if isinstance(found, ImageHeader) else None)
+        marked.append(source if isinstance(found, ImageHeader) else replace(source, problem=found))
     checked = [
         source if header is None else replace(source, problem=_outlying(source, header, marked, headers))
         for source, header in zip(marked, headers, strict=True)
@@ -93,6 +81,21 @@ def screen(sources: Sequence[Source]) -> Screened:
         sum(h.voxels for h in usable),
         max((float(np.prod(h.extent_mm)) for h in usable), default=0.0),
     )
+
+
+def _checked_header(source: Source) -> ImageHeader | CrepsError:
+    """The header of an image, or why it cannot be used."""
+    if source.problem is not None:
+        return source.problem
+    try:
+        header = source.image.header()
+        if source.series is None:  # the headers of a series are checked when it is read
+            check_extent(header.shape, header.extent_mm, source.name)
+    except CrepsError as error:
+        return error
+    except OSError as error:
+        return InputError(f"{source.name} cannot be opened ({error.strerror}).", "Check its permissions.")
+    return header
 
 
 def drop_outliers(
@@ -166,8 +169,8 @@ def check_scales(cohort: Cohort) -> None:
         )
 
 
-def tell_of_notes(cases: Sequence[Case]) -> None:
-    """Log what was changed in the images before they were prepared, and what the recipe wrongly takes for granted."""
+def log_notes(cases: Sequence[Case]) -> None:
+    """Log what was changed in the images before they were prepared, and which assumptions they do not meet."""
     for case in cases:
         for note in (*case.notes, *case.warnings):
             log.warning("%s: %s", case.source, note)

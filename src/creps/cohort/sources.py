@@ -52,7 +52,7 @@ class Source:
         mask: A body mask's file or series folder, if there is one.
         modality: "mr" or "ct".
         centre: Hospital or scanner, where that is known.
-        split: Where a table puts it; None leaves that to `split_patients`.
+        split: Where a table puts it; None leaves that to `assign_splits`.
         series: The DICOM series, if it is one.
         shown: What the manifest calls the file: relative, and without a patient's name.
         problem: Why it cannot be used, if that is known already.
@@ -95,7 +95,7 @@ def find_sources(folder: Path, modality: Modality | None = None, series: str | N
     Args:
         folder: The folder.
         modality: Look for this one; None looks for both, in patients' folders.
-        series: Of a patient's several DICOM series the one whose description holds this text (or that has this UID).
+        series: Text in the description, or the UID, of the DICOM series to use, for patients with several.
 
     Raises:
         InputError: no such folder, nothing in it, both kinds of cases, or folders of several regions.
@@ -156,8 +156,8 @@ def _acquisition(series: Series) -> Acquisition | None:
 
 def _find(folder: Path, modality: Modality | None, series: str | None) -> list[Source]:
     entries = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    wanted = MODALITIES if modality is None else (modality,)
-    per_patient = [source for entry in entries if entry.is_dir() for source in _of_patient(entry, wanted, series)]
+    modalities = MODALITIES if modality is None else (modality,)
+    per_patient = [source for entry in entries if entry.is_dir() for source in _of_patient(entry, modalities, series)]
     files = [path for path in entries if path.is_file() and is_volume_file(path)]
     files = _without_labels(files)
     if per_patient and files:
@@ -166,10 +166,12 @@ def _find(folder: Path, modality: Modality | None, series: str | None) -> list[S
             "Keep one layout per folder.",
         )
     if not per_patient and not (files and modality):
-        raise _nothing(folder, entries, wanted, bool(files))
+        raise _nothing(folder, entries, modalities, bool(files))
     if per_patient:
-        _tell_passed_over(entries, per_patient)
-    found = per_patient or [Source(stem(path), stem(path), path, modality=wanted[0], shown=path.name) for path in files]
+        _warn_of_ignored_folders(entries, per_patient)
+    found = per_patient or [
+        Source(stem(path), stem(path), path, modality=modalities[0], shown=path.name) for path in files
+    ]
     found = _numbered(found)
     _check_names(folder, found)
     return found
@@ -178,14 +180,14 @@ def _find(folder: Path, modality: Modality | None, series: str | None) -> list[S
 def _without_labels(files: list[Path]) -> list[Path]:
     """The files that are no label maps by name; others are logged, unless all of them are."""
     labels = [path for path in files if named_as_labels(stem(path))]
-    told = [path.name for path in labels if not named_as_mask(stem(path))]
-    if told and len(labels) < len(files):
-        more = f" and {len(told) - 3} more" if len(told) > 3 else ""
-        log.warning("Label maps by name, not prepared: %s%s.", ", ".join(told[:3]), more)
+    unexpected = [path.name for path in labels if not named_as_mask(stem(path))]
+    if unexpected and len(labels) < len(files):
+        more = f" and {len(unexpected) - 3} more" if len(unexpected) > 3 else ""
+        log.warning("Label maps by name, not prepared: %s%s.", ", ".join(unexpected[:3]), more)
     return [path for path in files if path not in labels]
 
 
-def _tell_passed_over(entries: list[Path], found: list[Source]) -> None:
+def _warn_of_ignored_folders(entries: list[Path], found: list[Source]) -> None:
     """Name the sub-folders that may have been meant as patients' but hold nothing under a known name."""
     used = {source.path for source in found} | {parent for source in found for parent in source.path.parents}
     for entry in entries:
@@ -201,19 +203,19 @@ def _tell_passed_over(entries: list[Path], found: list[Source]) -> None:
             log.warning("The folder '%s' %s and is ignored.", entry.name, what)
 
 
-def _of_patient(folder: Path, wanted: tuple[Modality, ...], series: str | None) -> Iterator[Source]:
+def _of_patient(folder: Path, modalities: tuple[Modality, ...], series: str | None) -> Iterator[Source]:
     """The images in one patient's folder; what is wrong with it is this patient's problem alone."""
     try:
         volumes = {modality: _candidates(folder, modality) for modality in MODALITIES}
         if not any(volumes.values()):
-            yield from _of_dicom(folder, wanted, series)
+            yield from _of_dicom(folder, modalities, series)
             return
         masks = _candidates(folder, "mask")
     except OSError as error:
         problem = InputError(
             f"The folder '{folder.name}' cannot be opened ({error.strerror}).", "Check its permissions."
         )
-        for modality in wanted:
+        for modality in modalities:
             yield Source(
                 folder.name,
                 folder.name,
@@ -224,7 +226,7 @@ def _of_patient(folder: Path, wanted: tuple[Modality, ...], series: str | None) 
                 patient_from="folder name",
             )
         return
-    for modality in wanted:
+    for modality in modalities:
         found = volumes[modality]
         if found:
             yield Source(
@@ -240,13 +242,13 @@ def _of_patient(folder: Path, wanted: tuple[Modality, ...], series: str | None) 
             )
 
 
-def _of_dicom(folder: Path, wanted: tuple[Modality, ...], chosen: str | None) -> Iterator[Source]:
+def _of_dicom(folder: Path, modalities: tuple[Modality, ...], chosen: str | None) -> Iterator[Source]:
     if _regions([folder]):
         return
     damaged: list[DamagedFileError] = []
     found = find_series(folder, damaged)
     touched = [s for s in found if {path.parent for path in s.files} & {error.path.parent for error in damaged}]
-    for modality in wanted:
+    for modality in modalities:
         series = [s for s in found if s.modality == modality]
         if chosen is not None and len(series) > 1:
             series = matching(series, chosen) or series
@@ -263,7 +265,7 @@ def _of_dicom(folder: Path, wanted: tuple[Modality, ...], chosen: str | None) ->
 
 
 def _damaged(folder: Path, modality: Modality, series: list[Series], damaged: list[DamagedFileError]) -> Source:
-    """A patient with files that cannot be read; their names are told if no patient's is in them."""
+    """A patient with files that cannot be read; the message gives a file name unless it holds the patient's."""
     case, first = folder.name, damaged[0]
     name = "" if any(s.names_patient(first.path.name) for s in series) else f" ({first.path.name})"
     if series:
@@ -287,7 +289,7 @@ def _regions(entries: list[Path]) -> list[str]:
     ]
 
 
-def _nothing(folder: Path, entries: list[Path], wanted: tuple[Modality, ...], loose: bool) -> InputError:
+def _nothing(folder: Path, entries: list[Path], modalities: tuple[Modality, ...], loose: bool) -> InputError:
     """Say why no case was found."""
     regions = _regions(entries)
     if regions:
@@ -302,19 +304,19 @@ def _nothing(folder: Path, entries: list[Path], wanted: tuple[Modality, ...], lo
         )
     damaged: list[DamagedFileError] = []
     series = find_series(folder, damaged)
-    others = {one.modality for one in series} - set(wanted)
-    if len(wanted) == 1 and series and others == {one.modality for one in series}:
+    others = {one.modality for one in series} - set(modalities)
+    if len(modalities) == 1 and series and others == {one.modality for one in series}:
         return InputError(
-            f"{folder} holds DICOM series of {others.pop().upper()}, none of {wanted[0].upper()}.",
+            f"{folder} holds DICOM series of {others.pop().upper()}, none of {modalities[0].upper()}.",
             "Swap the folders: MR first, then CT.",
         )
     if series or damaged:
         return InputError(
-            f"{folder} holds DICOM files, but none of {' or '.join(wanted).upper().replace(' OR ', ' or ')} in a folder"
+            f"{folder} holds DICOM files, but none of {' or '.join(map(str.upper, modalities))} in a folder"
             " per patient.",
             "Put the series of each patient into a separate folder.",
         )
-    kind = "MR and no CT" if len(wanted) == 2 else wanted[0].upper()
+    kind = "MR and no CT" if len(modalities) == 2 else modalities[0].upper()
     return InputError(f"{folder} holds no {kind} volume.", f"{REMEDY} Supported formats: DICOM, {', '.join(SUFFIXES)}.")
 
 

@@ -9,15 +9,22 @@ from pathlib import Path
 from types import TracebackType
 
 from creps.cohort.case import RECORDS, Record, fingerprint, record_path
-from creps.cohort.cohort import FAILURES, MANIFEST, Cohort, Failure, Failures, Manifest
+from creps.cohort.cohort import (
+    ARRAY_FOLDERS,
+    FAILURES,
+    INSPECTION,
+    MANIFEST,
+    Cohort,
+    Failure,
+    Failures,
+    Manifest,
+    array_files,
+)
 from creps.errors import InputError
 from creps.io.atomic import copy_file, move, replace_folder, write_json
 from creps.io.lock import FolderLock
 
 __all__ = ["Staging"]
-
-ARRAYS = ("mr", "ct", "mr_body", "ct_body")
-INSPECTION = "inspection"
 
 
 class Staging:
@@ -36,7 +43,7 @@ class Staging:
     def __enter__(self) -> Staging:
         self._lock.acquire()
         try:
-            for name in (*ARRAYS, RECORDS):
+            for name in (*ARRAY_FOLDERS, RECORDS):
                 (self.folder / name).mkdir(parents=True, exist_ok=True)
         except OSError:
             self._lock.release()
@@ -57,13 +64,12 @@ class Staging:
         for case in cohort.manifest.cases:
             if record_path(self.folder, case.modality, case.case).exists():
                 continue
-            kinds = (case.modality, f"{case.modality}_body")
-            if not all((cohort.folder / kind / f"{case.case}.npy").is_file() for kind in kinds):
+            files = array_files(case.modality, case.case)
+            if not all((cohort.folder / file).is_file() for file in files):
                 continue  # damaged, so it is prepared again
-            for kind in kinds:
-                path = self.folder / kind / f"{case.case}.npy"
-                path.unlink(missing_ok=True)
-                _link(cohort.folder / kind / path.name, path)
+            for file in files:
+                (self.folder / file).unlink(missing_ok=True)
+                _link(cohort.folder / file, self.folder / file)
             preparation = fingerprint(cohort.manifest.preparation, case.modality)
             Record(creps=version, preparation=preparation, case=case).save(self.folder)
 
@@ -73,10 +79,10 @@ class Staging:
         (self.folder / FAILURES).unlink(missing_ok=True)
         if failures:
             write_json(self.folder / FAILURES, Failures(failures=tuple(failures)).model_dump(mode="json"))
-        listed = {(kind, f"{c.case}.npy") for c in manifest.cases for kind in (c.modality, f"{c.modality}_body")}
-        for kind in ARRAYS:
-            for path in (self.folder / kind).iterdir():
-                if (kind, path.name) not in listed:
+        listed = {self.folder / file for case in manifest.cases for file in array_files(case.modality, case.case)}
+        for folder in ARRAY_FOLDERS:
+            for path in (self.folder / folder).iterdir():
+                if path not in listed:
                     path.unlink()
         shutil.rmtree(self.folder / RECORDS)
         self._keep_other_files()
@@ -88,7 +94,10 @@ class Staging:
         if not self.target.is_dir():
             return
         for entry in self.target.iterdir():
-            if entry.name not in (*ARRAYS, MANIFEST, FAILURES, INSPECTION) and not (self.folder / entry.name).exists():
+            if (
+                entry.name not in (*ARRAY_FOLDERS, MANIFEST, FAILURES, INSPECTION)
+                and not (self.folder / entry.name).exists()
+            ):
                 move(entry, self.folder / entry.name)
 
 

@@ -67,7 +67,7 @@ def read_table(table: Path) -> list[Source]:
     return sources
 
 
-def _rows(table: Path) -> Iterator[Row]:
+def _text(table: Path) -> str:
     try:
         text = table.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -82,6 +82,12 @@ def _rows(table: Path) -> Iterator[Row]:
         raise InputError(
             f"{table}, row {line}, contains a NUL character and is not a CSV file.", "Save it as 'CSV UTF-8'."
         )
+    return text
+
+
+def _lines(table: Path) -> list[tuple[int, list[str]]]:
+    """The header and the lines below it that are not empty, each with its number in the file."""
+    text = _text(table)
     above = re.match(r"(?i:[ \t]*\r?\n|sep=.?\r?\n)*", text)  # what comes before the header
     skipped = above[0].count("\n") if above else 0
     text = text[above.end() :] if above else text
@@ -95,11 +101,15 @@ def _rows(table: Path) -> Iterator[Row]:
         raise InputError(
             f"{table}, row {reader.line_num + skipped}, cannot be read ({error}).", "Correct it."
         ) from error
+    return lines[:1] + [(number, cells) for number, cells in lines[1:] if any(cells)]
+
+
+def _rows(table: Path) -> Iterator[Row]:
+    lines = _lines(table)
     header = _header(table, lines[0][1] if lines else [])
-    filled = [(number, cells) for number, cells in lines[1:] if any(cells)]
-    if not filled:
+    if len(lines) < 2:
         raise InputError(f"{table} lists no image.", "Write one row per image below the header.")
-    for number, cells in filled:
+    for number, cells in lines[1:]:
         if len(cells) > len(header):
             raise InputError(
                 f"{table}, row {number}, has {len(cells)} cells for {len(header)} columns: '{cells[len(header)]}' is"

@@ -11,7 +11,7 @@ from creps import hu
 from creps.errors import InputError
 from creps.evaluation.coverage import uncovered
 from creps.evaluation.options import EvaluationOptions, Register
-from creps.preprocessing.crop import beyond
+from creps.preprocessing.crop import outside_extent
 from creps.preprocessing.mask import body_mask_ct
 from creps.preprocessing.registration import RigidRegistration, register_rigid
 from creps.preprocessing.resample import resample_onto
@@ -153,7 +153,7 @@ def _resampled(ct: Volume, sct: Volume) -> tuple[Volume, Mask, Mask]:
     """The CT at the sCT's voxels by cubic B-splines, its field of view, and what was padding before."""
     if not np.allclose(ct.direction, sct.direction, atol=1e-4):
         return _moved(ct, sct, _STAY)
-    outside, padded = beyond(sct, ct), _padded(ct, sct, _STAY)
+    outside, padded = outside_extent(sct, ct), _padded(ct, sct, _STAY)
     moved = sct.with_array(resample_onto(ct, sct).array)
     return _without(moved, outside | padded), ~(outside | padded), padded & ~outside
 

@@ -1,4 +1,4 @@
-"""Find what a CT does not cover although it has voxels there: the padding of a resampling, or of the scanned circle.
+"""Find where a CT has voxels but no data: the padding of a resampling, or around the reconstructed circle.
 
 A CT that was resampled onto a larger grid is filled with one value where it has no data, often the value of air. Air
 that was measured has noise, so a region of one exact value at the border is padding. Two kinds of CT have no noise in
@@ -41,7 +41,7 @@ TOUCHES = 2
 
 
 def uncovered(ct: Volume) -> Mask:
-    """Find the voxels of a CT that are padding where the patient could go on.
+    """Find the voxels of a CT that are padding where the patient could continue.
 
     Args:
         ct: In HU, in any orientation.
@@ -76,7 +76,7 @@ def _candidates(array: npt.NDArray[np.float32]) -> list[float]:
 
 
 def _constant_region(array: npt.NDArray[np.float32], value: float) -> Mask:
-    """Where a value fills whole neighbourhoods of 3 x 3 x 3 voxels that hang together with the border."""
+    """Where a value fills whole neighbourhoods of 3 x 3 x 3 voxels that are connected to the border."""
     equal: Mask = array == value
     block = np.ones((3, 3, 3))
     solid = ndimage.binary_erosion(equal, block, border_value=1)

@@ -69,7 +69,8 @@ METRICS: tuple[Metric, ...] = (
     Metric("air_assd_mm", "internal air surface distance", "mm", "low", "as bone_assd_mm"),
     Metric("air_hd95_mm", "internal air HD95", "mm", "low", "as bone_hd95_mm"),
     Metric("body_dice", "body Dice", "", "high",
-           "Dice of the bodies found in each image (above -400 HU, without couch, filled), in the mask and out of it"),
+           f"Dice of the bodies found in each image (above {hu.SKIN:g} HU, without couch, filled), in the mask and out"
+           " of it"),
     Metric("body_assd_mm", "body surface distance", "mm", "low", "as bone_assd_mm"),
     Metric("body_hd95_mm", "body HD95", "mm", "low", "as bone_hd95_mm"),
     Metric("edge_sharpness", "edge sharpness", "", "one",

@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from creps import hu
 from creps.errors import InputError
 from creps.io.documents import read_json
 from creps.io.image import ImageSource
 from creps.phantom import PHANTOM_SCHEMA
 from creps.phantom.painting.tissues import PHANTOM_CLASSES
 from creps.preprocessing.padding import Padding
-from creps.preprocessing.plausibility import LARGEST, check_ct, check_extent
+from creps.preprocessing.plausibility import check_ct, check_extent
 from creps.volume import Volume
 
 __all__ = ["check_image", "image_of", "label_names_of"]
@@ -69,9 +70,9 @@ def check_image(image: Volume, role: str, name: str, padding: Padding | None = N
         check_ct(image, name, padding)
     elif role == "sct":
         check_extent(image.shape, image.extent_mm, name)
-        if max(-low, high) > LARGEST:
+        if max(-low, high) > hu.LARGEST:
             raise InputError(
-                f"{name} has values from {low:g} to {high:g}; no CT has values beyond {LARGEST:g}.",
+                f"{name} has values from {low:g} to {high:g}; no CT has values beyond {hu.LARGEST:g}.",
                 "Check its data type and scaling: an sCT is in HU.",
             )
         if max(-low, high) < NORMALISED_SCT and low < high:
@@ -95,7 +96,7 @@ def label_names_of(names: Mapping[int, str] | Path | str) -> dict[int, str]:
     """Class number → name, as a flat name has it: lower case, words joined by ``_``.
 
     A file is a JSON object of numbers and names; numbers with one name are one class. Of a phantom cohort's
-    ``phantom.json`` the tissues are brought together by `PHANTOM_CLASSES`, all others are ``other``.
+    ``phantom.json`` the tissues are grouped by `PHANTOM_CLASSES`, all others are ``other``.
 
     Raises:
         InputError: the file cannot be read or says something else.

@@ -60,8 +60,8 @@ class Matches:
     without_sct: tuple[str, ...]
 
 
-NO_CT = ("_uncertainty", "_bulk")
-"""Files whose names end so lie beside an sCT and are none."""
+BESIDE_SCT = ("_uncertainty", "_bulk")
+"""Endings of files that creps writes beside an sCT and that are none themselves."""
 
 
 @dataclass(frozen=True)
@@ -216,7 +216,7 @@ def _volume_files(folder: Path, depth: int = 0) -> Iterator[Path]:
             continue
         if path.is_dir() and depth < DEEPEST:
             yield from _volume_files(path, depth + 1)
-        elif path.is_file() and is_volume_file(path) and not _named(path).lower().endswith(NO_CT):
+        elif path.is_file() and is_volume_file(path) and not _named(path).lower().endswith(BESIDE_SCT):
             yield path
 
 

@@ -50,12 +50,12 @@ def table(result: CohortEvaluation) -> str:
             head = f"{metric(name).label:<32}{metric(name).unit:<4}{numbers}"
             count = f"{row['n']} of {row['n'] + row['missing']}" if row["missing"] else f"{row['n']}"
             lines.append(f"{head}   {_interval(name, row['ci95']):<18}{count:>{width}}  {worst}".rstrip())
-    said: dict[str, list[str]] = {}
+    cases_of: dict[str, list[str]] = {}
     for name, case in result.cases.items():
         for note in case.record["notes"]:
-            said.setdefault(note, []).append(name)
-    alone = len(result.cases) > 1
-    notes = [f"{cases[0]}: {note}" if alone and len(cases) == 1 else note for note, cases in said.items()]
+            cases_of.setdefault(note, []).append(name)
+    several = len(result.cases) > 1
+    notes = [f"{cases[0]}: {note}" if several and len(cases) == 1 else note for note, cases in cases_of.items()]
     text = "\n".join([*lines, "", *notes, NOTICE])
     return text if result.comparison is None else f"{text}\n\n{comparison_table(result.comparison)}"
 

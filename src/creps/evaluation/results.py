@@ -83,7 +83,7 @@ class CohortEvaluation:
         found = {}
         for name in metric_names(self.cases.values()):
             values = {case: value for case, one in self.cases.items() if (value := one.values.get(name)) is not None}
-            found[name] = {"n": len(values), "missing": len(self.cases) - len(values), **_spread(name, values)}
+            found[name] = {"n": len(values), "missing": len(self.cases) - len(values), **_statistics(name, values)}
         return found
 
 
@@ -92,7 +92,7 @@ def metric_names(evaluations: Iterable[Evaluation]) -> list[str]:
     return list(dict.fromkeys(name for one in evaluations for name in one.values))
 
 
-def _spread(name: str, values: dict[str, float]) -> dict[str, Any]:
+def _statistics(name: str, values: dict[str, float]) -> dict[str, Any]:
     empty: dict[str, Any] = dict.fromkeys(("mean", "sd", "median", "worst", "ci95"))
     if not values:
         return empty | {"ci95_missing": "no case has a value"}

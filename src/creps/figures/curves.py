@@ -14,7 +14,7 @@ PANELS: dict[str, tuple[str, ...]] = {
     "discriminators": ("d_real", "d_fake", "r1", "d_real_mr", "d_fake_mr", "r1_mr"),
     "generator: adversarial": ("adversarial", "adversarial_mr"),
     "generator: style × weight": ("style",),
-    "generator: there and back": ("cycle_mr", "cycle_ct", "identity_mr", "identity_ct"),
+    "generator: cycle and identity": ("cycle_mr", "cycle_ct", "identity_mr", "identity_ct"),
     "generator: contrastive": ("nce", "nce_identity"),
     "generator: pairs": ("supervised", "simulated"),
     "generator: other terms": ("content",),

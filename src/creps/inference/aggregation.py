@@ -147,7 +147,7 @@ def _store(
     """Put the part of a prediction that lies in the original volume into its slot."""
     d, h, w = ((i // s) % n for i, s, n in zip(location.index, grid.stride, slots, strict=True))
     slot = (d * slots[1] + h) * slots[2] + w
-    place = location.moved([-n for n in grid.pad_before])
+    place = grid.in_volume(location)
     depth, rows, columns = place.inside(grid.shape)
     part = prediction[
         tuple(slice(s.start - i, s.stop - i) for s, i in zip((depth, rows, columns), place.index, strict=True))

@@ -47,7 +47,7 @@ def _finite(values: torch.Tensor) -> bool:
     return math.isfinite(values.sum().item()) or bool(torch.isfinite(values).all())
 
 
-def _joined(one: torch.Tensor, other: torch.Tensor, *, spread: bool) -> torch.Tensor:
+def _averaged(one: torch.Tensor, other: torch.Tensor, *, spread: bool) -> torch.Tensor:
     """The mean of two predictions; of spreads, with half the difference of the values as in overlapping patches."""
     mean = (one.float() + other.float()) / 2
     if spread:
@@ -121,17 +121,18 @@ class Executor:
         batch = batch.to(self.device, memory_format=torch.channels_last_3d, non_blocking=cuda)
         bf16 = self.precision == "bf16" and self._folded is None
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
-            told = self._told(batch)
+            predicted = self._predicted(batch)
             if self.flips:
-                told = _joined(told, self._told(batch.flip(-1)).flip(-1), spread=self.yields_spread)
-            values = told.float().contiguous().to("cpu", non_blocking=cuda)
+                mirrored = self._predicted(batch.flip(-1)).flip(-1)
+                predicted = _averaged(predicted, mirrored, spread=self.yields_spread)
+            values = predicted.float().contiguous().to("cpu", non_blocking=cuda)
         copied = None
         if cuda:
             copied = torch.cuda.Event()
             copied.record(torch.cuda.current_stream(self.device))  # the current device may be another
         return Pending(values, copied)
 
-    def _told(self, batch: torch.Tensor) -> torch.Tensor:
+    def _predicted(self, batch: torch.Tensor) -> torch.Tensor:
         """(B, 1, D, H, W) → (B, D, H, W), or (B, 2, D, H, W) with the spread."""
         return self.network.with_spread(batch) if self.yields_spread else self.network(batch)[:, 0]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import tee
 from typing import Any
@@ -59,7 +59,7 @@ class Layout:
         batch_size: Patches per forward pass.
         pass_bytes: Memory of a forward pass, and of the gaps it leaves in the heap.
         slab_bytes: Memory of the predictions that wait to be fused.
-        fill: Value beyond the volume's edge; None: its outermost value goes on.
+        fill: Value beyond the volume's edge; None: its outermost value is repeated.
         volume_bytes: Memory of the fused volume (and its spread) and of the predictions on their way to it.
     """
 
@@ -82,7 +82,7 @@ class Layout:
         """The boxes that go through the network, in voxels of the volume."""
         if self.grid is None:
             return tuple(tile.view for tile in self.tiles)
-        return tuple(place.moved(self.extent.index) for place in self.grid.places)
+        return tuple(place.moved(self.extent.index) for place in self.grid.locations_in_volume)
 
     def coverage(self, body: Mask) -> tuple[int, int]:
         """Fewest and most predictions for a voxel of the body (D, H, W of the volume) in the extent."""
@@ -135,7 +135,7 @@ def lay_out(
         executor: The network.
         settings: Extent, overlap, coverage, fusion, batch size, memory.
         margin_mm: Around the body, for ``extent: body``.
-        spread: Whether the spread is wanted too; it counts as memory.
+        spread: Whether the spread is predicted too; it counts as memory.
         lattice_index: Of the volume's first voxel on the lattice of the patient: patches start at multiples of their
             stride on it, tiles at even points.
         signal: (D, H, W) the MR in network units: weights the body's centre, on which patches are placed, so that
@@ -143,7 +143,7 @@ def lay_out(
 
     Raises:
         SettingsError: an overlap that cannot cover every voxel, a single pass of a network without a halo, or its
-            spread if the network tells none.
+            spread if the network predicts none.
     """
     extent = PatchLocation((0, 0, 0), shape)
     if settings.extent == "body":
@@ -151,21 +151,9 @@ def lay_out(
         extent = PatchLocation(triple(s.start for s in box), triple(s.stop - s.start for s in box))
     # The paper pads with zeros. To a network that saw few such patches, the end of a neck beside zeros is no neck.
     fill = None if settings.extent == "body" else 0.0
-    budget = _budget(settings, executor)
     volume_bytes = 4 * math.prod(shape) * (2 if spread else 1)
     if settings.fusion == "single":
-        if executor.halo is None:
-            raise SettingsError(
-                "fusion single needs a generator with a bounded field of view; with instance norm a voxel sees all.",
-                "Use another inference.fusion.",
-            )
-        if spread and not executor.yields_spread:
-            raise SettingsError(
-                "fusion single predicts every voxel once, and this generator tells no spread of its own.",
-                "Use another inference.fusion, or a model with generator.classes.",
-            )
-        most = _voxels_within(budget, executor)
-        tiles = exact_tiles(extent, executor.halo, most, lattice_index, stride=executor.stride)
+        tiles = _tiles(extent, executor, settings, lattice_index, spread=spread)
         largest = max(math.prod(tile.view.size) for tile in tiles)
         waiting = (12 if executor.yields_spread else 8) * largest
         return Layout(extent, None, tiles, 1, fill, _pass_bytes(executor, largest), 0, volume_bytes + waiting)
@@ -173,10 +161,10 @@ def lay_out(
         grid = _patches(extent, body if signal is None else body * signal, patch_size, settings, lattice_index)
     except ValueError as error:
         raise SettingsError(f"{str(error).capitalize()}.", "Change inference.patch_overlap or min_coverage.") from error
-    wanted = body[extent.slices] if settings.extent == "body" else None
-    grid = pruned(grid, wanted, settings.min_coverage, (bool(body[0].any()), bool(body[-1].any())))
+    needed = body[extent.slices] if settings.extent == "body" else None
+    grid = pruned(grid, needed, settings.min_coverage, (bool(body[0].any()), bool(body[-1].any())))
     voxels = math.prod(patch_size)
-    batch = min(_batch_size(settings, executor, voxels, budget), len(grid.locations))
+    batch = min(_batch_size(settings, executor, voxels), len(grid.locations))
     waiting = 4 * voxels * batch * 3  # the patches cut out, the batch in progress, the one before it
     if executor.yields_spread:
         waiting *= 2
@@ -216,20 +204,27 @@ def predict(
     predictions = predict_patches(
         executor, mr, layout.pieces, batch_size=layout.batch_size, fill=layout.fill, progress=progress
     )
-    if layout.grid is not None:
-        for slab in _fused(layout.grid, predictions, settings, executor, spread=spread):
-            there = slice(slab.first, slab.first + len(slab.values))
-            sct[layout.extent.slices][there] = slab.values
-            if ranges is not None and slab.spread is not None:
-                ranges[layout.extent.slices][there] = slab.spread
+    if layout.grid is None:
+        _fill_tiles(sct, ranges, layout.tiles, predictions, executor)
         return sct, ranges
-    for tile, prediction in zip(layout.tiles, predictions, strict=True):
-        box = tile.core.inside(triple(mr.shape))
+    for slab in _fused(layout.grid, predictions, settings, executor, spread=spread):
+        there = slice(slab.first, slab.first + len(slab.values))
+        sct[layout.extent.slices][there] = slab.values
+        if ranges is not None and slab.spread is not None:
+            ranges[layout.extent.slices][there] = slab.spread
+    return sct, ranges
+
+
+def _fill_tiles(
+    sct: Array, ranges: Array | None, tiles: Sequence[Tile], predictions: Iterator[Array], executor: Executor
+) -> None:
+    """Copy the core of every tile's prediction into the volume, and its spread into `ranges`."""
+    for tile, prediction in zip(tiles, predictions, strict=True):
+        box = tile.core.inside(triple(sct.shape))
         inside = tuple(slice(s.start - i, s.stop - i) for s, i in zip(box, tile.view.index, strict=True))
         sct[box] = (prediction[0] if executor.yields_spread else prediction)[inside]
         if ranges is not None:
             ranges[box] = prediction[1][inside]
-    return sct, ranges
 
 
 def _fused(
@@ -245,6 +240,24 @@ def _fused(
     for slab, of_network in zip(values, own, strict=True):
         between = np.float32(0) if slab.spread is None else slab.spread
         yield slab._replace(spread=np.hypot(between, of_network.values))
+
+
+def _tiles(
+    extent: PatchLocation, executor: Executor, settings: InferenceSettings, lattice_index: Triple, *, spread: bool
+) -> tuple[Tile, ...]:
+    """Tiles over the extent for a single pass, each as large as the memory allows."""
+    if executor.halo is None:
+        raise SettingsError(
+            "fusion single needs a generator with a bounded field of view; with instance norm a voxel sees all.",
+            "Use another inference.fusion.",
+        )
+    if spread and not executor.yields_spread:
+        raise SettingsError(
+            "fusion single predicts every voxel once, and this generator has no spread of its own.",
+            "Use another inference.fusion, or a model with generator.classes.",
+        )
+    most = _voxels_within(_budget(settings, executor), executor)
+    return exact_tiles(extent, executor.halo, most, lattice_index, stride=executor.stride)
 
 
 def _patches(
@@ -300,8 +313,8 @@ def _budget(settings: InferenceSettings, executor: Executor) -> float:
     return min(MOST_GB * 1e9, free_bytes(executor.device) / 2)
 
 
-def _batch_size(settings: InferenceSettings, executor: Executor, voxels: int, budget: float) -> int:
+def _batch_size(settings: InferenceSettings, executor: Executor, voxels: int) -> int:
     if settings.batch_size != "auto":
         return settings.batch_size
     most = MOST_PATCHES if executor.device.type != "cpu" else max(1, BATCH_VOXELS // voxels)
-    return max(1, min(most, int(budget / executor.bytes_at_peak(voxels))))
+    return max(1, min(most, int(_budget(settings, executor) / executor.bytes_at_peak(voxels))))

@@ -33,22 +33,22 @@ def pruned(
     Returns:
         The grid with the unneeded patches in `left_out`.
     """
-    wanted = np.ones(grid.shape, dtype=bool) if body is None else body
-    held = {place.index: int(np.count_nonzero(wanted[_inside(grid, place)])) for place in grid.locations}
+    needed = np.ones(grid.shape, dtype=bool) if body is None else body
+    held = {place.index: int(np.count_nonzero(needed[_inside(grid, place)])) for place in grid.locations}
     left_out = {index for index, count in held.items() if count == 0}
     grid = replace(grid, left_out=frozenset(left_out))
     rim = [place for place in grid.locations if _on_rim(grid, place, cut_off)]
     covered = grid.coverage_map.copy()
     for place in sorted(rim, key=lambda place: held[place.index]):
         box = _inside(grid, place)
-        if (covered[box] > min_coverage)[wanted[box]].all():
+        if (covered[box] > min_coverage)[needed[box]].all():
             covered[box] -= 1
             left_out.add(place.index)
     return replace(grid, left_out=frozenset(left_out))
 
 
 def _inside(grid: CoveringGrid, place: PatchLocation) -> tuple[slice, slice, slice]:
-    return place.moved([-n for n in grid.pad_before]).inside(grid.shape)
+    return grid.in_volume(place).inside(grid.shape)
 
 
 def _on_rim(grid: CoveringGrid, place: PatchLocation, cut_off: tuple[bool, bool]) -> bool:
@@ -57,7 +57,7 @@ def _on_rim(grid: CoveringGrid, place: PatchLocation, cut_off: tuple[bool, bool]
     last = triple((count - 1) * stride for count, stride in zip(grid.counts, grid.stride, strict=True))
     outermost = [(index == 0, index == end) for index, end in zip(place.index, last, strict=True)]
     outermost[0] = (outermost[0][0] and not cut_off[0], outermost[0][1] and not cut_off[1])
-    return any(any(ends) and count > needed for ends, count, needed in zip(outermost, grid.counts, enough, strict=True))
+    return any(any(ends) and count > least for ends, count, least in zip(outermost, grid.counts, enough, strict=True))
 
 
 def _counts_for_one(grid: CoveringGrid) -> Triple:

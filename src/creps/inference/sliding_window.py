@@ -37,7 +37,7 @@ def predict_patches(
         mr: (D, H, W) in network units.
         places: In voxels of `mr`; those of one batch have one size.
         batch_size: Patches per forward pass.
-        fill: Beyond the edge of `mr`: 0, the background of an MR; None: the outermost value goes on.
+        fill: Beyond the edge of `mr`: 0, the background of an MR; None: the outermost value is repeated.
         progress: Called with (patches done, patches in all).
 
     Raises:

@@ -1,1 +1,1 @@
-"""Is this MR one for this model? Asked before a synthesis, answered with reasons."""
+"""Intake checks: does this MR suit this model? Done before a synthesis, each finding with its reason."""

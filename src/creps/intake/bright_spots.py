@@ -19,7 +19,7 @@ TOP_MM, DEPTH_MM = 80.0, 20.0
 REGIONS = ("head", "brain")
 
 SMALLEST = 2000
-"""Voxels of about 4 mm; of fewer nothing is said."""
+"""Voxels of about 4 mm; with fewer, there is no check."""
 
 
 def bright_spots(coarse: Coarse) -> float | None:

@@ -15,7 +15,7 @@ CLOSED_TOP = 0.5
 BELOW_TOP_MM = 10.0
 
 OPEN_REGIONS = ("pelvis",)
-"""Regions in which the body goes on above the scan."""
+"""Regions in which the body continues above the scan."""
 
 
 def top_share(prepared: Prepared) -> float:
@@ -41,6 +41,6 @@ def check_top(prepared: Prepared, region: str) -> list[Finding]:
         return []
     message = (
         f"The body ends at the top of the scan: {BELOW_TOP_MM:g} mm below its top it has {100 * share:.0f} % of its"
-        f" largest area. So does a head; a {region} goes on above."
+        f" largest area. So does a head; a {region} continues above."
     )
     return [Finding("region", "refusal", message, f"Give an MR of the {region}, and check that it is not upside down.")]

@@ -1,4 +1,4 @@
-"""A few numbers that say what a prepared MR is like: the same for training cases and before a synthesis.
+"""A few numbers that describe a prepared MR, measured alike in training cases and before a synthesis.
 
 All but the noise are measured on a grid of about 4 mm, whatever the model's: so they cost little, and noise
 and fine detail do not enter.
@@ -17,13 +17,14 @@ import numpy.typing as npt
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
 
 from creps.intake.image_checks import cut_slices
-from creps.preprocessing.mask import body_box, depth_mm
+from creps.preprocessing.mask import depth_mm
+from creps.preprocessing.morphology import body_box
 from creps.volume import Array, Mask
 
 __all__ = ["VERSION", "Coarse", "Features", "features_of"]
 
 VERSION = 1
-"""Raised when the same volume gives other numbers: profiles of another version say nothing."""
+"""Raised when the same volume gives other numbers: profiles of another version cannot be compared."""
 
 COARSE_MM = 4.0
 """Voxels are averaged to about this size."""
@@ -32,31 +33,31 @@ QUANTILES = (10, 25, 50, 75, 90)
 """Percent, in each layer."""
 
 DEPTHS_MM = (6.0, 12.0, 20.0, 35.0)
-"""Bounds of four layers below the skin. What lies above them hangs on where a mask draws the skin."""
+"""Bounds of four layers below the skin. What lies above them depends on where a mask puts the skin."""
 
 HEIGHTS, FRONT_TO_BACK = 4, 3
-"""The body's box is divided into so many parts along D and along H; left and right are alike."""
+"""Number of parts of the body's box along D and along H; left and right are alike."""
 
 DARK = 0.15
 """Darker than this share of the median of what gives signal is a void."""
 
 NOISE_SLICES = 32
-"""Noise is measured in at most so many slices."""
+"""Noise is measured in at most this many slices."""
 
 GREYS_MM = 30.0
 """Greys are compared deeper than this below the skin, where fluid, brain and muscle are."""
 
 SMALLEST_DEPTH = 500
-"""Voxels that deep; of fewer nothing is said."""
+"""Voxels that deep; with fewer, there are no greys."""
 
 GIRTH_RANGE_MM = 150.0
-"""The girth is that of slices so far from the top of the body: of a head without the shoulders."""
+"""The girth is that of slices up to this far from the top of the body: in a head, without the shoulders."""
 
 WHOLE_MM = 40.0
-"""So much of it must be whole."""
+"""At least this length of `GIRTH_RANGE_MM` must consist of slices that are not cut."""
 
 SMALLEST_LAYER = 20
-"""Voxels; with fewer, a layer is said to be like the one above it (or the whole body)."""
+"""Voxels; with fewer, a layer takes the figures of the one above it (or of the whole body)."""
 
 DIGITS = 4
 
@@ -74,7 +75,7 @@ Numbers = Annotated[
 
 
 class Features(BaseModel):
-    """What a prepared MR is like."""
+    """The numbers that describe a prepared MR."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -89,7 +90,7 @@ class Features(BaseModel):
     noise: float
     """Standard deviation over the median signal, from differences of neighbours along W: texture counts too."""
     void_ml: float
-    """The largest ball that fits into a place without signal inside the body."""
+    """Volume of the largest ball that fits into a region without signal inside the body."""
     greys: Numbers | None = None
     """Deeper than `GREYS_MM`: logarithms of the 95th percentile over the median, and of the 25th over the 90th. Bright
     fluid (T2) makes the first large and the second small. None if little of the body is that deep, or unknown."""
@@ -185,7 +186,7 @@ def _contrast(coarse: Coarse) -> npt.NDArray[np.float64]:
 
 
 def _greys(coarse: Coarse) -> tuple[float, ...] | None:
-    """How far bright and dark lie apart in the depth of the body; no receive field or scale enters much."""
+    """How far bright and dark lie apart in the depth of the body; bias field and scale hardly enter."""
     deep = coarse.signal[coarse.depth_mm > GREYS_MM]
     if deep.size < SMALLEST_DEPTH:
         return None

@@ -69,14 +69,14 @@ class IntakeResult:
         return "refused" if self.refusals else "warned" if self.warnings else "passed"
 
     def overridden(self, *, forced: bool) -> bool:
-        """Whether an sCT made all the same goes against a refusal."""
+        """Whether an sCT is made although a check refused the MR."""
         return forced and bool(self.refusals)
 
     def record(self, *, forced: bool = False) -> dict[str, Any]:
         """As plain JSON values.
 
         Args:
-            forced: Whether a refusal was to be passed over; it is recorded where there was one.
+            forced: Whether refusals are overridden; recorded only if there was one.
         """
         return {
             "verdict": self.verdict,
@@ -92,7 +92,7 @@ class IntakeResult:
 
         Args:
             name: What the message calls the MR.
-            forced: Go on all the same.
+            forced: Override the refusal.
 
         Raises:
             InputError: names every reason.
@@ -138,7 +138,7 @@ def examine(
         *check_body(prepared),
         *check_bright_spots(coarse, preparation.region),
         *check_rim(prepared, recipe, masked=masked),
-        *check_field_of_view(cuts, used_to_cuts=profile is not None and profile.used_to_cuts),
+        *check_field_of_view(cuts, trained_on_cuts=profile is not None and profile.trained_on_cuts),
     ]
     if profile is None:
         findings.append(
@@ -160,9 +160,9 @@ def examine(
 
 def _sorted(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     order = {"refusal": 0, "warning": 1, "note": 2}
-    return tuple(sorted(findings, key=lambda finding: (order[finding.level], _place(finding))))
+    return tuple(sorted(findings, key=lambda finding: (order[finding.level], _rank(finding))))
 
 
-def _place(finding: Finding) -> int:
-    """What a person can act on comes before what follows from it."""
+def _rank(finding: Finding) -> int:
+    """Position among findings of one level: causes, which a user can act on, before their consequences."""
     return CAUSES.index(finding.check) if finding.check in CAUSES else len(CAUSES)

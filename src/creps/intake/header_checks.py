@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from creps.intake.body_parts import regions_of
 from creps.intake.findings import Finding, Level
 from creps.io.dicom.read.bone_and_fat import STIR_TI_MS, ULTRASHORT_TE_MS, is_fat_suppressed, is_ultrashort
-from creps.io.dicom.read.sequence_words import Said, said_of_series
+from creps.io.dicom.read.sequence_words import Topics, topics_of_series
 
 if TYPE_CHECKING:
     from creps.io.dicom.read.acquisition import Acquisition
@@ -63,50 +63,50 @@ def check_header(acquisition: Acquisition | None, region: str, recipe: str | Non
     if acquisition is None:
         message = "No DICOM header: region, sequence, distortion correction and implants were not checked."
         return [Finding("header", "note", message, "Check them yourself, or give the DICOM series.")]
-    said = said_of_series(acquisition)
+    topics = topics_of_series(acquisition)
     return [
         *_check_region(acquisition.body_part, region),
-        *_check_sequence(acquisition, said),
-        *_check_assumptions(acquisition, said, recipe),
+        *_check_sequence(acquisition, topics),
+        *_check_assumptions(acquisition, topics, recipe),
         *_check_distortion(acquisition.distortion_correction),
         *_check_implants(acquisition),
     ]
 
 
 def _check_region(body_part: str | None, region: str) -> Iterator[Finding]:
-    wanted, said = regions_of(region), regions_of(body_part or "")
+    expected, found = regions_of(region), regions_of(body_part or "")
     remedy = "Make sure that it is an MR of the model's region."
     if not body_part:
         yield Finding("region", "note", "The header does not state the body part.", remedy)
-    elif not said or not wanted:
-        which = "the body part in the header" if wanted else "the region of the model"
+    elif not found or not expected:
+        which = "the body part in the header" if expected else "the region of the model"
         yield Finding("region", "note", f"creps does not recognise {which}, so the regions were not compared.", remedy)
-    elif not said & wanted:
-        message = f"The header says {_listed(said)}, but the model is for {_listed(wanted)}."
-        level: Level = "warning" if any({a, b} in NEIGHBOURS for a in said for b in wanted) else "refusal"
+    elif not found & expected:
+        message = f"The header says {_listed(found)}, but the model is for {_listed(expected)}."
+        level: Level = "warning" if any({a, b} in NEIGHBOURS for a in found for b in expected) else "refusal"
         yield Finding("region", level, message, "Use a model for that region, or correct the header.")
 
 
-def _check_sequence(acquisition: Acquisition, said: Said) -> Iterator[Finding]:
+def _check_sequence(acquisition: Acquisition, topics: Topics) -> Iterator[Finding]:
     if acquisition.modality != "MR":
         yield Finding("sequence", "refusal", "The header does not state modality MR.", "Give the MR series.")
     facts = {NO_ANATOMY[kind] for kind in acquisition.image_types if kind in NO_ANATOMY}
     facts |= {"diffusion"} if acquisition.diffusion else set()
     excluded = not facts and _excludes_diffusion(acquisition)
-    doubts = {DOUBTFUL[topic] for topic in said if topic in DOUBTFUL}
+    doubts = {DOUBTFUL[topic] for topic in topics if topic in DOUBTFUL}
     if facts:
         message = f"By image type or b-value in its header it is {_joined(facts)}, which is no picture of the anatomy."
         yield Finding("sequence", "refusal", message, "Use an anatomical series like those in training.")
-    elif "diffusion" in said and not excluded and "T1" not in said:
+    elif "diffusion" in topics and not excluded and "T1" not in topics:
         message = "By the words of its description it is diffusion, which is no picture of the anatomy."
         remedy = "Use an anatomical series like those in training; if the words are wrong, correct them."
         yield Finding("sequence", "refusal", message, remedy)
-    elif doubts or "diffusion" in said:
-        named = _joined(doubts | ({"diffusion"} & said))
-        against = ", while its sequence and echo time are not" if excluded and "diffusion" in said else ""
+    elif doubts or "diffusion" in topics:
+        named = _joined(doubts | ({"diffusion"} & topics))
+        against = ", while its sequence and echo time are not" if excluded and "diffusion" in topics else ""
         message = f"The description in its header names {named}{against}; the words may mean the examination."
         yield Finding("sequence", "warning", message, "Make sure that it is an anatomical series.")
-    elif (UNUSUAL & acquisition.image_types) or _unusual(acquisition, said):
+    elif (UNUSUAL & acquisition.image_types) or _unusual(acquisition, topics):
         message = (
             "The header names a sequence for vessels, iron or speed; its contrast or geometry may differ from training."
         )
@@ -122,18 +122,18 @@ def _excludes_diffusion(acquisition: Acquisition) -> bool:
     return short or (bool(pulses) and ("GR" in pulses or acquisition.acquisition_type == "3D"))
 
 
-def _unusual(acquisition: Acquisition, said: Said) -> bool:
-    return "vessels, iron or speed" in said or "EP" in _split(acquisition.scanning_sequence)
+def _unusual(acquisition: Acquisition, topics: Topics) -> bool:
+    return "vessels, iron or speed" in topics or "EP" in _split(acquisition.scanning_sequence)
 
 
-def _check_assumptions(acquisition: Acquisition, said: Said, recipe: str | None) -> Iterator[Finding]:
-    """What the recipe `anatomy` takes for granted; others learn from the training's own MRs."""
+def _check_assumptions(acquisition: Acquisition, topics: Topics, recipe: str | None) -> Iterator[Finding]:
+    """Assumptions of the recipe `anatomy`; the other recipes learn from the MRs of the training."""
     level: Level = "warning" if recipe == "anatomy" else "note"
-    if acquisition.contrast_agent or "contrast agent" in said:
-        told = "names a contrast agent" if acquisition.contrast_agent else "has words for a contrast agent"
-        message = f"The header {told}: enhancing tissue is a guess, unless the training's MRs had it too."
+    if acquisition.contrast_agent or "contrast agent" in topics:
+        what = "names a contrast agent" if acquisition.contrast_agent else "has words for a contrast agent"
+        message = f"The header {what}: enhancing tissue is a guess, unless the training's MRs had it too."
         yield Finding("contrast agent", level, message, "Prefer a series before contrast.")
-    if is_fat_suppressed(acquisition, said):
+    if is_fat_suppressed(acquisition, topics):
         message = (
             "By its header fat is suppressed: dark fat is taken for bone or air, unless the training's MRs were like"
             " that."
@@ -141,7 +141,7 @@ def _check_assumptions(acquisition: Acquisition, said: Said, recipe: str | None)
         yield Finding(
             "fat suppression", level, message, "Use a series without fat suppression, or the in-phase Dixon image."
         )
-    if is_ultrashort(acquisition, said):
+    if is_ultrashort(acquisition, topics):
         message = (
             "The echo time is ultra-short: bone has signal and is missed unless the training MRs were ultra-short too."
         )

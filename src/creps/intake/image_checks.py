@@ -33,7 +33,6 @@ __all__ = [
     "check_body",
     "check_field_of_view",
     "check_spacing",
-    "cut_shares",
     "cut_slices",
     "measure_cuts",
 ]
@@ -42,10 +41,10 @@ COARSE_RATIO = 2.5
 """Voxels this many times as long as the model's: what the model draws between them is not in the MR."""
 
 COARSE_WARNING_MM = 5.0
-"""... and at least this long: dose planning wants slices of 1 to 3 mm, diagnostic ones have 3 to 5."""
+"""... and at least this long give a warning: dose planning uses slices of 1 to 3 mm, diagnosis 3 to 5 mm."""
 
 COARSE_REFUSAL_MM = 10.0
-"""... and this long: a skull or a cortex is missed between two slices. Localizers have such."""
+"""... and at least this long, as in localizers, are refused: a skull or a cortex is missed between two slices."""
 
 CONTACT_MM = 60.0
 """A body that meets a side of the volume over this length of a slice is cut. A nose (30 mm), an ear (40 mm) or a head
@@ -159,20 +158,19 @@ def measure_cuts(mr: Volume, prepared: Prepared, *, masked: bool = False) -> Cut
         masked: Whether its body mask was given, and not found in the image.
     """
     upright = mr_without_undershoot(mr_without_padding(mr)[0]).reoriented()
-    grid = cropped(
-        *resample_imaged(upright, (CUT_GRID_MM, CUT_GRID_MM, CUT_GRID_MM))
-    )  # zeros beside a cut would hide it
+    # Without padding: zeros beside a cut would hide it.
+    grid = cropped(*resample_imaged(upright, (CUT_GRID_MM, CUT_GRID_MM, CUT_GRID_MM)))
     given = prepared.grid.with_array(prepared.body)
     body = resample_onto(given, grid).array > 0.5 if masked else body_mask_mr(grid)
     return cut_slices(body, grid.spacing_mm)
 
 
-def check_field_of_view(cuts: Cuts, *, used_to_cuts: bool = False) -> list[Finding]:
-    """Whether the patient is cut off at the sides; at the ends, where every scan stops, nothing is said.
+def check_field_of_view(cuts: Cuts, *, trained_on_cuts: bool = False) -> list[Finding]:
+    """Whether the patient is cut off at the sides; the ends, where every scan stops, are not checked.
 
     Args:
         cuts: Of the MR.
-        used_to_cuts: Whether the training MRs were cut off too, which makes a warning of a refusal.
+        trained_on_cuts: Whether the training MRs were cut off too; a refusal is then a warning.
     """
     remedy = "Use a larger field of view; dose there and the way of beams through it are wrong."
     for which, what in (
@@ -181,17 +179,11 @@ def check_field_of_view(cuts: Cuts, *, used_to_cuts: bool = False) -> list[Findi
     ):
         if cuts.share(which) >= CUT_BOTH_REFUSAL:
             message = f"{what} in {cuts.counted(which)}."
-            return [Finding("field of view", "warning" if used_to_cuts else "refusal", message, remedy)]
+            return [Finding("field of view", "warning" if trained_on_cuts else "refusal", message, remedy)]
     if cuts.share(cuts.some) >= CUT_WARNING:
         message = f"The body is cut off at a side of the field of view in {cuts.counted(cuts.some)}."
         return [Finding("field of view", "warning", message, remedy)]
     return []
-
-
-def cut_shares(body: Mask, spacing_mm: tuple[float, float, float]) -> tuple[float, float]:
-    """Share of the slices with body that are cut on any side, and deeply on two opposite ones, see `cut_slices`."""
-    cuts = cut_slices(body, spacing_mm)
-    return cuts.share(cuts.some), cuts.share(cuts.both)
 
 
 def cut_slices(body: Mask, spacing_mm: Sequence[float]) -> Cuts:

@@ -25,8 +25,6 @@ __all__ = [
     "MOST_CASES",
     "IntakeProfile",
     "Scores",
-    "distances",
-    "level_aside",
     "profile_from",
     "profile_of",
 ]
@@ -38,28 +36,28 @@ FLOORS = {"contrast": 0.05, "pattern": 0.06, "shape": 0.06, "size": 0.08, "noise
 Contrast and pattern: network units; shape: share; size and noise: natural logarithm."""
 
 CAP = 2.5
-"""No more than so many times the floor counts as usual: a handful of unlike cases does not make everything usual."""
+"""At most this multiple of the floor counts as usual: a few unlike cases do not make everything usual."""
 
 LEVEL_WEIGHT = 0.25
-"""What the mean signal counts in contrast and pattern."""
+"""Weight of the mean signal in contrast and pattern."""
 
 VOID_FLOOR_ML = 5.0
-"""Likewise for voids: as large as sinuses and bowel gas are."""
+"""Voids up to this volume are usual: sinuses and bowel gas are as large."""
 
 USUAL_QUANTILE = 0.95
 """Of the distances from each training case to the nearest of another patient: what counts as usual."""
 
 FEW_PATIENTS = 4
-"""With fewer, what is usual can hardly be told: the floors are raised and the score is called weak."""
+"""With fewer, the usual distances are uncertain: the floors are raised and the score is called weak."""
 
 FLOORS_OF_FEW = 1.5
-"""What the floors are multiplied by then."""
+"""Factor of the floors with fewer than `FEW_PATIENTS`."""
 
 USED_TO_CUTS = 0.1
-"""A model is used to cut bodies if this share of its training MRs is cut as badly as is refused otherwise."""
+"""Cut bodies are usual for a model if this share of its training MRs is cut as badly as is refused otherwise."""
 
 MOST_CASES = 96
-"""Larger cohorts are represented by so many cases."""
+"""Larger cohorts are represented by this many cases."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +112,7 @@ class IntakeProfile(BaseModel):
         return self.patients < FEW_PATIENTS
 
     @property
-    def used_to_cuts(self) -> bool:
+    def trained_on_cuts(self) -> bool:
         """Whether the body is cut off in training MRs too."""
         return self.cut_share >= USED_TO_CUTS
 
@@ -192,32 +190,28 @@ def _between_patients(part: str, rows: Rows, patients: npt.NDArray[np.str_]) -> 
 def _rows(cases: Sequence[Features]) -> dict[str, Rows]:
     """Part → (cases, numbers), such that differences mean the same everywhere."""
     return {
-        "contrast": level_aside(np.array([case.contrast for case in cases])),
-        "pattern": level_aside(np.array([case.pattern for case in cases])),
+        "contrast": _level_aside(np.array([case.contrast for case in cases])),
+        "pattern": _level_aside(np.array([case.pattern for case in cases])),
         "shape": np.array([case.shape for case in cases]),
         "size": np.log(np.array([case.size for case in cases])),
         "noise": np.log(np.array([[max(case.noise, 1e-3)] for case in cases])),
     }
 
 
-def level_aside(rows: Rows) -> Rows:
+def _level_aside(rows: Rows) -> Rows:
     """Rows whose mean counts `LEVEL_WEIGHT` times: one bright vessel that sets the scale is no other contrast."""
     level = rows.mean(axis=1, keepdims=True)
     return np.asarray(rows - (1 - LEVEL_WEIGHT) * level)
 
 
-def distances(one: Rows, others: Rows) -> Rows:
-    """(others,) root mean square of the differences between rows."""
-    return np.asarray(np.sqrt(np.mean((one - others) ** 2, axis=1)))
-
-
 def _distances(part: str, one: Rows, others: Rows) -> Rows:
-    """(others,) distances in a part; noise only counts where there is more of it."""
-    return distances(np.maximum(one, others), others) if part == "noise" else distances(one, others)
+    """(others,) root mean square of the differences between rows; noise only counts where there is more of it."""
+    nearest = np.maximum(one, others) if part == "noise" else one
+    return np.asarray(np.sqrt(np.mean((nearest - others) ** 2, axis=1)))
 
 
 def _chosen(cases: Sequence[Case]) -> list[Case]:
-    """At most `MOST_CASES`: from each centre in turn, in the order of their hashes, as good as by lot."""
+    """At most `MOST_CASES`: from each centre in turn, in the order of their hashes, so effectively at random."""
     if len(cases) <= MOST_CASES:
         return list(cases)
     by_centre: dict[str, list[Case]] = {}

@@ -9,13 +9,13 @@ from creps.intake.profile import IntakeProfile, Scores
 __all__ = ["REFUSE_AT", "REFUSE_BOTH_AT", "REFUSING", "REFUSING_OF_FEW", "WARN_AT", "check_scores"]
 
 WARN_AT = 1.75
-"""Times as far from the training as is usual between its cases. Measured: benchmarks/gate."""
+"""A part warns at this multiple of the usual distance between training cases. Measured: benchmarks/gate."""
 
 REFUSE_AT = 2.5
-"""Likewise."""
+"""A part refuses at this multiple."""
 
 REFUSE_BOTH_AT = 2.0
-"""Likewise, for contrast and pattern at once: so it is with inverted MRs."""
+"""Contrast and pattern refuse at this multiple if both reach it, as inverted MRs do."""
 
 REFUSING = ("contrast", "pattern", "shape", "size")
 """Parts that can refuse; noise and voids only warn."""

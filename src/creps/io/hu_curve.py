@@ -1,8 +1,7 @@
-"""Curves over HU that a site states as JSON: read, and checked with a sentence for each fault."""
+"""Curves over HU, such as density or attenuation, in JSON files: read and checked."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from creps.errors import SettingsError
+from creps.io.documents import read_json
 
 __all__ = ["Column", "check_columns", "curve_file", "read_curve", "stated_in"]
 
@@ -112,10 +112,10 @@ def read_curve(path: Path, kind: type[Curve], what: str, remedy: str) -> Curve:
         SettingsError: the file cannot be read, or the curve cannot be used.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except OSError as error:
         raise SettingsError(f"{what} {path} cannot be read.", "Check the path.") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise SettingsError(f"{what} {path} cannot be used: it is not a JSON file.", remedy) from error
     if not isinstance(content, Mapping):
         raise SettingsError(f"{what} {path} cannot be used: it is no JSON object.", remedy)

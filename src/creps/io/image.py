@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from creps.io.dicom.read.acquisition import Acquisition
     from creps.io.dicom.read.series import Series
 
-__all__ = ["ImageHeader", "ImageSource", "read_image"]
+__all__ = ["ImageHeader", "ImageSource"]
 
 
 @dataclass(frozen=True)
@@ -66,22 +66,20 @@ class ImageSource:
         path: Path | str,
         *,
         modality: str | None = None,
-        wanted: str | None = None,
+        selector: str | None = None,
         name: str | None = None,
-        selectable: bool = False,
     ) -> ImageSource:
         """The image at a path; of a folder, the one DICOM series in it.
 
         Args:
             path: A NIfTI, MetaImage or NRRD file, or a folder of DICOM files.
             modality: "mr" or "ct": ignore series of the other modality. None: accept both.
-            wanted: Which series of the folder, see `one_series`.
+            selector: Which series of the folder, see `one_series`.
             name: What messages call the image.
-            selectable: Whether errors should offer `--series`.
 
         Raises:
-            InputError: the folder has no series, or several and `wanted` selects none of them; `wanted` is given for
-                a file.
+            InputError: the folder has no series, or several and `selector` fits none of them; `selector` is given
+                for a file.
         """
         path = Path(path)
         if path.is_dir():
@@ -89,8 +87,8 @@ class ImageSource:
                 raise InputError(f"{path} is a folder, not a volume file.", "Give the file inside it.")
             from creps.io.dicom.read.series import one_series
 
-            return cls(path, one_series(path, modality, name, wanted, selectable=selectable), name or "")
-        if wanted is not None:
+            return cls(path, one_series(path, modality, name, selector), name or "")
+        if selector is not None:
             raise InputError(f"{path} is not a folder of DICOM series.", "Leave the series out.")
         return cls(path, None, name or "")
 
@@ -151,20 +149,3 @@ class ImageSource:
         from creps.io.dicom.read.acquisition import Acquisition
 
         return Acquisition.of(self.series)
-
-
-def read_image(
-    path: Path | str, *, modality: str | None = None, wanted: str | None = None, name: str | None = None
-) -> Volume:
-    """Read a volume file, or the one DICOM series in a folder.
-
-    Args:
-        path: A NIfTI, MetaImage or NRRD file, or a folder of DICOM files.
-        modality: "mr" or "ct": ignore series of the other modality. None: accept both.
-        wanted: Which series of the folder, see `one_series`.
-        name: What messages call the image.
-
-    Raises:
-        InputError: there is no single image, or it cannot be read as one volume.
-    """
-    return ImageSource.find(path, modality=modality, wanted=wanted, name=name).read()

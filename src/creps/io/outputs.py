@@ -1,4 +1,4 @@
-"""May results be written here? Checked before anything is computed, so that nothing is lost at its end."""
+"""Check before anything is computed that its results can be written."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def check_new(path: Path, remedy: str, *, overwrite: bool = False) -> None:
     Args:
         path: The file or folder that is to be written.
         remedy: What the user can do instead, one sentence.
-        overwrite: Whether what is there may be replaced.
+        overwrite: Whether an existing file or folder may be replaced.
 
     Raises:
-        OutputExistsError: something is there (a broken link, too) and may not be replaced.
+        OutputExistsError: it exists (a broken link counts) and may not be replaced.
     """
     if not overwrite and (path.exists() or path.is_symlink()):
         raise OutputExistsError(f"{path} already exists.", remedy)
@@ -36,12 +36,12 @@ def check_targets(targets: Iterable[Path], inputs: Iterable[Path], *, overwrite:
     Args:
         targets: Files that are to be written.
         inputs: Files, and folders of DICOM series, that are read.
-        overwrite: Whether what is there may be replaced; an input never is.
+        overwrite: Whether existing files may be replaced; an input never is.
 
     Raises:
         InputError: a folder, an image's ending, one of the inputs, one file for two results, or a place that cannot be
             written to.
-        OutputExistsError: something is there.
+        OutputExistsError: a target exists.
     """
     inputs = list(inputs)
     taken: list[Path] = []
@@ -61,7 +61,7 @@ def check_targets(targets: Iterable[Path], inputs: Iterable[Path], *, overwrite:
 
 
 def _check_place(path: Path) -> None:
-    """The folder, or the nearest one above it that is there, must take new entries."""
+    """Refuse a file whose folder, or the nearest existing one above it, takes no new entries."""
     place = next(folder for folder in path.absolute().parents if folder.exists())
     if not place.is_dir():
         raise InputError(f"{path} cannot be written: {place} is a file, not a folder.", "Choose another location.")
@@ -70,7 +70,7 @@ def _check_place(path: Path) -> None:
 
 
 def _is_in(path: Path, source: Path) -> bool:
-    """Whether a file is the source, or a file that is there in the source's folder."""
+    """Whether a file is the source, or an existing file in the source's folder."""
     if source.is_dir():
         return path.exists() and source.resolve() in path.resolve().parents
     return _same(path, source)

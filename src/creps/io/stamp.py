@@ -1,4 +1,4 @@
-"""Tell whether an image on disk may have changed, without reading it."""
+"""Detect that an image on disk may have changed, without reading it."""
 
 from __future__ import annotations
 

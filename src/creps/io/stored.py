@@ -1,4 +1,4 @@
-"""Whether the voxels of a MetaImage or NRRD file are all there, and no others.
+"""Check that a MetaImage or NRRD file holds exactly the voxels that its header describes.
 
 ITK reads a damaged or shortened zlib stream of a MetaImage without a word, and ignores what follows the voxels, also
 when a header states a wrong data type or size.
@@ -62,7 +62,7 @@ def surplus(path: Path | str, found: int, expected: int) -> list[str]:
 
     Args:
         path: The file.
-        found: Bytes of voxels that are there.
+        found: Bytes of voxels in the file.
         expected: Bytes that the header describes.
 
     Raises:

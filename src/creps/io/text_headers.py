@@ -1,4 +1,4 @@
-"""The text headers of MetaImage and NRRD files: what ITK does not say about them.
+"""The text headers of MetaImage and NRRD files: what ITK ignores without a warning.
 
 ITK reads a missing spacing as 1 mm, a missing position as the origin and a missing orientation as axial, all without a
 word, and takes any NRRD space that it does not know for LPS.
@@ -88,10 +88,10 @@ class TextHeader:
     """The fields of a MetaImage or NRRD header, unchecked.
 
     Attributes:
-        fields: Lower-case name → value; of a name that is there twice, the last.
+        fields: Lower-case name → value; of a name that occurs twice, the last.
         nrrd: Whether it is an NRRD header.
         end: Number of bytes of its text, without the line end that follows.
-        doubled: Names that are there several times with different values.
+        doubled: Names that occur several times with different values.
     """
 
     fields: Fields

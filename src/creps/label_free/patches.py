@@ -12,11 +12,9 @@ from scipy import ndimage
 from creps.cohort.cohort import Case, Cohort, Modality
 from creps.patches import PatchLocation, centred_location, read_patch, triple
 from creps.preprocessing.intensity import AIR_NETWORK
-from creps.volume import Array, Mask
+from creps.volume import Array
 
-__all__ = ["HEIGHTS", "PLACES", "FixedPatch", "fixed_patches", "patches_of"]
-
-Box = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+__all__ = ["HEIGHTS", "PLACES", "FixedPatch", "fixed_patches"]
 
 HEIGHTS = (0.5, 0.25, 0.75)
 """Heights of a case's patches along the body's box; the first one is pictured."""
@@ -78,25 +76,11 @@ def fixed_patches(cohort: Cohort, modality: Modality, count: int, size: tuple[in
 
 
 def _of_case(cohort: Cohort, case: Case, size: tuple[int, int, int]) -> list[FixedPatch]:
+    """One patch of a case at each height."""
     fill = AIR_NETWORK if case.modality == "ct" else 0.0
-    return patches_of(cohort.array(case), np.asarray(cohort.body(case)), case.body, case.spacing_mm, size, fill)
-
-
-def patches_of(
-    array: Array, body: Mask, box: Box, spacing_mm: tuple[float, float, float], size: tuple[int, int, int], fill: float
-) -> list[FixedPatch]:
-    """One patch of an image at each height.
-
-    Args:
-        array: (D, H, W) in network units, upright.
-        body: (D, H, W) body mask.
-        box: Around the body: (first, end) along D, H, W.
-        spacing_mm: Along D, H, W.
-        size: Of the patches, (D, H, W).
-        fill: Value beyond the image's edge, in network units.
-    """
-    shell = _shells(body, spacing_mm)
-    (first, end), *in_plane = box
+    array, body = cohort.array(case), np.asarray(cohort.body(case))
+    shell = _shells(body, case.spacing_mm)
+    (first, end), *in_plane = case.body
     patches, shape = [], triple(array.shape)
     for number, height in enumerate(HEIGHTS):
         centre = (first + height * (end - first), *((a + b) / 2 for a, b in in_plane))

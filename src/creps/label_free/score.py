@@ -12,7 +12,7 @@ from creps.label_free.patches import PLACES, FixedPatch
 from creps.preprocessing.intensity import network_to_hu
 from creps.volume import Array
 
-__all__ = ["ByPlace", "Score", "combined", "in_hu"]
+__all__ = ["ByPlace", "Score", "combined"]
 
 LEVELS = np.linspace(0.0025, 0.9975, 200)
 """Quantiles that represent a distribution in the 1-D Wasserstein distance."""
@@ -59,11 +59,6 @@ class ByPlace:
         return np.stack(quantiles), np.array([v.size for v in found])
 
 
-def in_hu(array: Array) -> Array:
-    """(D, H, W) in network units → HU."""
-    return network_to_hu(array)
-
-
 class Score:
     """The label-free score of sCTs of fixed patches, with its parts.
 
@@ -73,7 +68,7 @@ class Score:
     """
 
     def __init__(self, mrs: Sequence[FixedPatch], cts: Sequence[FixedPatch]) -> None:
-        self.mrs, self.distance = mrs, ByPlace(in_hu, cts)
+        self.mrs, self.distance = mrs, ByPlace(network_to_hu, cts)
         inside = _in_body([ct.array for ct in cts], cts)
         self.ct_bone, self.ct_spread = _bone_share(inside), float(inside.std()) if inside.size else 0.0
 

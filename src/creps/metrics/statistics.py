@@ -96,7 +96,7 @@ def bootstrap_interval(values: Sequence[float], *, confidence: float = CONFIDENC
     return Interval(float(found.low), float(found.high), f"bootstrap, {method}")
 
 
-def paired_comparison(first: Sequence[float], second: Sequence[float], *, seed: int = 0) -> PairedComparison:
+def paired_comparison(first: Sequence[float], second: Sequence[float]) -> PairedComparison:
     """Compare two models on the same patients.
 
     The p-value is of Wilcoxon's signed-rank test (two-sided, without the patients that do not differ). It is exact:
@@ -106,7 +106,6 @@ def paired_comparison(first: Sequence[float], second: Sequence[float], *, seed: 
     Args:
         first: One value per patient.
         second: The other model's values, in the same order.
-        seed: Seed of the interval's resampling.
 
     Raises:
         ValueError: the lengths differ, there is no patient, or a value is not finite.
@@ -120,7 +119,7 @@ def paired_comparison(first: Sequence[float], second: Sequence[float], *, seed: 
     if len(a) != len(b):
         raise ValueError(f"{len(a)} values cannot be paired with {len(b)}")
     difference = a - b
-    interval = bootstrap_interval(difference.tolist(), seed=seed) if len(a) >= FEWEST else None
+    interval = bootstrap_interval(difference.tolist()) if len(a) >= FEWEST else None
     p_value, test = _signed_rank(difference[difference != 0])
     return PairedComparison(len(a), float(difference.mean()), interval, p_value, test)
 

@@ -197,7 +197,7 @@ def _load_weights(network: nn.Module, name: BackboneName, weights: str, sha256: 
 
 
 def cached_weights(name: BackboneName) -> Path:
-    """Where torchvision's weights file is in its cache, if it is there."""
+    """Path of torchvision's weights file in its cache; the file need not exist."""
     return Path(torch.hub.get_dir()) / "checkpoints" / OFFICIAL[name][0].rpartition("/")[2]
 
 

@@ -10,7 +10,7 @@ from torch import nn
 from creps.networks.blocks import LEAKY_SLOPE, conv3d, norm3d
 from creps.settings.choices import Norm
 
-__all__ = ["PatchDiscriminator", "logits_along", "receptive_field", "smallest_input"]
+__all__ = ["PatchDiscriminator", "logits_along", "smallest_input"]
 
 KERNEL = 4
 
@@ -36,7 +36,7 @@ class PatchDiscriminator(nn.Module):
         super().__init__()
         layers: list[nn.Module] = []
         channels = 2 if conditional else 1
-        for width, stride in zip(widths, strides(len(widths)), strict=False):
+        for width, stride in zip(widths, _strides(len(widths)), strict=False):
             layers += [
                 conv3d(channels, width, kernel=KERNEL, stride=stride),
                 norm3d(norm, width),
@@ -52,23 +52,14 @@ class PatchDiscriminator(nn.Module):
         return logits
 
 
-def strides(depth: int) -> tuple[int, ...]:
+def _strides(depth: int) -> tuple[int, ...]:
     """Strides of `depth` normalised convolutions and of the last one."""
     return (2,) * (depth - 1) + (1, 1)
 
 
-def receptive_field(depth: int = 4) -> int:
-    """Voxels per axis that one logit sees, from kernels and strides."""
-    field, jump = 1, 1
-    for stride in strides(depth):
-        field += (KERNEL - 1) * jump
-        jump *= stride
-    return field
-
-
 def logits_along(voxels: int, depth: int = 4) -> int:
     """Number of logits along an axis of that many voxels; 0 if the axis is too short."""
-    for stride in strides(depth):
+    for stride in _strides(depth):
         voxels = (voxels + 2 - KERNEL) // stride + 1
         if voxels < 1:
             return 0

@@ -97,7 +97,7 @@ def _mean(members: Sequence[Generator | InferenceForm], mr: torch.Tensor) -> tor
 
 
 def _mean_and_spread(members: Sequence[Generator | InferenceForm], mr: torch.Tensor) -> torch.Tensor:
-    told = [member.with_spread(mr).float() for member in members]
-    values = torch.stack([one[:, 0] for one in told])
-    within = torch.stack([one[:, 1] for one in told]).square().mean(dim=0)
+    predicted = [member.with_spread(mr).float() for member in members]
+    values = torch.stack([one[:, 0] for one in predicted])
+    within = torch.stack([one[:, 1] for one in predicted]).square().mean(dim=0)
     return torch.stack([values.mean(dim=0), (within + values.var(dim=0, correction=0)).sqrt()], dim=1)

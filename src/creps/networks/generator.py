@@ -1,4 +1,4 @@
-"""What every generator offers: a network that maps MR to CT, and what training and synthesis must know of it."""
+"""The interface of every generator: a network that maps MR to CT, and what training and synthesis need to know."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class InferenceForm(nn.Module):
     It is not run under autocast. `forward` maps (B, 1, D, H, W) to the same shape in float32.
 
     Attributes:
-        yields_spread: Whether `with_spread` is there, as in the generator.
+        yields_spread: Whether `with_spread` is implemented, as in the generator.
     """
 
     yields_spread: bool = False
@@ -126,7 +126,7 @@ class Generator(nn.Module):
 
     @property
     def yields_spread(self) -> bool:
-        """Whether `with_spread` is there."""
+        """Whether `with_spread` is implemented."""
         return False
 
     def with_spread(self, mr: torch.Tensor) -> torch.Tensor:

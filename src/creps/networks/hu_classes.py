@@ -8,6 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from creps import hu
+
 __all__ = ["CENTRES_HU", "HuClasses"]
 
 CENTRES_HU = (
@@ -16,12 +18,10 @@ CENTRES_HU = (
 )  # fmt: skip
 """HU of the classes: close together where tissues are told apart by few HU."""
 
-NETWORK_UNIT_HU = 1000.0
-
 EDGES = (
-    CENTRES_HU[0] / NETWORK_UNIT_HU,
-    *((low + high) / 2 / NETWORK_UNIT_HU for low, high in pairwise(CENTRES_HU)),
-    CENTRES_HU[-1] / NETWORK_UNIT_HU,
+    CENTRES_HU[0] / hu.PER_NETWORK_UNIT,
+    *((low + high) / 2 / hu.PER_NETWORK_UNIT for low, high in pairwise(CENTRES_HU)),
+    CENTRES_HU[-1] / hu.PER_NETWORK_UNIT,
 )
 WIDTHS = tuple(high - low for low, high in pairwise(EDGES))
 """Where the classes' ranges meet, and how wide these are, in network units."""
@@ -34,7 +34,7 @@ class HuClasses(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("centres", torch.tensor(CENTRES_HU) / NETWORK_UNIT_HU, persistent=False)
+        self.register_buffer("centres", torch.tensor(CENTRES_HU) / hu.PER_NETWORK_UNIT, persistent=False)
 
     def __len__(self) -> int:
         return len(CENTRES_HU)

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import torch
 from torch.nn import functional
 
-__all__ = ["SUB_PIXEL", "from_blocks", "imaged", "to_blocks"]
+__all__ = ["SUB_PIXEL", "from_blocks", "to_blocks", "with_mask_channel"]
 
 SUB_PIXEL = 8
 """Voxels of full resolution in one of half resolution."""
 
 
-def imaged(mr: torch.Tensor, multiple: int) -> torch.Tensor:
-    """(B, 1, D, H, W) → (B, 2, …): the image and ones, zeros at the far ends up to a multiple along each axis."""
+def with_mask_channel(mr: torch.Tensor, multiple: int) -> torch.Tensor:
+    """(B, 1, D, H, W) → (B, 2, …): the image and ones where it is; zeros fill each axis up to a multiple."""
     ends: Sequence[int] = [-n % multiple for n in mr.shape[2:]]
     both = torch.cat([mr, torch.ones_like(mr)], dim=1)
     return functional.pad(both, (0, ends[2], 0, ends[1], 0, ends[0]))

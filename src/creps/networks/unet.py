@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -13,7 +12,7 @@ from creps.networks.blocks import ChannelNorm, conv3d
 from creps.networks.folded.unet import FoldedUNet
 from creps.networks.generator import Generator, InferenceForm
 from creps.networks.hu_classes import HuClasses
-from creps.networks.sub_pixel import SUB_PIXEL, from_blocks, imaged, to_blocks
+from creps.networks.sub_pixel import SUB_PIXEL, from_blocks, to_blocks, with_mask_channel
 
 __all__ = ["UNetGenerator"]
 
@@ -51,7 +50,7 @@ class UNetGenerator(Generator):
         levels: Resolutions, half resolution included.
         blocks: Residual blocks at each level of the encoder; twice as many at the two lowest. The decoder has one.
         fine: Channels at full resolution.
-        classes: Whether the head tells a distribution over HU.
+        classes: Whether the head predicts a distribution over HU.
     """
 
     own_distance = True
@@ -114,30 +113,33 @@ class UNetGenerator(Generator):
         inner = (self.encoder, self.down, self.up, self.decoder)
         return [parameter for part in inner for parameter in part.parameters() if parameter.ndim > 1]
 
+    def fine_features(self, mr: torch.Tensor) -> torch.Tensor:
+        """(B, 1, D, H, W) → (B, fine, D, H, W): everything but the head."""
+        image, size = with_mask_channel(mr, self.stride), mr.shape[2:]
+        coarse = self._coarse(image)
+        fine = torch.cat([from_blocks(self.spread_out(coarse)), image.to(coarse.dtype)], dim=1)
+        return functional.leaky_relu(self.refine(fine), SLOPE)[..., : size[0], : size[1], : size[2]]
+
     def logits(self, mr: torch.Tensor) -> torch.Tensor:
         """(B, 1, D, H, W) → (B, classes, D, H, W) in float32; one channel without classes."""
-        image = imaged(mr, self.stride)
-        features = self._finish(self._coarse(image), image, mr.shape[2:])
-        return self._told(features.movedim(1, -1)).movedim(-1, 1)
+        return self._through_head(self.fine_features(mr).movedim(1, -1)).movedim(-1, 1)
 
     def forward(self, mr: torch.Tensor) -> torch.Tensor:
         """(B, 1, D, H, W) MR → (B, 1, D, H, W) sCT, both in network units; any size."""
-        told = self.logits(mr)
-        return told if self.classes is None else self.classes.median(told.movedim(1, -1))[:, None]
+        logits = self.logits(mr)
+        return logits if self.classes is None else self.classes.median(logits.movedim(1, -1))[:, None]
 
     def distance(self, mr: torch.Tensor, ct: torch.Tensor) -> torch.Tensor:
         """Over the body, what is near it, and a lattice of the air; bone counts `bone_weight` times.
 
         With classes, half the cross entropy to softly assigned classes and half the L1 of the mean; else the L1.
         """
-        image = imaged(mr, self.stride)
-        features = self._finish(self._coarse(image), image, mr.shape[2:])
-        counted = _counted(ct)
+        features, counted = self.fine_features(mr), _counted(ct)
         rows, truth = features.movedim(1, -1).reshape(-1, self.fine)[counted], ct.reshape(-1)[counted]
-        told = self._told(rows)
+        logits = self._through_head(rows)
         if self.classes is None:
-            return self.weighted_mean((told[:, 0] - truth).abs(), truth)
-        mean, cross_entropy = self.classes.mean_and_cross_entropy(told, truth)
+            return self.weighted_mean((logits[:, 0] - truth).abs(), truth)
+        mean, cross_entropy = self.classes.mean_and_cross_entropy(logits, truth)
         return self.weighted_mean(0.5 * cross_entropy + 0.5 * (mean - truth).abs(), truth)
 
     @property
@@ -151,9 +153,8 @@ class UNetGenerator(Generator):
         classes = self.classes
         if classes is None:
             return super().with_spread(mr)  # which says that there is none
-
-        told = self.logits(mr).movedim(1, -1)
-        return torch.stack([classes.median(told), classes.deviation(told)], dim=1)
+        logits = self.logits(mr).movedim(1, -1)
+        return torch.stack([classes.median(logits), classes.deviation(logits)], dim=1)
 
     def folded(self, dtype: torch.dtype) -> InferenceForm | None:
         """The same function for inference, with weights of that precision."""
@@ -179,13 +180,7 @@ class UNetGenerator(Generator):
             x = self.decoder[level](x + skips[level])
         return functional.leaky_relu(self.last_norm(x), SLOPE)
 
-    def _finish(self, coarse: torch.Tensor, image: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
-        """(B, width, D/2, H/2, W/2) and the image → (B, fine, D, H, W) of the given size."""
-        fine = torch.cat([from_blocks(self.spread_out(coarse)), image.to(coarse.dtype)], dim=1)
-        fine = functional.leaky_relu(self.refine(fine), SLOPE)
-        return fine[..., : size[0], : size[1], : size[2]]
-
-    def _told(self, features: torch.Tensor) -> torch.Tensor:
+    def _through_head(self, features: torch.Tensor) -> torch.Tensor:
         """(…, fine) → (…, classes), or one value without classes: the head, in float32.
 
         A product of matrices: the backward pass of the same 1 x 1 x 1 convolution takes longer than all the rest of the

@@ -116,20 +116,20 @@ def load_features(network: nn.Module, path: Path, name: BackboneName) -> LayoutN
             f"{path} contains no weights of {name} in a known key layout: its first tensor is {first}.",
             f"Give a file with the key names of {' or '.join(one.name for one in LAYOUTS[name])}{_unwrapped(first)}.",
         )
-    wanted = {key: tensor.shape for key, tensor in network.state_dict().items() if key.startswith("features.")}
-    names = {key: key for key in wanted} if layout.names is None else layout.names()
+    shapes = {key: tensor.shape for key, tensor in network.state_dict().items() if key.startswith("features.")}
+    names = {key: key for key in shapes} if layout.names is None else layout.names()
     features = {
         ours: _as_ours(state[theirs], ours, layout, f"{path}: tensor {theirs}")
         for ours, theirs in names.items()
         if theirs in state
-    }  # a missing one is told below
-    wrong = [names[key] for key, shape in wanted.items() if key not in features or features[key].shape != shape]
+    }  # missing ones are reported below
+    wrong = [names[key] for key, shape in shapes.items() if key not in features or features[key].shape != shape]
     extra = sorted(state.keys() - set(names.values()))
     extra = [key for key in extra if not key.startswith(layout.unused)]
     if wrong or extra:
         raise ModelError(
             f"{path} ({layout.name} key names) does not hold the weights of {name}: "
-            f"{_told(wrong, extra, len(wanted))}.",
+            f"{_mismatch(wrong, extra, len(shapes))}.",
             f"Give a file of {name}: {', '.join(one.name for one in LAYOUTS[name])} key names are known.",
         )
     network.load_state_dict(features, strict=False)
@@ -153,7 +153,7 @@ def _as_ours(tensor: torch.Tensor, key: str, layout: Layout, called: str) -> tor
     return tensor[..., None, None] if key.endswith("layer_scale") and layout.name != "torchvision" else tensor
 
 
-def _told(wrong: list[str], extra: list[str], count: int) -> str:
+def _mismatch(wrong: list[str], extra: list[str], count: int) -> str:
     parts = []
     if wrong:
         parts.append(f"{len(wrong)} of {count} tensors are missing or differ in shape, the first is {wrong[0]}")

@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from creps.errors import InputError
 from creps.pet.curve import MuCurve
-from creps.preprocessing.crop import beyond
+from creps.preprocessing.crop import outside_extent
 from creps.preprocessing.target_grid import bring_onto
 from creps.volume import Mask, Volume
 
@@ -71,7 +71,7 @@ def body_share(body: Volume, pet: Volume) -> float:
     """
     inside = body.array > 0.5
     count = np.count_nonzero(inside)
-    return float(np.count_nonzero(inside & ~beyond(body, pet)) / count) if count else 0.0
+    return float(np.count_nonzero(inside & ~outside_extent(body, pet)) / count) if count else 0.0
 
 
 def check_overlap(body: Volume, pet: Volume, name: str, pet_name: str) -> float:

@@ -53,11 +53,11 @@ class Phantom:
     parameters: dict[str, Any]
 
 
-def check_spacing(spacing_mm: float) -> None:
-    """Raise `SettingsError` unless the spacing is positive and at most `MAX_SPACING_MM`."""
-    if not (np.isfinite(spacing_mm) and 0 < spacing_mm <= MAX_SPACING_MM):
+def check_spacing(*spacing_mm: float) -> None:
+    """Raise `SettingsError` unless every spacing is positive and at most `MAX_SPACING_MM`."""
+    if not all(0 < step <= MAX_SPACING_MM for step in spacing_mm):
         raise SettingsError(
-            f"A phantom cannot have a voxel spacing of {spacing_mm:g} mm.",
+            f"A phantom cannot have a voxel spacing of {' x '.join(f'{step:g}' for step in spacing_mm)} mm.",
             f"Give a spacing above 0 and up to {MAX_SPACING_MM:g} mm.",
         )
 

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from creps.errors import SettingsError
 from creps.phantom.painting.body import Body
 from creps.phantom.painting.tissues import TISSUE_ID, TISSUES
-from creps.phantom.patient import MAX_SPACING_MM, draw_axes
+from creps.phantom.patient import check_spacing, draw_axes
 from creps.phantom.region import Region
 from creps.volume import Array, Mask
 
@@ -129,11 +128,7 @@ def grow_tissue_map(
     Raises:
         SettingsError: the spacing along an axis is not above 0 and up to `MAX_SPACING_MM`.
     """
-    if not 0 < min(spacing_mm) <= max(spacing_mm) <= MAX_SPACING_MM:
-        raise SettingsError(
-            f"A phantom cannot have a voxel spacing of {spacing_mm} mm.",
-            f"Give a spacing above 0 and up to {MAX_SPACING_MM:g} mm.",
-        )
+    check_spacing(*spacing_mm)
     streams = (np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(4))
     person, posture, anatomy, day = streams
     subject = region.draw(person, posture, planning)

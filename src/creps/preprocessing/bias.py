@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from skimage.filters import threshold_otsu
 
-from creps.preprocessing.mask import body_box
+from creps.preprocessing.morphology import box_around
 from creps.volume import Array, Mask, Volume
 
 __all__ = ["correct_bias_field"]
@@ -16,7 +16,7 @@ COARSE_MM = 4.0
 """Voxels of the grid on which the field is estimated: it is smooth."""
 
 ITERATIONS = (50, 50, 50, 50)
-"""At most so many for each of the resolutions of the field."""
+"""Largest number of iterations at each resolution of the field."""
 
 CONVERGENCE = 1e-3
 
@@ -40,7 +40,7 @@ def correct_bias_field(mr: Array, body: Mask, spacing_mm: Sequence[float]) -> Ar
     whole, whole_tissue = mr, _tissue(mr, body)
     if not whole_tissue.any():
         return mr
-    box = tuple(slice(first, end) for first, end in body_box(whole_tissue))  # the field must not hang on the air around
+    box = box_around(whole_tissue, (0, 0, 0))  # the field must not depend on the air around it
     mr, tissue = whole[box], whole_tissue[box]
     factors = [max(1, min(round(COARSE_MM / s), n // 4)) for s, n in zip(spacing_mm, mr.shape, strict=True)]
     d, h, w = spacing_mm

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from creps.preprocessing.mask import body_box
+from creps.preprocessing.morphology import body_box
 from creps.volume import Mask, Volume
 
-__all__ = ["Slices", "beyond", "crop_box", "cropped"]
+__all__ = ["Slices", "crop_box", "cropped", "outside_extent"]
 
 Slices = tuple[slice, slice, slice]
 
@@ -40,7 +40,7 @@ def cropped(volume: Volume, box: Slices) -> Volume:
     return Volume(np.ascontiguousarray(volume.array[box]), volume.spacing_mm, (x, y, z), volume.direction)
 
 
-def beyond(volume: Volume, grid: Volume) -> Mask:
+def outside_extent(volume: Volume, grid: Volume) -> Mask:
     """(D, H, W) of `volume`: voxels whose centre lies outside the extent (edge to edge) of `grid`, turned or not."""
     start = grid.direction.T @ (np.asarray(volume.origin_mm) - np.asarray(grid.origin_mm))
     steps = grid.direction.T @ volume.direction * np.asarray(volume.spacing_mm)

@@ -1,4 +1,4 @@
-"""Tell label maps (segmentations, masks) from images, by name and by values."""
+"""Distinguish label maps (segmentations, masks) from images, by name and by values."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from creps.volume import Array
 
-__all__ = ["is_label_map", "named_as_labels", "named_as_mask"]
+__all__ = ["count_labels", "named_as_labels", "named_as_mask"]
 
 WORDS = frozenset(
     {
@@ -34,7 +34,7 @@ MOST = 3000
 """Label maps have no more values (FreeSurfer's reach 2035 classes in 14,000 numbers)."""
 
 LARGEST_RANGE = 65535
-"""Nor a larger number (FreeSurfer's: 14,175)."""
+"""A label map has no larger number (FreeSurfer's reach 14,175)."""
 
 SLICES = 16
 """Neighbours are compared in about this many slices."""
@@ -68,8 +68,8 @@ def named_as_mask(stem: str) -> bool:
     return MASK.search(stem.casefold()) is not None
 
 
-def is_label_map(array: Array) -> int:
-    """Whether an image is a label map: very few different values, or few different integers in uniform regions.
+def count_labels(array: Array) -> int:
+    """Count the labels if an image is a label map: very few different values, or few integers in uniform regions.
 
     Args:
         array: (D, H, W).

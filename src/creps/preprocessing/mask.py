@@ -10,12 +10,13 @@ from scipy import ndimage
 
 from creps import hu
 from creps.preprocessing.morphology import (
-    around,
-    body_box,
+    box_around,
     filled,
     grow,
     largest,
+    no_longer_than,
     opened,
+    reachable_air,
     shrink,
     sizes_within,
     voxel_ml,
@@ -24,7 +25,7 @@ from creps.preprocessing.mr_tissue import tissue_mr
 from creps.preprocessing.room import lone_fingers, room_around, trunk_and_limbs
 from creps.volume import Mask, Volume
 
-__all__ = ["body_box", "body_mask_ct", "body_mask_mr", "depth_mm", "left_out_ml"]
+__all__ = ["body_mask_ct", "body_mask_mr", "depth_mm", "left_out_ml"]
 
 COUCH_MM = 16.0
 """Structures thinner than this are cut from the patient (couch plates, headrest, mask), unless they are small."""
@@ -39,24 +40,25 @@ FOAM_HU = -200.0
 """Limbs are denser than this almost everywhere (`DENSE_SHARE`); couches, cushions and clamps are not."""
 
 DENSE_SHARE = 0.97
+"""At least this share of the core of a limb is denser than `FOAM_HU`."""
 
 CORE_SHARE = 0.2
 """At least this share of a limb in a CT lies deeper than `COUCH_MM` / 2; of a clamp or a rail it is less."""
 
 SMALLEST_CORE_ML = 0.3
-"""What lies so deep, at least."""
+"""Smallest volume of the core of a limb or of fingers, the part that lies deep inside."""
 
 FINGER_MM = 10.0
-"""Thinner things that lie apart are no fingers."""
+"""A loose piece thinner than this is no finger."""
 
 FINGERS_MM = 140.0
-"""Nor are longer ones."""
+"""A loose piece longer than this is no hand or finger."""
 
 BONE_HU, BONE_SHARE = 200.0, 0.1
-"""Nor are those whose inside has no bone."""
+"""A loose piece is a finger only if at least this share of its core is bone, above this HU."""
 
 MARGIN_MM = 10.0
-"""Air around the tissue of an MR that is looked at: a ball gets everywhere in it."""
+"""Margin of air around the tissue of an MR that is searched: wide enough for the ball to reach every part."""
 
 LEFT_OUT_SHARE = 0.5
 """Signal outside the body counts from this share of the median inside."""
@@ -69,18 +71,18 @@ def body_mask_mr(mr: Volume) -> Mask:
     so a gap below a coil stays open while a skull is closed, however wide the gap.
     """
     tissue = tissue_mr(mr)
-    body, box = np.zeros_like(tissue), around(tissue, [int(MARGIN_MM / s) + 1 for s in mr.spacing_mm])
+    body, box = np.zeros_like(tissue), box_around(tissue, [int(MARGIN_MM / s) + 1 for s in mr.spacing_mm])
     solid = ~room_around(tissue[box], mr.spacing_mm)
     trunk = trunk_and_limbs(solid, mr.spacing_mm)
     trunk |= lone_fingers(solid & ~trunk, mr.spacing_mm)
-    body[box] = filled(trunk | _hanging(solid & ~trunk, trunk, mr.spacing_mm))
+    body[box] = filled(trunk | _attached(solid & ~trunk, trunk, mr.spacing_mm))
     return body
 
 
 def body_mask_ct(ct: Volume) -> Mask:
     """(D, H, W) body mask of a CT in HU: threshold, what is thin and long cut off, limbs kept, filled.
 
-    What is open to the room is told in 3-D, before anything is filled: the gap below an immobilisation mask and the
+    What is open to the room is decided in 3-D, before anything is filled: the gap below an immobilisation mask and the
     inside of a couch look closed within a slice, and filling them would make one body of patient, mask and couch.
     """
     tissue = ct.array > hu.SKIN
@@ -91,7 +93,7 @@ def body_mask_ct(ct: Volume) -> Mask:
     # Limbs lie on the couch: without the air in it, its plates are too thin for a limb.
     trunk |= _dense_limbs(rest, dense, ct.spacing_mm)
     thin = rest & ~trunk
-    return filled(trunk | _hanging(thin, trunk, ct.spacing_mm) | _fingers(thin, ct))
+    return filled(trunk | _attached(thin, trunk, ct.spacing_mm) | _fingers(thin, ct))
 
 
 def left_out_ml(mr: Volume, body: Mask) -> float:
@@ -115,25 +117,17 @@ def depth_mm(mask: Mask, spacing_mm: Sequence[float]) -> npt.NDArray[np.float32]
     """(D, H, W) distance in mm of each voxel inside the mask to the nearest one outside; 0 outside."""
     depth = np.zeros(mask.shape, np.float32)
     if not mask.all():
-        box = around(mask, (1, 1, 1))
+        box = box_around(mask, (1, 1, 1))
         depth[box] = ndimage.distance_transform_edt(mask[box], sampling=list(spacing_mm))
     return depth
 
 
-def _hanging(thin: Mask, trunk: Mask, spacing_mm: Sequence[float]) -> Mask:
-    """Of what is thin: what hangs on the trunk and is no larger than an ear."""
+def _attached(thin: Mask, trunk: Mask, spacing_mm: Sequence[float]) -> Mask:
+    """Thin pieces that are attached to the trunk and are no larger than an ear."""
     labels, count = ndimage.label(thin)
     keep = np.zeros(count + 1, dtype=bool)
     keep[labels[grow(trunk, (1, 1, 1), 1) & thin]] = True
-    boxes = ndimage.find_objects(labels)
-    for label in np.flatnonzero(keep[1:]) + 1:
-        keep[label] = max(_extents(boxes[label - 1], spacing_mm)) <= EAR_MM
-    keep[0] = False
-    return np.asarray(keep[labels])
-
-
-def _extents(box: Sequence[slice], spacing_mm: Sequence[float]) -> list[float]:
-    return [(part.stop - part.start) * s for part, s in zip(box, spacing_mm, strict=True)]
+    return np.asarray(no_longer_than(labels, keep, spacing_mm, EAR_MM)[labels])
 
 
 def _dense_limbs(rest: Mask, dense: Mask, spacing_mm: Sequence[float]) -> Mask:
@@ -153,7 +147,7 @@ def _dense_limbs(rest: Mask, dense: Mask, spacing_mm: Sequence[float]) -> Mask:
 
 
 def _fingers(loose: Mask, ct: Volume) -> Mask:
-    """Thin pieces that hang on nothing but have the bone and the size of fingers."""
+    """Loose thin pieces that have the bone and the size of fingers."""
     core = shrink(loose, ct.spacing_mm, FINGER_MM / 2)
     if not core.any():
         return core
@@ -162,20 +156,13 @@ def _fingers(loose: Mask, ct: Volume) -> Mask:
     keep = sizes >= SMALLEST_CORE_ML / voxel_ml(ct.spacing_mm)
     for above, share in ((FOAM_HU, DENSE_SHARE), (BONE_HU, BONE_SHARE)):
         keep &= sizes_within(labels, count, core & (ct.array > above)) >= share * sizes
-    keep[0] = False
-    boxes = ndimage.find_objects(labels)
-    for label in np.flatnonzero(keep):
-        keep[label] = max(_extents(boxes[label - 1], ct.spacing_mm)) <= FINGERS_MM
-    return np.asarray(keep[labels])
+    return np.asarray(no_longer_than(labels, keep, ct.spacing_mm, FINGERS_MM)[labels])
 
 
 def _open_air(tissue: Mask, spacing_mm: Sequence[float]) -> Mask:
     """Air that a ball can reach from the sides of the volume (not from its ends, where airways are cut open)."""
     if tissue.all() or not tissue.any():
         return ~tissue
-    labels, count = ndimage.label(~grow(tissue, spacing_mm, BALL_MM))
-    reached = np.zeros(count + 1, dtype=bool)
-    for sides in (labels[:, [0, -1], :], labels[:, :, [0, -1]]):
-        reached[sides] = True
-    reached[0] = False
-    return grow(reached[labels], spacing_mm, BALL_MM) & ~tissue
+    sides = np.zeros_like(tissue)
+    sides[:, [0, -1], :] = sides[:, :, [0, -1]] = True
+    return reachable_air(tissue, spacing_mm, BALL_MM, sides)

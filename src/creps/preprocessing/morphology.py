@@ -14,7 +14,19 @@ from scipy import ndimage
 
 from creps.volume import Mask
 
-__all__ = ["around", "body_box", "filled", "grow", "largest", "opened", "shrink", "sizes_within", "voxel_ml"]
+__all__ = [
+    "body_box",
+    "box_around",
+    "filled",
+    "grow",
+    "largest",
+    "no_longer_than",
+    "opened",
+    "reachable_air",
+    "shrink",
+    "sizes_within",
+    "voxel_ml",
+]
 
 Words = npt.NDArray[np.uint64]
 Box = tuple[slice, slice, slice]
@@ -31,7 +43,7 @@ SLAB = 8
 def grow(mask: Mask, spacing_mm: Sequence[float], radius_mm: float) -> Mask:
     """(D, H, W): voxels no further than the radius from one of the mask; nothing lies beyond the edge."""
     reach = _reach(spacing_mm, radius_mm)
-    box = around(mask, [reach.shape[0] - 1, reach.shape[1] - 1, int(reach.max())])
+    box = box_around(mask, [reach.shape[0] - 1, reach.shape[1] - 1, int(reach.max())])
     grown = np.zeros_like(mask)
     if mask.any():
         grown[box] = _grown(mask[box], reach)
@@ -39,8 +51,8 @@ def grow(mask: Mask, spacing_mm: Sequence[float], radius_mm: float) -> Mask:
 
 
 def shrink(mask: Mask, spacing_mm: Sequence[float], radius_mm: float) -> Mask:
-    """(D, H, W): voxels further than the radius from all outside the mask; it goes on beyond the edge."""
-    box = around(mask, (1, 1, 1))
+    """(D, H, W): voxels further than the radius from all outside the mask, which continues beyond the edge."""
+    box = box_around(mask, (1, 1, 1))
     shrunk = np.zeros_like(mask)
     shrunk[box] = ~_grown(~mask[box], _reach(spacing_mm, radius_mm))
     return shrunk
@@ -58,6 +70,34 @@ def sizes_within(labels: npt.NDArray[np.int32], count: int, where: Mask) -> npt.
     return sizes
 
 
+def reachable_air(tissue: Mask, spacing_mm: Sequence[float], ball_mm: float, start: Mask) -> Mask:
+    """(D, H, W): air covered by a ball that moves through the air from any voxel of `start`.
+
+    Args:
+        tissue: (D, H, W) what the ball cannot enter.
+        spacing_mm: Voxel spacing along D, H, W.
+        ball_mm: Radius of the ball.
+        start: (D, H, W) centres of the ball to start from; those too close to tissue do not count.
+    """
+    labels, count = ndimage.label(~grow(tissue, spacing_mm, ball_mm))
+    reached = np.zeros(count + 1, dtype=bool)
+    reached[labels[start]] = True
+    reached[0] = False
+    return grow(reached[labels], spacing_mm, ball_mm) & ~tissue
+
+
+def no_longer_than(
+    labels: npt.NDArray[np.int32], keep: npt.NDArray[np.bool_], spacing_mm: Sequence[float], longest_mm: float
+) -> npt.NDArray[np.bool_]:
+    """(1 + count,): of the pieces to keep, those whose box is no longer than a limit along any axis."""
+    boxes, kept = ndimage.find_objects(labels), keep.copy()
+    kept[0] = False
+    for label in np.flatnonzero(kept):
+        extents = [(part.stop - part.start) * s for part, s in zip(boxes[label - 1], spacing_mm, strict=True)]
+        kept[label] = max(extents) <= longest_mm
+    return kept
+
+
 def voxel_ml(spacing_mm: Sequence[float]) -> float:
     """Volume of a voxel in ml."""
     return float(np.prod(spacing_mm)) / 1000
@@ -65,7 +105,7 @@ def voxel_ml(spacing_mm: Sequence[float]) -> float:
 
 def largest(mask: Mask) -> Mask:
     """(D, H, W): the largest piece of a mask, voxels being neighbours across faces; the first of several."""
-    box = around(mask, (0, 0, 0))
+    box = box_around(mask, (0, 0, 0))
     labels, count = ndimage.label(mask[box])
     if count < 2:
         return mask
@@ -79,7 +119,7 @@ def largest(mask: Mask) -> Mask:
 
 def filled(mask: Mask) -> Mask:
     """Fill what is enclosed within a slice, axial, then coronal, then sagittal."""
-    box = around(mask, (0, 0, 0))
+    box = box_around(mask, (0, 0, 0))
     whole = mask.copy()
     for axis in range(3):
         _fill_planes(whole[box], axis)
@@ -96,7 +136,7 @@ def body_box(mask: Mask) -> tuple[tuple[int, int], ...]:
     return tuple(parts)
 
 
-def around(mask: Mask, margin: Sequence[int]) -> Box:
+def box_around(mask: Mask, margin: Sequence[int]) -> Box:
     """The box around the mask with a margin in voxels, within the array."""
     d, h, w = (
         slice(max(0, first - more), min(n, end + more))
@@ -154,7 +194,7 @@ def _wider(words: Words) -> Words:
 
 
 def _or_shifted(target: Words, source: Words, by: int, axis: int) -> None:
-    """OR `source`, moved by so many voxels forth and back along an axis, into `target`."""
+    """OR `source`, moved by a number of voxels in both directions along an axis, into `target`."""
     if by == 0:
         target |= source
     elif by < target.shape[axis]:
@@ -175,7 +215,7 @@ def _fill_planes(mask: Mask, axis: int) -> None:
     if not suspects.any():
         return
     hidden = _unpacked(suspects, mask.shape[2])
-    box = around(hidden, (1, 1, 1))
+    box = box_around(hidden, (1, 1, 1))
     hidden = hidden[box]
     outside = ~(mask[box] | hidden)
     labels, count = ndimage.label(hidden, _cross(axis))

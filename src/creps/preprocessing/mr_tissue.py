@@ -13,29 +13,29 @@ from creps.volume import Array, Mask, Volume
 __all__ = ["tissue_mr"]
 
 BLOCK = 4
-"""Air is measured in squares of so many voxels."""
+"""Air is measured in squares of this many voxels a side."""
 
 AIR_SHARE = 0.35
 """Where the dark part of an MR is brighter than this share of its limit, it is dark tissue rather than air."""
 
 AIR_FACTOR = 3.5
-"""Tissue gives at least so many times the mean signal of air: 4.4 standard deviations of Rayleigh noise."""
+"""Tissue has at least this multiple of the mean signal of air: 4.4 standard deviations of Rayleigh noise."""
 
 DIM_SHARES = (0.2, 0.4)
 """Where there is air, dim tissue gives at least this share of the limit: the first beside clean air, up to the second
 beside air with ghosts."""
 
 GHOST_FACTOR = 1.5
-"""Dim tissue gives at least so many times the signal of the ghosts beside the patient, within these shares."""
+"""Dim tissue has at least this multiple of the signal of the ghosts beside the patient, within `DIM_SHARES`."""
 
 RING_MM = 20.0
 """Ghosts are measured up to this far from the patient."""
 
 DIMMEST = 0.1
-"""Dim tissue gives at least this share of the limit where there is no air to be seen."""
+"""Where no air is in the field of view, dim tissue has at least this share of the limit ..."""
 
 DARKEST_FACTOR = 2.0
-"""... and so many times the darkest squares: a corner of air may be among them."""
+"""... and at least this multiple of the signal of the darkest squares, which may be a corner of air."""
 
 DIM_MM = 15.0
 """Dim voxels belong to the patient up to this far from bright ones: ghosts and fold-over reach further."""

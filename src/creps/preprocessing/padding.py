@@ -20,9 +20,6 @@ SMALLEST = (27, 0.0005)
 """Padding has at least this many voxels, and this share of the volume's. No constant region in a corner of the real CTs
 and MRs that creps is tested with is this large, apart from air."""
 
-LARGEST = 1e6
-"""Further from 0 than any padding."""
-
 ROUNDING_HU = 0.5
 """An interpolation moves a constant below air by less."""
 
@@ -181,7 +178,7 @@ def _solidity(mask: Mask) -> float:
 
 def _below_air(array: Array) -> Padding | None:
     """Solid regions of the most frequent value below air, wherever they lie: scanners pad with it around a circle."""
-    below: npt.NDArray[np.int64] = np.rint(array[(array < hu.LOWEST_AIR) & (array > -LARGEST)]).astype(np.int64)
+    below: npt.NDArray[np.int64] = np.rint(array[(array < hu.LOWEST_AIR) & (array > -hu.LARGEST)]).astype(np.int64)
     if below.size < _least(array):
         return None
     values, counts = np.unique(below, return_counts=True)

@@ -24,7 +24,7 @@ SMALLEST_BODY = 0.01
 """Minimum fraction of the voxels in the body."""
 
 AIR_MM = 12.0
-"""Air around the patient in which the body is looked for: less than most volumes have."""
+"""Margin of air around the patient in the second search for the body: less than most volumes have."""
 
 PERCENTILES = (1.0, 50.0, 99.0)
 """Percentiles of the values inside the body that are kept to compare scanners."""
@@ -115,8 +115,8 @@ def prepare_ct(ct: Volume, settings: PreparationSettings, name: str, mask: Volum
 def body_in_mr(grid: Volume, imaged: Slices) -> Mask:
     """Find the body in an MR as every preparation does.
 
-    It is looked for twice, the second time with little air around it: thresholds depend on the air, and the mask must
-    not depend on where the field of view ends.
+    The body is searched for twice, the second time with little air around it: thresholds depend on the air, and the
+    mask must not depend on where the field of view ends.
 
     Args:
         grid: The MR, upright.

@@ -1,4 +1,4 @@
-"""Rigid registration of two images of one patient, for scoring: a pair that was never aligned shows it in every figure.
+"""Rigid registration of two images of one patient, for scoring: misalignment affects every metric.
 
 Mattes mutual information (Mattes et al. 2003) from coarse to fine, by SimpleITK. Everything is seeded and runs in one
 thread, so the same pair gives the same transform.
@@ -26,16 +26,16 @@ MAX_SAMPLES = 100_000
 ITERATIONS = 300
 
 MARGIN_MM = 15.0
-"""A mask is widened by this much: without the air around it, the skin, the strongest edge, says nothing."""
+"""A mask is widened by this much, so that the skin, the strongest edge, has air beside it."""
 
 MIN_OVERLAP = 0.25
 """At least this share of the fixed image (or its mask) lies in the moving one, before and after."""
 
 FEWEST_VOXELS = 4
-"""Along every axis of both images: fewer slices cannot be smoothed and hardly say how they are turned."""
+"""Along every axis of both images: with fewer slices, smoothing fails and rotations are poorly determined."""
 
 MAX_ROTATION_DEG = 45.0
-"""Nobody lies this crooked: the optimiser has run away."""
+"""No patient is rotated further: the optimiser has diverged."""
 
 METHOD = (
     "rigid, Mattes mutual information (50 bins), steps of 8, 4 and 2 mm, regular step gradient descent, SimpleITK "
@@ -58,7 +58,7 @@ class RigidRegistration:
         centre_mm: (x, y, z) of the centre of rotation, the middle of the fixed image or of its mask.
         metric_before: Negative mutual information at the start; lower is better.
         metric_after: The same at the end.
-        start: ``frame`` (as the images lie) or ``centres`` (their middles brought together).
+        start: ``frame`` (the positions in the headers) or ``centres`` (the images' centres aligned).
         seed: Of the sampling.
     """
 
@@ -129,8 +129,8 @@ def register_rigid(
         moving: The image that is to lie on it, of any modality.
         fixed_mask: The body in `fixed` (on its grid): only it and 15 mm around it are compared; default everything.
         seed: Of the sampling of points.
-        start: ``frame``: both have one frame of reference and lie nearly right; ``centres``: they have not, and their
-            middles are brought together first.
+        start: ``frame``: both have one frame of reference and lie nearly right; ``centres``: they do not, and their
+            centres are aligned first.
 
     Raises:
         InputError: an image has too few slices, the images hardly overlap, the mask is empty or on another grid, or the
@@ -266,7 +266,7 @@ def _share_inside(points: npt.NDArray[np.float64], transform: sitk.Euler3DTransf
     """Share of points of the fixed image that lie within the moving one."""
     matrix, centre = np.asarray(transform.GetMatrix()).reshape(3, 3), np.asarray(transform.GetCenter())
     there = (points - centre) @ matrix.T + centre + np.asarray(transform.GetTranslation())
-    index = (there - np.asarray(moving.origin_mm)) @ moving.direction / np.asarray(moving.spacing_mm)
+    index = moving.to_index(there)
     return float(((index >= -0.5) & (index <= np.asarray(moving.shape) - 0.5)).all(axis=1).mean())
 
 

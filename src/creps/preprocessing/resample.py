@@ -2,7 +2,7 @@
 
 Axes that stay parallel make the interpolation separable: one prefilter, then one sparse 1-D product
 per axis. That is the way of an MR to the model's grid and of its sCT back. Only the sCT of an oblique MR
-that is wanted on axial slices is turned (`resample_turned`): about one axis, as most are, it is a sparse 2-D product
+that is requested on axial slices is turned (`resample_turned`): about one axis, as most are, it is a sparse 2-D product
 for the planes across that axis and a 1-D product along it; otherwise every voxel takes its 64 coefficients.
 """
 
@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage, sparse
 
-from creps.preprocessing.crop import Slices, beyond, cropped
+from creps.preprocessing.crop import Slices, cropped, outside_extent
 from creps.preprocessing.imaged import imaged_box
-from creps.preprocessing.morphology import around
+from creps.preprocessing.morphology import box_around
 from creps.volume import Array, Volume
 
 __all__ = ["lattice_index", "model_grid", "resample", "resample_imaged", "resample_onto", "resample_turned"]
@@ -99,7 +99,7 @@ def resample_imaged(volume: Volume, spacing_mm: tuple[float, float, float]) -> t
 def resample_onto(volume: Volume, grid: Volume) -> Volume:
     """Sample a volume at the voxels of a grid with parallel axes.
 
-    Cubic B-spline; beyond the volume's edge its outermost value goes on; the result never leaves
+    Cubic B-spline; beyond the volume's edge its outermost value is repeated; the result never leaves
     the source's range, so that the spline's overshoot at bone and metal is cut off.
 
     Args:
@@ -130,7 +130,8 @@ def resample_onto(volume: Volume, grid: Volume) -> Volume:
 def resample_turned(volume: Volume, grid: Volume) -> Volume:
     """Sample a volume at the voxels of a grid that may be rotated against it.
 
-    Cubic B-spline, clipped to the source's range; what lies beyond the volume's edge means nothing (see `beyond`).
+    Cubic B-spline, clipped to the source's range. Values beyond the volume's edge are meaningless, see
+    `outside_extent`.
 
     Args:
         volume: What to sample.
@@ -186,7 +187,7 @@ def _in_planes(array: Array, matrix: Matrix, offset: Matrix, axis: int, shape: t
 
 
 def _at_every_voxel(array: Array, matrix: Matrix, offset: Matrix, volume: Volume, grid: Volume) -> Array:
-    """Coefficients → values at the places of a turned grid, slice by slice, as many at a time as there are threads."""
+    """Coefficients → values at the places of a turned grid, slice by slice, one in each thread."""
     import SimpleITK as sitk
 
     sampled = np.zeros(grid.shape, np.float32)
@@ -194,7 +195,7 @@ def _at_every_voxel(array: Array, matrix: Matrix, offset: Matrix, volume: Volume
     def sample(d: int) -> None:
         x, y, z = grid.to_patient_mm((d, 0, 0)).tolist()
         plane = Volume(sampled[d : d + 1], grid.spacing_mm, (x, y, z), grid.direction)
-        _, *window = around(~beyond(plane, volume), (0, 0, 0))
+        _, *window = box_around(~outside_extent(plane, volume), (0, 0, 0))
         first = np.array([d, *(part.start for part in window)])
         ndimage.affine_transform(
             array,

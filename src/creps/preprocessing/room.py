@@ -7,7 +7,16 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
-from creps.preprocessing.morphology import around, grow, largest, shrink, sizes_within, voxel_ml
+from creps.preprocessing.morphology import (
+    box_around,
+    grow,
+    largest,
+    no_longer_than,
+    reachable_air,
+    shrink,
+    sizes_within,
+    voxel_ml,
+)
 from creps.volume import Mask
 
 __all__ = ["lone_fingers", "room_around", "trunk_and_limbs"]
@@ -16,28 +25,28 @@ ENTRY_MM = 8.0
 """Radius of the ball that enters from beyond the sides of the volume: a skull cut by the field of view is thinner."""
 
 BALL_MM = 5.0
-"""Radius of the ball that goes on from there: it passes below the shell of a coil, but through no nostril."""
+"""Radius of the ball that moves on from there: it passes below the shell of a coil, but through no nostril."""
 
 THICK_MM = 16.0
-"""Limbs are thicker than this, fingers just so; the shells of coils are thinner, but for swellings."""
+"""Limbs are thicker than this, fingers about as thick; shells of coils are thinner, except where they swell."""
 
 LIMB_CORE_ML = 10.0
-"""What lies deeper than half of `THICK_MM`: a piece with so much of it is a limb."""
+"""A piece with at least this volume deeper than half of `THICK_MM` is a limb."""
 
 SMALLEST_CORE_ML = 0.5
-"""A smaller piece, down to this, is a finger or a swelling of a shell."""
+"""A piece with less, but at least this volume, is a finger or a swelling of a shell."""
 
 SHEET_SHARE = 0.18
-"""A swelling goes over into a sheet on more than this share of its surface, a finger on less."""
+"""A swelling joins thinner parts on more than this share of its surface, a finger on less."""
 
 FINGER_MM = 12.0
-"""Fingers that lie apart are thicker than this, in voxels of 4 mm too ..."""
+"""Fingers that lie apart are thicker than this, in voxels of 4 mm too."""
 
 FINGERS_MM = 140.0
-"""... no longer than this ..."""
+"""Fingers, or a hand, that lie apart are no longer than this."""
 
 FINGER_SHARE = 0.95
-"""... and thick all along: at least this share belongs to the thick part."""
+"""Fingers are thick all along: at least this share of their voxels belongs to the thick part."""
 
 
 def room_around(tissue: Mask, spacing_mm: Sequence[float]) -> Mask:
@@ -50,11 +59,7 @@ def room_around(tissue: Mask, spacing_mm: Sequence[float]) -> Mask:
     if tissue.all() or not tissue.any():
         return ~tissue
     air, seeds = _entered(tissue, spacing_mm)
-    labels, count = ndimage.label(~grow(tissue, spacing_mm, BALL_MM))
-    reached = np.zeros(count + 1, dtype=bool)
-    reached[labels[seeds]] = True
-    reached[0] = False
-    return (air | grow(reached[labels], spacing_mm, BALL_MM)) & ~tissue
+    return (air & ~tissue) | reachable_air(tissue, spacing_mm, BALL_MM, seeds)
 
 
 def trunk_and_limbs(solid: Mask, spacing_mm: Sequence[float]) -> Mask:
@@ -72,7 +77,7 @@ def trunk_and_limbs(solid: Mask, spacing_mm: Sequence[float]) -> Mask:
     if not small.any():
         return trunk
     parts = grow(small, spacing_mm, reach) & solid & ~trunk
-    box = around(parts, (1, 1, 1))
+    box = box_around(parts, (1, 1, 1))
     trunk[box] |= _without_swellings(parts[box], (solid & ~trunk)[box], small[box], spacing_mm)
     return trunk
 
@@ -86,11 +91,7 @@ def lone_fingers(loose: Mask, spacing_mm: Sequence[float]) -> Mask:
     labels, count = ndimage.label(loose)
     keep = sizes_within(labels, count, core) * voxel_ml(spacing_mm) >= SMALLEST_CORE_ML
     keep &= sizes_within(labels, count, thick) >= FINGER_SHARE * sizes_within(labels, count, loose)
-    boxes = ndimage.find_objects(labels)
-    for label in np.flatnonzero(keep):
-        extents = [(part.stop - part.start) * s for part, s in zip(boxes[label - 1], spacing_mm, strict=True)]
-        keep[label] = max(extents) <= FINGERS_MM
-    return np.asarray(keep[labels])
+    return np.asarray(no_longer_than(labels, keep, spacing_mm, FINGERS_MM)[labels])
 
 
 def _without_swellings(parts: Mask, beside: Mask, core: Mask, spacing_mm: Sequence[float]) -> Mask:

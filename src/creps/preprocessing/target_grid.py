@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from creps.errors import SettingsError
-from creps.preprocessing.crop import beyond
+from creps.preprocessing.crop import outside_extent
 from creps.preprocessing.resample import resample_onto, resample_turned
 from creps.volume import AXIAL, Volume
 
@@ -102,7 +102,7 @@ def bring_onto(source: Volume, target: Volume, outside: float) -> Volume:
     turned = target.reoriented(source.direction)
     parallel = _straightened(turned, source.direction)
     sampled = resample_turned(source, turned) if parallel is None else resample_onto(source, parallel)
-    array = np.where(beyond(turned, source), np.float32(outside), sampled.array)
+    array = np.where(outside_extent(turned, source), np.float32(outside), sampled.array)
     return target.with_array(turned.with_array(array).reoriented(target.direction).array)
 
 

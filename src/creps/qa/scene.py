@@ -14,7 +14,7 @@ from scipy import ndimage
 from creps import hu
 from creps.machine import cores
 from creps.preprocessing.mask import depth_mm
-from creps.preprocessing.morphology import around, filled, largest
+from creps.preprocessing.morphology import box_around, filled, largest
 from creps.volume import Array, Mask, Volume
 
 __all__ = ["GRID_MM", "Scene"]
@@ -108,7 +108,7 @@ class Scene:
 
 def _grid_around(body: Volume) -> Volume:
     """An empty grid of `GRID_MM` around a mask."""
-    box = around(body.array > 0.5, [int(MARGIN_MM / s) + 1 for s in body.spacing_mm])
+    box = box_around(body.array > 0.5, [int(MARGIN_MM / s) + 1 for s in body.spacing_mm])
     first = [part.start for part in box]
     extents = [(part.stop - part.start) * s for part, s in zip(box, body.spacing_mm, strict=True)]
     shape = [max(2, int(np.ceil(extent / GRID_MM))) for extent in extents]

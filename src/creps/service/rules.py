@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from creps.errors import SettingsError
 from creps.intake.body_parts import regions_of
 from creps.io.dicom.read.acquisition import Acquisition
-from creps.io.dicom.read.sequence_words import said_of_series
+from creps.io.dicom.read.sequence_words import topics_of_series
 from creps.io.dicom.read.series import Series
 from creps.service.settings import Rule, When
 
@@ -49,10 +49,10 @@ def facts_of_series(series: Series, calling_ae: str = "") -> Facts:
         InputError: a file of it cannot be read.
     """
     acquisition = Acquisition.of(series)
-    said = said_of_series(acquisition)
+    topics = topics_of_series(acquisition)
     return Facts(
         regions=regions_of(acquisition.body_part or ""),
-        sequences=frozenset(one for one in WEIGHTINGS if one in said),
+        sequences=frozenset(one for one in WEIGHTINGS if one in topics),
         description=acquisition.description,
         manufacturer=acquisition.manufacturer,
         calling_ae=calling_ae,

@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from creps.errors import CrepsError
-from creps.io.dicom.write.ct import CT_IMAGE_STORAGE
-from creps.io.dicom.write.document import ENCAPSULATED_PDF_STORAGE
-from creps.io.dicom.write.structures import RT_STRUCTURE_SET_STORAGE
+from creps.io.dicom.identifiers import CT_IMAGE_STORAGE, ENCAPSULATED_PDF_STORAGE, RT_STRUCTURE_SET_STORAGE
 from creps.service.settings import Destination
 from creps.service.state import State
 from creps.service.tls import client_context

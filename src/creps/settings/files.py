@@ -96,7 +96,7 @@ class _OnceOnly(yaml.SafeLoader):
     """Rejects a key that occurs twice in one block, and leaves out blocks that only define values for others."""
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        """As `yaml.SafeLoader`, with each key once; what merge keys bring may be replaced."""
+        """As `yaml.SafeLoader`, with each key once; values from merge keys may be replaced."""
         node: yaml.MappingNode = super().compose_mapping_node(anchor)
         keys = [(key.tag, key.value) for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
         twice = next((value for tag, value in keys if keys.count((tag, value)) > 1), None)

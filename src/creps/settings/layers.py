@@ -26,11 +26,11 @@ __all__ = [
     "written",
 ]
 
-UNION_MEMBERS = ("float", "int", "literal", "constrained", "function")
-"""What the places of errors are called that belong to one member of a union."""
+UNION_PARTS = ("float", "int", "literal", "constrained", "function")
+"""pydantic adds a part to the location of an error for each member of a union; these parts begin like this."""
 
 OF_RECIPES = "recipes"
-"""Key of a preset, below which it sets values for one recipe alone."""
+"""Key of a preset; below it are values for single recipes."""
 
 Layer = Mapping[str, Any]
 """``{"recipe": ..., section: {name: value}}``"""
@@ -53,18 +53,23 @@ def preset_values(name: str, recipe: str | None = None) -> dict[str, Any]:
         SettingsError: there is no such preset.
     """
     if name not in preset_names():
-        raise SettingsError(f"There is no preset '{name}'.", f"The presets are: {', '.join(preset_names())}.")
-    text = (resources.files("creps") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
-    content: dict[str, Any] = yaml.safe_load(text) or {}
+        raise SettingsError(f"Unknown preset '{name}'.", f"Choose one of: {', '.join(preset_names())}.")
+    content = _preset(name)
     own = content.pop(OF_RECIPES, {})
     return merged(content, own.get(recipe, {}))
 
 
 def values_of_recipes(name: str) -> dict[str, dict[str, Any]]:
     """What a preset sets for each recipe alone."""
-    text = (resources.files("creps") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
-    own: dict[str, dict[str, Any]] = yaml.safe_load(text).get(OF_RECIPES, {})
+    own: dict[str, dict[str, Any]] = _preset(name).get(OF_RECIPES, {})
     return own
+
+
+def _preset(name: str) -> dict[str, Any]:
+    """A preset's file, with what it sets for single recipes."""
+    text = (resources.files("creps") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
+    content: dict[str, Any] = yaml.safe_load(text) or {}
+    return content
 
 
 def merged(*layers: Layer) -> dict[str, Any]:
@@ -86,10 +91,14 @@ def _other_kind(below: Layer, above: Layer) -> bool:
 
 
 def written(value: Any) -> str:
-    """A value as YAML writes it."""
+    """A value for messages and tables: as YAML writes it, without brackets."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, tuple | list):
-        return ", ".join(map(written, value))
-    return f"{value:g}" if isinstance(value, float) else "null" if value is None else str(value).lower()
+        return ", ".join(map(written, value)) or "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def validated(tree: Layer, source: str) -> Settings:
@@ -141,7 +150,7 @@ def invalid_value(error: ValidationError) -> tuple[str, str, str]:
 
 def _key(location: Iterable[int | str]) -> str:
     """The setting's name, without what pydantic calls the members of a union."""
-    return ".".join(str(part) for part in location if not str(part).startswith(UNION_MEMBERS))
+    return ".".join(str(part) for part in location if not str(part).startswith(UNION_PARTS))
 
 
 def _nearest(key: str) -> str:

@@ -1,4 +1,4 @@
-"""What settings mean that were written for another recipe, or for a cohort of one, or have no effect with this one."""
+"""Settings that were written for another recipe, come from a cohort of another recipe, or have no effect."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def preparation_mismatch(settings: Settings, prepared: Settings) -> str | None:
     usual = _tree_of(settings.recipe, settings.preset).preparation
     decided = {name for recipe in (settings.recipe, prepared.recipe) for name in RECIPES[recipe].get("preparation", {})}
     differences = [
-        f"preparation.{name} is {written(has)}, not {written(wanted)}"
+        f"preparation.{name} is {written(has)}, not {written(usual_value)}"
         for name in sorted(decided)
-        if (has := getattr(prepared.preparation, name)) != (wanted := getattr(usual, name))
+        if (has := getattr(prepared.preparation, name)) != (usual_value := getattr(usual, name))
     ]
     if not differences:
         return None

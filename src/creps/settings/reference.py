@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from creps.settings.layers import preset_names, preset_values, values_of_recipes
+from creps.settings.layers import preset_names, preset_values, values_of_recipes, written
 from creps.settings.loading import load_settings
 from creps.settings.networks import GeneratorSettings
 from creps.settings.recipes import RECIPES
@@ -48,13 +48,13 @@ def to_markdown() -> str:
 
 
 def _other_kind(section: str, kind: type[GeneratorSettings]) -> list[str]:
-    """The fields of a kind of generator that no recipe takes."""
+    """The fields of a kind of generator that the compared recipes do not use."""
     name = kind.model_fields["kind"].default
     rows = ["", f"With `{section}.kind: {name}`: {(kind.__doc__ or '').splitlines()[0]}", ""]
     rows += ["| setting | default | meaning |", "|---|---|---|"]
     for field, info in kind.model_fields.items():
         if field != "kind":
-            rows.append(f"| `{section}.{field}` | {_written(info.default)} | {info.description} |")
+            rows.append(f"| `{section}.{field}` | {written(info.default)} | {info.description} |")
     return rows
 
 
@@ -62,7 +62,7 @@ def _layers(name: str, layers: dict[str, dict[str, dict[str, Any]]], nothing: st
     """What each recipe or preset sets, apart from the defaults."""
     rows = [str(Settings.model_fields[name].description), "", f"| `{name}` | sets |", "|---|---|"]
     for layer, content in layers.items():
-        changes = [f"`{section}.{k}: {_written(v)}`" for section, values in content.items() for k, v in values.items()]
+        changes = [f"`{section}.{k}: {written(v)}`" for section, values in content.items() for k, v in values.items()]
         rows.append(f"| `{layer}` | {', '.join(changes) or nothing} |")
     return rows
 
@@ -71,17 +71,7 @@ def _table(section: str, kind: type[BaseModel], recipes: dict[str, Settings]) ->
     heading = (kind.__doc__ or "").splitlines()[0]
     rows = [heading, "", f"| setting | {' | '.join(recipes)} | meaning |", "|---|" + "---|" * (len(recipes) + 1)]
     for name, field in kind.model_fields.items():
-        values = [_written(getattr(getattr(settings, section), name, "—")) for settings in recipes.values()]
+        values = [written(getattr(getattr(settings, section), name, "—")) for settings in recipes.values()]
         meaning = (field.description or "").replace("|", "\\|")
         rows.append(f"| `{section}.{name}` | {' | '.join(values)} | {meaning} |")
     return rows
-
-
-def _written(value: Any) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, tuple | list):
-        return ", ".join(map(_written, value)) or "none"
-    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,4 +1,4 @@
-"""Where a model is that was named on the command line or in a call: a shipped one, or a folder."""
+"""Find the folder of a model: of a shipped one by its name, or of any by its path."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ __all__ = ["find_model"]
 
 log = logging.getLogger(__name__)
 
-ALSO = {"brain": "head", "skull": "head", "hip": "pelvis", "prostate": "pelvis"}
-"""Other words for what a shipped model is of."""
+SYNONYMS = {"brain": "head", "skull": "head", "hip": "pelvis", "prostate": "pelvis"}
+"""Other words for the region of a shipped model."""
 
 
 def find_model(model: Path | str) -> Path:
@@ -56,8 +56,8 @@ def find_model(model: Path | str) -> Path:
 
 
 def _hint(model: str) -> str:
-    also = {word: name for word, name in ALSO.items() if name in shipped_names()}
-    nearest = difflib.get_close_matches(model.lower(), [*shipped_names(), *also], n=1, cutoff=0.5)
+    synonyms = {word: name for word, name in SYNONYMS.items() if name in shipped_names()}
+    nearest = difflib.get_close_matches(model.lower(), [*shipped_names(), *synonyms], n=1, cutoff=0.5)
     if nearest:
-        return f"Did you mean '{also.get(nearest[0], nearest[0])}'? List the shipped models with 'creps models'."
+        return f"Did you mean '{synonyms.get(nearest[0], nearest[0])}'? List the shipped models with 'creps models'."
     return "List the shipped models with 'creps models', or give the model folder that 'creps train' wrote."

@@ -18,7 +18,7 @@ from creps.intake.gate import IntakeResult, examine
 from creps.io.dicom.read.acquisition import Acquisition
 from creps.io.image import ImageSource
 from creps.io.itk import read_volume
-from creps.machine import emulated_bf16, resolve_device
+from creps.machine import bf16_warning, resolve_device
 from creps.model import Model
 from creps.preprocessing.intensity import network_to_hu
 from creps.preprocessing.plausibility import check_mr_scale
@@ -110,7 +110,7 @@ def synthesize(
     prepared = crop_to_imaged(prepared)
     _warn(name, intake, mr, options.grid)
     executor = _executor(model, settings, options)
-    if slow := emulated_bf16(settings.precision, executor.device):
+    if slow := bf16_warning(settings.precision, executor.device):
         log.warning("%s (inference.precision)", slow)
     layout = _layout(model, executor, prepared, settings, spread=options.with_spread)
     predicted, spread = predict(executor, prepared.array, layout, settings, progress, spread=options.with_spread)

@@ -20,7 +20,7 @@ from creps.networks.blocks import ChannelNorm
 from creps.networks.folded.operations import convolved, doubled
 from creps.networks.generator import InferenceForm
 from creps.networks.hu_classes import HuClasses
-from creps.networks.sub_pixel import SUB_PIXEL, imaged, to_blocks
+from creps.networks.sub_pixel import SUB_PIXEL, to_blocks, with_mask_channel
 
 __all__ = ["FoldedUNet"]
 
@@ -92,7 +92,7 @@ class FoldedUNet(InferenceForm):
         return int(voxels * (coarse + 2 * self.dtype.itemsize + 16) + slab * (channels + 8))
 
     def _predicted(self, mr: torch.Tensor, *, spread: bool) -> torch.Tensor:
-        image = imaged(mr.to(self.dtype), self.stride)
+        image = with_mask_channel(mr.to(self.dtype), self.stride)
         coarse, size = self._coarse(image), mr.shape[2:]
         depth = coarse.shape[2]
         step = max(1, SLAB_VOXELS // (SUB_PIXEL * coarse.shape[0] * math.prod(coarse.shape[3:])))
@@ -136,8 +136,8 @@ class FoldedUNet(InferenceForm):
         at_once = ROWS if rows.device.type == "cpu" else len(rows)
         parts = []
         for part in rows.split(at_once):
-            told = torch.addmm(self.head.bias[:, None], self.head.weight, part.float().T)  # (classes, voxels)
-            parts.append(told if self.classes is None else self.classes.read(told, spread=spread))
+            logits = torch.addmm(self.head.bias[:, None], self.head.weight, part.float().T)  # (classes, voxels)
+            parts.append(logits if self.classes is None else self.classes.read(logits, spread=spread))
         return torch.cat(parts, dim=1).reshape(1 + spread, batch, *size).movedim(0, 1)
 
 

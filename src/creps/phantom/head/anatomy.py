@@ -1,9 +1,9 @@
 """A digital head: one person's anatomy, from the vertex to the middle of the neck.
 
 Anatomical coordinates are in mm with x to the left, y to posterior and z to superior; the origin
-is near the anterior commissure of an average brain. A person is this atlas, drawn by
-`head_skull`, `head_brain`, `head_face` and `head_neck`, seen through individual proportions, a
-smooth random deformation and a posture.
+is near the anterior commissure of an average brain. A person is this atlas, drawn by the other
+modules of the folder, seen through individual proportions, a smooth random deformation and a
+posture.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from creps.phantom.draws import vary
 from creps.phantom.head.brain import paint_brain
 from creps.phantom.head.face import paint_airways, paint_face_bones, paint_orbits
 from creps.phantom.head.neck import paint_neck
-from creps.phantom.head.person import Person, vary
+from creps.phantom.head.person import Person
 from creps.phantom.head.skin import paint_soft_tissue, skin_distance
 from creps.phantom.head.skull import hull, paint_skull, skull_thickness
 from creps.phantom.painting.body import Body, Day, Subject, unposed

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
-__all__ = ["Person", "evenly", "vary"]
+from creps.phantom.draws import evenly
+
+__all__ = ["Person"]
 
 
 @dataclass(frozen=True)
@@ -86,13 +87,3 @@ WIDE = {
 }
 """Range of the proportions that decide what lies beside what. Two CTs and a labelled MR of real heads have median
 scalps of 5.0, 6.0 and 9.5 mm, and skulls of 7.3, 6.3 and 6.1 mm."""
-
-
-def evenly(rng: np.random.Generator, ranges: Mapping[str, tuple[float, float]]) -> dict[str, Any]:
-    """A uniform draw for each name, from its range."""
-    return {name: float(rng.uniform(*limits)) for name, limits in ranges.items()}
-
-
-def vary(rng: np.random.Generator, mean: float, sd: float, limit: float = 2.0) -> float:
-    """A normal draw, kept within `limit` standard deviations."""
-    return float(mean + sd * np.clip(rng.standard_normal(), -limit, limit))

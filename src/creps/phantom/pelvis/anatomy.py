@@ -2,7 +2,7 @@
 
 Anatomical coordinates are in mm with x to the left, y to posterior and z to superior; the origin
 is midway between the centres of the femoral heads. A person is this atlas, drawn by the other
-``pelvis_*`` modules, seen through individual proportions, a smooth random deformation and a
+modules of the folder, seen through individual proportions, a smooth random deformation and a
 posture. The organs are painted between the fat that fills the body and a frame of muscles,
 vessels and bones: they may fill and move from day to day, the frame stays to the last bit.
 """

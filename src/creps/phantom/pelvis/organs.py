@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from creps.phantom.head.person import vary
+from creps.phantom.draws import vary
 from creps.phantom.painting.canvas import Canvas
 from creps.phantom.painting.shapes import Point, Shape, both, cut, ellipsoid, grow, tilt, tube, union
 from creps.phantom.pelvis.person import PelvisPerson

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from creps.phantom.head.person import evenly, vary
+from creps.phantom.draws import evenly, vary
 
 __all__ = ["PelvisPerson", "PelvisPosture", "draw_pelvis_person", "draw_pelvis_posture"]
 

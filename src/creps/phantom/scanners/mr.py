@@ -28,7 +28,7 @@ class MrCentre:
         flip_deg: Flip angle (spoiled gradient echo only).
         full_scale: Stored value of the brightest tissue, about; patients vary around it.
         stretch: Voxel size along D, H, W against the nominal spacing.
-        bias: Standard deviation of the log of the receive field.
+        bias: Standard deviation of the logarithm of the bias field.
         snr: Signal of `reference` over the noise's standard deviation.
         reference: A tissue.
         flow_void: Whether flowing blood is dark, as where a refocusing pulse finds it gone.

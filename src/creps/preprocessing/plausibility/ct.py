@@ -12,7 +12,7 @@ from creps.preprocessing.padding import Padding
 from creps.preprocessing.plausibility.size import check_extent, refuse_labels, value_range
 from creps.volume import Volume
 
-__all__ = ["LARGEST", "NO_CT", "check_below_air", "check_ct"]
+__all__ = ["NO_CT", "check_below_air", "check_ct"]
 
 NO_CT = "is not a CT in HU"
 
@@ -53,9 +53,6 @@ value (9 % or less of the dense voxels in the real CTs), and bone above soft tis
 NORMALISED_RANGE = 20.0
 """A CT whose values all lie within this of 0 has been normalised; the noise of a scanner alone spans more."""
 
-LARGEST = 1e6
-"""No CT's values are further from 0."""
-
 
 def check_ct(ct: Volume, name: str, padding: Padding | None = None) -> None:
     """Refuse a CT that is not in HU.
@@ -70,7 +67,7 @@ def check_ct(ct: Volume, name: str, padding: Padding | None = None) -> None:
             size.
     """
     check_extent(ct.shape, ct.extent_mm, name)
-    low, high = value_range(ct, name, LARGEST)
+    low, high = value_range(ct, name, hu.LARGEST)
     values = ct.array.ravel() if padding is None else ct.array[~padding.mask]
     if values.size:
         low, high = float(values.min()), float(values.max())

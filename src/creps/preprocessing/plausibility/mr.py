@@ -36,7 +36,7 @@ NEGATIVE_SHARE = 0.05
 """The 1st percentile in the body of a signed MR is below 0 by more than this share of the 99th (0 in the real MRs)."""
 
 LARGEST_MR = 1e10
-"""No MR's are: floating-point values of Philips reach 1e9, larger ones overflow in what is computed from them."""
+"""No MR has values further from 0: floating-point values of Philips reach 1e9, larger ones overflow later."""
 
 
 def check_mr(mr: Volume, name: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from creps.errors import InputError
-from creps.preprocessing.label_maps import is_label_map
+from creps.preprocessing.label_maps import count_labels
 from creps.volume import Volume
 
 __all__ = ["check_extent", "refuse_labels", "value_range"]
@@ -12,7 +12,7 @@ EXTENT_MM = (20.0, 3000.0)
 """A volume of a patient is this long along each axis."""
 
 SMALL_MM, MANY_VOXELS = 60.0, 64
-"""Nobody scans a region this small with so many voxels along an axis: the spacing is in cm."""
+"""A region this small is never scanned with this many voxels along an axis: the spacing is in cm."""
 
 FEW_SLICES = 6
 """So few slices are a thin slab rather than slices with a wrong spacing."""
@@ -46,7 +46,7 @@ def check_extent(shape: tuple[int, int, int], extent_mm: tuple[float, float, flo
 
 def refuse_labels(image: Volume, name: str) -> None:
     """Raise `InputError` for a label map; messages call the volume `name`."""
-    count = is_label_map(image.array)
+    count = count_labels(image.array)
     if count:
         raise InputError(
             f"{name} is a label map: it has only {count} different values in uniform regions.",

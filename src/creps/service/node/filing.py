@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from creps.errors import CrepsError
-from creps.io.dicom.read.elements import CLASSIC, MULTI_FRAME, MalformedDicomError, text, whole
+from creps.io.dicom.identifiers import IMAGES
+from creps.io.dicom.read.elements import MalformedDicomError, text, whole
 from creps.service.disk import move_synced, private_folder, space_left, write_synced
 from creps.service.rules import Facts, facts_of_series, first_rule
 from creps.service.settings import ServiceSettings
@@ -114,7 +115,7 @@ class Filing:
 
     def _refused(self, header: Dataset) -> tuple[int, str] | None:
         """Answer and reason for an image that is not looked at further."""
-        if {**CLASSIC, **MULTI_FRAME}.get(text(header, "SOPClassUID")) != "mr":
+        if IMAGES.get(text(header, "SOPClassUID")) != "mr":
             return Status.NOT_WANTED, "Not an MR image."
         if not text(header, "SeriesInstanceUID") or not text(header, "SOPInstanceUID"):
             return Status.NO_IMAGE, "A UID is missing."

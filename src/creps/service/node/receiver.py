@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from creps.errors import SettingsError
-from creps.io.dicom.read.elements import CLASSIC, MULTI_FRAME
+from creps.io.dicom.identifiers import IMAGES
 from creps.service.audit import Audit
 from creps.service.node.filing import Filed, Filing, Status
 from creps.service.node.limits import CountingSocket
@@ -79,7 +79,7 @@ class Receiver:
         entity.maximum_pdu_size = PDU_BYTES
         entity.acse_timeout = BEFORE_ASSOCIATION_SECONDS
         entity.network_timeout = entity.dimse_timeout = limits.idle_seconds
-        for kind, modality in {**CLASSIC, **MULTI_FRAME}.items():
+        for kind, modality in IMAGES.items():
             if modality == "mr":
                 entity.add_supported_context(kind, ENCODINGS)
         entity.add_supported_context(VERIFICATION)

@@ -15,7 +15,7 @@ from creps.errors import InputError, TrainingError, is_out_of_memory
 from creps.figures import curves_figure
 from creps.label_free.validation import PatchValidation
 from creps.losses.creps import CrepsLoss
-from creps.machine import emulated_bf16, free_bytes, resolve_precision
+from creps.machine import bf16_warning, free_bytes, resolve_precision
 from creps.provenance import NOTICE
 from creps.settings import Settings
 from creps.shipped.names import find_model
@@ -326,7 +326,7 @@ def _log_what_runs(processes: Processes, run: RunFolder, memory: Memory, start: 
     log.info("memory per step: %s; %s", memory.estimate.describe(), free)
     if memory.estimate.total > memory.free:
         log.warning("this may not fit into memory: %s", memory.remedy)
-    if slow := emulated_bf16(training.precision, processes.device):
+    if slow := bf16_warning(training.precision, processes.device):
         log.warning("%s (--training.precision)", slow)
     if not all(cohort.cases(m, "validation") for m in ("mr", "ct") if cohort.cases(m, "train")):
         log.warning("the cohort has no validation cases: scores and pictures use training cases")

@@ -1,4 +1,4 @@
-"""What the headers of a series say about how it was made: facts only, judged elsewhere."""
+"""What the headers of a series say about its acquisition: facts only; `creps.intake` assesses them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from creps.io.dicom.read.elements import (
     value,
     words,
 )
-from creps.io.dicom.read.frames import unreadable
+from creps.io.dicom.read.faults import unreadable
 from creps.io.dicom.read.wording import is_negated, says_none, split_words
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ GE_OFFSET = 10**9
 """GE adds it to b-values of some sequences."""
 
 GAUSS_FROM = 100
-"""A field of as many "tesla" is written in gauss."""
+"""A field strength from this value on is in gauss: no magnet has 100 T."""
 
 IMPLANT = re.compile(rf"(?<![^\W_])(?:{'|'.join(IMPLANT_WORDS)})(?![^\W_])")
 AGENTS = "ContrastBolusAgentSequence"
@@ -101,11 +101,11 @@ class Acquisition:
         inversion_time_ms: InversionTime.
         field_strength_t: MagneticFieldStrength.
         acquisition_type: MRAcquisitionType, 2D or 3D.
-        fat_suppressed: Whether SpectrallySelectedSuppression says that fat is suppressed; None if it is not told.
+        fat_suppressed: Whether SpectrallySelectedSuppression says that fat is suppressed; None if unknown.
         contrast_agent: Whether a contrast agent is named.
         diffusion: Whether a slice has a b-value above 0, is of a diffusion type, or its sequence's name has one.
-        distortion_correction: "3d", "2d" or "none", by the ImageType values DIS3D, DIS2D and ND; None if it is not
-            told. Of slices that differ, the least corrected counts.
+        distortion_correction: "3d", "2d" or "none", by the ImageType values DIS3D, DIS2D and ND; None if the
+            header does not say. Of slices that differ, the least corrected counts.
         patient_position: PatientPosition, such as HFS.
         manufacturer: Manufacturer.
         implant_words: Whether a description, an alert or the history has one of `IMPLANT_WORDS`.
@@ -250,12 +250,12 @@ def _tesla(headers: Sequence[Dataset]) -> float | None:
 
 def _agent(header: Dataset) -> bool:
     coded = any(words(item, "CodeMeaning") or words(item, "CodeValue") for item in items(header, AGENTS))
-    told = set(words(header, "ContrastBolusAgent")) - NO_AGENT
-    return coded or any(not says_none(one) for one in told)
+    named = set(words(header, "ContrastBolusAgent")) - NO_AGENT
+    return coded or any(not says_none(one) for one in named)
 
 
-def _fat_suppressed(told: str) -> bool | None:
-    return None if not told else told != "NONE"
+def _fat_suppressed(suppression: str) -> bool | None:
+    return None if not suppression else suppression != "NONE"
 
 
 def _diffuses(header: Dataset) -> bool:
@@ -263,10 +263,10 @@ def _diffuses(header: Dataset) -> bool:
 
 
 def _b_value(header: Dataset) -> float:
-    """In s/mm²; 0 if none is told."""
-    told = floats(header, "DiffusionBValue", 1)
-    if told is not None:
-        return told[0]
+    """In s/mm²; 0 if the header has none."""
+    standard = floats(header, "DiffusionBValue", 1)
+    if standard is not None:
+        return standard[0]
     for place in B_VALUES:
         found = private(header, *place)
         try:
@@ -291,13 +291,13 @@ def _correction(types: Sequence[frozenset[str]], siemens: bool) -> Correction | 
 
 
 def _speaks_of_implant(header: Dataset, series: Series) -> bool:
-    told = (series.without_names(text(header, name)) for name in IMPLANT_TEXTS)
-    return any(_names_implant(one) for one in told)
+    texts = (series.without_names(text(header, name)) for name in IMPLANT_TEXTS)
+    return any(_names_implant(one) for one in texts)
 
 
-def _names_implant(told: str) -> bool:
+def _names_implant(phrase: str) -> bool:
     """Whether a text names one and does not say that there is none."""
-    folded = told.casefold()
+    folded = phrase.casefold()
     for found in IMPLANT.finditer(folded):
         before = split_words(re.split(r"[,;.\\\n]", folded[: found.start()])[-1])
         if not is_negated([*before, found.group()], len(before)):

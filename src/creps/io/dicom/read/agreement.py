@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from creps.errors import InputError
-from creps.io.dicom.read.elements import CLASSIC, MULTI_FRAME
+from creps.io.dicom.identifiers import IMAGES
 from creps.io.dicom.read.frames import Instance
 
 __all__ = ["check_agreement", "check_one_patient"]
@@ -33,7 +33,7 @@ def check_agreement(instances: Sequence[Instance], modality: str, label: str) ->
             f"{label} mixes images of more than one study: its files disagree in StudyInstanceUID.",
             "Export the series again, each study into a separate folder.",
         )
-    kinds = {{**CLASSIC, **MULTI_FRAME}.get(instance.kind, "others") for instance in instances}
+    kinds = {IMAGES.get(instance.kind, "others") for instance in instances}
     if kinds != {modality}:
         raise InputError(
             f"{label} mixes images of {' and '.join(sorted(kind.upper() for kind in kinds | {modality}))}.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from creps.io.dicom.read.sequence_words import Said
+from creps.io.dicom.read.sequence_words import Topics
 
 if TYPE_CHECKING:
     from creps.io.dicom.read.acquisition import Acquisition
@@ -25,17 +25,17 @@ WATER_ONLY = {"WATER", "W", "STIR"}
 """Values of ImageType and FrameType of images without fat."""
 
 
-def is_fat_suppressed(acquisition: Acquisition, said: Said) -> bool:
-    """What was set at the scanner decides; words count only where nothing of it is told."""
+def is_fat_suppressed(acquisition: Acquisition, topics: Topics) -> bool:
+    """What was set at the scanner decides; words count only where the header has no such attribute."""
     inversion = acquisition.inversion_time_ms
     stir = inversion is not None and STIR_TI_MS[0] <= inversion <= STIR_TI_MS[1]
     options = FAT_SUPPRESSED.intersection(re.split(r"[\W_]+", acquisition.scan_options.upper()))
     if stir or options or acquisition.fat_suppressed or WATER_ONLY & acquisition.image_types:
         return True
-    return acquisition.fat_suppressed is None and "fat suppression" in said
+    return acquisition.fat_suppressed is None and "fat suppression" in topics
 
 
-def is_ultrashort(acquisition: Acquisition, said: Said) -> bool:
-    """Whether compact bone has a signal; words count only where no echo time is told."""
+def is_ultrashort(acquisition: Acquisition, topics: Topics) -> bool:
+    """Whether compact bone has a signal; words count only where the header has no echo time."""
     echo = acquisition.echo_time_ms
-    return echo < ULTRASHORT_TE_MS if echo is not None else "ultra-short echo" in said
+    return echo < ULTRASHORT_TE_MS if echo is not None else "ultra-short echo" in topics

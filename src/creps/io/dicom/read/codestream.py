@@ -1,4 +1,4 @@
-"""What a compressed image says of itself, compared with its DICOM header before it is decoded.
+"""Size and depth that a compressed image states, compared with its DICOM header before it is decoded.
 
 A decoder trusts the codestream: one that claims other sizes or depths than the header yields a scrambled image, or
 writes beyond its memory.
@@ -15,10 +15,10 @@ J2K_START = b"\xff\x4f\xff\x51"
 JPEG_START = b"\xff\xd8"
 END = b"\xff\xd9"
 FRAME_MARKERS = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
-"""Second bytes of JPEG and JPEG-LS markers after which an image's size is told."""
+"""Second bytes of the JPEG and JPEG-LS markers that are followed by the size of the image."""
 
 BOX = 128
-"""A JPEG 2000 codestream may lie in a box of about as many bytes, though DICOM forbids it."""
+"""A JPEG 2000 codestream may start after up to this many bytes of a box, although DICOM forbids boxes."""
 
 
 @dataclass(frozen=True)

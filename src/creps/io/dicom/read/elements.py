@@ -7,7 +7,7 @@ import struct
 import unicodedata
 import warnings
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 __all__ = [
-    "CLASSIC",
-    "MULTI_FRAME",
+    "SUBSTRING",
     "MalformedDicomError",
     "floats",
     "items",
     "malformed",
+    "mentions",
     "parts",
     "private",
     "tagged",
@@ -30,16 +30,8 @@ __all__ = [
     "words",
 ]
 
-CLASSIC = {"1.2.840.10008.5.1.4.1.1.2": "ct", "1.2.840.10008.5.1.4.1.1.4": "mr"}
-"""Storage classes of single-frame CT and MR."""
-
-MULTI_FRAME = {
-    "1.2.840.10008.5.1.4.1.1.2.1": "ct",
-    "1.2.840.10008.5.1.4.1.1.2.2": "ct",
-    "1.2.840.10008.5.1.4.1.1.4.1": "mr",
-    "1.2.840.10008.5.1.4.1.1.4.4": "mr",
-}
-"""Storage classes of enhanced and of converted multi-frame CT and MR."""
+SUBSTRING = 3
+"""Parts of a name with at least this many letters are looked for within words, shorter ones as words only."""
 
 RAISED = (
     ValueError, TypeError, LookupError, AttributeError, ArithmeticError, EOFError, NotImplementedError, RecursionError,
@@ -152,5 +144,14 @@ def whole(dataset: Dataset, name: str, default: int) -> int | None:
 
 def parts(text: str) -> list[str]:
     """The words of a name or ID, in small letters: it is split at everything but letters and digits."""
-    plain = unicodedata.normalize("NFC", text).casefold()
-    return [part for part in re.split(r"[\W_]+", plain) if part]
+    return [part for part in re.split(r"[\W_]+", _folded(text)) if part]
+
+
+def mentions(text: str, names: Iterable[str]) -> bool:
+    """Whether a text holds one of some `parts` of names: as a word, or within a word if it has `SUBSTRING` letters."""
+    words, folded = parts(text), _folded(text)
+    return any(name in words or (len(name) >= SUBSTRING and name in folded) for name in names)
+
+
+def _folded(text: str) -> str:
+    return unicodedata.normalize("NFC", text).casefold()

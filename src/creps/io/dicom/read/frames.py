@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from creps.errors import InputError
+from creps.io.dicom.identifiers import CLASSIC, MULTI_FRAME
 from creps.io.dicom.read.elements import (
-    CLASSIC,
-    MULTI_FRAME,
     MalformedDicomError,
     floats,
     private,
@@ -21,6 +20,7 @@ from creps.io.dicom.read.elements import (
     whole,
     words,
 )
+from creps.io.dicom.read.faults import no_valid, unreadable
 from creps.io.dicom.read.functional_groups import PHILIPS, PHILIPS_FRAME, SCALE, SCALE_SLOPE
 from creps.io.dicom.read.geometry import SliceGeometry
 from creps.io.dicom.read.headers import FileHeader
@@ -28,10 +28,10 @@ from creps.io.dicom.read.headers import FileHeader
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-__all__ = ["Frame", "Instance", "loss_of", "patient_of", "unreadable"]
+__all__ = ["Frame", "Instance", "loss_of", "patient_of"]
 
 LARGEST_SIDE = 8192
-"""Rows or columns that a slice may have; no scanner writes as many."""
+"""Largest number of rows or columns: no scanner writes more."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Frame:
         """
         slope, intercept = (_number(header, name, label) for name in SCALE)
         if slope == 0:
-            raise InputError(f"{label} has a slice without a valid RescaleSlope.", "Export it again.")
+            raise no_valid("RescaleSlope", label)
         return cls(SliceGeometry.of(header, label), slope, intercept, _scale_slope(header))
 
 
@@ -114,18 +114,12 @@ class Instance:
         )
 
 
-def unreadable(label: str, error: MalformedDicomError | OSError) -> InputError:
-    """The error for a file of a series that cannot be read."""
-    reason = str(error) if isinstance(error, MalformedDicomError) else type(error).__name__
-    return InputError(f"A file of {label} cannot be read as DICOM ({reason}).", "Copy or export it again.")
-
-
 def _check_kind(dataset: Dataset, kind: str, label: str) -> None:
     """Refuse what is no grey image of one slice per file or frame."""
     samples = whole(dataset, "SamplesPerPixel", 1)
     grey = not {"RGB", "PALETTE COLOR"} & set(words(dataset, "PhotometricInterpretation"))
     if samples is None or samples < 1:
-        raise InputError(f"{label} has a slice without a valid SamplesPerPixel.", "Export it again.")
+        raise no_valid("SamplesPerPixel", label)
     if samples > 1 or not grey:
         raise InputError(
             f"{label} has {max(samples, 3)} values per pixel (colour).", "Give the original CT or MR series."
@@ -155,7 +149,7 @@ def _check_size(dataset: Dataset, kind: str, described: int, label: str) -> None
     for name in ("Rows", "Columns"):
         number = whole(dataset, name, 0)
         if number is None or number < 1:
-            raise InputError(f"{label} contains a slice without a valid {name}.", "Export it again.")
+            raise no_valid(name, label)
         if number > LARGEST_SIDE:
             raise InputError(f"{label} has a slice that claims {number} {name.lower()}.", "Copy or export it again.")
 
@@ -184,7 +178,7 @@ def _number(header: Dataset, name: str, label: str) -> float | None:
     if number is not None and np.isfinite(number[0]):
         return number[0]
     if name in header and header.get_item(name).value not in (None, b"", ""):
-        raise InputError(f"{label} contains a slice without a valid {name}.", "Export it again.")
+        raise no_valid(name, label)
     return None
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from creps.io.dicom.read.elements import MULTI_FRAME, items, malformed, text
+from creps.io.dicom.identifiers import MULTI_FRAME
+from creps.io.dicom.read.elements import items, malformed, text
 
 if TYPE_CHECKING:
     from pydicom import Dataset

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from creps.errors import InputError
 from creps.io.dicom.read.elements import floats, text, whole, words
+from creps.io.dicom.read.faults import no_valid
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -37,7 +38,7 @@ MARKS = (
     "StackID", "EffectiveEchoTime", "EchoTime", "DiffusionBValue", "TemporalPositionIndex",
     "TemporalPositionIdentifier", "InversionTime", "FrameType", "ImageType", "TriggerTime", "AcquisitionNumber",
 )  # fmt: skip
-"""What may tell slices at one position apart, the likeliest first."""
+"""Attributes in which slices at one position may differ, the likeliest first."""
 
 MARKS_SHOWN, VALUES_SHOWN = 2, 4
 
@@ -223,7 +224,7 @@ def _check_gaps(along: Vector, label: str) -> None:
 
 
 def _check_shear(offsets: Vector, normal: Vector, label: str) -> None:
-    """Refuse slices that move sideways as the stack goes on; `offsets` (n, 3) from the first slice."""
+    """Refuse slices that move sideways along the stack; `offsets` (n, 3) from the first slice."""
     along = offsets @ normal
     sideways = np.linalg.norm(offsets - np.outer(along, normal), axis=1)
     if (sideways > np.maximum(POSITION_TOLERANCE_MM, SHEAR_TOLERANCE * along)).any():
@@ -238,5 +239,5 @@ def _check_shear(offsets: Vector, normal: Vector, label: str) -> None:
 def _numbers(dataset: Dataset, name: str, count: int, label: str) -> Vector:
     numbers = np.array(floats(dataset, name, count) or [], dtype=np.float64)
     if numbers.shape != (count,) or not np.isfinite(numbers).all():
-        raise InputError(f"{label} contains a slice without a valid {name}.", REMEDY_EXPORT)
+        raise no_valid(name, label)
     return numbers

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from creps.errors import InputError
-from creps.io.dicom.read.elements import CLASSIC, MULTI_FRAME, MalformedDicomError, malformed, text
+from creps.io.dicom.identifiers import DEFLATED_EXPLICIT_LITTLE_ENDIAN, IMAGES
+from creps.io.dicom.read.elements import MalformedDicomError, malformed, text
+from creps.io.dicom.read.faults import changed_while_read, reason_of
 from creps.io.dicom.read.functional_groups import frame_headers
 
 if TYPE_CHECKING:
@@ -20,8 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ENDINGS", "DamagedFileError", "FileHeader", "files_below", "is_dicom", "open_dicom", "read_header"]
 
-OTHER_OBJECTS = ["SOPClassUID", "SeriesInstanceUID", "Rows"]
-"""All that is read of a file that is neither CT nor MR."""
+EVERY_IMAGE_HAS = ("SOPClassUID", "SeriesInstanceUID", "Rows")
+"""Attributes of every image. Of a file that is neither CT nor MR, no others are read."""
 
 ENDINGS = (".dcm", ".ima", ".dicom")
 """A file with one of these endings is DICOM, or damaged."""
@@ -34,7 +36,7 @@ MARK_END = 132
 START = 2**12
 """First bytes of a file: long enough to name the kind of object and how it is encoded."""
 
-KINDS = b"|".join(re.escape(kind.encode()) for kind in (*CLASSIC, *MULTI_FRAME))
+KINDS = b"|".join(re.escape(kind.encode()) for kind in IMAGES)
 IMAGE = re.compile(rb"(?:\x02\0\x02\0|\x08\0\x16\0|\0\x08\0\x16)[\s\S]{4}(?:" + KINDS + rb")(?![0-9.])")
 """MediaStorageSOPClassUID or SOPClassUID of a CT or MR, in any encoding."""
 
@@ -43,8 +45,6 @@ GROUPS = frozenset([0x0008, 0x0010, 0x0012, 0x0018, 0x0020, 0x0028, 0x0032, 0x52
 
 PRIVATE_GROUPS = frozenset([0x0019, 0x0021, 0x0043, 0x2001, 0x2005])
 """Groups of private attributes that are kept: b-values, image types and scalings; other groups hold much data."""
-
-DEFLATED = "1.2.840.10008.1.2.1.99"
 
 LARGEST_INFLATED = 2**32
 """Bytes that a deflated file may hold: a crafted one could fill any memory."""
@@ -81,7 +81,7 @@ def files_below(folder: Path, refuse: Callable[[DamagedFileError], None]) -> Ite
     """
 
     def closed(error: OSError) -> None:
-        refuse(DamagedFileError(Path(error.filename), f"cannot be opened ({error.strerror})", "Check its permissions."))
+        refuse(_closed(Path(error.filename), error))
 
     seen: set[str] = set()
     for place, folders, names in os.walk(folder, onerror=closed, followlinks=True):
@@ -123,8 +123,8 @@ class FileHeader:
     @classmethod
     def _of(cls, path: Path, stream: BinaryIO, start: bytes) -> FileHeader:
         image = IMAGE.search(start) is not None
-        dataset = _parsed(stream, start, pixels=False, tags=None if image else OTHER_OBJECTS)
-        if not image and text(dataset, "SOPClassUID") in {**CLASSIC, **MULTI_FRAME}:
+        dataset = _parsed(stream, start, pixels=False, tags=None if image else EVERY_IMAGE_HAS)
+        if not image and text(dataset, "SOPClassUID") in IMAGES:
             dataset = _parsed(stream, start, pixels=False)
         for tag in tuple(dataset.keys()):
             if tag.group not in (PRIVATE_GROUPS if tag.is_private else GROUPS):
@@ -147,7 +147,7 @@ class FileHeader:
             InputError: it was; `label` names the series.
         """
         if _stamp(self.path.stat()) != self.stamp:
-            raise InputError(f"{label} changed while it was read.", "Try again when nothing writes into its folder.")
+            raise changed_while_read(label)
 
 
 def _stamp(status: os.stat_result) -> tuple[int, int]:
@@ -186,7 +186,7 @@ def _starts_as_dicom(path: Path, start: bytes) -> bool:
 def read_header(path: Path) -> FileHeader | None:
     """The header of a file; None if the file is no DICOM file.
 
-    Of an object that is neither CT nor MR, only what tells its kind is read.
+    Of an object that is neither CT nor MR, only its kind is read.
 
     Raises:
         DamagedFileError: it is a DICOM file, or is called one, but cannot be read.
@@ -205,8 +205,8 @@ def read_header(path: Path) -> FileHeader | None:
         try:
             header = FileHeader._of(path, stream, start)
         except (MalformedDicomError, OSError) as error:
-            reason = str(error) if isinstance(error, MalformedDicomError) else type(error).__name__
-            raise DamagedFileError(path, f"cannot be read as DICOM ({reason})", "Copy or export it again.") from error
+            fault = f"cannot be read as DICOM ({reason_of(error)})"
+            raise DamagedFileError(path, fault, "Copy or export it again.") from error
     _check_kind(header)
     return header
 
@@ -215,13 +215,13 @@ def _check_kind(header: FileHeader) -> None:
     """Refuse a header that ends early or contradicts itself."""
     dataset = header.dataset
     kind = text(getattr(dataset, "file_meta", None) or dataset, "MediaStorageSOPClassUID")
-    own, images = text(dataset, "SOPClassUID"), {*CLASSIC, *MULTI_FRAME}
-    if kind and own and kind != own and {kind, own} & images:
+    own = text(dataset, "SOPClassUID")
+    if kind and own and kind != own and {kind, own} & IMAGES.keys():
         raise DamagedFileError(
             header.path, "is damaged: its header names two kinds of object", "Copy or export it again."
         )
-    lacking = not {"SOPClassUID", "SeriesInstanceUID", "Rows"} <= set(dataset.dir())
-    if lacking and (kind in images or (not kind and "SOPClassUID" not in dataset)):
+    lacking = not set(EVERY_IMAGE_HAS) <= set(dataset.dir())
+    if lacking and (kind in IMAGES or (not kind and "SOPClassUID" not in dataset)):
         raise DamagedFileError(header.path, "is truncated: its DICOM header ends early", "Copy or export it again.")
 
 
@@ -248,12 +248,12 @@ def _parsed(stream: BinaryIO, start: bytes, *, pixels: bool = True, tags: Sequen
 
 def _check_inflated(stream: BinaryIO, start: bytes) -> None:
     """Refuse a deflated file that is far larger than any image once it is inflated."""
-    if start[128:MARK_END] != b"DICM" or DEFLATED.encode() not in start:
+    if start[128:MARK_END] != b"DICM" or DEFLATED_EXPLICIT_LITTLE_ENDIAN.encode() not in start:
         return
     from pydicom.filereader import read_file_meta_info
 
     meta = read_file_meta_info(stream.name)
-    if meta.get("TransferSyntaxUID") != DEFLATED:
+    if meta.get("TransferSyntaxUID") != DEFLATED_EXPLICIT_LITTLE_ENDIAN:
         return
     stream.seek(MARK_END + 12 + int(meta.FileMetaInformationGroupLength))
     inflate, size = zlib.decompressobj(-zlib.MAX_WBITS), 0

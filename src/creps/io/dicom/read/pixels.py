@@ -11,8 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from creps.errors import InputError
+from creps.io.dicom.identifiers import RLE_LOSSLESS
 from creps.io.dicom.read.codestream import fault_of
 from creps.io.dicom.read.elements import MalformedDicomError, malformed, value, whole
+from creps.io.dicom.read.faults import no_valid, reason_of
 from creps.io.dicom.read.headers import open_dicom
 
 if TYPE_CHECKING:
@@ -26,8 +28,6 @@ Stored = npt.NDArray[np.integer[Any]]
 
 Plane = tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_] | None]
 """(H, W): stored values, and which of them are padding (None: nothing is)."""
-
-RLE = "1.2.840.10008.1.2.5"
 
 RAW_BITS: dict[str, Any] = {"correct_unused_bits": False}
 
@@ -58,8 +58,8 @@ def read_planes(path: Path, label: str) -> Iterator[Plane]:
         for plane in planes:
             yield layout.unpacked(plane)
     except UNDECODABLE as error:
-        reason = str(error) if isinstance(error, MalformedDicomError) else type(error).__name__
-        raise InputError(f"{label} has pixels that cannot be read ({reason}).", "Copy or export it again.") from error
+        what = f"{label} has pixels that cannot be read ({reason_of(error)})."
+        raise InputError(what, "Copy or export it again.") from error
 
 
 class _Layout:
@@ -81,11 +81,11 @@ class _Layout:
         }
         for name, right in fine.items():
             if not right:
-                raise InputError(f"{label} contains a slice without a valid {name}.", "Export it again.")
+                raise no_valid(name, label)
         self.signed = sign == 1
         self.syntax = _transfer_syntax(dataset, label)
         self.encapsulated = self.syntax.is_encapsulated
-        aligned = self.encapsulated and self.syntax != RLE  # samples of a codestream start at bit 0
+        aligned = self.encapsulated and self.syntax != RLE_LOSSLESS  # samples of a codestream start at bit 0
         self.shift = 0 if aligned else (self.high or 0) + 1 - self.stored
         self.padding = _padding(dataset, self.allocated, self.signed, label)
 
@@ -115,7 +115,7 @@ class _Layout:
 def _whole(dataset: Dataset, name: str, label: str) -> int:
     number = whole(dataset, name, 1 if name == "NumberOfFrames" else 0)
     if number is None or number < 1:
-        raise InputError(f"{label} contains a slice without a valid {name}.", "Export it again.")
+        raise no_valid(name, label)
     return number
 
 
@@ -143,7 +143,7 @@ def _padding(dataset: Dataset, bits: int, signed: bool, label: str) -> tuple[int
             little = dataset.original_encoding[1] is not False
             found = int.from_bytes(found, "little" if little else "big") if len(found) in (2, 4) else None
         if not isinstance(found, int):
-            raise InputError(f"{label} contains a slice without a valid {name}.", "Export it again.")
+            raise no_valid(name, label)
         if not -(2 ** (bits - 1)) <= found < 2**bits:
             break  # no pixel can have it
         turn = 2**bits if signed and found >= 2 ** (bits - 1) else -(2**bits) if not signed and found < 0 else 0
@@ -174,7 +174,7 @@ def _native(dataset: Dataset, layout: _Layout, label: str) -> Iterator[Stored]:
 def _compressed(dataset: Dataset, layout: _Layout, label: str) -> Iterator[Stored]:
     frames = _encoded_frames(dataset, layout, label)
     for index, frame in enumerate(frames):
-        if layout.syntax != RLE:
+        if layout.syntax != RLE_LOSSLESS:
             fault = fault_of(frame, (layout.rows, layout.columns), layout.allocated)
             if fault:
                 raise InputError(f"{label} has a compressed slice that {fault}.", "Copy or export it again.")
@@ -237,7 +237,7 @@ def _decoded(frame: bytes, layout: _Layout) -> Stored:
         "pixel_keyword": "PixelData",
         **RAW_BITS,
     }
-    plugin = "pydicom" if layout.syntax == RLE else "gdcm"
+    plugin = "pydicom" if layout.syntax == RLE_LOSSLESS else "gdcm"
     decoder = get_decoder(layout.syntax)
     plane, _ = decoder.as_array(encapsulate([frame]), index=0, raw=True, decoding_plugin=plugin, **options)
     return plane

@@ -14,10 +14,10 @@ from creps.io.dicom.read.wording import is_negated, split_words
 if TYPE_CHECKING:
     from creps.io.dicom.read.acquisition import Acquisition
 
-__all__ = ["Said", "said_of_series"]
+__all__ = ["WEIGHTINGS", "Topics", "topics_of", "topics_of_series"]
 
-Said = frozenset[str]
-"""Topics, keys of `TERMS`."""
+Topics = frozenset[str]
+"""What words speak of: keys of `TERMS`."""
 
 TERMS: dict[str, str] = {
     "T1": (
@@ -97,7 +97,7 @@ KINDS = frozenset({"diffusion", "perfusion", "functional", "vessels, iron or spe
 """Topics that are sequences of their own; two of them, or one beside a T1, are an examination."""
 
 
-def said_of_series(acquisition: Acquisition) -> Said:
+def topics_of_series(acquisition: Acquisition) -> Topics:
     """The topics that the words of a header give for the series itself."""
     names = f"{acquisition.sequence_name} {acquisition.pulse_sequence_name}"
     own = topics_of(acquisition.description) | topics_of(names)
@@ -105,19 +105,19 @@ def said_of_series(acquisition: Acquisition) -> Said:
     return own | protocol if _speaks_of_series(protocol, own, acquisition.manufacturer) else own
 
 
-def topics_of(text: str) -> Said:
+def topics_of(text: str) -> Topics:
     """The topics that a text names and does not take back."""
     return frozenset(_found(split_words(text)))
 
 
-def lists_several(topics: Said) -> bool:
+def lists_several(topics: Topics) -> bool:
     """Whether a text names several sequences, and so an examination."""
     weighted = len(topics & {"T1", "T2", "PD"})
     kinds = len(topics & KINDS)
     return weighted + kinds > 1
 
 
-def _speaks_of_series(protocol: Said, own: Said, manufacturer: str) -> bool:
+def _speaks_of_series(protocol: Topics, own: Topics, manufacturer: str) -> bool:
     """Whether a protocol name is about this series: it lists no sequences, and does not contradict the description."""
     if lists_several(protocol):
         return False

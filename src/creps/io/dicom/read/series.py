@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,25 +16,27 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from creps.errors import InputError
+from creps.io.dicom.identifiers import IMAGES
 from creps.io.dicom.read.elements import (
-    CLASSIC,
-    MULTI_FRAME,
+    SUBSTRING,
     MalformedDicomError,
     floats,
+    mentions,
     parts,
     value,
     whole,
     words,
 )
-from creps.io.dicom.read.frames import unreadable
+from creps.io.dicom.read.faults import unreadable
 from creps.io.dicom.read.headers import DamagedFileError, FileHeader, files_below, read_header
+from creps.provenance import sha256_file
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
 __all__ = [
     "BULK_IMAGE",
-    "NO_IMAGE",
+    "UNCERTAINTY_IMAGE",
     "Series",
     "find_series",
     "matching",
@@ -50,22 +51,19 @@ KEY_DIGITS = 16
 UID_SHOWN = 6
 """Last characters of a UID in a list: enough to tell series apart."""
 
-SUBSTRING = 3
-"""Parts of a name with as many letters are looked for within words, shorter ones as words only."""
-
-NO_IMAGE = "UNCERTAINTY"
+UNCERTAINTY_IMAGE = "UNCERTAINTY"
 """Value of ImageType of the series beside an sCT that is no image of a patient, though its class is that of CTs."""
 
 BULK_IMAGE = "BULK_DENSITY"
-"""Likewise, of a CT of bulk densities."""
+"""Value of ImageType of a CT of bulk densities beside an sCT."""
 
 SAME_PLACE_MM = 1e-2
 
 UID_ENDING = 4
-"""Characters of a UID's ending that choose a series, at least."""
+"""A selector needs this many characters to match the last part of a UID."""
 
 NUMBER_DIGITS = 3
-"""As many digits, or fewer, are a number in the list."""
+"""A selector of up to this many digits is a number in the list."""
 
 
 @dataclass(frozen=True)
@@ -133,9 +131,7 @@ class Series:
 
     def names_patient(self, name: str) -> bool:
         """Whether a folder's or file's name carries the patient's ID or a part of his or her name."""
-        words = parts(name)
-        plain = unicodedata.normalize("NFC", name).casefold()
-        return any(part in words if len(part) < SUBSTRING else part in plain for part in self.identities)
+        return mentions(name, self.identities)
 
 
 def find_series(
@@ -143,12 +139,12 @@ def find_series(
 ) -> list[Series]:
     """The CT and MR series in a folder and below it, in one file, or in some files.
 
-    Passed over: files that are not DICOM, DICOMDIR, structure sets, PET and other objects, series of
+    Skipped: files that are not DICOM, DICOMDIR, structure sets, PET and other objects, series of
     localizers, and the uncertainty of an sCT.
 
     Args:
         folder: The folder, a file, or files.
-        damaged: Gets what cannot be read, instead of the first being raised.
+        damaged: Receives the files that cannot be read; None: the first one is raised.
         derived: Also return localizers, maps of uncertainty and bulk densities.
 
     Raises:
@@ -167,9 +163,9 @@ def find_series(
         except DamagedFileError as error:
             refuse(error)
             continue
-        if header is not None and str(value(header.dataset, "SOPClassUID")) in {**CLASSIC, **MULTI_FRAME}:
+        if header is not None and str(value(header.dataset, "SOPClassUID")) in IMAGES:
             groups.setdefault(str(value(header.dataset, "SeriesInstanceUID") or ""), []).append(header)
-    found = [_series(uid, members) for uid, members in groups.items() if derived or not _passed_over(members)]
+    found = [_series(uid, members) for uid, members in groups.items() if derived or not _is_no_image(members)]
     return sorted(found, key=lambda series: (series.folder, series.description, series.uid))
 
 
@@ -183,22 +179,22 @@ def one_series(
     folder: Path,
     modality: str | None = None,
     name: str | None = None,
-    wanted: str | None = None,
+    selector: str | None = None,
     *,
     selectable: bool = False,
 ) -> Series:
-    """The only series (of a modality) in a folder and below it, or the wanted one.
+    """The only series (of a modality) in a folder and below it, or the selected one.
 
     Args:
         folder: The folder, or a file.
         modality: "mr" or "ct"; None: either.
         name: What messages call the folder.
-        wanted: Which one (`--series`): its number in the list that the error shows, its SeriesInstanceUID or the last
+        selector: Which one (`--series`): its number in the list that the error shows, its SeriesInstanceUID or the last
             part of it, or text that only its description holds.
-        selectable: Whether the caller can be told `wanted`: the error says so.
+        selectable: Whether the user can give the caller a `selector`: the error then numbers the series.
 
     Raises:
-        InputError: there is none, there are several, or none or several are what is wanted: they are listed.
+        InputError: there is none, there are several, or `selector` fits none or several: they are listed.
     """
     name = name or str(folder)
     found = find_series(folder)
@@ -207,11 +203,11 @@ def one_series(
     if not fitting:
         others = f"; it holds {', '.join(series.summary() for series in found)}" if found else ""
         raise InputError(f"{name} contains no DICOM series of {kind}{others}.", "Give the folder of the series.")
-    if wanted is not None:
-        chosen = matching(fitting, wanted.strip())
+    if selector is not None:
+        chosen = matching(fitting, selector.strip())
         if len(chosen) != 1:
             count = f"{len(chosen)} {kind} series" if chosen else f"no {kind} series"
-            raise InputError(f"{name} holds {count} '{wanted}'; there are {_numbered(fitting)}.", CHOOSE)
+            raise InputError(f"{name} holds {count} '{selector}'; there are {_numbered(fitting)}.", CHOOSE)
         return chosen[0]
     if len(fitting) > 1:
         raise several_series(fitting, kind, name, selectable=selectable)
@@ -245,13 +241,13 @@ def _numbered(series: Sequence[Series]) -> str:
     return ", ".join(f"[{n}] {one.summary()}{who}" for n, (one, who) in enumerate(zip(series, whose, strict=True), 1))
 
 
-def matching(series: Sequence[Series], wanted: str) -> list[Series]:
-    """Those that `wanted` means (see `one_series`): as a number, else as a UID, else as text."""
-    if wanted.isdecimal() and len(wanted) <= NUMBER_DIGITS:
-        return [one for number, one in enumerate(series, start=1) if number == int(wanted)]
-    ending = wanted.lstrip(".")
-    by_uid = [one for one in series if one.uid == wanted or _ends(one.uid, ending)]
-    plain = wanted.casefold()
+def matching(series: Sequence[Series], selector: str) -> list[Series]:
+    """Those that `selector` fits (see `one_series`): as a number, else as a UID, else as text."""
+    if selector.isdecimal() and len(selector) <= NUMBER_DIGITS:
+        return [one for number, one in enumerate(series, start=1) if number == int(selector)]
+    ending = selector.lstrip(".")
+    by_uid = [one for one in series if one.uid == selector or _ends(one.uid, ending)]
+    plain = selector.casefold()
     whole_text = [one for one in series if plain in (one.description.casefold(), one.title.casefold())]
     within = [one for one in series if plain and plain in one.description.casefold()]
     return by_uid or (whole_text if len(whole_text) == 1 else within)
@@ -265,11 +261,8 @@ def _ends(uid: str, ending: str) -> bool:
 
 def series_sha256(series: Series) -> str:
     """SHA-256 over the files of a series; their names and order do not matter."""
-    digests = []
-    for path in series.files:
-        with path.open("rb") as stream:
-            digests.append(hashlib.file_digest(stream, "sha256").hexdigest())
-    return hashlib.sha256("".join(sorted(digests)).encode()).hexdigest()
+    digests = sorted(sha256_file(path) for path in series.files)
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def _series(uid: str, members: Sequence[FileHeader]) -> Series:
@@ -282,7 +275,7 @@ def _series(uid: str, members: Sequence[FileHeader]) -> Series:
     headers = tuple(sorted(members, key=lambda member: member.path))
     return Series(
         uid=uid,
-        modality={**CLASSIC, **MULTI_FRAME}[str(first.SOPClassUID)],
+        modality=IMAGES[str(first.SOPClassUID)],
         description=str(value(first, "SeriesDescription") or "without description").strip(),
         files=tuple(header.path for header in headers),
         shape=(sum(frames), whole(first, "Rows", 0) or 0, whole(first, "Columns", 0) or 0),
@@ -312,7 +305,7 @@ def _slice_distance(headers: Sequence[Dataset]) -> float:
     return float(np.median(gaps[gaps > SAME_PLACE_MM])) if gaps.max() > SAME_PLACE_MM else 0.0
 
 
-def _passed_over(members: Sequence[FileHeader]) -> bool:
-    """Whether all are localizers, or all are maps of uncertainty, or all are bulk densities."""
+def _is_no_image(members: Sequence[FileHeader]) -> bool:
+    """Whether a series consists of localizers, of maps of uncertainty or of bulk densities."""
     kinds = [set(words(member.dataset, "ImageType")) for member in members]
-    return any(all(word in kind for kind in kinds) for word in ("LOCALIZER", NO_IMAGE, BULK_IMAGE))
+    return any(all(word in kind for kind in kinds) for word in ("LOCALIZER", UNCERTAINTY_IMAGE, BULK_IMAGE))

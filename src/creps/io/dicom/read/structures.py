@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from creps.errors import InputError
+from creps.io.dicom.identifiers import RT_STRUCTURE_SET_STORAGE
 from creps.io.dicom.read.elements import MalformedDicomError, items, text, value, whole
 from creps.io.dicom.read.headers import is_dicom, open_dicom
 from creps.volume import Mask, Volume
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 __all__ = ["Structure", "StructureSet", "read_structures"]
-
-RT_STRUCTURE_SET_STORAGE = "1.2.840.10008.5.1.4.1.1.481.3"
 
 CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
 """Types of contours that enclose an area; points and open lines do not."""
@@ -69,7 +68,7 @@ class Structure:
         """
         if not self.contours:
             raise InputError(f"Structure '{self.name}' has no closed contour.", "Choose another structure.")
-        rings = [_index_of(ring, grid) for ring in self.contours]
+        rings = [grid.to_index(ring) for ring in self.contours]
         axis = _axis(rings, self.name)
         planes: dict[float, Mask] = {}
         shape = tuple(np.delete(grid.shape, axis))
@@ -186,12 +185,6 @@ def _points(contour: Dataset, name: str) -> Points:
     if numbers.size < 9 or numbers.size != 3 * (count or 0) or not np.isfinite(numbers).all():
         raise InputError(f"{name} has a closed contour that is not made of three or more points.", EXPORT_AGAIN)
     return numbers.reshape(-1, 3)
-
-
-def _index_of(points: Points, grid: Volume) -> Points:
-    """Fractional indices (n, 3) of patient coordinates; inverts `Volume.to_patient_mm`."""
-    inverse = np.linalg.inv(grid.direction * np.asarray(grid.spacing_mm))
-    return np.asarray((points - np.asarray(grid.origin_mm)) @ inverse.T)
 
 
 def _axis(rings: list[Points], name: str) -> int:

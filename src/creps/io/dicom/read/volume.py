@@ -11,6 +11,7 @@ import numpy.typing as npt
 from creps import hu
 from creps.errors import InputError
 from creps.io.dicom.read.agreement import check_agreement
+from creps.io.dicom.read.faults import changed_while_read
 from creps.io.dicom.read.frames import Instance
 from creps.io.dicom.read.geometry import StackGeometry, stack_geometry
 from creps.io.dicom.read.pixels import Plane, read_planes
@@ -54,7 +55,7 @@ def read_series(series: Series, name: str | None = None) -> Volume:
     check_agreement(instances, series.modality, label)
     geometry = stack_geometry([frame.geometry for one in instances for frame in one.frames], label)
     scales = _scales(instances, series.modality, label)
-    array = _room((len(geometry.order), *geometry.plane_shape), label)
+    array = _empty((len(geometry.order), *geometry.plane_shape), label)
     _warn_of_loss(instances, f"DICOM series '{series.title}'" + (f" of {name}" if name else ""))
     _fill(array, instances, geometry, scales, label)
     _replace_padding(array, series.modality)
@@ -79,7 +80,7 @@ def _scales(instances: Sequence[Instance], modality: str, label: str) -> list[tu
     return scales
 
 
-def _room(shape: tuple[int, int, int], label: str) -> Array:
+def _empty(shape: tuple[int, int, int], label: str) -> Array:
     voxels = shape[0] * shape[1] * shape[2]
     if voxels > LARGEST_VOXELS:
         raise InputError(f"{label} claims {voxels:.3g} voxels, more than any scanner produces.", "Export it again.")
@@ -113,9 +114,7 @@ def _fill(
         for instance in instances:
             instance.header.check_unchanged(label)
     except ValueError as error:  # another number of planes, or another size, than a moment ago
-        raise InputError(
-            f"{label} changed while it was read.", "Try again when nothing writes into its folder."
-        ) from error
+        raise changed_while_read(label) from error
 
 
 def _rescaled(plane: Plane, slope: float, intercept: float, label: str) -> Array:

@@ -1,4 +1,4 @@
-"""What the files of one making have in common, whether they hold images or contours."""
+"""Attributes and file meta information that all files of one derivation share, of images and of contours."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["new_object", "reference", "save", "series_number"]
 
 SERIES_NUMBERS = 100
-"""A made series is numbered from this times the number of its MR, to be listed after it."""
+"""A derived series has this times the SeriesNumber of its MR, plus its place: it is listed after the MR."""
 
 LARGEST_NUMBER = 2**31 - 1
 
@@ -63,7 +63,7 @@ def _own_equipment(derivation: Derivation, value: str, purpose: str, description
 
 
 def series_number(source: SourceSeries, place: int) -> int:
-    """SeriesNumber of the made series at a place (1, 2, ...)."""
+    """SeriesNumber of a derived series, by its place among those derived from one MR (1, 2, ...)."""
     number = SERIES_NUMBERS * (source.series_number or 0) + place
     return number if 0 < number <= LARGEST_NUMBER else place
 

@@ -13,13 +13,13 @@ from creps.volume import Volume
 __all__ = ["write_bulk"]
 
 BULK = SeriesKind(
-    "bulk",
-    ("DERIVED", "SECONDARY", "AXIAL", BULK_IMAGE),
-    "BULK DENSITY CT from MR",
-    4,
-    "BD",
-    SCT.windows,
-    "BULK DENSITIES: one HU per class, for an independent dose check.",
+    role="bulk",
+    image_type=("DERIVED", "SECONDARY", "AXIAL", BULK_IMAGE),
+    description="BULK DENSITY CT from MR",
+    place=4,
+    letters="BD",
+    windows=SCT.windows,
+    remark="BULK DENSITIES: one HU per class, for an independent dose check.",
 )
 
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from creps import hu
 from creps.errors import InputError
+from creps.io.dicom.identifiers import CT_IMAGE_STORAGE, EXPLICIT_LITTLE_ENDIAN
 from creps.io.dicom.write.attributes import new_object, reference, save, series_number
 from creps.io.dicom.write.body_parts import ensure_body_part
 from creps.io.dicom.write.derivation import Derivation
@@ -23,12 +24,9 @@ from creps.volume import Volume
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-__all__ = ["CT_IMAGE_STORAGE", "SCT", "SeriesKind", "WrittenSeries", "write_ct"]
+__all__ = ["SCT", "SeriesKind", "WrittenSeries", "write_ct"]
 
 log = logging.getLogger(__name__)
-
-CT_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
-EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 
 DIRECTION_PLACES = 10
 """Decimals of direction cosines and spacings."""
@@ -61,12 +59,12 @@ class SeriesKind:
 
 
 SCT = SeriesKind(
-    "ct",
-    ("DERIVED", "SECONDARY", "AXIAL"),
-    "SYNTHETIC CT from MR",
-    1,
-    "CT",
-    (("SOFT TISSUE", 40, 400), ("BONE", 500, 2000)),
+    role="ct",
+    image_type=("DERIVED", "SECONDARY", "AXIAL"),
+    description="SYNTHETIC CT from MR",
+    place=1,
+    letters="CT",
+    windows=(("SOFT TISSUE", 40, 400), ("BONE", 500, 2000)),
 )
 """The synthetic CT itself."""
 

@@ -71,8 +71,8 @@ class Derivation:
     @property
     def comments(self) -> str:
         """For ImageComments and descriptions of structure sets."""
-        said = f"{NOTICE} Photon planning only unless validated. {self._warning}"
-        return plain(said, COMMENTS_LENGTH, single_value=False)
+        text = f"{NOTICE} Photon planning only unless validated. {self._warning}"
+        return plain(text, COMMENTS_LENGTH, single_value=False)
 
     def created_in(self, offset: str | None) -> datetime:
         """`created` in the time zone of an offset such as ``+0100``; without one, in local time."""

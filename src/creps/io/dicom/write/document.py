@@ -6,17 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from creps.io.atomic import atomic_file
+from creps.io.dicom.identifiers import ENCAPSULATED_PDF_STORAGE, EXPLICIT_LITTLE_ENDIAN
 from creps.io.dicom.write.attributes import save
 from creps.io.dicom.write.uids import new_uid
-from creps.io.dicom.write.values import plain
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-__all__ = ["ENCAPSULATED_PDF_STORAGE", "write_document"]
-
-ENCAPSULATED_PDF_STORAGE = "1.2.840.10008.5.1.4.1.1.104.1"
-EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
+__all__ = ["write_document"]
 
 OF_STUDY = (
     "SpecificCharacterSet", "TimezoneOffsetFromUTC", "StudyDate", "StudyTime", "AccessionNumber",
@@ -26,13 +23,16 @@ OF_STUDY = (
     "ContentDate", "ContentTime",
 )  # fmt: skip
 
+TITLE = "Report of a SYNTHETIC CT (creps)"
+"""DocumentTitle and SeriesDescription."""
+
 PATIENT_GROUPS = (0x0010, 0x0012)
 
 AFTER_STRUCTURES = 8
 """Added to the SeriesNumber of the synthetic CT."""
 
 
-def write_document(path: Path, pdf: bytes, *, like: Path, title: str = "Report of a SYNTHETIC CT (creps)") -> None:
+def write_document(path: Path, pdf: bytes, *, like: Path) -> None:
     """Write one file of Encapsulated PDF Storage (PS3.3, A.45.1), whole or not at all.
 
     Its UIDs follow from the series it reports.
@@ -41,7 +41,6 @@ def write_document(path: Path, pdf: bytes, *, like: Path, title: str = "Report o
         path: Where.
         pdf: The document.
         like: A slice of the series: patient, study and equipment are its.
-        title: DocumentTitle and SeriesDescription.
 
     Raises:
         InputError: the file cannot be written.
@@ -54,7 +53,7 @@ def write_document(path: Path, pdf: bytes, *, like: Path, title: str = "Report o
     dataset.SeriesInstanceUID = new_uid([image.SeriesInstanceUID], "report series")
     dataset.SOPInstanceUID = new_uid([image.SeriesInstanceUID], "report instance")
     dataset.SeriesNumber, dataset.InstanceNumber = int(image.get("SeriesNumber") or 0) + AFTER_STRUCTURES, 1
-    dataset.SeriesDescription = dataset.DocumentTitle = plain(title, 64)
+    dataset.SeriesDescription = dataset.DocumentTitle = TITLE
     dataset.ConversionType, dataset.BurnedInAnnotation = "SYN", "NO"
     for name in ("ContentDate", "ContentTime", "AcquisitionDateTime", "ConceptNameCodeSequence"):
         if name not in dataset:

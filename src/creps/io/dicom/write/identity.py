@@ -113,7 +113,7 @@ class SourceSeries:
 
     @classmethod
     def _of_headers(cls, headers: Sequence[Dataset], label: str) -> SourceSeries:
-        first = copy.deepcopy(headers[0])  # its values go on and are changed there
+        first = copy.deepcopy(headers[0])  # its values are passed on and changed later
         kept = _kept(first)
         equipment = _equipment(first)
         keep_texts(first, [kept, equipment], label)

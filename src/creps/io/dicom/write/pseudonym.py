@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from creps.errors import InputError
-from creps.io.dicom.read.elements import parts
+from creps.io.dicom.read.elements import mentions, parts
 from creps.io.dicom.write.uids import new_uid
 from creps.io.dicom.write.values import code, single
 
@@ -23,14 +22,12 @@ EMPTY = (
 """Must be there (type 2), and is empty."""
 
 POSITION = ("PatientPosition", "BodyPartExamined", "Laterality")
-"""Says nothing of who it is, and is needed to use the images."""
+"""Does not identify the patient, and is needed to use the images."""
 
 METHOD = "New object by creps; PS3.15 Basic Profile; faces not blurred"
 """For DeidentificationMethod, 64 characters."""
 
 LONGEST = 64
-SHORTEST_PART = 3
-"""Parts of a name with fewer letters may be in a pseudonym within a word."""
 
 
 def replaced_uid(uid: str, entropy: Sequence[str] | None) -> str:
@@ -42,7 +39,7 @@ def pseudonymous(kept: Dataset, name: str, *, study_uid: str, frame_uid: str) ->
     """The attributes of a patient and study under a pseudonym.
 
     Args:
-        kept: The true ones; only position and body part go on.
+        kept: The true ones; only position and body part are kept.
         name: The pseudonym.
         study_uid: Its StudyInstanceUID.
         frame_uid: Its FrameOfReferenceUID.
@@ -78,12 +75,11 @@ def _check(name: str, kept: Dataset) -> None:
             "The pseudonym cannot be written as a patient's name and ID.",
             f"Give one of 1 to {LONGEST - 1} printable characters without backslash, '=', '^' and spaces at its ends.",
         )
-    words, plain = parts(name), unicodedata.normalize("NFC", name).casefold()
     true_id = single(kept.get("PatientID", ""))
     known = [single(kept.get(one, "")) for one in ("PatientName", "PatientBirthDate", "AccessionNumber", "StudyID")]
-    for part in {true_id.casefold(), *parts(true_id), *(part for text in known for part in parts(text))} - {""}:
-        if part in words or (len(part) >= SHORTEST_PART and part in plain):
-            raise InputError(
-                "The pseudonym contains the patient's ID, birth date, accession number or part of the name.",
-                "Choose one that does not identify the patient.",
-            )
+    true_parts = {true_id.casefold(), *parts(true_id), *(part for text in known for part in parts(text))} - {""}
+    if mentions(name, true_parts):
+        raise InputError(
+            "The pseudonym contains the patient's ID, birth date, accession number or part of the name.",
+            "Choose one that does not identify the patient.",
+        )

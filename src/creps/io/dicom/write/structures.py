@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from creps.errors import InputError
+from creps.io.dicom.identifiers import CT_IMAGE_STORAGE, IMPLICIT_LITTLE_ENDIAN, RT_STRUCTURE_SET_STORAGE
 from creps.io.dicom.write.attributes import new_object, reference, save, series_number
 from creps.io.dicom.write.contours import outlines
-from creps.io.dicom.write.ct import CT_IMAGE_STORAGE, WrittenSeries
+from creps.io.dicom.write.ct import WrittenSeries
 from creps.io.dicom.write.derivation import Derivation
 from creps.io.dicom.write.identity import SourceSeries
 from creps.io.dicom.write.uids import new_uid
@@ -22,13 +23,12 @@ from creps.volume import Mask, Volume
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-__all__ = ["RT_STRUCTURE_SET_STORAGE", "write_structures"]
+__all__ = ["write_structures"]
 
-RT_STRUCTURE_SET_STORAGE = "1.2.840.10008.5.1.4.1.1.481.3"
 STUDY_CLASS = "1.2.840.10008.3.1.2.3.1"
 """Detached Study Management: retired, and still what planning systems look for in a reference to a study."""
 
-IMPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2"
+TRANSFER_SYNTAX = IMPLICIT_LITTLE_ENDIAN
 """Explicit encoding allows 64 KiB per contour, which the outline of a body may exceed."""
 
 OF_IMAGES = (
@@ -83,7 +83,7 @@ def write_structures(
         path: Where.
         masks: By name (``BODY`` and ``BONE`` are known, others are drawn with their holes), each (D, H, W).
         grid: The volume that was written, for its grid.
-        written: What `write_ct` said of it.
+        written: What `write_ct` returned.
         source: The same as was given to `write_ct`.
         derivation: The same as was given to `write_ct`.
 
@@ -116,7 +116,7 @@ def write_structures(
         _roi_contour(number, name, contours) for number, (name, contours) in enumerate(rois.items(), start=1)
     ]
     dataset.RTROIObservationsSequence = [_observation(number, name) for number, name in enumerate(rois, start=1)]
-    save(dataset, path, derivation, IMPLICIT_LITTLE_ENDIAN)
+    save(dataset, path, derivation, TRANSFER_SYNTAX)
     return tuple(rois)
 
 

@@ -1,4 +1,4 @@
-"""Unique identifiers of what is written: random, or the same again for the same making."""
+"""Unique identifiers of what is written: random, or reproducible from the inputs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def new_uid(entropy: Sequence[str] | None, *role: str) -> str:
     Args:
         entropy: None: random, never the same again. Strings: the same UID for the same strings and role; whoever
             knows them can work the UID out.
-        role: What the UID is for, to tell those of one making apart.
+        role: What the UID is for: UIDs of the same entropy differ by it.
     """
     if entropy is None:
         return f"2.25.{uuid.uuid4().int}"

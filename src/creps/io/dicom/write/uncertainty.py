@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from creps.io.dicom.read.series import NO_IMAGE
+from creps.io.dicom.read.series import UNCERTAINTY_IMAGE
 from creps.io.dicom.write.ct import SeriesKind, WrittenSeries, write_ct
 from creps.io.dicom.write.derivation import Derivation
 from creps.io.dicom.write.identity import SourceSeries
@@ -34,12 +34,12 @@ def write_uncertainty(
     """
     stated = f"half width of the {100 * confidence:g} % interval"
     kind = SeriesKind(
-        "uncertainty",
-        ("DERIVED", "SECONDARY", "AXIAL", NO_IMAGE),
-        "NOT A CT: sCT uncertainty, HU",
-        3,
-        "UN",
-        (("UNCERTAINTY", 200, 400),),
-        f"NOT A CT, never plan on it: {stated} around the synthetic CT in HU.",
+        role="uncertainty",
+        image_type=("DERIVED", "SECONDARY", "AXIAL", UNCERTAINTY_IMAGE),
+        description="NOT A CT: sCT uncertainty, HU",
+        place=3,
+        letters="UN",
+        windows=(("UNCERTAINTY", 200, 400),),
+        remark=f"NOT A CT, never plan on it: {stated} around the synthetic CT in HU.",
     )
     return write_ct(folder, half_width, source, derivation, kind)

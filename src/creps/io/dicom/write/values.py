@@ -63,12 +63,12 @@ def plain(text: str, length: int, *, single_value: bool = True) -> str:
     return ascii_only if len(ascii_only) <= length else ascii_only[: length - 3].rstrip() + "..."
 
 
-def code(value: str, meaning: str, scheme: str = "DCM") -> Dataset:
-    """An item of a code sequence."""
+def code(value: str, meaning: str) -> Dataset:
+    """An item of a code sequence, with a code of the standard itself (PS3.16, annex D)."""
     from pydicom import Dataset
 
     item = Dataset()
-    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, scheme, meaning
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, "DCM", meaning
     return item
 
 
