@@ -153,14 +153,7 @@ class Synthesis(creps.synthesis.result.Synthesis):
         check_flags(overwrite=overwrite)
         options = OutputOptions(structures, stable_uids, pseudonym, qa, BulkDensities.of(bulk_density), report)
         wanted = self if tus is False and mu_map is None else self._with(tus, mu_map)
-        path = output_path(
-            self.source,
-            as_path(target, "The target"),
-            options,
-            overwrite=overwrite,
-            uncertainty=self.uncertainty is not None,
-            derived=[one.folder for one in wanted.derived],
-        )
+        path = output_path(wanted, as_path(target, "The target"), options, overwrite=overwrite)
         write_synthesis(wanted, path, options)
         if report:
             from creps.report.parts import parts_of

@@ -18,10 +18,9 @@ from creps.io.dicom.read.elements import value
 from creps.io.dicom.read.series import find_series
 from creps.io.dicom.read.volume import read_series
 from creps.io.image import ImageSource
-from creps.io.itk import suffix
 from creps.qa.document import QaReport, read_report
 from creps.report.reading import SYNTHESIS, read_object, sound, without_paths
-from creps.synthesis.outputs import QA, RECORD, UNCERTAINTY, beside, uncertainty_file
+from creps.synthesis.outputs import qa_file, record_file, uncertainty_file
 from creps.volume import Volume
 
 if TYPE_CHECKING:
@@ -159,7 +158,7 @@ def gather_case(sct: Path, others: OtherFiles | None = None) -> CaseParts:
 
 def qa_beside(sct: Path) -> QaReport | None:
     """The checks that lie beside an sCT; None without any that can be read."""
-    _, file, _ = _files_beside(sct)
+    file = qa_file(sct)
     try:
         return read_report(file) if file.exists() else None
     except CrepsError:
@@ -177,18 +176,9 @@ def _voxels(path: Path, source: ImageSource, others: OtherFiles) -> Volume:
 
 def _with_beside(parts: CaseParts, sct: Path) -> CaseParts:
     """Add record, QA and uncertainty that synthesis wrote with the sCT."""
-    record, qa, uncertainty = _files_beside(sct)
-    parts = _with_record(parts, record)
-    parts = _with_qa(parts, qa)
-    return _with_uncertainty(parts, uncertainty)
-
-
-def _files_beside(sct: Path) -> tuple[Path, Path, Path]:
-    """Where synthesis wrote record, QA and uncertainty of an sCT."""
-    if not suffix(sct):
-        return sct / RECORD, sct / QA, sct / UNCERTAINTY
-    _, record, _, qa, *_ = beside(sct)
-    return record, qa, uncertainty_file(sct)
+    parts = _with_record(parts, record_file(sct))
+    parts = _with_qa(parts, qa_file(sct))
+    return _with_uncertainty(parts, uncertainty_file(sct))
 
 
 def _with_record(parts: CaseParts, path: Path) -> CaseParts:

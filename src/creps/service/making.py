@@ -116,7 +116,7 @@ def _no_space(error: BaseException | None) -> bool:
 
 def _made(task: Task) -> Answer:
     from creps.synthesis.batch import plan_cases, synthesize_case
-    from creps.synthesis.outputs import beside
+    from creps.synthesis.outputs import EVERYTHING, beside
 
     source, found = _source(task)
     if found != task.fingerprint:
@@ -128,7 +128,7 @@ def _made(task: Task) -> Answer:
     if task.report:
         _write_reports(task, source)
     if task.private:
-        for one in beside(task.target, uncertainty=True, bulk=True, report=True):
+        for one in beside(task.target, EVERYTHING):
             make_private(one)
     qa = _qa(task.target)
     return Answer("made", qa.summary() or "", qa.result)
@@ -235,11 +235,10 @@ def _write_reports(task: Task, source: ImageSource) -> None:
 
 
 def _qa(target: Path) -> QaReport:
-    from creps.io.itk import suffix
     from creps.qa.document import read_report
-    from creps.synthesis.outputs import QA, beside
+    from creps.synthesis.outputs import qa_file
 
-    return read_report(beside(target)[3] if suffix(target) else target / QA)
+    return read_report(qa_file(target))
 
 
 def result_is_whole(target: Path, *, report: bool) -> Answer | None:
@@ -260,10 +259,9 @@ def result_is_whole(target: Path, *, report: bool) -> Answer | None:
 def remove_result(target: Path) -> None:
     """Delete an sCT and what lies beside it."""
     from creps.io.itk import suffix
-    from creps.synthesis.outputs import beside
+    from creps.synthesis.outputs import remove_beside
 
-    if not suffix(target):
+    if suffix(target):
+        remove_beside(target)
+    else:
         shutil.rmtree(target, ignore_errors=True)
-        return
-    for one in beside(target, uncertainty=True, bulk=True, report=True):
-        one.unlink(missing_ok=True)

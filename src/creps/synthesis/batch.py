@@ -20,7 +20,7 @@ from creps.qa.document import QaReport
 from creps.settings import InferenceSettings
 from creps.synthesis.inputs import find_mr, find_mrs
 from creps.synthesis.options import OutputOptions, SynthesisOptions
-from creps.synthesis.outputs import check_free, target_paths
+from creps.synthesis.outputs import FurtherOutputs, check_free, target_paths
 from creps.synthesis.work import Outcome, Progress, SynthesisCase, SynthesisWork, synthesize_and_write
 
 __all__ = [
@@ -171,16 +171,7 @@ def plan_cases(
         SettingsError: no such grid.
     """
     cases = []
-    targets = target_paths(
-        sources,
-        output,
-        overwrite,
-        given=given,
-        uncertainty=options.uncertainty,
-        bulk=writing.bulk is not None,
-        report=writing.report,
-        derived=[one.folder for one in options.derived],
-    )
+    targets = target_paths(sources, output, overwrite, FurtherOutputs.requested(options, writing), given=given)
     for source, target in zip(sources, targets, strict=True):
         dicom = not suffix(target)
         writing.check_target(target, dicom_source=source.series is not None, dicom_target=dicom)
@@ -209,10 +200,8 @@ def synthesize_case(
 def _check_new(cases: Sequence[SynthesisCase], sources: Sequence[ImageSource]) -> None:
     """Refuse targets that exist, apart from those that an interrupted run of the same wrote."""
     for case in cases:
-        output = case.output
-        further = {"uncertainty": case.options.uncertainty, "bulk": output.bulk is not None, "report": output.report}
-        derived = [one.folder for one in case.options.derived]
-        check_free([case.target], sources, overwrite=False, derived=derived, **further)
+        further = FurtherOutputs.requested(case.options, case.output)
+        check_free([case.target], sources, overwrite=False, further=further)
 
 
 def _elsewhere(
