@@ -17,9 +17,10 @@ from creps.report.case import case_report
 from creps.report.document import Report
 from creps.report.images import CaseImages, Shown, ViewerData
 from creps.report.page import check_page, figure, png_data, render, write_page
-from creps.report.parts import CaseParts
+from creps.report.parts import CaseParts, OtherFiles, gather_case
+from creps.synthesis.outputs import report_file
 
-__all__ = ["case_page", "write_case"]
+__all__ = ["case_page", "write_beside", "write_case"]
 
 OBLIQUE_DEGREES = 1.0
 """From which on the page says that its planes are oblique."""
@@ -59,6 +60,22 @@ def write_case(
     report = case_report(parts, title, names=names)
     write_page(page, report, case_page(parts, report))
     return report
+
+
+def write_beside(sct: Path, mr: Path, series: str | None = None, *, overwrite: bool = False) -> Report:
+    """Write the report of an sCT that was just written, without names, where `report_file` says.
+
+    Args:
+        sct: A volume file, or the folder of a DICOM series that creps wrote.
+        mr: The MR it was made from: a volume file or a DICOM folder.
+        series: Which DICOM series of that folder.
+        overwrite: Replace an earlier report.
+
+    Raises:
+        CrepsError: the sCT or the MR cannot be read, or the page cannot be written.
+    """
+    parts = gather_case(sct, OtherFiles(mr=mr, series=series))
+    return write_case(parts, report_file(sct), overwrite=overwrite)
 
 
 def case_page(parts: CaseParts, report: Report) -> str:

@@ -17,10 +17,11 @@ from creps.provenance import provenance
 from creps.service.audit import Audit
 from creps.service.deliveries import Deliveries
 from creps.service.disk import space_left, tidy_writing
-from creps.service.making import Answer, Task, make, remove_result, result_is_whole
+from creps.service.results import can_be_sent, qa_if_whole, remove_result, target_of
 from creps.service.retention import delete_old
 from creps.service.settings import Rule, ServiceSettings
 from creps.service.state import FAILING_DISK, Job, JobState, State
+from creps.service.task import Answer, Task, perform
 from creps.service.waits import Waits
 from creps.service.watching import LOOSE
 from creps.service.worker import Worker, WorkerEndedError
@@ -129,9 +130,9 @@ class Service:
         """Take up what a process that ended in the middle left: finished work is kept, the rest is done again."""
         for job in self.state.jobs("working"):
             target, rule = self._target(job), self._rule(job)
-            found = result_is_whole(target, report=self.settings.report)
-            if found is not None and rule is not None:
-                self._made(job, rule, target, found)
+            qa = qa_if_whole(target, report=self.settings.report)
+            if qa is not None and rule is not None:
+                self._made(job, rule, target, Answer.made(qa))
                 continue
             remove_result(target)
             stops = job.stops + 1
@@ -194,7 +195,7 @@ class Service:
             else:
                 self.state.set_job(job.id, "working", attempts=job.attempts + 1)
                 task = self._task(job, rule)
-                self._running = Running(job, task, self.worker.submit(make, task), self.clock())
+                self._running = Running(job, task, self.worker.submit(perform, task), self.clock())
                 return
 
     def _task(self, job: Job, rule: Rule) -> Task:
@@ -206,7 +207,7 @@ class Service:
     def _target(self, job: Job) -> Path:
         source, series = self.arrivals.place(job)
         first = self.state.jobs_of(job.series)[0].id == job.id
-        return self.results / _target(job, source, series, first=first)
+        return self.results / target_of(job, source, series, first=first)
 
     def _rule(self, job: Job) -> Rule | None:
         """The rule of a job; None if the settings have it no more. Never another one: its model may be wrong."""
@@ -273,7 +274,7 @@ class Service:
 
     def release(self, job: Job, target: str) -> None:
         """Let the results of a job go to their destinations."""
-        destinations = self.settings.destinations if task_is_dicom(target) else ()
+        destinations = self.settings.destinations if can_be_sent(target) else ()
         state: JobState = "made" if destinations else "done"
         self.state.set_job(job.id, state, target=target, destinations=[one.name for one in destinations])
 
@@ -295,26 +296,5 @@ class Service:
         return self.results / PARKED / f"{job.id}.json"
 
 
-def task_is_dicom(target: str) -> bool:
-    """Whether the results of a job are DICOM, which can be sent."""
-    from creps.io.itk import suffix
-
-    return not suffix(Path(target))
-
-
 def _called(job: Job) -> str:
     return f"Job {job.id}"
-
-
-SHOWN = 8
-
-
-def _target(job: Job, source: Path, series: str | None, *, first: bool) -> Path:
-    """Where the sCT of a job goes; of an MR that was changed later, the other sCTs are marked."""
-    from creps.io.itk import stem, suffix
-
-    mark = job.fingerprint[:SHOWN]
-    if series is None:
-        name = stem(source) if first else f"{stem(source)}-{mark}"
-        return Path(job.source).parent / f"{name}_sct{suffix(source)}"
-    return Path(f"mr-{series[:SHOWN]}-{mark}_sct")

@@ -6,8 +6,8 @@ import shutil
 import time
 from pathlib import Path
 
-from creps.service.making import remove_result
 from creps.service.node.filing import RECEIVED
+from creps.service.results import remove_result
 from creps.service.settings import Keep
 from creps.service.state import Job, State
 

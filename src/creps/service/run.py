@@ -13,7 +13,6 @@ from creps.io.lock import FolderLock
 from creps.service.audit import Audit
 from creps.service.disk import private_folder, tidy_writing
 from creps.service.loop import Service
-from creps.service.making import regions_of_models
 from creps.service.node.arrivals import ReceivedSeries
 from creps.service.node.filing import Filing
 from creps.service.node.receiver import Receiver
@@ -22,6 +21,7 @@ from creps.service.rules import check_for_node, check_regions, check_rules
 from creps.service.sending import endpoint_of, greet
 from creps.service.settings import Rule, ServiceSettings, read_service_settings
 from creps.service.state import STATE, State
+from creps.service.task import regions_of_models
 from creps.service.tls import check_certificates, client_context
 from creps.service.watching import WatchedFolder, Watcher
 from creps.service.worker import Worker

@@ -20,7 +20,7 @@ from creps.io.dicom.read.series import Series, find_series
 from creps.io.itk import is_volume_file, stem
 from creps.preprocessing.label_maps import named_as_labels
 from creps.service.audit import Audit
-from creps.service.making import fingerprint_of_file, fingerprint_of_series, loose_files, with_data
+from creps.service.mr_files import fingerprint_of_file, fingerprint_of_series, loose_files, with_data
 from creps.service.rules import Facts, facts_of_series, first_rule
 from creps.service.settings import ServiceSettings
 from creps.service.state import Job, JobState, State
