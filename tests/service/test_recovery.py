@@ -32,10 +32,10 @@ class NothingArrives:
     def is_waiting(self):
         return False
 
-    def look_again(self, job):
+    def revisit(self, job):
         self.again.append(job.id)
 
-    def place(self, job):
+    def source_of(self, job):
         from pathlib import Path
 
         return Path(job.source), job.series
@@ -161,7 +161,7 @@ def test_images_that_arrive_now_are_not_deleted_with_their_old_series(tmp_path):
     state.set_job(job.id, "done", target="t")
     state.add_image("i", "s", "MR", 1)
     at = state.last_received("s")
-    with state._change() as db:
+    with state._db.change() as db:
         db.execute("UPDATE jobs SET changed = ?", (at - 8 * DAY,))
     assert delete_old(state, tmp_path, tmp_path, Keep(), at) == (0, 0)
     assert delete_old(state, tmp_path, tmp_path, Keep(), at + 8 * DAY) == (1, 0)

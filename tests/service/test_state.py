@@ -107,7 +107,7 @@ def test_what_a_killed_process_left_is_tidied(tmp_path):
 
 def test_the_audit_log_has_a_line_for_each_entry(tmp_path):
     audit = Audit(tmp_path)
-    audit.note("sent", images=3, why=None, text="100 %s")
+    audit.record("sent", images=3, why=None, text="100 %s")
     audit.close()
     (line,) = (tmp_path / "audit.jsonl").read_text().splitlines()
     entry = json.loads(line)

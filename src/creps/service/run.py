@@ -154,8 +154,8 @@ def _opened(folder: Path, settings: ServiceSettings) -> Iterator[tuple[State, Au
         regions = worker.answer(worker.submit(regions_of_models, names))
         check_regions(settings.rules, regions)
         _check_destinations(settings, state)
-        audit.note("started", rules=len(settings.rules), destinations=len(settings.destinations))
-        stack.callback(audit.note, "stopped")
+        audit.record("started", rules=len(settings.rules), destinations=len(settings.destinations))
+        stack.callback(audit.record, "stopped")
         yield state, audit, worker
 
 
@@ -193,7 +193,7 @@ def _check_destinations(settings: ServiceSettings, state: State) -> None:
                 raise
             log.warning("%s It answered before: results are kept and sent later.", error)
         else:
-            state.reached(endpoint_of(destination))
+            state.record_reached(endpoint_of(destination))
 
 
 def _need(package: str, what: str) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from creps.errors import CrepsError
 from creps.io.dicom.read.elements import CLASSIC, MULTI_FRAME, MalformedDicomError, text, whole
-from creps.service.disk import move_synced, private_folder, space_left, write_synced
+from creps.service.disk import MB, move_synced, private_folder, space_left, write_synced
 from creps.service.rules import Facts, facts_of_series, first_rule
 from creps.service.settings import ServiceSettings
 from creps.service.state import State
@@ -31,7 +31,6 @@ log = logging.getLogger(__name__)
 RECEIVED = "received"
 """Folder of received images within that of the service; one folder for each series, named by a hash."""
 
-MB = 1e6
 DECISIONS = 1000
 """Series whose rule is remembered."""
 
@@ -74,7 +73,7 @@ class Filing:
     Args:
         folder: Of the service.
         settings: Rules and limits.
-        state: Where images are noted.
+        state: Where images are recorded.
     """
 
     def __init__(self, folder: Path, settings: ServiceSettings, state: State) -> None:
@@ -167,7 +166,7 @@ def _header(content: bytes) -> Dataset | None:
             if str(meta.file_meta.get("TransferSyntaxUID", "")) == DEFLATED:
                 return None
             return dcmread(io.BytesIO(content), stop_before_pixels=True, specific_tags=list(READ))
-    except Exception:  # noqa: BLE001 - whatever a stranger sent: pydicom raises many kinds
+    except Exception:  # noqa: BLE001 - whatever was sent: pydicom raises many kinds
         return None
 
 
