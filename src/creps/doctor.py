@@ -34,6 +34,7 @@ EXTRAS: dict[str, tuple[tuple[str, ...], str]] = {
     "export": (("onnx", "onnxruntime", "onnxscript"), "creps export"),
     "tensorboard": (("tensorboard",), "training.loggers"),
     "cluster": (("submitit",), "--slurm"),
+    "service": (("pynetdicom", "cryptography"), "creps node"),
 }
 """Extra → its packages, and what needs them."""
 

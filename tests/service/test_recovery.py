@@ -12,7 +12,7 @@ from creps.service.audit import Audit
 from creps.service.node.arrivals import ReceivedSeries
 from creps.service.node.filing import RECEIVED
 from creps.service.overview import retry_job
-from creps.service.retention import DAY, delete_old, delete_unknown
+from creps.service.retention import delete_old, delete_unknown
 from creps.service.sending import RefusedError, ResultGoneError, UnreachableError, deliver
 from creps.service.settings import Destination, Keep
 from creps.service.state import State
@@ -148,8 +148,8 @@ def test_deleted_results_are_not_made_again(tmp_path):
     job = state.add_job("s", "f", "x", "all")
     state.set_job(job.id, "done", target="t_sct")
     keep = Keep(received_days=7, results_days=1)
-    assert delete_old(state, tmp_path, tmp_path, keep, job.changed + 2 * DAY) == (0, 1)
-    assert delete_old(state, tmp_path, tmp_path, keep, job.changed + 3 * DAY) == (0, 0)
+    assert delete_old(state, tmp_path, tmp_path, keep, job.changed + 2 * DAY_SECONDS) == (0, 1)
+    assert delete_old(state, tmp_path, tmp_path, keep, job.changed + 3 * DAY_SECONDS) == (0, 0)
     assert state.add_job("s", "f", "x", "all") is None
     state.close()
 
@@ -162,9 +162,9 @@ def test_images_that_arrive_now_are_not_deleted_with_their_old_series(tmp_path):
     state.add_image("i", "s", "MR", 1)
     at = state.last_received("s")
     with state._db.change() as db:
-        db.execute("UPDATE jobs SET changed = ?", (at - 8 * DAY,))
+        db.execute("UPDATE jobs SET changed = ?", (at - 8 * DAY_SECONDS,))
     assert delete_old(state, tmp_path, tmp_path, Keep(), at) == (0, 0)
-    assert delete_old(state, tmp_path, tmp_path, Keep(), at + 8 * DAY) == (1, 0)
+    assert delete_old(state, tmp_path, tmp_path, Keep(), at + 8 * DAY_SECONDS) == (1, 0)
     state.close()
 
 

@@ -10,17 +10,16 @@ from statistics import median
 from typing import Any
 
 from creps.errors import InputError
-from creps.figures.curves import averaged
+from creps.figures.curves import LOSSES, TIME, VALIDATION, averaged
 from creps.provenance import provenance
 from creps.report import charts
 from creps.report.document import Finding, KeyFigure, Report, Verdict
 from creps.report.page import check_page, png_data, render, write_page
 from creps.report.reading import RUN, read_object, sound, without_names, without_paths
+from creps.training.files import CURVES, PICTURES, RECORD, REPORT
 from creps.training.health import HEALTHY
 
 __all__ = ["is_run", "write_training"]
-
-RECORD, CURVES, PICTURES = "record.json", "curves.csv", "pictures"
 
 MOST_PICTURES = 10
 """Of the grid over time."""
@@ -31,34 +30,15 @@ MOST_POINTS = 300
 RELOAD_SECONDS = 60
 """After which the page of a run that goes on reloads itself."""
 
-LOSSES: dict[str, tuple[str, ...]] = {
-    "pairs": ("supervised", "simulated"),
-    "discriminators": ("d_real", "d_fake", "r1", "d_real_mr", "d_fake_mr", "r1_mr"),
-    "generator, adversarial": ("adversarial", "adversarial_mr"),
-    "generator, style and content": ("style", "content"),
-    "generator, there and back": ("cycle_mr", "cycle_ct", "identity_mr", "identity_ct"),
-    "generator, contrastive": ("nce", "nce_identity"),
-}
-"""Title of a chart → columns of the curves: unweighted losses."""
-
-SCORES: dict[str, tuple[tuple[str, ...], str]] = {
-    "Validation without pairs": (
-        ("validation_score", "simulated_error_hu", "place_distance_hu", "disagreement_hu"),
-        "HU",
-    ),
-    "Ratios of sCT to CT": (("bone_ratio", "spread_ratio"), "ratio"),
-    "Time": (("seconds_per_step",), "seconds per step"),
-}
-"""Title of a chart → columns and the label of its axis."""
-
 LABELS = {
     "simulated_error_hu": "error on simulated MRs",
     "place_distance_hu": "distance to CTs at the same position",
     "disagreement_hu": "disagreement of overlapping patches",
+    "train_eval_difference_hu": "difference of training and evaluation mode",
     "validation_score": "label-free score",
     "bone_ratio": "bone",
     "spread_ratio": "standard deviation of HU",
-    "seconds_per_step": "a step",
+    TIME: "a step",
 }
 """Column → label of its line."""
 
@@ -91,7 +71,7 @@ def write_training(run: Path, page: Path | None = None, *, title: str = "", over
     """
     if not is_run(run):
         raise InputError(f"{run} is not the folder of a training run.", "Name the folder that creps train wrote.")
-    page = run / "report.html" if page is None else page
+    page = run / REPORT if page is None else page
     check_page(page, overwrite=overwrite)
     record, damaged = sound(read_object(run / RECORD), RUN)
     rows = list(_rows(run / CURVES))
@@ -170,7 +150,7 @@ def _figures(
         if "bone_ratio" in scored[-1]:
             note = "of the CTs' share, at the last validation; 1 is right"
             yield KeyFigure(label="bone", value=f"{scored[-1]['bone_ratio']:.2f}", note=note)
-    timed = [row["seconds_per_step"] for row in rows if "seconds_per_step" in row][-20:]
+    timed = [row[TIME] for row in rows if TIME in row][-20:]
     if timed:
         yield KeyFigure(label="a step", value=f"{median(timed):.2f} s", note="median of the last rows")
     cohort = record.get("cohort") or {}
@@ -203,9 +183,9 @@ def _charts(rows: Sequence[Mapping[str, float]]) -> Iterator[dict[str, str]]:
     for title, columns in LOSSES.items():
         if lines := _lines(rows, columns):
             yield {"title": f"Loss: {title}", "svg": charts.curves(lines, "step", "loss, not weighted")}
-    for title, (columns, label) in SCORES.items():
+    for title, (columns, label) in (VALIDATION | {"time": ((TIME,), "seconds per step")}).items():
         if lines := _lines(rows, columns):
-            yield {"title": title, "svg": charts.curves(lines, "step", label)}
+            yield {"title": title[0].upper() + title[1:], "svg": charts.curves(lines, "step", label)}
 
 
 def _lines(

@@ -23,6 +23,7 @@ from creps.io.atomic import atomic_folder, write_json
 from creps.io.documents import read_json
 from creps.model import TRAINING_STATE, Plan, checkpoints, load_tensors, save_model, save_tensors
 from creps.provenance import sha256_file
+from creps.training.files import CHECKPOINTS
 from creps.training.networks import Networks
 
 __all__ = [
@@ -172,7 +173,7 @@ def check_room(folder: Path, networks: Networks, keep: int) -> None:
         free = shutil.disk_usage(place).free
     except OSError:
         return
-    free += sum(path.stat().st_size for path in (folder / "checkpoints").glob("step_*/*"))
+    free += sum(path.stat().st_size for path in (folder / CHECKPOINTS).glob("step_*/*"))
     if needed > free:
         raise TrainingError(
             f"The run needs {needed / 1e6:.0f} MB in {folder}, whose disk has {free / 1e6:.0f} MB free.",

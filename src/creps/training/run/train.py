@@ -23,13 +23,14 @@ from creps.settings import Settings
 from creps.shipped.names import find_model
 from creps.training.build import build_networks, build_style, total_steps
 from creps.training.duration import LONG_HOURS, advice, estimate_time, in_words
+from creps.training.files import MODEL
 from creps.training.interruption import Interruption
 from creps.training.loop import TrainingLoop
 from creps.training.memory import MemoryEstimate, estimate_memory, settings_that_fit
 from creps.training.networks import Networks
 from creps.training.processes import Processes, start_processes
 from creps.training.run.cohort_fit import refuse_missing_cts, warn_of_other_mrs
-from creps.training.run.folder import SETTINGS_FILE, RunFolder
+from creps.training.run.folder import RunFolder
 from creps.training.run.heartbeat import Heartbeat
 from creps.training.run.monitor import Monitor
 from creps.training.run.settings import run_settings, warn_of_other_preparation
@@ -48,7 +49,7 @@ from creps.training.simulation import (
 from creps.training.state import Progress, check_room, load_checkpoint
 from creps.training.step import TrainingStep
 
-__all__ = ["SETTINGS_FILE", "train"]
+__all__ = ["train"]
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +106,7 @@ def train(
     source = load_starting_point(model, settings) if model is not None else None
     with Heartbeat("building the networks and estimating memory and time") as heartbeat:
         _train(cohort, folder, settings, source, heartbeat, resume=resume, report=report)
-    return folder / "model"
+    return folder / MODEL
 
 
 def _train(
