@@ -9,6 +9,7 @@ import pytest
 from creps.errors import CrepsError
 from creps.service import ServiceSettings, deliveries, loop, waits, watch
 from creps.service.audit import Audit
+from creps.service.disk import DAY_SECONDS
 from creps.service.node.arrivals import ReceivedSeries
 from creps.service.node.filing import RECEIVED
 from creps.service.overview import retry_job
