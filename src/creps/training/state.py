@@ -197,10 +197,7 @@ def load_checkpoint(path: Path, networks: Networks) -> Progress:
     """
     state, tensors = _read(path)
     try:
-        for name, module in _modules(networks).items():
-            module.load_state_dict(_below(tensors, name))
-        for name, (module, optimizer) in _optimizers(networks).items():
-            _load_optimizer(optimizer, module, _below(tensors, name))
+        _load_all(networks, tensors)
     except (RuntimeError, KeyError) as error:
         raise ModelError(
             f"{path} belongs to a different network architecture.", "Resume with the run's original settings."
@@ -216,10 +213,8 @@ def snapshot(networks: Networks) -> dict[str, torch.Tensor]:
 def restore(networks: Networks, tensors: dict[str, torch.Tensor]) -> None:
     """Set networks and optimizers back to a snapshot."""
     networks.discriminators.requires_grad_(True)
-    for name, module in _modules(networks).items():
-        module.load_state_dict(_below(tensors, name))
-    for name, (module, optimizer) in _optimizers(networks).items():
-        _load_optimizer(optimizer, module, _below(tensors, name))
+    _load_all(networks, tensors)
+    for _, optimizer in _optimizers(networks).values():
         optimizer.zero_grad(set_to_none=True)
 
 
@@ -298,6 +293,14 @@ def _all_tensors(networks: Networks) -> dict[str, torch.Tensor]:
             for key, value in optimizer.state[parameter].items():
                 tensors[f"{name}.{parameter_name}:{key}"] = torch.as_tensor(value)
     return tensors
+
+
+def _load_all(networks: Networks, tensors: dict[str, torch.Tensor]) -> None:
+    """Load what `_all_tensors` collected."""
+    for name, module in _modules(networks).items():
+        module.load_state_dict(_below(tensors, name))
+    for name, (module, optimizer) in _optimizers(networks).items():
+        _load_optimizer(optimizer, module, _below(tensors, name))
 
 
 def _load_optimizer(

@@ -54,7 +54,7 @@ class RunFolder:
         cohort: The cohort to train on.
         settings: All settings.
         style: The CREPs loss, or None.
-        origin: Record of the model that the run starts from, or None for random weights.
+        started_from: Record of the model that the run starts from, or None for random weights.
         report: Writes a report of the folder, or None.
     """
 
@@ -64,10 +64,16 @@ class RunFolder:
         cohort: Cohort,
         settings: Settings,
         style: CrepsLoss | None,
-        origin: dict[str, Any] | None,
+        started_from: dict[str, Any] | None,
         report: Callable[[Path], object] | None = None,
     ) -> None:
-        self.path, self.cohort, self.settings, self.style, self.origin = path, cohort, settings, style, origin
+        self.path, self.cohort, self.settings, self.style, self.started_from = (
+            path,
+            cohort,
+            settings,
+            style,
+            started_from,
+        )
         busy = OutputExistsError(f"Another process is training in {path}.", "Wait for it, or name another folder.")
         self.lock, self.record = FolderLock(path, busy), RunRecord(path / RECORD)
         self.phantoms, self.report = path / PHANTOMS, report
@@ -95,7 +101,7 @@ class RunFolder:
         if checkpoint is None:
             return None  # the run never reached a checkpoint, so it starts anew
         _refuse_other_settings(load_settings(file=settings), self.settings, settings)
-        self._refuse_other_origin(checkpoint / PLAN)
+        self._refuse_other_run(checkpoint / PLAN)
         return checkpoint
 
     def kept_best(self, best: Best | None) -> Best | None:
@@ -219,7 +225,7 @@ class RunFolder:
         style = self.style
         return {
             "steps": steps,
-            "started_from": self.origin,
+            "started_from": self.started_from,
             "cohort": {
                 "cases_sha256": cases_sha256(self.cohort),
                 "mr_cases": len(self.cohort.cases("mr", "train")),
@@ -230,7 +236,7 @@ class RunFolder:
             "settings": chosen,
         }
 
-    def _refuse_other_origin(self, plan: Path) -> None:
+    def _refuse_other_run(self, plan: Path) -> None:
         """Refuse to resume with another cohort, other perceptual weights or another starting model."""
         try:
             before = read_json(plan)["training"]
@@ -245,11 +251,11 @@ class RunFolder:
         if (weights or {}).get("sha256") != (self.style.backbone.weights.sha256 if self.style else None):
             raise ModelError("The perceptual weights are not those of this run.", "Resume with the same file.")
         started_from = before.get("started_from")
-        if self.origin is not None and self.origin != started_from:
+        if self.started_from is not None and self.started_from != started_from:
             raise ModelError(
                 "This run was not started from that model.", "Resume without --from (model=None), or start a new run."
             )
-        self.origin = started_from
+        self.started_from = started_from
 
 
 def _refuse_other_settings(before: Settings, now: Settings, path: Path) -> None:
