@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from creps.dose.document import DoseDocument, read_dose_document
-from creps.dose.writing import PICTURES
+from creps.dose.document import FILE, PICTURES, DoseDocument, read_dose_document
 from creps.errors import CrepsError, InputError
 from creps.evaluation.document import read_document
 from creps.evaluation.results import Evaluation
@@ -259,7 +258,7 @@ def _with_image(parts: CaseParts, which: str, path: Path | None, others: OtherFi
 def _with_dose(parts: CaseParts, folder: Path | None, source: ImageSource) -> CaseParts:
     if folder is None:
         return parts
-    path = folder / "dose.json"
+    path = folder / FILE
     try:
         document = read_dose_document(path)
     except CrepsError as error:

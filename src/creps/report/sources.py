@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
+from creps.dose.document import FILE as DOSE_FILE
 from creps.errors import CrepsError, InputError, OutputExistsError
 from creps.evaluation.batch import TRUTH
 from creps.evaluation.comparison import compare
@@ -230,7 +231,7 @@ def _of_case(sct: Path, page: Path | None, others: OtherFiles, options: ReportOp
 
 def _of_folder(folder: Path, page: Path | None, options: ReportOptions, progress: Progress | None) -> Path:
     """Of many sCTs without CTs: their checks and expected errors."""
-    if (folder / "dose.json").is_file():
+    if (folder / DOSE_FILE).is_file():
         raise InputError(f"{folder} holds doses, and no sCT.", f"Use: creps report SCT --dose {folder}")
     files: dict[str, Path] = {one.name: one for one in sorted(folder.iterdir()) if one.is_dir() and _is_series(one)}
     try:

@@ -12,8 +12,9 @@ from typing import Any
 from creps.errors import InputError
 from creps.figures.curves import LOSSES, TIME, VALIDATION, averaged
 from creps.provenance import provenance
+from creps.qa.document import Level
 from creps.report import charts
-from creps.report.document import Finding, KeyFigure, Report, Verdict
+from creps.report.document import Finding, KeyFigure, Report
 from creps.report.page import check_page, png_data, render, write_page
 from creps.report.reading import RUN, read_object, sound, without_names, without_paths
 from creps.training.files import CURVES, PICTURES, RECORD, REPORT
@@ -98,7 +99,7 @@ def _report(
     health = [str(one) for one in record.get("health") or ()]
     findings = [_finding(one) for one in health]
     done = max([int(record.get("steps") or 0), *(int(row["step"]) for row in rows[-1:])])
-    result: Verdict = "not checked"
+    result: Level = "not checked"
     if status == "failed" or any(one.level == "warn" for one in findings):
         result = "fail" if status == "failed" else "warn"
     elif status == "finished":

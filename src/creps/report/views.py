@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from creps.dose.document import PICTURES
 from creps.evaluation.definitions import METRICS, metric
 from creps.evaluation.results import Evaluation
 from creps.qa.document import QaCheck
@@ -27,14 +28,6 @@ OBLIQUE_DEGREES = 1.0
 
 NAMED = re.compile("|".join(rf"\b{one.name}\b" for one in METRICS))
 """Names of metrics within a definition."""
-
-DOSE_ALTS = {
-    "wash_ct": "dose on the CT in three planes",
-    "wash_sct": "dose on the sCT in three planes",
-    "difference": "difference of the doses in three planes",
-    "dvh": "dose-volume histograms on CT and sCT",
-    "gamma": "gamma map in three planes",
-}
 
 
 def write_case(
@@ -113,11 +106,11 @@ def _embedded(content: object) -> str:
 
 
 def _scales(shown: list[Shown]) -> str:
-    said = {
+    captions = {
         "difference": "Differences from −300 (purple) over 0 (white) to 300 HU (orange).",
         "uncertainty": "Uncertainty from 0 (blue) to 300 HU (yellow).",
     }
-    return " ".join(said[one.key] for one in shown if one.key in said)
+    return " ".join(captions[one.key] for one in shown if one.key in captions)
 
 
 def _voxels(data: ViewerData) -> str:
@@ -197,10 +190,9 @@ def _thumbnails(parts: CaseParts, images: CaseImages, data: ViewerData) -> Itera
 
 def _dose(parts: CaseParts) -> dict[str, Any]:
     dose = parts.dose
-    keys = [] if dose is None else sorted({key for one in dose.structures.values() for key in one.ct})
     if dose is None:
         return {}
-    against = "bulk-density CT" if dose.reference == "bulk" else "CT"
+    keys, against = sorted({key for one in dose.structures.values() for key in one.ct}), dose.reference_name
     pairs = [
         ("plan", f"{dose.plan.radiation}, {dose.plan.prescription_gy:g} Gy per fraction to {dose.target.name}"),
         ("target dose error", f"{dose.target.error_percent:.2f} % of the prescription, against the {against}"),
@@ -224,7 +216,7 @@ def _dose(parts: CaseParts) -> dict[str, Any]:
         ]
         for name, one in dose.structures.items()
     ]
-    pictures = [{"uri": png_data(data), "alt": DOSE_ALTS.get(name, name)} for name, data in parts.dose_pictures.items()]
+    pictures = [{"uri": png_data(data), "alt": PICTURES[name]} for name, data in parts.dose_pictures.items()]
     head = ["structure", "volume, ml", *(f"{key.removesuffix('_gy')}, Gy (sCT − {against})" for key in keys)]
     return {"scope": dose.scope, "pairs": pairs, "head": head, "rows": rows, "pictures": pictures}
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from creps.preprocessing.morphology import grow
-from creps.qa.measures.bone import expected_bone
+from creps.qa.measures.bone import certain_bone, expected_bone
 from creps.qa.measures.measure import Measure, argmax, densest
 from creps.qa.scene import Scene
 from creps.volume import Array, Mask
@@ -38,9 +38,6 @@ TOLERANCE_MM = 8.0
 
 WIDE_MM = 60.0
 """Rows of the body from this width tell where the middle is."""
-
-TYPICAL = 0.75
-"""Quantile of what is expected within bone that counts as certain."""
 
 FEW_ROWS = 50
 ROUNDS, TRIMMED = 4, 0.8
@@ -116,8 +113,7 @@ def _alone(mask: Mask, matched: Mask, scene: Scene, plane: tuple[Vector, float])
 def _unexplained(scene: Scene, mirror: Voxels) -> Array:
     """(n,) of each bone voxel: 0 where the MR looks like bone on this side only, 1 where both sides look alike."""
     expected = expected_bone(scene)
-    certain = max(float(np.quantile(expected[scene.bone], TYPICAL)), 1e-3)
-    near = ndimage.maximum_filter(np.clip(expected / certain, 0, 1), 3)
+    near = ndimage.maximum_filter(np.clip(expected / certain_bone(scene), 0, 1), 3)
     return np.clip(1 - near[scene.bone] + _at(near, mirror, outside=0.0), 0, 1)
 
 
