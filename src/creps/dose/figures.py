@@ -77,7 +77,8 @@ def difference_figure(result: DoseComparison) -> Picture:
     percent = 100 * (result.sct.total_gy - result.ct.total_gy) / prescription
     shown = np.where(np.abs(percent) >= LEAST_PERCENT, percent, np.nan)
     end = 100 * LARGEST_DIFFERENCE
-    title = f"Dose on the sCT minus dose on the {result.document.reference_name} (less than {LEAST_PERCENT:g} % is not drawn)"
+    reference = result.document.reference_name
+    title = f"Dose on the sCT minus dose on the {reference} (less than {LEAST_PERCENT:g} % is not drawn)"
     return _overlay(result, "sct", shown, title, "% of the prescription", (-end, end), "coolwarm")
 
 
