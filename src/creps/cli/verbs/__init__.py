@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 import creps as package
-from creps.cli.options import set_up_logging
+from creps.cli.console import set_up_logging
 from creps.cli.verbs.calibrate import calibrate
 from creps.cli.verbs.demo import demo
 from creps.cli.verbs.doctor import doctor

@@ -9,19 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from creps.cli.options import (
-    MODEL,
-    PARTLY,
-    PATH,
-    QA_FAILED,
-    SettingsCommand,
-    chosen_overrides,
-    message,
-    on_cluster,
-    progress_bar,
-    slurm,
-    terminated_as_interrupted,
-)
+from creps.cli.console import PARTLY, QA_FAILED, message, progress_bar
+from creps.cli.options import MODEL, PATH, SettingsCommand, chosen_overrides, slurm
+from creps.cli.signals import on_cluster, terminated_as_interrupted
 
 if TYPE_CHECKING:
     from creps.synthesis.derived import Derived
