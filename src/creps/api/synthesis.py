@@ -16,7 +16,7 @@ from creps.synthesis.bulk import BulkDensities
 from creps.synthesis.derived import Derived
 from creps.synthesis.options import OutputOptions
 from creps.synthesis.outputs import output_path, report_file
-from creps.synthesis.purpose import check_made_of, name_of, patient_of
+from creps.synthesis.purpose import check_suitable, name_of, patient_of
 from creps.synthesis.writing import write_synthesis
 from creps.ultrasound.curves import DEFAULT_CURVES, AcousticCurves, acoustic_curves
 from creps.ultrasound.maps import AcousticMaps, acoustic_maps
@@ -71,7 +71,7 @@ class Synthesis(creps.synthesis.result.Synthesis):
             True
         """
         wanted = Ultrasound(acoustic_curves(curves))
-        check_made_of(self, wanted)
+        check_suitable(self, wanted)
         return acoustic_maps(self.sct, patient_of(self), wanted.curves, name_of(self))
 
     def mu_map(
@@ -98,7 +98,7 @@ class Synthesis(creps.synthesis.result.Synthesis):
             True
         """
         wanted = mu_map_of(pet, curve, fwhm_mm)
-        check_made_of(self, wanted)
+        check_suitable(self, wanted)
         return attenuation_map(self.sct, patient_of(self), wanted.pet, wanted.curve, wanted.fwhm_mm)
 
     @file_errors_explained
@@ -170,5 +170,5 @@ class Synthesis(creps.synthesis.result.Synthesis):
         if mu_map is not None:
             found.append(mu_map if isinstance(mu_map, MuMap) else mu_map_of(mu_map))
         for one in found:
-            check_made_of(self, one)
+            check_suitable(self, one)
         return replace(self, derived=tuple(found))

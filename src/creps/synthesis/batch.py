@@ -59,7 +59,6 @@ def synthesize_batch(
     options: SynthesisOptions | None = None,
     writing: OutputOptions | None = None,
     *,
-    series: str | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
     runner: Runner | None = None,
@@ -70,7 +69,6 @@ def synthesize_batch(
     qa: dict[Path, QaReport] = {}
     for outcome in run_batch(
         *(model, mrs, output, settings, options, writing),
-        series=series,
         overwrite=overwrite,
         progress=progress,
         runner=runner,
@@ -179,13 +177,8 @@ def plan_cases(
     return cases
 
 
-def synthesize_case(
-    model: Model,
-    case: SynthesisCase,
-    settings: InferenceSettings | None = None,
-    progress: Progress | None = None,
-) -> Path:
-    """Read, synthesize and write one case; every argument but `progress` can be pickled.
+def synthesize_case(model: Model, case: SynthesisCase) -> Path:
+    """Read, synthesize and write one case with the model's inference settings; both arguments can be pickled.
 
     Returns:
         Where the sCT was written.
@@ -193,7 +186,7 @@ def synthesize_case(
     Raises:
         CrepsError: the MR or a setting cannot be used, or the network fails.
     """
-    synthesize_and_write(model, case, settings, progress)
+    synthesize_and_write(model, case, None, None)
     return case.target
 
 

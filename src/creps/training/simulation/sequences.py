@@ -57,7 +57,7 @@ SEQUENCE_SHARES = (0.2, 0.2, 0.1, 0.2, 0.2, 0.1)
 
 
 def draw_sequence(rng: np.random.Generator) -> MrCentre:
-    """A random sequence at 1.5 or 3 T; receive field, noise and scale of the scanner are drawn elsewhere."""
+    """A random sequence at 1.5 or 3 T; bias field, noise and scale of the scanner are drawn elsewhere."""
     name = list(SEQUENCES)[int(rng.choice(len(SEQUENCES), p=SEQUENCE_SHARES))]
     sequence, tr, te, ti, flip = SEQUENCES[name](rng)
     tesla = 1.5 if rng.random() < 0.5 else 3.0
