@@ -25,7 +25,7 @@ from creps.volume import Volume
 if TYPE_CHECKING:
     from creps.synthesis.result import Synthesis
 
-__all__ = ["CaseParts", "Note", "OtherFiles", "gather_case", "parts_of", "qa_beside"]
+__all__ = ["CaseParts", "Note", "OtherFiles", "gather_case", "gather_checks", "parts_of", "qa_beside"]
 
 ROUNDING_HU = 1.5
 """By which HU in a record and in the file may differ: values are rounded when they are written."""
@@ -146,13 +146,22 @@ def gather_case(sct: Path, others: OtherFiles | None = None) -> CaseParts:
     for path in (others.mr, others.ct, others.dose, others.evaluation):
         if path is not None and not path.exists():
             raise InputError(f"{path} does not exist.", "Check the path.")
-    source = ImageSource.find(sct, modality="ct" if sct.is_dir() else None)
-    parts = CaseParts(sct=_voxels(sct, source, others), names={"sCT": sct.name} | _identity(source))
-    parts = _with_beside(parts, sct)
+    source = _source_of_sct(sct)
+    parts = _checked(sct, source, others)
+    parts = _with_uncertainty(parts, uncertainty_file(sct))
     parts = _with_image(parts, "mr", others.mr, others)
     parts = _with_image(parts, "ct", others.ct, others)
     parts = _with_dose(parts, others.dose, source)
     return _with_evaluation(parts, others.evaluation, source)
+
+
+def gather_checks(sct: Path) -> CaseParts:
+    """Collect the sCT with its record and its QA alone, for a table of many cases: no other volume is read.
+
+    Raises:
+        InputError: the sCT cannot be read.
+    """
+    return _checked(sct, _source_of_sct(sct), OtherFiles())
 
 
 def qa_beside(sct: Path) -> QaReport | None:
@@ -173,11 +182,15 @@ def _voxels(path: Path, source: ImageSource, others: OtherFiles) -> Volume:
     return read_ct(path, "image", fill_gaps=True).volume
 
 
-def _with_beside(parts: CaseParts, sct: Path) -> CaseParts:
-    """Add record, QA and uncertainty that synthesis wrote with the sCT."""
+def _source_of_sct(sct: Path) -> ImageSource:
+    return ImageSource.find(sct, modality="ct" if sct.is_dir() else None)
+
+
+def _checked(sct: Path, source: ImageSource, others: OtherFiles) -> CaseParts:
+    """The sCT with the record and the QA that synthesis wrote with it, if they are its own."""
+    parts = CaseParts(sct=_voxels(sct, source, others), names={"sCT": sct.name} | _identity(source))
     parts = _with_record(parts, record_file(sct))
-    parts = _with_qa(parts, qa_file(sct))
-    return _with_uncertainty(parts, uncertainty_file(sct))
+    return _with_qa(parts, qa_file(sct))
 
 
 def _with_record(parts: CaseParts, path: Path) -> CaseParts:

@@ -22,7 +22,7 @@ from creps.io.atomic import atomic_folder
 from creps.io.itk import is_volume_file, stem, suffix
 from creps.report.cohort import EXPECTED, CohortCase, CohortParts, evaluated_cases, worst_first, write_cohort
 from creps.report.page import check_page, is_report
-from creps.report.parts import CaseParts, OtherFiles, gather_case, qa_beside
+from creps.report.parts import CaseParts, OtherFiles, gather_case, gather_checks, qa_beside
 from creps.report.training import is_run, write_training
 from creps.report.views import write_case
 from creps.synthesis.outputs import RECORD, REPORT, report_file
@@ -247,7 +247,7 @@ def _of_folder(folder: Path, page: Path | None, options: ReportOptions, progress
     cases, unread = [], []
     for name, file in files.items():
         try:
-            cases.append(_synthesized(name, gather_case(file)))
+            cases.append(_synthesized(name, gather_checks(file)))
         except CrepsError as error:
             unread.append(f"{name} cannot be read. {error}" if options.names else "The sCT of a case cannot be read.")
     parts = CohortParts(tuple(cases), unscored=tuple(unread))
