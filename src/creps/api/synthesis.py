@@ -70,9 +70,9 @@ class Synthesis(creps.synthesis.result.Synthesis):
             ...     print("is too coarse" in error.what)
             True
         """
-        wanted = Ultrasound(acoustic_curves(curves))
-        check_suitable(self, wanted)
-        return acoustic_maps(self.sct, patient_of(self), wanted.curves, name_of(self))
+        derived = Ultrasound(acoustic_curves(curves))
+        check_suitable(self, derived)
+        return acoustic_maps(self.sct, patient_of(self), derived.curves, name_of(self))
 
     def mu_map(
         self, pet: Image, curve: MuCurve | Path | str = DEFAULT_CURVE, *, fwhm_mm: float = PET_FWHM_MM
@@ -97,9 +97,9 @@ class Synthesis(creps.synthesis.result.Synthesis):
             >>> mu.same_grid_as(synthesis.sct)
             True
         """
-        wanted = mu_map_of(pet, curve, fwhm_mm)
-        check_suitable(self, wanted)
-        return attenuation_map(self.sct, patient_of(self), wanted.pet, wanted.curve, wanted.fwhm_mm)
+        derived = mu_map_of(pet, curve, fwhm_mm)
+        check_suitable(self, derived)
+        return attenuation_map(self.sct, patient_of(self), derived.pet, derived.curve, derived.fwhm_mm)
 
     @file_errors_explained
     def save(
@@ -152,9 +152,9 @@ class Synthesis(creps.synthesis.result.Synthesis):
         """
         check_flags(overwrite=overwrite)
         options = OutputOptions(structures, stable_uids, pseudonym, qa, BulkDensities.of(bulk_density), report)
-        wanted = self if tus is False and mu_map is None else self._with(tus, mu_map)
-        path = output_path(wanted, as_path(target, "The target"), options, overwrite=overwrite)
-        write_synthesis(wanted, path, options)
+        derived = self if tus is False and mu_map is None else self._with(tus, mu_map)
+        path = output_path(derived, as_path(target, "The target"), options, overwrite=overwrite)
+        write_synthesis(derived, path, options)
         if report:
             from creps.report.parts import parts_of
             from creps.report.views import write_case

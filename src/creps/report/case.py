@@ -121,13 +121,13 @@ def _confidence(record: Mapping[str, Any]) -> float:
 
 
 def _measured(evaluation: Evaluation) -> Iterator[KeyFigure]:
-    told = {
+    shown = {
         "mae_hu": ("mean absolute error", "against the CT, in the mask"),
         "bias_hu": ("bias", "sCT minus CT, mean"),
         "bone_dice": ("bone Dice", f"above {hu.BONE_ABOVE:g} HU; 1 is perfect"),
         "body_hd95_mm": ("outline, 95th percentile", "distance of the body's surface to the CT's"),
     }
-    for name, (label, note) in told.items():
+    for name, (label, note) in shown.items():
         found = evaluation.values.get(name)
         if found is not None:
             yield KeyFigure(label=label, value=_number(name, found), note=note)
@@ -145,13 +145,13 @@ def quantity(number: float, unit: str, *, signed: bool = False) -> str:
 
 def _checked(parts: CaseParts) -> Iterator[KeyFigure]:
     by_name = {check.name: check for check in (() if parts.qa is None else parts.qa.checks)}
-    told = {
+    shown = {
         "contour_p95": ("outline against the MR", "95 % of the skin lies closer"),
         "shift": ("displacement against the MR", "of the edges"),
         "bone_share": ("bone", "of the body"),
         "soft_tissue": ("deep soft tissue", "median"),
     }
-    for name, (label, note) in told.items():
+    for name, (label, note) in shown.items():
         check = by_name.get(name)
         if check is None or check.value is None:
             continue
@@ -176,12 +176,12 @@ def _dosed(parts: CaseParts) -> Iterator[KeyFigure]:
 
 
 def _missing(parts: CaseParts) -> Iterator[str]:
-    told = {note.part for note in parts.notes}
-    if parts.mr is None and "mr" not in told:
+    explained = {note.part for note in parts.notes}
+    if parts.mr is None and "mr" not in explained:
         yield "There is no MR in this report: name it with --mr."
-    if parts.ct is None and "ct" not in told:
+    if parts.ct is None and "ct" not in explained:
         yield "There is no CT in this report, so the true error is unknown."
-    if parts.uncertainty is None and "uncertainty" not in told:
+    if parts.uncertainty is None and "uncertainty" not in explained:
         yield UNCALIBRATED
 
 

@@ -254,8 +254,8 @@ def _with_image(parts: CaseParts, which: str, path: Path | None, others: OtherFi
         return parts
     called = which.upper()
     try:
-        wanted = others.series if which == "mr" else None
-        source = ImageSource.find(path, modality=which if path.is_dir() else None, wanted=wanted)
+        series = others.series if which == "mr" else None
+        source = ImageSource.find(path, modality=which if path.is_dir() else None, wanted=series)
         made_from = ((parts.record or {}).get("input") or {}).get("sha256")
         if which == "mr" and made_from is not None and source.sha256() != made_from:
             return parts.with_note(which, "The MR is left out: the sCT was made from another one.", path.name)

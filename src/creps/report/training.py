@@ -1,4 +1,4 @@
-"""The report of a training run: progress, curves, health, pictures over time; rewritten while the run goes on."""
+"""The report of a training run: progress, curves, health, pictures over time; rewritten while the run continues."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MOST_POINTS = 300
 """Of a curve."""
 
 RELOAD_SECONDS = 60
-"""After which the page of a run that goes on reloads itself."""
+"""Interval at which the page of a running training reloads itself."""
 
 LABELS = {
     "simulated_error_hu": "error on simulated MRs",
@@ -106,7 +106,7 @@ def _report(
         result = "pass"
     sessions = record.get("sessions") or [{}]
     reason = without_paths(str(sessions[-1].get("reason")))
-    told = {
+    headline = {
         "running": "The run is in progress.",
         "finished": "The run is finished.",
         "interrupted": f"The run was interrupted ({reason}) and can be resumed.",
@@ -117,7 +117,7 @@ def _report(
         kind="training",
         title=title or f"Training{f', {recipe}' if recipe else ''}{f', {region}' if region else ''}",
         result=result,
-        headline=told,
+        headline=headline,
         findings=tuple(findings),
         figures=tuple(_figures(record, rows, done, total)),
         missing=tuple(_missing(rows, damaged)),

@@ -116,12 +116,12 @@ def _scales(shown: list[Shown]) -> str:
 def _voxels(data: ViewerData) -> str:
     """Size of the viewer's voxels, and what they are the mean of, as a sentence."""
     depth, height, width = (f"{one:.3g}" for one in data.grid.spacing_mm)
-    told = f"Slices of {depth} mm, in the slice {height} × {width} mm"
+    sizes = f"Slices of {depth} mm, in the slice {height} × {width} mm"
     d, h, w = data.factors
     if data.factors == (1, 1, 1):
-        return f"{told}, as in the sCT."
+        return f"{sizes}, as in the sCT."
     means = f"the means of {d} × {h} × {w} voxels of the sCT (slices, rows, columns)"
-    return f"{told}: {means}, so values are smoother than in the files."
+    return f"{sizes}: {means}, so values are smoother than in the files."
 
 
 def _histogram(images: CaseImages) -> str:

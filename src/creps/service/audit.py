@@ -24,7 +24,7 @@ AUDIT = "audit.jsonl"
 """Name of the file in the folder of a service."""
 
 BYTES, FILES = 20_000_000, 50
-"""A file of that size is put aside as audit.jsonl.1 and so on; the oldest of so many is deleted."""
+"""Size at which a file is renamed to audit.jsonl.1 and so on; number of such files that are kept."""
 
 
 class _File(logging.handlers.RotatingFileHandler):

@@ -36,7 +36,7 @@ class Deliveries:
         results: Folder of the sCTs.
         audit: The audit log.
         waits: When a destination may be tried again.
-        park: Called with a job that a person must look at, and the reason.
+        park: Called with a job that needs a person's decision, and the reason.
     """
 
     def __init__(

@@ -32,7 +32,7 @@ __all__ = ["PARKED", "Arrivals", "Service"]
 log = logging.getLogger(__name__)
 
 PARKED = "parked"
-"""Folder, in that of the results, of one JSON file for each MR that a person must look at."""
+"""Folder, in that of the results, of one JSON file for each MR that needs a person's decision."""
 
 TICK_SECONDS = 0.5
 
@@ -190,7 +190,7 @@ class Service:
                 continue
             rule = self._rule(job)
             if rule is None:
-                log.info("%s: its rule '%s' is none of the settings; it is looked at again.", _label(job), job.rule)
+                log.info("%s: its rule '%s' is none of the settings; its MR is matched again.", _label(job), job.rule)
                 self.state.forget_job(job.id)
                 self.arrivals.revisit(job)
             else:
@@ -253,7 +253,7 @@ class Service:
         if answer.kind == "made":
             self._made(job, running.task.rule, running.task.target, answer)
         elif answer.kind == "changed":
-            log.info("%s: more of it arrived; it is looked at again.", _label(job))
+            log.info("%s: more of its MR arrived; it starts again.", _label(job))
             self.state.forget_job(job.id)
         elif answer.kind == "later":
             self._later(job, answer.reason, attempts=job.attempts)

@@ -61,7 +61,7 @@ def watch(
     once: bool = False,
     stop: threading.Event | None = None,
 ) -> None:
-    """Synthesize every MR that is put into a folder, until stopped; started again, it goes on where it was.
+    """Synthesize every MR that is put into a folder, until stopped; when started again, it continues where it was.
 
     Args:
         source: The folder; nothing in it is changed.
@@ -176,8 +176,8 @@ def _check_certificates(settings: ServiceSettings) -> None:
     for tls in sides:
         if tls is not None:
             _need("cryptography", "TLS")
-            if told := check_certificates(tls):
-                log.warning("%s Renew it in time.", told)
+            if warning := check_certificates(tls):
+                log.warning("%s Renew it in time.", warning)
             client_context(tls)
 
 

@@ -44,8 +44,8 @@ creps models; creps doctor                          which models ship with creps
 """
 
 
-def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
-    if wanted:
+def _version(ctx: click.Context, _: click.Parameter, given: bool) -> None:
+    if given:
         click.echo(f"creps, version {package.__version__}")
         ctx.exit()
 

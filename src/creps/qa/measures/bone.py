@@ -57,7 +57,7 @@ def shape(scene: Scene) -> dict[str, Measure]:
 def unlike_the_mr(scene: Scene) -> dict[str, Measure]:
     """Bone that is missing where the MR looks like bone, and bone where it does not, in ml of the largest clump.
 
-    What looks like bone is told by the rest of the same patient, see `expected_bone`. Both are blind where all bone of
+    The rest of the same patient tells what looks like bone, see `expected_bone`. Both are blind where all bone of
     the patient is wrong in the same way.
     """
     rest = expected_bone(scene) - scene.bone

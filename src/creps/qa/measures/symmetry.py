@@ -20,13 +20,13 @@ VOID = 0.06
 """Times the body's median signal above what is beside the body: a voxel without signal has less."""
 
 BESIDE_MM, MOST_BESIDE = 8.0, 0.1
-"""Beside the body means further from it than this; signal there counts up to so much."""
+"""Beside the body means further from it than this; signal there counts up to this much."""
 
 DENT_MM = 40.0
 """Dents of the body into which no ball of this radius fits belong to the body: a void at the skin is a dent."""
 
 VOID_CLUMP_VOXELS = 7
-"""Voids are counted in a cube of so many voxels: 28 mm, 22 ml."""
+"""Voids are counted in a cube of this many voxels a side: 28 mm, 22 ml."""
 
 ALIKE, FINE_SD, SIDES_SD = 0.25, (1.0, 1.5), 3.0
 """Difference in root of the signal beyond which sides are unlike; smoothing of MR, sCT and result in voxels."""

@@ -30,7 +30,7 @@ STEP_HU = (-200.0, 300.0)
 """Tissue in which steps between neighbouring planes are looked for."""
 
 SMALLEST_PLANE = 150
-"""Pairs of voxels (24 cm² and more); of fewer nothing is said."""
+"""Fewest pairs of voxels (24 cm²) for which a step is measured."""
 
 SMALLEST = 50
 HEIGHTS, FRONT_TO_BACK = 4, 3

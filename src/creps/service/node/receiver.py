@@ -215,7 +215,7 @@ class Receiver:
 
 
 def is_peer(node: Listening, address: str, caller: str) -> bool:
-    """Whether a sender is one of those listed; everybody is if there is no list."""
+    """Whether a sender is one of those listed; all are accepted if there is no list."""
     return not node.peers or any(one.ae_title == caller.strip() and one.includes(address) for one in node.peers)
 
 

@@ -99,7 +99,7 @@ class RunFolder:
                 f"{path} already exists.", "Go on with --resume auto (resume=True), or name another folder."
             )
         if checkpoint is None:
-            return None  # the run never reached a checkpoint, so it starts anew
+            return None  # the run never reached a checkpoint, so it starts from the beginning
         _refuse_other_settings(load_settings(file=settings), self.settings, settings)
         self._refuse_other_run(checkpoint / PLAN)
         return checkpoint
@@ -178,7 +178,7 @@ class RunFolder:
             log.warning("the report of the run could not be written: %s", error)
 
     def drop_phantoms(self) -> None:
-        """Remove the people of a finished run, once nobody grows or reads them."""
+        """Remove the phantoms of a finished run, once no process grows or reads them."""
         shutil.rmtree(self.phantoms, ignore_errors=True)
 
     def interruption(self, outcome: Outcome, steps: int) -> RunInterruptedError:

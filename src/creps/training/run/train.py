@@ -207,7 +207,7 @@ def _sampler(cohort: Cohort, settings: Settings) -> PatchSampler:
 def _growing(
     processes: Processes, run: RunFolder, memory: Memory, start: int, steps: int, interruption: Interruption
 ) -> Iterator[None]:
-    """Have the phantoms grow in the first process while the run goes on; several processes wait for all of them."""
+    """Grow the phantoms in the first process while the run continues; with several processes, before it starts."""
     if start >= steps or not has_phantoms(run.settings):
         yield
         return

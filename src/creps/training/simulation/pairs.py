@@ -142,12 +142,12 @@ def grow_phantoms(
     steps: int | None = None,
     reserved_bytes: float = 0.0,
 ) -> None:
-    """Have the phantoms of a run in a folder, those for its validation last; nothing to do if it has none.
+    """Grow the phantoms of a run into a folder, those for its validation last; do nothing if it has none.
 
     Args:
         settings: The whole tree.
         folder: Where they are kept for `simulated_pairs` and `held_out_pairs`.
-        stops: Whether to leave off.
+        stops: Whether to stop.
         steps: Of the whole run, which decide how many it needs (`people_at`); None: all of them.
         reserved_bytes: Memory that the run is going to take meanwhile.
 

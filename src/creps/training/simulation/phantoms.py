@@ -1,4 +1,4 @@
-"""Pairs from digital phantoms: exact anatomy, imaged anew for every patch (not in the paper).
+"""Pairs from digital phantoms: exact anatomy, imaged again for every patch (not in the paper).
 
 A phantom knows what every voxel is made of. So each visit gets another sequence, other tissue levels, another posture
 and size, and another scanner, and its CT is the exact truth. (Learning from label maps imaged at random: Billot
@@ -120,7 +120,7 @@ def imaged(person: Person, places: Array, rng: np.random.Generator) -> tuple[Arr
     """Image a person, without scanner effects.
 
     Args:
-        person: Whom.
+        person: The person.
         places: (3, D, H, W) voxel indices of the person, from `draw_places`.
         rng: Source of sequence, levels and texture.
 
