@@ -16,9 +16,10 @@ from creps.qa.limits import Range
 from creps.report import charts
 from creps.report.case import case_report
 from creps.report.document import Report
-from creps.report.images import CaseImages, Shown, ViewerData
+from creps.report.images import CaseImages, Shown
 from creps.report.page import check_page, figure, png_data, render, write_page
 from creps.report.parts import CaseParts, OtherFiles, gather_case
+from creps.report.viewer import ViewerData, viewer_data
 from creps.synthesis.outputs import report_file
 
 __all__ = ["case_page", "write_beside", "write_case"]
@@ -79,7 +80,7 @@ def case_page(parts: CaseParts, report: Report) -> str:
         report: What it says.
     """
     images = CaseImages(parts)
-    data = images.viewer()
+    data = viewer_data(images)
     return render(
         report,
         "case",

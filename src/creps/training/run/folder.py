@@ -29,10 +29,11 @@ from creps.losses.creps import CrepsLoss
 from creps.model import PLAN, Model, Plan, latest_checkpoint, load_plan, save_model
 from creps.provenance import NOTICE, provenance
 from creps.settings import Settings, load_settings, to_yaml
+from creps.training.disk import try_checkpoint
 from creps.training.files import BEST, CHECKPOINTS, LOG, MODEL, PHANTOMS, RECORD, SETTINGS
 from creps.training.networks import Networks
 from creps.training.run.record import RunRecord, log_to, read_record
-from creps.training.state import Best, Outcome, Progress, inference_weights, try_checkpoint
+from creps.training.state import Best, Outcome, Progress, inference_weights
 
 __all__ = ["RunFolder", "cases_sha256"]
 

@@ -19,6 +19,7 @@ from creps.label_free.validation import PatchValidation
 from creps.settings import Settings
 from creps.shipped.names import find_model
 from creps.training.build import build_networks, build_style, total_steps
+from creps.training.disk import check_room
 from creps.training.files import MODEL
 from creps.training.interruption import Interruption
 from creps.training.loop import TrainingLoop
@@ -41,7 +42,7 @@ from creps.training.simulation import (
     held_out_pairs,
     simulated_pairs,
 )
-from creps.training.state import Progress, check_room, load_checkpoint
+from creps.training.state import Progress, load_checkpoint
 from creps.training.step import TrainingStep
 
 __all__ = ["train"]
