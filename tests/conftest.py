@@ -90,7 +90,7 @@ def logging_as_at_the_start() -> None:
 @pytest.fixture(scope="session", autouse=True)
 def memory_is_estimated_once_for_the_same_settings() -> Iterator[None]:
     """Most runs have the same settings, and the probes of an estimate cost more than the steps."""
-    module = sys.modules.get("creps.training.run.train")
+    module = sys.modules.get("creps.training.run.forecast")
     if module is None:  # no test of training among those that were chosen
         yield
         return

@@ -16,7 +16,7 @@ from creps.errors import InputError, TrainingError
 from creps.io.atomic import atomic_file, atomic_folder, filled_folder, write_json
 from creps.io.lock import FolderLock
 from creps.model import load_tensors, save_tensors
-from creps.training.state import try_checkpoint
+from creps.training.disk import try_checkpoint
 
 REFUSALS = [
     PermissionError(errno.EPERM, "Operation not permitted"),
@@ -144,7 +144,7 @@ def test_a_disk_that_takes_no_checkpoint_is_met_before_the_first_step(tmp_path, 
 
 
 def test_a_disk_that_is_full_or_changes_what_is_written(tmp_path, monkeypatch):
-    monkeypatch.setattr("creps.training.state.sha256_file", lambda path: str(path))  # never twice the same
+    monkeypatch.setattr("creps.training.disk.sha256_file", lambda path: str(path))  # never twice the same
     with pytest.raises(TrainingError, match="reads otherwise"):
         try_checkpoint(tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -3,7 +3,9 @@
 import json
 import subprocess
 import sys
+import tomllib
 from collections import namedtuple
+from pathlib import Path
 
 import pytest
 
@@ -40,10 +42,19 @@ def test_it_works_without_torch_and_says_so():
 def test_missing_extras_come_with_the_command_that_installs_them(monkeypatch):
     there = doctor.installed_version
     others = {"onnxscript": None, "pyRadPlan": "0.5", "pymedphys": "0.41", "numba": "0.61", "submitit": "1.5.4"}
+    others |= {"pynetdicom": "3.0.2", "cryptography": "44.0"}
     monkeypatch.setattr(doctor, "installed_version", lambda name: others.get(name, there(name)))
     finding = found("extras")
     assert finding.state == "note"
     assert finding.remedy == "pip install 'creps[export]'"
+
+
+def test_every_extra_for_users_is_known():
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))
+    extras = project["project"]["optional-dependencies"]
+    assert doctor.EXTRAS.keys() == extras.keys() - {"dev", "docs"}
+    for name, (packages, _) in doctor.EXTRAS.items():
+        assert all(any(line.startswith(package) for line in extras[name]) for package in packages)
 
 
 def test_a_missing_package_is_broken(monkeypatch):

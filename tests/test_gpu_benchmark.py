@@ -318,11 +318,11 @@ def test_people_grown_before_are_those_that_the_run_would_grow(tmp_path, monkeyp
     settings = model_settings(REHEARSAL, "head")
     for person in teachers_of("teachers-head", settings, tmp_path / "people"):
         grow_teacher_person(person)
-    people = simulated_pairs(settings).teacher.people
+    people = simulated_pairs(settings).phantoms.people
     monkeypatch.setattr(growth.Crowd, "grow", lambda *_: pytest.fail("grown again"))
     with grown_before(tmp_path / "people"):
         grow_phantoms(settings, tmp_path / "run", lambda: False)
-    kept = simulated_pairs(settings, tmp_path / "run").teacher.people
+    kept = simulated_pairs(settings, tmp_path / "run").phantoms.people
     simulated_pairs(settings, tmp_path / "run", held_out=True)
     for one, other in zip(people, kept, strict=True):
         assert (one.tissues.tissues == other.tissues.tissues).all()

@@ -5,9 +5,10 @@ import random
 
 import pytest
 
-from creps.figures.curves import PANELS
+from creps.figures.curves import LOSSES, VALIDATION
 from creps.training.health import RECENT, decision, diagnose
 from creps.training.report import TERM_NAMES
+from creps.training.run import monitor
 
 
 def validations(scores, every=100, **values):
@@ -113,5 +114,6 @@ def test_what_was_not_measured_says_nothing():
     assert diagnose([{"step": float(i), "supervised": 0.1} for i in range(50)], "bce") == {}
 
 
-def test_every_loss_term_is_drawn():
-    assert set(TERM_NAMES) <= {column for columns in PANELS.values() for column in columns}
+def test_every_curve_is_drawn():
+    assert sorted(TERM_NAMES) == sorted(column for columns in LOSSES.values() for column in columns)
+    assert sorted(monitor.VALIDATION) == sorted(column for columns, _ in VALIDATION.values() for column in columns)

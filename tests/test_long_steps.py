@@ -159,9 +159,9 @@ def test_the_time_is_told_before_the_first_step_with_the_setting_that_helps(coho
     monkeypatch.setattr(logging.getLogger("creps"), "propagate", True)
     caplog.set_level(logging.INFO, logger="creps")
     long = StepTime(generator=2.0, style=650.0, discriminator=1.0)
-    monkeypatch.setattr("creps.training.run.train.estimate_time", lambda *_: long)
+    monkeypatch.setattr("creps.training.run.forecast.estimate_time", lambda *_: long)
     chosen = paper(**{"training.steps": 1, "creps.slice_step": 1})
-    monkeypatch.setattr("creps.training.run.train.LONG_HOURS", 0.01)
+    monkeypatch.setattr("creps.training.run.forecast.LONG_HOURS", 0.01)
     train(cohort, tmp_path / "run", chosen)
     lines = [one.getMessage() for one in caplog.records]
     told = next(
@@ -174,7 +174,7 @@ def test_the_time_is_told_before_the_first_step_with_the_setting_that_helps(coho
 def test_the_estimate_is_near_the_truth(cohort, tmp_path, monkeypatch):
     found = []
     real = duration.estimate_time
-    monkeypatch.setattr("creps.training.run.train.estimate_time", lambda *a: found.append(real(*a)) or found[-1])
+    monkeypatch.setattr("creps.training.run.forecast.estimate_time", lambda *a: found.append(real(*a)) or found[-1])
     train(cohort, tmp_path / "run", paper(**{"training.steps": 4}))
     measured = sorted(float(row["seconds_per_step"]) for row in rows(tmp_path / "run"))[0]
     assert found[0].style > 0

@@ -26,7 +26,7 @@ from creps.training.simulation import (
 from creps.training.simulation.growth import Crowd, drop_damaged, grow_crowd
 from creps.training.simulation.pairs import SimulatedPairs
 from creps.training.simulation.people import Person
-from creps.training.simulation.phantoms import PhantomTeacher, people_at
+from creps.training.simulation.phantoms import PhantomPairs, people_at
 from creps.training.step import TrainingStep
 from tests.conftest import TINY
 
@@ -61,7 +61,7 @@ def test_stored_people_give_the_patches_of_those_in_memory(tmp_path, monkeypatch
             np.testing.assert_array_equal(getattr(one.tissues, name), getattr(other.tissues, name))
         np.testing.assert_array_equal(one.bone, other.bone)
         np.testing.assert_array_equal(one.inside, other.inside)
-    teachers = [PhantomTeacher(people, (12, 20, 16), outside=True) for people in (stored, memory)]
+    teachers = [PhantomPairs(people, (12, 20, 16), outside=True) for people in (stored, memory)]
     for seed in range(12):
         (mr, ct), (as_mr, as_ct) = (teacher.draw(np.random.default_rng(seed)) for teacher in teachers)
         np.testing.assert_array_equal(mr, as_mr)
@@ -125,7 +125,7 @@ def test_nothing_is_grown_for_a_run_without_phantoms(tmp_path):
     chosen = load_settings(overrides=ANATOMY | {"simulation.phantom_share": 0})
     grow_phantoms(chosen, tmp_path / "p", lambda: False)
     assert not (tmp_path / "p").exists()
-    assert simulated_pairs(chosen, tmp_path / "p").teacher is None
+    assert simulated_pairs(chosen, tmp_path / "p").phantoms is None
 
 
 def test_a_resumed_run_reuses_its_phantoms_and_a_finished_one_needs_none(cohort, tmp_path, monkeypatch, grown, caplog):
@@ -155,10 +155,10 @@ def test_a_resumed_run_reuses_its_phantoms_and_a_finished_one_needs_none(cohort,
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"simulation.phantom_share": 0.65}, "65 % from 1 digital phantoms (head), the others are MRs painted over"),
+        ({"simulation.phantom_share": 0.65}, "65 % from 1 digital phantoms (head), the others are MRs simulated from"),
         ({"simulation.phantom_share": 1}, "all from 1 digital phantoms (head)"),
-        ({"simulation.phantom_share": 0}, "all are MRs painted over the cohort's CTs"),
-        ({"preparation.region": "thorax"}, "all are MRs painted over the cohort's CTs"),
+        ({"simulation.phantom_share": 0}, "all are MRs simulated from the cohort's CTs"),
+        ({"preparation.region": "thorax"}, "all are MRs simulated from the cohort's CTs"),
     ],
 )
 def test_where_pairs_come_from_is_said_in_words(changes, words):
@@ -226,7 +226,7 @@ def test_growth_leaves_the_training_its_memory(monkeypatch):
 def test_held_out_people_are_waited_for_by_nobody(tmp_path, grown):
     (tmp_path / "growing").touch()
     chosen = load_settings(overrides=ANATOMY)
-    people = simulated_pairs(chosen, tmp_path, held_out=True).teacher.people
+    people = simulated_pairs(chosen, tmp_path, held_out=True).phantoms.people
     assert grown == [1, 2, 3]
     assert len(people) == 3
 
@@ -242,7 +242,7 @@ def test_early_steps_show_few_people_and_later_ones_all():
             shown.append(place)
             return super().__getitem__(place)
 
-    teacher = PhantomTeacher(Noted(memory), (8, 8, 8), outside=True, spacing_mm=(5.0, 5.0, 5.0))
+    teacher = PhantomPairs(Noted(memory), (8, 8, 8), outside=True, spacing_mm=(5.0, 5.0, 5.0))
     for step, most in ((0, {0, 1}), (8, {0, 1, 2})):
         shown.clear()
         for seed in range(30):
@@ -253,7 +253,7 @@ def test_early_steps_show_few_people_and_later_ones_all():
 @pytest.mark.parametrize(("share", "step", "from_ct"), [(0.65, 7, True), (1.0, 7, False), (0.999999, 8, False)])
 def test_the_first_steps_of_a_run_with_cts_wait_for_no_phantom(share, step, from_ct):
     """Only those that learn from phantoms alone ask for one."""
-    nobody = PhantomTeacher([], (8, 8, 8), outside=True, spacing_mm=(5.0, 5.0, 5.0))
+    nobody = PhantomPairs([], (8, 8, 8), outside=True, spacing_mm=(5.0, 5.0, 5.0))
     pairs = SimulatedPairs((8, 8, 8), (5.0, 5.0, 5.0), True, share, nobody)
 
     def window():

@@ -16,7 +16,7 @@ from creps.training.simulation import held_out_pairs, simulated_pairs
 from creps.training.simulation.growth import Crowd
 from creps.training.simulation.masses import SOFT, add_mass
 from creps.training.simulation.people import Person
-from creps.training.simulation.phantoms import PhantomTeacher
+from creps.training.simulation.phantoms import PhantomPairs
 from creps.training.simulation.postures import draw_places
 from creps.training.simulation.sequences import SEQUENCES, draw_levels, draw_sequence, relative_levels
 from creps.training.step import TrainingStep
@@ -37,7 +37,7 @@ def teacher(people):
 
 
 def teacher_of(people, size, **settings):
-    return PhantomTeacher([Person.of(person) for person in people], size, **settings)
+    return PhantomPairs([Person.of(person) for person in people], size, **settings)
 
 
 def test_a_tissue_map_mixes_as_the_layers_do():
@@ -164,7 +164,7 @@ def test_a_region_without_phantoms_learns_from_the_cohorts_cts_and_says_so(caplo
     changes = {"recipe": "anatomy", "preparation.region": "thorax", "simulation.phantom_share": 0.6}
     with caplog.at_level(logging.WARNING):
         pairs = simulated_pairs(load_settings(overrides=TINY | changes))
-    assert pairs.teacher is None
+    assert pairs.phantoms is None
     assert "no phantom of the region 'thorax'" in caplog.text
 
 
@@ -238,7 +238,7 @@ def test_patches_finer_than_the_people_show_the_same_size(people):
 def test_people_are_not_grown_finer_than_needed():
     assert Crowd.of("head", (3.0, 1.0, 1.0), 0).spacing_mm == (3.0, 1.5, 1.5)
     changes = {"recipe": "anatomy", "preparation.spacing_mm": [3.0, 1.5, 1.0], "simulation.phantoms": 1}
-    teacher = simulated_pairs(load_settings(overrides=TINY | changes)).teacher
+    teacher = simulated_pairs(load_settings(overrides=TINY | changes)).phantoms
     assert teacher.people[0].tissues.spacing_mm == (3.0, 1.5, 1.5)
     assert teacher.spacing_mm == (3.0, 1.5, 1.0)
 
@@ -258,8 +258,8 @@ def test_held_out_pairs_are_the_same_again_and_of_other_people(cohort):
     for (mr, ct), (again, _) in zip(first, second, strict=True):
         assert mr.shape == ct.shape == chosen.sampling.patch_size
         np.testing.assert_array_equal(mr, again)
-    learnt = simulated_pairs(chosen).teacher.people
-    apart = simulated_pairs(chosen, held_out=True).teacher.people
+    learnt = simulated_pairs(chosen).phantoms.people
+    apart = simulated_pairs(chosen, held_out=True).phantoms.people
     assert all(
         (a.tissues.tissues.shape != b.tissues.tissues.shape) or (a.tissues.tissues != b.tissues.tissues).any()
         for a in learnt

@@ -124,7 +124,7 @@ def test_wrong_calls_of_train_are_one_sentence_with_a_remedy(cohorts, tmp_path, 
 
 
 def test_progress_on_a_terminal_is_a_bar(monkeypatch, capsys):
-    from creps.cli.options import progress_bar
+    from creps.cli.console import progress_bar
 
     assert progress_bar(True, "preparing") is None
     assert progress_bar(False, "preparing") is None  # not a terminal

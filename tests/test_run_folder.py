@@ -32,7 +32,7 @@ from creps.training.run.train import train
 from creps.training.step import TrainingStep
 from tests.conftest import TINY, TINY_PAPER
 
-pipeline_train = sys.modules["creps.training.run.train"]
+forecast = sys.modules["creps.training.run.forecast"]
 
 
 def settings(**changes):
@@ -388,7 +388,7 @@ def test_the_memory_is_counted_before_the_perceptual_network_moves(cohort, tmp_p
     original = CrepsLoss.to
     monkeypatch.setattr(CrepsLoss, "to", lambda self, *a, **k: (moved.append(1), original(self, *a, **k))[1])
     counted = memory.estimate_memory
-    monkeypatch.setattr(pipeline_train, "estimate_memory", lambda *a: (_not_moved(moved), counted(*a))[1])
+    monkeypatch.setattr(forecast, "estimate_memory", lambda *a: (_not_moved(moved), counted(*a))[1])
     monkeypatch.setattr(memory, "estimate_memory", lambda *a: (_not_moved(moved), counted(*a))[1])
     train(cohort, tmp_path / "run", paper(**{"training.steps": 1}))
     assert moved

@@ -115,11 +115,15 @@ def test_positions_stay_inside_and_short_axes_are_centred():
         assert all(0 <= i <= n - 24 for i, n in zip(d.ct_location.index, d.ct.shape, strict=True))
 
 
-def test_a_cohort_without_mr_or_ct_is_refused():
-    with pytest.raises(CohortError, match="no CT case"):
-        sampler(ct=[])
+def test_a_cohort_without_mr_is_refused():
     with pytest.raises(CohortError, match="no MR case"):
         sampler(mr=[])
+
+
+def test_a_cohort_without_ct_gives_mr_patches_alone():
+    drawn = sampler(ct=[]).draw(0, 0)
+    assert drawn.ct is None
+    assert drawn.mr in MR
 
 
 @pytest.fixture(scope="module")

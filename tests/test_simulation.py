@@ -16,7 +16,7 @@ from creps.training.sampling import PatchPairs, PatchSampler
 from creps.training.schedule import decay_rates
 from creps.training.simulation import simulated_pairs
 from creps.training.simulation.fields import smooth_field
-from creps.training.simulation.from_ct import Contrast, painted, simulate_mr, simulate_pair
+from creps.training.simulation.from_ct import Contrast, signal_of_ct, simulate_mr, simulate_pair
 from creps.training.simulation.scanner import scanned
 from tests.conftest import TINY
 
@@ -50,7 +50,7 @@ def test_it_is_an_mr_in_network_units_and_a_function_of_the_generator_alone(seed
 def test_cortical_bone_and_air_are_darker_than_fat(seed):
     ct, body, distance = head()
     ct[ct > 1] = 2.0  # compact throughout; at 1200 HU a voxel has marrow or fat as well
-    mr = painted(ct, body, SPACING_MM, np.random.default_rng(seed))
+    mr = signal_of_ct(ct, body, SPACING_MM, np.random.default_rng(seed))
     fat, bone, air = (np.median(mr[(distance > a) & (distance < b)]) for a, b in ((0.8, 0.87), (0.65, 0.7), (0, 0.1)))
     assert bone < 0.6 * fat
     assert air < 0.3 * fat

@@ -1,5 +1,6 @@
 """Uncertainty of an sCT: asked for, written, opened by others, refused; and the command that calibrates."""
 
+import inspect
 import json
 import shutil
 
@@ -10,6 +11,7 @@ from benchmarks.uncertainty.page import PAGE, RESULTS, written
 from pydicom import dcmread
 
 import creps
+from creps.cli.verbs.calibrate import calibrate
 from creps.errors import InputError, ModelError, OutputExistsError, SettingsError
 from creps.evaluation.matching import find_scts
 from creps.inference.calibration import CALIBRATION, Calibration, ClassCalibration
@@ -20,10 +22,19 @@ from creps.model import Plan
 from creps.networks.build import build_generator
 from creps.networks.ensemble import Ensemble
 from creps.settings import InferenceSettings, PreparationSettings, ResidualSettings, UNetSettings
+from creps.synthesis.calibration import PHANTOMS, SEED
 from creps.volume import Volume
 from tests.conftest import ball_head
 from tests.dicom_cases import mr_series, read_by_itk
 from tests.test_cli import run
+
+
+def test_calibration_defaults_agree_in_python_and_cli():
+    python = inspect.signature(creps.Model.calibrate).parameters
+    options = {option.name: option.default for option in calibrate.params}
+    for name, expected in (("phantoms", PHANTOMS), ("seed", SEED)):
+        assert python[name].default == options[name] == expected
+
 
 LINE = ClassCalibration(voxels=1, spread_hu=(1.0, 10.0), half_width_hu=(2.0, 20.0), error_hu=(1.0, 10.0))
 """Twice the spread; the expected error is the spread itself."""

@@ -16,7 +16,7 @@ from creps.dose.dvh import synthrad_dvh
 from creps.dose.engine import Engine
 from creps.dose.gamma import gamma_index
 from creps.dose.images import CtImage, axial
-from creps.dose.proton_range import RangeError, range_error
+from creps.dose.proton_range import RangeErrors, range_error
 from creps.dose.scene import Scene, build_scene, with_sct
 from creps.volume import Volume
 
@@ -69,7 +69,7 @@ class Planned:
         spots = self.engine.deepest_spots(scene.sct.density)
         beams = zip(self.engine.beams, self.deepest, spots, strict=True)
         errors = [range_error(beam, scene.grid, true, own)[0] for beam, true, own in beams]
-        every = RangeError(tuple(x for one in errors for x in one.errors_mm), sum(one.lost for one in errors))
+        every = RangeErrors(tuple(x for one in errors for x in one.errors_mm), sum(one.lost for one in errors))
         return {f"range_{name}": value for name, value in every.values().items()}
 
 

@@ -28,8 +28,9 @@ from creps.cohort.cohort import load_cohort
 from creps.errors import CrepsError, RunInterruptedError
 from creps.io.atomic import write_json
 from creps.settings import Settings, load_settings, to_yaml
+from creps.training.files import SETTINGS
 from creps.training.loop import TrainingLoop
-from creps.training.run.folder import SETTINGS_FILE, RunFolder
+from creps.training.run.folder import RunFolder
 from creps.training.run.train import train
 
 __all__ = ["Watch", "train_watched"]
@@ -136,8 +137,8 @@ def train_watched(
             found["stopped"] = error.reason
         except CrepsError as error:
             found["error"] = str(error)
-    if clock is not None and (run / SETTINGS_FILE).is_file():
-        (run / SETTINGS_FILE).write_text(to_yaml(with_steps(settings, clock.planned)), encoding="utf-8")
+    if clock is not None and (run / SETTINGS).is_file():
+        (run / SETTINGS).write_text(to_yaml(with_steps(settings, clock.planned)), encoding="utf-8")
     on_gpu = torch.cuda.is_available() and settings.training.device != "cpu"
     peak = torch.cuda.max_memory_allocated() / 1e9 if on_gpu else None
     reserved = torch.cuda.max_memory_reserved() / 1e9 if on_gpu else None

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from creps.model import checkpoints
 from creps.settings import Settings, to_yaml
-from creps.training.run.monitor import CURVES
+from creps.training.files import CURVES
 
 __all__ = ["checkpoint_steps", "model_of", "rows_of", "write_settings"]
 

@@ -20,7 +20,7 @@ from benchmarks.gpu.job import Job
 from benchmarks.gpu.runs import model_of, rows_of, write_settings
 from creps.io.atomic import atomic_file
 from creps.settings import Settings
-from creps.training.run.monitor import CURVES
+from creps.training.files import CURVES
 
 __all__ = ["Arm", "pack", "train_together"]
 

@@ -34,6 +34,7 @@ EXTRAS: dict[str, tuple[tuple[str, ...], str]] = {
     "export": (("onnx", "onnxruntime", "onnxscript"), "creps export"),
     "tensorboard": (("tensorboard",), "training.loggers"),
     "cluster": (("submitit",), "--slurm"),
+    "service": (("pynetdicom", "cryptography"), "creps node"),
 }
 """Extra → its packages, and what needs them."""
 
@@ -43,7 +44,7 @@ class Finding:
     """One line about this machine.
 
     Attributes:
-        name: What was looked at.
+        name: What was checked.
         state: ``ok``, ``note`` (works, but something is slow or missing) or ``broken``.
         found: What is there.
         remedy: What to install or set; empty if nothing.
@@ -89,14 +90,14 @@ def as_json(findings: list[Finding]) -> list[dict[str, str]]:
 
 
 def _python() -> Iterator[Finding]:
-    wanted = metadata("creps")["Requires-Python"] if installed_version("creps") else ""
+    needed = metadata("creps")["Requires-Python"] if installed_version("creps") else ""
     missing = [name for name in _required() if installed_version(name) is None]
     found = f"creps {installed_version('creps') or 'from source'}, Python {platform.python_version()}"
     found += f", {platform.system()} {platform.machine()}"
     if missing:
         yield Finding("python", "broken", f"{found}; missing: {', '.join(missing)}", "Run pip install creps again.")
     else:
-        yield Finding("python", "ok", f"{found} (needs {wanted})" if wanted else found)
+        yield Finding("python", "ok", f"{found} (needs {needed})" if needed else found)
 
 
 def _required() -> list[str]:

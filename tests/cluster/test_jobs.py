@@ -200,7 +200,7 @@ def test_a_job_recognises_what_the_killed_one_wrote(tmp_path, monkeypatch):
     place.create()
     key = _key(work, file)
     work_file = place.write_work(work, [file], [key])
-    monkeypatch.setattr(shard, "_heed_signals", lambda: None)
+    monkeypatch.setattr(shard, "_handle_signals", lambda: None)
     for result in ("written", "found"):
         place.forget(key)
         run_shard(place.path, work_file, [0], logging.INFO)

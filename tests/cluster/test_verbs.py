@@ -10,7 +10,7 @@ import sys
 import pytest
 
 import creps
-from creps.cli.options import PARTLY
+from creps.cli.console import PARTLY
 from creps.errors import OutputExistsError
 from creps.io.itk import write_volume
 from tests.cluster.noted_scoring import NotedScoring

@@ -62,13 +62,13 @@ def test_gaps_are_filled_on_request_and_recorded(filled):
 def test_another_frame_of_reference_is_refused(filled, structure_file):
     ct, body = filled
     with pytest.raises(InputError, match="is in another frame of reference than"):
-        find_structures(structure_file, ct, body, grid_of(ct.volume), wanted=NAMES)
+        find_structures(structure_file, ct, body, grid_of(ct.volume), names=NAMES)
 
 
 def test_an_ignored_frame_does_not_hide_an_outline_elsewhere(filled, structure_file):
     ct, body = filled
     with pytest.raises(InputError, match=r"outline 'body' .* agrees with the body in .* by a Dice of only 0\.5"):
-        find_structures(structure_file, ct, body, grid_of(ct.volume), wanted=NAMES, any_frame=True)
+        find_structures(structure_file, ct, body, grid_of(ct.volume), names=NAMES, any_frame=True)
 
 
 def test_structures_brought_to_the_ct_lie_in_the_body(filled, structure_file):

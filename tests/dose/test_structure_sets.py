@@ -64,9 +64,9 @@ def test_structures_of_a_volume_file_have_no_frame_to_compare(series):
     assert list(find_structures(file, plain, ct.volume.array > -300, ct.volume)) == ["PTV"]
 
 
-def test_only_wanted_structures_are_read(series):
+def test_only_named_structures_are_read(series):
     folder, file, _, _ = series
     ct = read_ct(folder, "CT")
     assert read_structures(file).names == ("Body", "PTV")
     with pytest.raises(InputError, match="has no structure to report"):
-        find_structures(file, ct, ct.volume.array > -300, ct.volume, wanted=("rectum",))
+        find_structures(file, ct, ct.volume.array > -300, ct.volume, names=("rectum",))

@@ -15,6 +15,7 @@ from creps.io.itk import read_volume, write_volume
 from creps.qa.document import QaReport
 from creps.report.images import CaseImages
 from creps.report.parts import OtherFiles, gather_case
+from creps.report.viewer import viewer_data
 from creps.volume import Volume
 from tests.conftest import ball_head
 from tests.dicom_cases import mr_series
@@ -82,7 +83,7 @@ def test_the_viewer_has_the_voxels_of_the_files(whole, files):
 
 
 def test_larger_volumes_are_averaged_and_the_page_says_so(files, monkeypatch, tmp_path):
-    monkeypatch.setattr("creps.report.images.LARGEST_VOXELS", 15000)
+    monkeypatch.setattr("creps.report.viewer.LARGEST_VOXELS", 15000)
     creps.write_report(files["sct"], tmp_path / "r.html")
     html = (tmp_path / "r.html").read_text(encoding="utf-8")
     assert "the means of 2 × 1 × 1 voxels of the sCT (slices, rows, columns)" in html
@@ -91,7 +92,7 @@ def test_larger_volumes_are_averaged_and_the_page_says_so(files, monkeypatch, tm
     expected = images.sct.array.reshape(14, 2, 31, 27).mean(axis=1)  # (28, 31, 27)
     stored = np.frombuffer(nifti[352:], "<i2").reshape(14, 31, 27)
     assert np.abs(stored - expected).max() <= 0.5
-    content = images.viewer().content
+    content = viewer_data(images).content
     x, y, z = images.sct.origin_mm
     assert content["origin"] == pytest.approx([x, y, z + 2.0])  # the first one lies half a voxel of 4 mm further in
     assert content["axes"] == [[0, 0, 8], [0, 4, 0], [4, 0, 0]]
@@ -99,7 +100,7 @@ def test_larger_volumes_are_averaged_and_the_page_says_so(files, monkeypatch, tm
 
 @pytest.mark.parametrize("shape", [(3, 40, 40), (40, 2, 40), (2, 2, 2)])
 def test_thin_volumes_have_reports(shape, tmp_path, monkeypatch):
-    monkeypatch.setattr("creps.report.images.LARGEST_VOXELS", 500)
+    monkeypatch.setattr("creps.report.viewer.LARGEST_VOXELS", 500)
     write_volume(Volume(np.full(shape, 40.0), (2, 0.2, 0.2)), tmp_path / "sct.nii.gz")
     creps.write_report(tmp_path / "sct.nii.gz")
     assert (tmp_path / "sct_report.html").is_file()
@@ -113,11 +114,11 @@ def test_positions_of_oblique_volumes_are_those_of_the_patient(tmp_path):
     index = np.stack(np.meshgrid(*map(np.arange, grid.shape), indexing="ij"), axis=-1)
     write_volume(grid.with_array(40 + 2 * grid.to_patient_mm(index)[..., 0]), tmp_path / "sct.nii.gz")
     images = CaseImages(gather_case(tmp_path / "sct.nii.gz"))
-    content = images.viewer().content
+    content = viewer_data(images).content
     at = np.array([5, 20, 8])
     mm = np.array(content["origin"]) + at @ np.array(content["axes"])
     assert images.sct.array[tuple(at)] == pytest.approx(40 + 2 * mm[0], abs=0.01)
-    assert images.viewer().voxel_at(tuple(mm)) == f"{29 - 8},{29 - 20},5"
+    assert viewer_data(images).voxel_at(tuple(mm)) == f"{29 - 8},{29 - 20},5"
     creps.write_report(tmp_path / "sct.nii.gz")
     assert "which are 20° oblique" in (tmp_path / "sct_report.html").read_text(encoding="utf-8")
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from creps.report.page import LONGEST, figure, said
+from creps.report.page import LONGEST, figure, printable
 from creps.report.views import _embedded
 
 
@@ -12,14 +12,14 @@ from creps.report.views import _embedded
 def test_what_is_shown_of_a_text_is_short_and_has_no_control_characters(text):
     import unicodedata
 
-    shown = said(text)
+    shown = printable(text)
     assert len(shown) <= LONGEST
     assert all(unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Co", "Cn") for c in shown)
 
 
 def test_plain_texts_are_shown_as_they_are():
-    assert said("Fat under the skin has −90 HU.") == "Fat under the skin has −90 HU."
-    assert said("a\u202eb\x00c\nd") == "a b c d"
+    assert printable("Fat under the skin has −90 HU.") == "Fat under the skin has −90 HU."
+    assert printable("a\u202eb\x00c\nd") == "a b c d"
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,11 @@ import pytest
 from creps.errors import CrepsError
 from creps.service import ServiceSettings, deliveries, loop, waits, watch
 from creps.service.audit import Audit
+from creps.service.disk import DAY_SECONDS
 from creps.service.node.arrivals import ReceivedSeries
 from creps.service.node.filing import RECEIVED
 from creps.service.overview import retry_job
-from creps.service.retention import DAY, delete_old, delete_unknown
+from creps.service.retention import delete_old, delete_unknown
 from creps.service.sending import RefusedError, ResultGoneError, UnreachableError, deliver
 from creps.service.settings import Destination, Keep
 from creps.service.state import State
@@ -32,10 +33,10 @@ class NothingArrives:
     def is_waiting(self):
         return False
 
-    def look_again(self, job):
+    def revisit(self, job):
         self.again.append(job.id)
 
-    def place(self, job):
+    def source_of(self, job):
         from pathlib import Path
 
         return Path(job.source), job.series
@@ -148,8 +149,8 @@ def test_deleted_results_are_not_made_again(tmp_path):
     job = state.add_job("s", "f", "x", "all")
     state.set_job(job.id, "done", target="t_sct")
     keep = Keep(received_days=7, results_days=1)
-    assert delete_old(state, tmp_path, tmp_path, keep, job.changed + 2 * DAY) == (0, 1)
-    assert delete_old(state, tmp_path, tmp_path, keep, job.changed + 3 * DAY) == (0, 0)
+    assert delete_old(state, tmp_path, tmp_path, keep, job.changed + 2 * DAY_SECONDS) == (0, 1)
+    assert delete_old(state, tmp_path, tmp_path, keep, job.changed + 3 * DAY_SECONDS) == (0, 0)
     assert state.add_job("s", "f", "x", "all") is None
     state.close()
 
@@ -161,10 +162,10 @@ def test_images_that_arrive_now_are_not_deleted_with_their_old_series(tmp_path):
     state.set_job(job.id, "done", target="t")
     state.add_image("i", "s", "MR", 1)
     at = state.last_received("s")
-    with state._change() as db:
-        db.execute("UPDATE jobs SET changed = ?", (at - 8 * DAY,))
+    with state._db.change() as db:
+        db.execute("UPDATE jobs SET changed = ?", (at - 8 * DAY_SECONDS,))
     assert delete_old(state, tmp_path, tmp_path, Keep(), at) == (0, 0)
-    assert delete_old(state, tmp_path, tmp_path, Keep(), at + 8 * DAY) == (1, 0)
+    assert delete_old(state, tmp_path, tmp_path, Keep(), at + 8 * DAY_SECONDS) == (1, 0)
     state.close()
 
 

@@ -12,9 +12,9 @@ from benchmarks.service.kills import start_node, write_settings
 
 from creps.errors import InputError
 from creps.service.audit import Audit
-from creps.service.disk import tidy_writing
+from creps.service.disk import DAY_SECONDS, tidy_writing
 from creps.service.node.filing import RECEIVED
-from creps.service.retention import DAY, delete_old, delete_unknown
+from creps.service.retention import delete_old, delete_unknown
 from creps.service.settings import Keep
 from creps.service.state import State
 from tests.archive import free_port
@@ -74,15 +74,15 @@ def test_received_images_are_deleted_after_their_time_and_files_before_rows_neve
     job = state.add_job("s", "f", "s", "rule")
     now = time.time()
     keep = Keep(received_days=2, results_days=5)
-    assert delete_old(state, tmp_path, tmp_path / "results", keep, now + 9 * DAY) == (0, 0)  # not finished
+    assert delete_old(state, tmp_path, tmp_path / "results", keep, now + 9 * DAY_SECONDS) == (0, 0)  # not finished
     state.set_job(job.id, "done", target="t_sct")
     (tmp_path / "results" / "t_sct").mkdir(parents=True)
-    assert delete_old(state, tmp_path, tmp_path / "results", keep, now + DAY) == (0, 0)
-    assert delete_old(state, tmp_path, tmp_path / "results", keep, now - 9 * DAY) == (0, 0)  # a clock set back
-    assert delete_old(state, tmp_path, tmp_path / "results", keep, now + 3 * DAY) == (1, 0)
+    assert delete_old(state, tmp_path, tmp_path / "results", keep, now + DAY_SECONDS) == (0, 0)
+    assert delete_old(state, tmp_path, tmp_path / "results", keep, now - 9 * DAY_SECONDS) == (0, 0)  # a clock set back
+    assert delete_old(state, tmp_path, tmp_path / "results", keep, now + 3 * DAY_SECONDS) == (1, 0)
     assert not folder.exists()
     assert not state.has_image("s", "i")
-    assert delete_old(state, tmp_path, tmp_path / "results", keep, now + 6 * DAY) == (0, 1)
+    assert delete_old(state, tmp_path, tmp_path / "results", keep, now + 6 * DAY_SECONDS) == (0, 1)
     assert not (tmp_path / "results" / "t_sct").exists()
     assert [job.target for job in state.jobs()] == [""]
 
@@ -107,7 +107,7 @@ def test_what_a_killed_process_left_is_tidied(tmp_path):
 
 def test_the_audit_log_has_a_line_for_each_entry(tmp_path):
     audit = Audit(tmp_path)
-    audit.note("sent", images=3, why=None, text="100 %s")
+    audit.record("sent", images=3, why=None, text="100 %s")
     audit.close()
     (line,) = (tmp_path / "audit.jsonl").read_text().splitlines()
     entry = json.loads(line)

@@ -78,12 +78,12 @@ def test_what_cannot_be_used_is_parked_with_its_reason_and_can_be_retried(tmp_pa
 
 
 def test_retry_of_a_parked_job(tmp_path, demo_model, monkeypatch):
-    from creps.service import making
+    from creps.service import task
 
     source, output = tmp_path / "in", tmp_path / "out"
     head(source / "mr.nii.gz")
     with monkeypatch.context() as patched:
-        patched.setattr(making, "_made", lambda _: making.Answer("refused", "The moon is full."))
+        patched.setattr(task, "_performed", lambda _: task.Answer("refused", "The moon is full."))
         watch(source, output, chosen(demo_model), once=True)
     (job,) = jobs(output)
     assert (job.state, job.reason) == ("parked", "The moon is full.")

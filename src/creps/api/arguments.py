@@ -9,7 +9,17 @@ from typing import Any
 from creps.errors import InputError, SettingsError
 from creps.volume import Volume
 
-__all__ = ["Image", "Progress", "Slurm", "as_path", "as_paths", "as_values", "check_flags", "check_progress"]
+__all__ = [
+    "Image",
+    "Progress",
+    "Slurm",
+    "as_path",
+    "as_paths",
+    "as_values",
+    "check_flags",
+    "check_progress",
+    "optional_path",
+]
 
 Image = Volume | Path | str
 """A volume, a volume file, or the folder of a DICOM series."""
@@ -38,6 +48,11 @@ def as_path(value: object, what: str) -> Path:
             f"{what} has an empty path, or a path with a null character.", "Give the path of a file or a folder."
         )
     return Path(value)
+
+
+def optional_path(value: object, what: str) -> Path | None:
+    """A path, or None; arguments and errors as for `as_path`."""
+    return None if value is None else as_path(value, what)
 
 
 def as_paths(value: object, what: str) -> Path | list[Path]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from creps.api.arguments import as_path, as_values, check_flags
+from creps.api.arguments import as_path, as_values, check_flags, optional_path
 from creps.errors import InputError, SettingsError, file_errors_explained
 from creps.volume import Volume
 
@@ -75,8 +75,7 @@ def load_settings(
         )
     if preset is not None and not isinstance(preset, str):
         raise SettingsError(f"A preset is a name, not {type(preset).__name__}.", "Use brain, pelvis or another preset.")
-    path = None if file is None else as_path(file, "The settings file")
-    return run(preset, path, as_values(overrides), prepared, model)
+    return run(preset, optional_path(file, "The settings file"), as_values(overrides), prepared, model)
 
 
 @file_errors_explained

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import creps.model
-from creps.api.arguments import Image, Progress, Slurm, as_path, as_paths, check_flags, check_progress
+from creps.api.arguments import Image, Progress, Slurm, as_path, as_paths, check_flags, check_progress, optional_path
 from creps.errors import InputError, ModelError, file_errors_explained
 from creps.preprocessing.target_grid import TargetGrid
 from creps.volume import Volume
@@ -223,7 +223,7 @@ class Model(creps.model.Model):
         from creps.synthesis.calibration import calibrate
 
         check_progress(progress)
-        folder = None if pairs is None else as_path(pairs, "The folder of pairs")
+        folder = optional_path(pairs, "The folder of pairs")
         self.calibration = calibrate(self, folder, phantoms=phantoms, seed=seed, progress=progress)
         return self.calibration
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from creps.api.arguments import Progress, as_path, as_paths, check_flags, check_progress
+from creps.api.arguments import Progress, as_paths, check_flags, check_progress, optional_path
 from creps.errors import InputError, file_errors_explained
 
 __all__ = ["write_report"]
-
-PARTS = ("MR", "CT", "dose", "evaluation")
 
 
 @file_errors_explained
@@ -62,7 +60,6 @@ def write_report(
     from creps.report.sources import ReportOptions
     from creps.report.sources import write_report as run
 
-    given = (mr, ct, dose, evaluation)
     check_flags(names=names, overwrite=overwrite)
     check_progress(progress)
     if not isinstance(title, str):
@@ -71,9 +68,11 @@ def write_report(
         raise InputError(f"'cases' is {cases!r}.", "Give a number of cases, 0 or more.")
     sources = as_paths(source, "The source")
     inputs = sources if isinstance(sources, list) else [sources]
-    found_mr, found_ct, found_dose, found_evaluation = (
-        None if one is None else as_path(one, f"The {what}") for what, one in zip(PARTS, given, strict=True)
+    others = OtherFiles(
+        mr=optional_path(mr, "The MR"),
+        ct=optional_path(ct, "The CT"),
+        dose=optional_path(dose, "The dose"),
+        evaluation=optional_path(evaluation, "The evaluation"),
     )
-    others = OtherFiles(found_mr, found_ct, found_dose, found_evaluation)
     options = ReportOptions(title, names, overwrite, cases)
-    return run(inputs, None if page is None else as_path(page, "The page"), others, options, progress)
+    return run(inputs, optional_path(page, "The page"), others, options, progress)

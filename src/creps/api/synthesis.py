@@ -16,7 +16,7 @@ from creps.synthesis.bulk import BulkDensities
 from creps.synthesis.derived import Derived
 from creps.synthesis.options import OutputOptions
 from creps.synthesis.outputs import output_path, report_file
-from creps.synthesis.purpose import check_made_of, name_of, patient_of
+from creps.synthesis.purpose import check_suitable, name_of, patient_of
 from creps.synthesis.writing import write_synthesis
 from creps.ultrasound.curves import DEFAULT_CURVES, AcousticCurves, acoustic_curves
 from creps.ultrasound.maps import AcousticMaps, acoustic_maps
@@ -70,9 +70,9 @@ class Synthesis(creps.synthesis.result.Synthesis):
             ...     print("is too coarse" in error.what)
             True
         """
-        wanted = Ultrasound(acoustic_curves(curves))
-        check_made_of(self, wanted)
-        return acoustic_maps(self.sct, patient_of(self), wanted.curves, name_of(self))
+        derived = Ultrasound(acoustic_curves(curves))
+        check_suitable(self, derived)
+        return acoustic_maps(self.sct, patient_of(self), derived.curves, name_of(self))
 
     def mu_map(
         self, pet: Image, curve: MuCurve | Path | str = DEFAULT_CURVE, *, fwhm_mm: float = PET_FWHM_MM
@@ -97,9 +97,9 @@ class Synthesis(creps.synthesis.result.Synthesis):
             >>> mu.same_grid_as(synthesis.sct)
             True
         """
-        wanted = mu_map_of(pet, curve, fwhm_mm)
-        check_made_of(self, wanted)
-        return attenuation_map(self.sct, patient_of(self), wanted.pet, wanted.curve, wanted.fwhm_mm)
+        derived = mu_map_of(pet, curve, fwhm_mm)
+        check_suitable(self, derived)
+        return attenuation_map(self.sct, patient_of(self), derived.pet, derived.curve, derived.fwhm_mm)
 
     @file_errors_explained
     def save(
@@ -152,16 +152,9 @@ class Synthesis(creps.synthesis.result.Synthesis):
         """
         check_flags(overwrite=overwrite)
         options = OutputOptions(structures, stable_uids, pseudonym, qa, BulkDensities.of(bulk_density), report)
-        wanted = self if tus is False and mu_map is None else self._with(tus, mu_map)
-        path = output_path(
-            self.source,
-            as_path(target, "The target"),
-            options,
-            overwrite=overwrite,
-            uncertainty=self.uncertainty is not None,
-            derived=[one.folder for one in wanted.derived],
-        )
-        write_synthesis(wanted, path, options)
+        derived = self if tus is False and mu_map is None else self._with(tus, mu_map)
+        path = output_path(derived, as_path(target, "The target"), options, overwrite=overwrite)
+        write_synthesis(derived, path, options)
         if report:
             from creps.report.parts import parts_of
             from creps.report.views import write_case
@@ -177,5 +170,5 @@ class Synthesis(creps.synthesis.result.Synthesis):
         if mu_map is not None:
             found.append(mu_map if isinstance(mu_map, MuMap) else mu_map_of(mu_map))
         for one in found:
-            check_made_of(self, one)
+            check_suitable(self, one)
         return replace(self, derived=tuple(found))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from creps.api.arguments import Image, Progress, Slurm, as_path, check_flags, check_progress
+from creps.api.arguments import Image, Progress, Slurm, as_path, check_flags, check_progress, optional_path
 from creps.cluster.runner import slurm_runner
 from creps.cohort.cohort import Cohort
 from creps.errors import InputError, SettingsError, file_errors_explained
@@ -75,7 +75,11 @@ def prepare(
     check_progress(progress)
     if slurm is not None and jobs is not None:
         raise SettingsError("'jobs' is for this machine, but 'slurm' is given as well.", "Give shards and cpus in it.")
-    like = None if model is None else _preparation_of(model)
+    like = None
+    if model is not None:
+        from creps.training.run.starting_point import preparation_settings_of  # imports torch
+
+        like = preparation_settings_of(model)
     with slurm_runner(slurm, "prepare", as_path(output, "The cohort")) as runner:
         return run(
             sources if not isinstance(sources, (Path, str)) else as_path(sources, "The source"),
@@ -208,7 +212,7 @@ def evaluate(
     options = EvaluationOptions(mask, labels, label_names, resample, register, truth)
     folders = [isinstance(one, (Path, str)) and holds_cases(as_path(one, "An image")) for one in (sct, ct)]
     if all(folders):
-        other = None if against is None else as_path(against, "The other model")
+        other = optional_path(against, "The other model")
         with slurm_runner(slurm, "evaluate", str(sct)) as runner:
             return evaluate_folder(str(sct), str(ct), options, against=other, progress=progress, runner=runner)
     if slurm is not None:
@@ -222,9 +226,3 @@ def evaluate(
         raise InputError("Two models are compared on a folder of cases, but one sCT is given.", "Give folders.")
     options.check_pair()
     return run(sct, ct, options)
-
-
-def _preparation_of(model: Path | str) -> Settings:
-    from creps.training.run.starting_point import preparation_settings_of
-
-    return preparation_settings_of(model)

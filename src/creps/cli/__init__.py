@@ -9,14 +9,11 @@ import traceback
 
 import click
 
-from creps.cli.options import message
+from creps.cli.console import INTERNAL, message
 from creps.cli.verbs import creps
 from creps.errors import CrepsError, RunInterruptedError, file_error, is_out_of_memory
 
 __all__ = ["main"]
-
-INTERNAL = 70
-"""Exit code of an internal error."""
 
 HUGE_PAGES = ("THP_MEM_ALLOC_ENABLE", "1")
 """PyTorch then asks the kernel for large pages: maps of hundreds of megabytes cost a fraction of the page faults."""

@@ -2,58 +2,33 @@
 
 from __future__ import annotations
 
-import logging
-import signal
-import sys
-import threading
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import click
 import yaml
 
-from creps.errors import CrepsError, SettingsError
+from creps.errors import SettingsError
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
-    from creps.parallel import Runner
-
 __all__ = [
     "MODEL",
-    "PARTLY",
     "PATH",
-    "QA_FAILED",
     "SettingsCommand",
     "chosen_overrides",
-    "message",
-    "on_cluster",
     "preset",
-    "progress_bar",
     "recipe",
-    "set_up_logging",
     "settings_file",
     "slurm",
-    "stop_on_signals",
-    "terminated_as_interrupted",
 ]
 
 PATH = click.Path(path_type=Path)
 
 MODEL = click.STRING
 """A shipped model's name or a model's path; as text, since ``./head`` as a `Path` is ``head``. The library finds it."""
-
-PARTLY = 3
-"""Exit code: results were written, but some of the images could not be used."""
-
-QA_FAILED = 4
-"""Exit code: every sCT was written, but a check of one failed, and --qa fail was given."""
-
-KEYWORDS = {"overwrite=True": "--overwrite", "force=True": "--force", "series=…": "--series"}
-"""Arguments that errors of the library name → the options of the command line."""
 
 settings_file = click.option(
     "-s", "--settings", "settings_path", type=PATH, help="Settings file (YAML); never rewritten."
@@ -178,95 +153,3 @@ def chosen_overrides(ctx: click.Context) -> dict[str, Any]:
     """Settings given as options: ``{"training.steps": 100}``."""
     overrides: dict[str, Any] = ctx.ensure_object(dict).get("overrides", {})
     return overrides
-
-
-def message(error: CrepsError) -> str:
-    """The line for a user error, with options in place of the arguments of a Python call."""
-    text = str(error)
-    for keyword, option in KEYWORDS.items():
-        text = text.replace(keyword, option)
-    return f"Error: {text}"
-
-
-class StandardErrorHandler(logging.StreamHandler[TextIO]):
-    """Writes to what standard error is at that time: a program that calls a verb may have replaced and closed it."""
-
-    def __init__(self) -> None:
-        super().__init__(sys.stderr)
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write a message."""
-        self.stream = sys.stderr
-        super().emit(record)
-
-
-def set_up_logging(quiet: bool, verbose: bool) -> None:
-    """Send messages of creps to standard error, one line each."""
-    handler = StandardErrorHandler()
-    handler.setLevel(logging.WARNING if quiet else logging.DEBUG)
-    handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", datefmt="%H:%M:%S"))
-    logger = logging.getLogger("creps")
-    logger.handlers[:] = [handler]
-    logger.propagate = False
-    logger.setLevel(logging.DEBUG if verbose else logging.INFO)
-
-
-@contextmanager
-def terminated_as_interrupted() -> Iterator[None]:
-    """Treat SIGTERM (from a container or a job queue) like Ctrl-C, so that nothing half-written is left."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-@contextmanager
-def stop_on_signals() -> Iterator[threading.Event]:
-    """Yield an event that Ctrl-C and SIGTERM set: a service ends its step and leaves nothing half-written.
-
-    Warnings of pydicom are not printed meanwhile: they quote values of headers.
-    """
-    warnings.filterwarnings("ignore", module=r"pydicom\b")
-    stop = threading.Event()
-    before = {one: signal.signal(one, lambda *_: stop.set()) for one in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)
-
-
-@contextmanager
-def on_cluster(given: Sequence[str], verb: str, output: Path) -> Iterator[Runner | None]:
-    """The runner that ``--slurm`` asks for, or None without it; SIGTERM cancels its jobs as Ctrl-C does."""
-    if not given:
-        yield None
-        return
-    from creps.cluster.runner import slurm_runner
-
-    with terminated_as_interrupted(), slurm_runner(list(given), verb, output) as runner:
-        yield runner
-
-
-def progress_bar(quiet: bool, label: str) -> Callable[[int, int, str], None] | None:
-    """A callback that draws (done, total, name) as a bar on a terminal; None if quiet or redirected."""
-    if quiet or not sys.stderr.isatty():
-        return None
-    bars: list[Any] = []
-
-    def draw(done: int, total: int, name: str = "") -> None:
-        if not bars:
-            bars.append(
-                click.progressbar(
-                    length=total, label=label, show_pos=True, file=sys.stderr, item_show_func=lambda item: item
-                )
-            )
-        bars[0].update(done - bars[0].pos, name[:30])
-        if done >= total:
-            bars.pop().render_finish()
-
-    return draw

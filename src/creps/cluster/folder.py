@@ -1,4 +1,4 @@
-"""The folder that the jobs of a run and the process that started them share, and that a later run goes on from."""
+"""The folder that a run shares with its jobs, and from which a later run continues."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from creps.errors import InputError
 from creps.io.atomic import atomic_file
 from creps.parallel import Work
 
-__all__ = ["Ended", "JobFolder", "Started", "Told", "hashed", "repeat"]
+__all__ = ["Ended", "JobFolder", "Message", "Started", "hashed", "log_again"]
 
-Told = tuple[str, int, str]
+Message = tuple[str, int, str]
 """A message to the user: logger, level, text."""
 
 
@@ -31,13 +31,13 @@ class Ended:
     Attributes:
         result: What the function returned.
         raised: What it raised instead.
-        told: Its messages, which the process that waits repeats.
+        messages: What it logged, which the process that waits logs again.
         trace: Tells its output from any other (`Work.trace`).
     """
 
     result: Any = None
     raised: Exception | None = None
-    told: tuple[Told, ...] = ()
+    messages: tuple[Message, ...] = ()
     trace: str | None = None
 
 
@@ -55,7 +55,7 @@ class Started:
 
 
 class JobFolder:
-    """Where the tasks lie, which have been started, and what came of them. Only its owner can open it.
+    """Holds the tasks, which of them have been started, and their results. Only its owner can open it.
 
     A task is known by the hash of everything that its result depends on, so that a result is never taken for another's.
 
@@ -98,7 +98,7 @@ class JobFolder:
         return file
 
     def start(self, key: str, started: Started) -> None:
-        """Note that a job starts a task."""
+        """Record that a job starts a task."""
         with atomic_file(self.path / "started" / f"{key}.json") as temporary:
             temporary.write_text(json.dumps(vars(started)), encoding="utf-8")
 
@@ -134,12 +134,12 @@ class JobFolder:
             temporary.write_text(json.dumps(sorted(jobs)), encoding="utf-8")
 
     def former_jobs(self) -> set[str]:
-        """The jobs that the last run of this folder left."""
+        """The jobs of the last run of this folder that may still be running."""
         with suppress(FileNotFoundError):
             return set(json.loads((self.path / "jobs.json").read_text(encoding="utf-8")))
         return set()
 
-    def last_words(self, job: str) -> str:
+    def last_log_line(self, job: str) -> str:
         """The last line of the log of a job, or nothing."""
         for file in sorted(self.jobs.glob(f"{job}_*_log.err")):
             lines = [line for line in file.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
@@ -161,7 +161,7 @@ def _write(file: Path, content: object) -> None:
         temporary.write_bytes(pickle.dumps(content))
 
 
-def repeat(told: Iterable[Told]) -> None:
-    """Tell the user here what a job logged."""
-    for name, level, text in told:
+def log_again(messages: Iterable[Message]) -> None:
+    """Log in this process what a job logged."""
+    for name, level, text in messages:
         logging.getLogger(name).log(level, "%s", text)

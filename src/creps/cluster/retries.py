@@ -20,7 +20,7 @@ LATE_SECONDS = 60.0
 """How long a network disk may take to show what a completed job wrote."""
 
 NOT_ITS_FAULT = ("NODE_FAIL", "PREEMPTED")
-"""Ends of a job that say nothing about the task it was at."""
+"""Ends of a job that have nothing to do with the task it was at."""
 
 REMEDIES = {
     "OUT_OF_MEMORY": "Ask for more memory: --slurm memory=32G.",
@@ -86,9 +86,9 @@ class Retries:
         if not started:
             self._never_started.update(left)
             if min(self._never_started[index] for index in left) > self.limit:
-                said = self.place.last_words(job) or f"state {state}"
+                reason = self.place.last_log_line(job) or f"state {state}"
                 raise ClusterError(
-                    f"Jobs of SLURM end before they start a case: {said.rstrip('.')}.",
+                    f"Jobs of SLURM end before they start a case: {reason.rstrip('.')}.",
                     f"Read the logs in {self.place.jobs}; --slurm setup=… prepares what a job needs.",
                 )
         if state not in NOT_ITS_FAULT:

@@ -1,4 +1,4 @@
-"""`SlurmRunner`: does the tasks of a verb in jobs, starts killed ones again, and goes on where it was interrupted."""
+"""`SlurmRunner`: does the tasks of a verb in jobs, restarts killed ones, and continues where it was interrupted."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
-from creps.cluster.folder import Ended, JobFolder, hashed, repeat
+from creps.cluster.folder import Ended, JobFolder, hashed, log_again
 from creps.cluster.options import Given, SlurmOptions, slurm_options
 from creps.cluster.queue import OVER, Queue, check_slurm
 from creps.cluster.retries import Retries
@@ -30,13 +30,13 @@ Result = TypeVar("Result")
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
-"""How often the folder is searched for results."""
+"""Time between two searches of the folder for results."""
 
 LAST_SECONDS = 20.0
 """How long a job may take to end after its last result."""
 
 ASK_SECONDS = 15.0
-"""How often SLURM is asked at most; more often during the first minutes, so that a wrong start is seen soon."""
+"""Longest time between two questions to SLURM; shorter at first, so that a wrong start is noticed soon."""
 
 
 def slurm_runner(given: Given | None, verb: str, output: Path | str) -> AbstractContextManager[Runner | None]:
@@ -80,8 +80,8 @@ class SlurmRunner:
         self._lock = FolderLock(self.place.path, held)
         self._running: dict[str, list[int]] = {}
         self._tasks = self._done = 0
-        self._reusable = self._former = self._spoilt = False
-        self._told = ""
+        self._reusable = self._former = self._logs_needed = False
+        self._last_logged = ""
 
     def __enter__(self) -> SlurmRunner:
         self._lock.acquire()
@@ -106,7 +106,7 @@ class SlurmRunner:
         try:
             self._end() if error is None else self._cancel()
             whole = error is None and self._done == self._tasks
-            useful = self._spoilt or self._former or (self._reusable and self._done > 0)
+            useful = self._logs_needed or self._former or (self._reusable and self._done > 0)
             if whole or not useful:
                 self.place.delete()
             elif error is None:
@@ -163,9 +163,9 @@ class SlurmRunner:
         return started is not None and trace != started.trace and work.found(task) is not None
 
     def _result(self, work: Work[Task, Result], ended: Ended) -> Result:
-        repeat(ended.told)
+        log_again(ended.messages)
         if ended.raised is not None:
-            self._spoilt |= not isinstance(ended.raised, CrepsError)  # its traceback is in the log of the job
+            self._logs_needed |= not isinstance(ended.raised, CrepsError)  # its traceback is in the log of the job
             raise ended.raised
         result: Result = ended.result
         if not work.failed(result):
@@ -203,10 +203,10 @@ class SlurmRunner:
         """The states of the jobs; while none runs, what they wait for is logged."""
         states = self.queue.states(self._running) or {}
         counts = Counter(state for state in states.values() if state not in OVER)
-        told = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
-        if told and told != self._told and "RUNNING" not in counts:
-            log.info("waiting for SLURM: %s", told)
-            self._told = told
+        listed = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
+        if listed and listed != self._last_logged and "RUNNING" not in counts:
+            log.info("waiting for SLURM: %s", listed)
+            self._last_logged = listed
         return states
 
     def _settled(
@@ -216,9 +216,9 @@ class SlurmRunner:
         try:
             again, given_up = retries.settle(self._running, states, waiting)
         except ClusterError:
-            self._spoilt = True
+            self._logs_needed = True
             raise
-        self._spoilt |= bool(given_up)
+        self._logs_needed |= bool(given_up)
         return again, given_up
 
     def _submit(self, file: Path, shards: Sequence[list[int]]) -> None:

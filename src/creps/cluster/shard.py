@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from creps.cluster.folder import Ended, JobFolder, Started, Told
+from creps.cluster.folder import Ended, JobFolder, Message, Started
 from creps.errors import CrepsError
 from creps.parallel import Work
 
@@ -29,14 +29,14 @@ def run_shard(folder: Path, work_file: Path, shard: Sequence[int], level: int) -
         shard: Index of each task.
         level: Lowest level of messages that the user asked for.
     """
-    _heed_signals()
+    _handle_signals()
     place = JobFolder(folder)
     work, tasks, keys = pickle.loads(work_file.read_bytes())
     with _Messages(level) as messages:
         for index in shard:
             if place.ended(keys[index]) is None:
                 result = _done(work, tasks[index], keys[index], place)
-                place.end(keys[index], Ended(**result, told=messages.taken(), trace=work.trace(tasks[index])))
+                place.end(keys[index], Ended(**result, messages=messages.taken(), trace=work.trace(tasks[index])))
 
 
 def _done(work: Work[Any, Any], task: Any, key: str, place: JobFolder) -> dict[str, Any]:
@@ -67,7 +67,7 @@ def _job() -> str:
     return f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}" if array else os.environ.get("SLURM_JOB_ID", "")
 
 
-def _heed_signals() -> None:
+def _handle_signals() -> None:
     """Leave at SIGTERM, which submitit ignores, so that no half-written file stays.
 
     Its own signal, 90 s before the time limit, would end a case that may still be finished.
@@ -90,7 +90,7 @@ class _Messages(logging.Handler):
 
     def __init__(self, level: int) -> None:
         super().__init__(level)
-        self._told: list[Told] = []
+        self._messages: list[Message] = []
         self._log = logging.StreamHandler()
         self._log.setFormatter(logging.Formatter("%(asctime)s  %(message)s", datefmt="%H:%M:%S"))
 
@@ -106,9 +106,9 @@ class _Messages(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep a message."""
-        self._told.append((record.name, record.levelno, record.getMessage()))
+        self._messages.append((record.name, record.levelno, record.getMessage()))
 
-    def taken(self) -> tuple[Told, ...]:
+    def taken(self) -> tuple[Message, ...]:
         """The messages since the last call."""
-        told, self._told = tuple(self._told), []
-        return told
+        messages, self._messages = tuple(self._messages), []
+        return messages

@@ -39,7 +39,7 @@ class AdaptationOptions:
         mr_patients: People with an MR of the new scanner, without a CT.
         ct_patients: Other people, with a CT.
         test_patients: Held-out people with an MR of the new scanner and its true CT.
-        phantoms: `simulation.phantoms`: people that the recipe anatomy grows as teachers, a few seconds each.
+        phantoms: `simulation.phantoms`: people that the recipe anatomy learns from, a few seconds each to grow.
         overrides: More settings, such as ``{"simulation.phantom_share": 0.2}``.
     """
 

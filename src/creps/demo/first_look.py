@@ -13,7 +13,6 @@ from creps.demo.adaptation import SAME_HU, AdaptationOptions, Adapted, adapt
 from creps.demo.baselines import constant_water
 from creps.demo.patients import (
     Order,
-    Patient,
     Row,
     grow_all,
     mean_scores,
@@ -23,14 +22,13 @@ from creps.demo.patients import (
     synthesize_all,
     write_scores,
 )
+from creps.demo.pictures import draw, panels_of
 from creps.demo.scanners import UnseenScanner
 from creps.errors import SettingsError
-from creps.figures import BONE_WINDOW_HU, Panel, comparison_figure, mr_window
+from creps.figures import Panel
 from creps.io.outputs import check_new
-from creps.io.picture import write_picture
 from creps.phantom import REGION_PHANTOMS
 from creps.shipped.catalogue import ShippedModel, models
-from creps.volume import Array
 
 __all__ = ["FirstLook", "first_look", "models_of"]
 
@@ -61,7 +59,7 @@ class FirstLook:
 
     def text(self) -> str:
         """Scores as tables."""
-        tables = [score_table(self.scores)] + ([_told(self.adapted)] if self.adapted is not None else [])
+        tables = [score_table(self.scores)] + ([_adaptation_text(self.adapted)] if self.adapted is not None else [])
         return "\n\n".join(tables)
 
 
@@ -126,8 +124,8 @@ def first_look(
             f"{model.region}: constant water": mean_scores(people, water),
             f"{model.region}: shipped model {model.name}": mean_scores(people, scts),
         }
-        rows += [_panels(person, {"sCT": sct}) for person, sct in zip(people, scts, strict=True)]
-    pictures = [_draw(folder / "first-look.png", rows, "Held-out digital phantoms and shipped models")]
+        rows += [panels_of(person, {"sCT": sct}) for person, sct in zip(people, scts, strict=True)]
+    pictures = [draw(folder / "first-look.png", rows, "Held-out digital phantoms and shipped models")]
     seconds = {"first look": time.perf_counter() - started}
     log.info("first look: %.0f s", seconds["first look"])
     adapted = None
@@ -135,7 +133,7 @@ def first_look(
     if heads and scanner is not None:
         started = time.perf_counter()
         adapted = adapt(heads[0].name, scanner, folder / "adaptation", options, jobs=jobs)
-        pictures.append(_draw(folder / "adaptation.png", _before_and_after(adapted), f"Scanner {scanner.name}"))
+        pictures.append(draw(folder / "adaptation.png", _before_and_after(adapted), f"Scanner {scanner.name}"))
         seconds["adaptation"] = time.perf_counter() - started
         log.info("adaptation: %.0f s", seconds["adaptation"])
     look = FirstLook(scores, adapted, pictures, seconds)
@@ -151,35 +149,24 @@ def _orders(model: ShippedModel, seed: int, patients: int) -> list[Order]:
     ]
 
 
-def _told(adapted: Adapted) -> str:
+def _adaptation_text(adapted: Adapted) -> str:
     record = adapted.record()
     table = score_table({"before": record["before"], "after": record["after"]})
     refused = sum(verdict == "refused" for verdict in adapted.intake)
-    told = f"scanner {adapted.scanner}, not seen before; adapted without pairs in {adapted.seconds:.0f} s\n{table}"
+    text = f"scanner {adapted.scanner}, not seen before; adapted without pairs in {adapted.seconds:.0f} s\n{table}"
     if refused:
-        told += f"\nthe intake checks refuse {refused} of its {len(adapted.intake)} MRs before"
+        text += f"\nthe intake checks refuse {refused} of its {len(adapted.intake)} MRs before"
     if record["after"]["mae_hu"] > record["before"]["mae_hu"] - SAME_HU:
-        told += "\nnothing gained: the model knows scanners like this one. Adapt it where people or CTs differ more."
-    return told
+        text += "\nnothing gained: the model knows scanners like this one. Adapt it where people or CTs differ more."
+    return text
 
 
 def _before_and_after(adapted: Adapted) -> list[list[Panel]]:
     before, after = adapted.scts_hu
     return [
-        _panels(person, {"sCT before": one, "sCT after": other})
+        panels_of(person, {"sCT before": one, "sCT after": other})
         for person, one, other in zip(adapted.patients, before, after, strict=True)
     ]
-
-
-def _panels(person: Patient, scts_hu: dict[str, Array]) -> list[Panel]:
-    panels = [Panel(person.mr, "MR (input)", mr_window(person.mr))]
-    panels += [Panel(person.mr.with_array(array), title, BONE_WINDOW_HU) for title, array in scts_hu.items()]
-    return [*panels, Panel(person.ct, "true CT (never seen)", BONE_WINDOW_HU)]
-
-
-def _draw(path: Path, rows: list[list[Panel]], title: str) -> Path:
-    write_picture(comparison_figure(rows, title), path)
-    return path
 
 
 def _write(folder: Path, look: FirstLook) -> None:

@@ -14,9 +14,8 @@ from creps.cohort.cohort import Cohort
 from creps.cohort.prepare import prepare
 from creps.demo.baselines import unpaired_baselines
 from creps.demo.patients import Patient, Row, mean_scores, read_patients, score_table, synthesize_all, write_scores
-from creps.figures import BONE_WINDOW_HU, Panel, comparison_figure, mr_window
+from creps.demo.pictures import draw, panels_of
 from creps.io.outputs import check_new
-from creps.io.picture import write_picture
 from creps.phantom import write_cohort
 from creps.provenance import installed_version
 from creps.settings import load_settings
@@ -129,12 +128,8 @@ def _baselines(patients: list[Patient], cohort: Cohort) -> dict[str, list[Array]
 
 
 def _draw(folder: Path, patients: list[Patient], scts: dict[str, list[Array]]) -> Path:
-    rows = []
-    for i, patient in enumerate(patients[:PICTURED]):
-        panels = [Panel(patient.mr, "MR (input)", mr_window(patient.mr))]
-        panels += [Panel(patient.mr.with_array(a[i]), f"sCT, {name}", BONE_WINDOW_HU) for name, a in scts.items()]
-        panels.append(Panel(patient.ct, "true CT (never seen)", BONE_WINDOW_HU))
-        rows.append(panels)
-    path = folder / "demo.png"
-    write_picture(comparison_figure(rows, "Held-out digital phantoms, trained without pairs"), path)
-    return path
+    rows = [
+        panels_of(patient, {f"sCT, {name}": arrays[i] for name, arrays in scts.items()})
+        for i, patient in enumerate(patients[:PICTURED])
+    ]
+    return draw(folder / "demo.png", rows, "Held-out digital phantoms, trained without pairs")

@@ -105,7 +105,7 @@ def grow_all(orders: Sequence[tuple[Path, Order]], *, jobs: int | None = None) -
     """Grow patients side by side and write them as ``folder/<name>/{mr,ct,ct_noise_free,mask}.nii.gz``.
 
     Args:
-        orders: Where, and whom.
+        orders: Folder and description of each patient.
         jobs: Processes; None: one for each core.
 
     Returns:

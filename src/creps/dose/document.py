@@ -11,7 +11,28 @@ from creps.dose.plan import DosePlan
 from creps.errors import InputError
 from creps.io.versioned import read_versioned
 
-__all__ = ["SCOPE", "BeamRange", "DoseDocument", "StructureDose", "TargetDose", "read_dose_document"]
+__all__ = [
+    "FILE",
+    "PICTURES",
+    "SCOPE",
+    "BeamRange",
+    "DoseDocument",
+    "StructureDose",
+    "TargetDose",
+    "read_dose_document",
+]
+
+FILE = "dose.json"
+"""Name of the document in the folder of a comparison."""
+
+PICTURES = {
+    "wash_ct": "dose on the CT in three planes",
+    "wash_sct": "dose on the sCT in three planes",
+    "difference": "difference of the doses in three planes",
+    "dvh": "dose-volume histograms on CT and sCT",
+    "gamma": "gamma map in three planes",
+}
+"""Names of the pictures beside it, each a PNG → what they show."""
 
 SCOPE = (
     "A plan of a research engine with generic machine data, recalculated on the sCT. The differences describe this sCT"
@@ -123,6 +144,11 @@ class DoseDocument(BaseModel):
     """How long it took."""
     provenance: dict[str, Any]
     """Notice, time, versions and machine."""
+
+    @property
+    def reference_name(self) -> str:
+        """What texts call the image that the plan was made on."""
+        return "bulk-density CT" if self.reference == "bulk" else "CT"
 
 
 def read_dose_document(path: Path | str) -> DoseDocument:

@@ -63,7 +63,7 @@ def wash_figure(result: DoseComparison, which: str) -> Picture:
     prescription = result.document.plan.prescription_gy
     dose = result.ct.total_gy if which == "ct" else result.sct.total_gy
     shown = np.where(dose >= LOWEST_SHARE * prescription, dose, np.nan)
-    called = _reference(result) if which == "ct" else "sCT"
+    called = result.document.reference_name if which == "ct" else "sCT"
     return _overlay(result, which, shown, f"Dose on the {called}", "Gy per fraction", (0.0, 1.1 * prescription), "jet")
 
 
@@ -77,7 +77,8 @@ def difference_figure(result: DoseComparison) -> Picture:
     percent = 100 * (result.sct.total_gy - result.ct.total_gy) / prescription
     shown = np.where(np.abs(percent) >= LEAST_PERCENT, percent, np.nan)
     end = 100 * LARGEST_DIFFERENCE
-    title = f"Dose on the sCT minus dose on the {_reference(result)} (less than {LEAST_PERCENT:g} % is not drawn)"
+    reference = result.document.reference_name
+    title = f"Dose on the sCT minus dose on the {reference} (less than {LEAST_PERCENT:g} % is not drawn)"
     return _overlay(result, "sct", shown, title, "% of the prescription", (-end, end), "coolwarm")
 
 
@@ -116,7 +117,7 @@ def dvh_figure(result: DoseComparison) -> Picture:
     axis.set_ylim(0, 102)
     axis.grid(alpha=0.3)
     axis.legend(fontsize=8)
-    _head(figure, f"DVH: solid on the {_reference(result)}, dashed on the sCT")
+    _head(figure, f"DVH: solid on the {result.document.reference_name}, dashed on the sCT")
     return rendered(figure, dpi=DPI)
 
 
@@ -124,10 +125,6 @@ def _ordered(result: DoseComparison) -> dict[str, Array]:
     """The target first, then the others by name."""
     others = {name: share for name, share in result.scene.structures.items() if name != result.scene.target}
     return {result.scene.target: result.scene.structures[result.scene.target], **dict(sorted(others.items()))}
-
-
-def _reference(result: DoseComparison) -> str:
-    return "bulk-density CT" if result.document.reference == "bulk" else "CT"
 
 
 def _overlay(

@@ -30,8 +30,6 @@ Image = Volume | Path | str
 LONGEST_GAP_MM = 12.5
 """Linear interpolation across more than this invents anatomy."""
 
-AIR_HU = hu.AIR
-
 log = logging.getLogger(__name__)
 
 
@@ -102,7 +100,7 @@ def _dense(volume: Volume) -> Array:
     return dense if dense.size else np.full(1, np.inf, np.float32)
 
 
-def axial(volume: Volume, outside: float = AIR_HU) -> Volume:
+def axial(volume: Volume, outside: float = hu.AIR) -> Volume:
     """The volume with its axes along the patient's; an oblique one is resampled.
 
     Args:

@@ -1,4 +1,4 @@
-"""How much memory the influence matrix needs, said before it is computed."""
+"""How much memory the influence matrix needs, estimated before it is computed."""
 
 from __future__ import annotations
 

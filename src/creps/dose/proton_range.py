@@ -12,7 +12,7 @@ from scipy import ndimage, sparse
 from creps.dose.beams import Beam, Ray
 from creps.volume import Volume
 
-__all__ = ["RangeError", "distal_r80_mm", "range_error", "ray_r80_mm"]
+__all__ = ["RangeErrors", "distal_r80_mm", "range_error", "ray_r80_mm"]
 
 STEP_MM = 0.25
 """Of samples along a ray."""
@@ -23,7 +23,7 @@ Profile = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class RangeError:
+class RangeErrors:
     """Range on the sCT minus range on the CT, over the rays of one beam.
 
     Attributes:
@@ -99,7 +99,7 @@ def ray_r80_mm(dose: npt.NDArray[np.floating], grid: Volume, ray: Ray) -> float 
 
 def range_error(
     beam: Beam, grid: Volume, on_ct: sparse.csc_matrix, on_sct: sparse.csc_matrix
-) -> tuple[RangeError, Sequence[float | None]]:
+) -> tuple[RangeErrors, Sequence[float | None]]:
     """Compare the ranges of a beam's rays.
 
     Args:
@@ -115,7 +115,7 @@ def range_error(
         [_column_r80(matrix, number, grid, ray) for number, ray in enumerate(beam.rays)] for matrix in (on_ct, on_sct)
     ]
     pairs = [(one, other) for one, other in zip(*ranges, strict=True) if one is not None and other is not None]
-    return RangeError(tuple(other - one for one, other in pairs), len(beam.rays) - len(pairs)), ranges[0]
+    return RangeErrors(tuple(other - one for one, other in pairs), len(beam.rays) - len(pairs)), ranges[0]
 
 
 def _column_r80(matrix: sparse.csc_matrix, number: int, grid: Volume, ray: Ray) -> float | None:

@@ -13,7 +13,7 @@ import numpy as np
 from creps import hu
 from creps.dose.density import DensityTable
 from creps.dose.grid import averaged, box_grid, coverage
-from creps.dose.images import AIR_HU, CtImage
+from creps.dose.images import CtImage
 from creps.dose.plan import DosePlan
 from creps.dose.structures import Structures, check_frames, choose_target, find_structures
 from creps.errors import InputError, SettingsError
@@ -122,7 +122,7 @@ def build_scene(
     grid = _grid([(one.volume, bodies[id(one)]) for one in (ct, sct)], plan.dose_grid_mm)
     sides = [_side(one, bodies[id(one)], grid, table, outside) for one in (ct, sct)]
     _check_alike(sides[0], sides[1], (ct.name, sct.name))
-    found = find_structures(structures, ct, bodies[id(ct)], grid, wanted=_wanted(plan), any_frame=any_frame)
+    found = find_structures(structures, ct, bodies[id(ct)], grid, names=_reported(plan), any_frame=any_frame)
     _check_organs(found, plan)
     target = choose_target(tuple(found), plan.target)
     _check_target(found[target], target, plan, sides[0].body)
@@ -131,26 +131,26 @@ def build_scene(
     return Scene(grid, sides[0], sides[1], found, target, notes)
 
 
-def with_sct(scene: Scene, sct: CtImage, table: DensityTable, *, outside: Outside = "air") -> Scene:
+def with_sct(scene: Scene, sct: CtImage, table: DensityTable) -> Scene:
     """The same CT, grid and structures with another sCT, for one plan on many sCTs.
 
-    What the sCT shows beyond the grid is left out.
+    What the sCT shows beyond the grid is left out, and what surrounds its body becomes air.
 
     Args:
         scene: CT, grid and structures.
         sct: The other sCT.
         table: From HU to density.
-        outside: As in `build_scene`.
 
     Raises:
         InputError: the sCT has no body, shows another position, or is mirrored.
     """
-    side = _side(sct, _body(sct), scene.grid, table, outside)
+    side = _side(sct, _body(sct), scene.grid, table, "air")
     _check_alike(scene.ct, side, ("the CT", sct.name))
     return replace(scene, sct=side, notes=sct.notes)
 
 
-def _wanted(plan: DosePlan) -> tuple[str, ...] | None:
+def _reported(plan: DosePlan) -> tuple[str, ...] | None:
+    """Names of the structures that a plan reports; None: all."""
     return None if plan.organs is None or plan.target is None else (*plan.organs, plan.target)
 
 
@@ -185,7 +185,7 @@ def _side(image: CtImage, body: Mask, grid: Volume, table: DensityTable, outside
         density[~body] = 0.0
     mean = averaged(volume.with_array(density), grid, 0.0)
     inside = averaged(volume.with_array(body), grid, 0.0) >= 0.5
-    return Side(mean, averaged(volume, grid, AIR_HU), np.asarray(inside))
+    return Side(mean, averaged(volume, grid, hu.AIR), np.asarray(inside))
 
 
 def _check_alike(ct: Side, sct: Side, names: tuple[str, str]) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -36,21 +35,13 @@ Structures = dict[str, Array]
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class _Wanted:
-    names: tuple[str, ...] | None
-
-    def __contains__(self, name: str) -> bool:
-        return self.names is None or name.casefold() in {one.casefold() for one in self.names}
-
-
 def find_structures(
     source: Path | str | Mapping[str, Volume],
     ct: CtImage,
     body: Mask,
     grid: Volume,
     *,
-    wanted: tuple[str, ...] | None = None,
+    names: tuple[str, ...] | None = None,
     any_frame: bool = False,
 ) -> Structures:
     """Read the structures.
@@ -60,16 +51,20 @@ def find_structures(
         ct: The image that contours are filled on.
         body: (D, H, W) the patient in it; the outline in an RTSTRUCT must agree with it.
         grid: The dose grid.
-        wanted: Names to keep; None: all.
+        names: Names of the structures to read; None: all.
         any_frame: Take contours of another frame of reference as they are.
 
     Raises:
         InputError: nothing can be read, or a structure is empty, lies outside the images, or belongs to another frame
             of reference.
     """
-    keep = _Wanted(wanted)
+    folded = None if names is None else {name.casefold() for name in names}
+
+    def keep(name: str) -> bool:
+        return folded is None or name.casefold() in folded
+
     if isinstance(source, Mapping):
-        given = {name: one for name, one in source.items() if name in keep and not is_body(name)}
+        given = {name: one for name, one in source.items() if keep(name) and not is_body(name)}
         volumes = iter([(name, _as_mask(one, f"The mask '{name}'")) for name, one in given.items()])
     elif Path(source).is_dir():
         volumes = _from_folder(Path(source), keep)
@@ -164,12 +159,12 @@ def _as_mask(volume: Volume, name: str) -> Volume:
     return axial(volume.with_array(volume.array > 0), 0.0)
 
 
-def _from_folder(folder: Path, keep: _Wanted) -> Iterator[tuple[str, Volume]]:
+def _from_folder(folder: Path, keep: Callable[[str], bool]) -> Iterator[tuple[str, Volume]]:
     files = [path for path in sorted(folder.iterdir()) if path.is_file() and is_volume_file(path)]
     seen = set[str]()
     for path in files:
         name = stem(path)
-        if name not in keep or is_body(name):
+        if not keep(name) or is_body(name):
             continue
         if name in seen:
             raise InputError(f"{folder} contains two masks '{name}'.", "Keep one of them.")
@@ -180,9 +175,9 @@ def _from_folder(folder: Path, keep: _Wanted) -> Iterator[tuple[str, Volume]]:
         raise InputError(f"{folder} contains no mask of a structure.", "Write NAME.nii.gz for each structure.")
 
 
-def _from_set(structures: StructureSet, ct: CtImage, keep: _Wanted) -> Iterator[tuple[str, Volume]]:
+def _from_set(structures: StructureSet, ct: CtImage, keep: Callable[[str], bool]) -> Iterator[tuple[str, Volume]]:
     for one in structures.structures:
-        if one.name not in keep or _is_outline(one):
+        if not keep(one.name) or _is_outline(one):
             continue
         if not one.contours:
             log.warning("structure '%s' has no closed contour and is left out", one.name)

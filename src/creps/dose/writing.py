@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from creps.dose.compare import DoseComparison
+from creps.dose.document import FILE, PICTURES
 from creps.dose.figures import dose_figures
 from creps.errors import InputError
 from creps.io.atomic import atomic_folder, is_writable, write_json
@@ -13,13 +14,9 @@ from creps.io.itk import write_volume
 from creps.io.outputs import check_new
 from creps.io.picture import write_picture
 
-__all__ = ["FILES", "PICTURES", "check_output", "write_comparison"]
+__all__ = ["FILES", "check_output", "write_comparison"]
 
-
-PICTURES = ("wash_ct", "wash_sct", "difference", "dvh", "gamma")
-"""Names of the pictures, each a PNG."""
-
-FILES = ("dose.json", "dose_ct.nii.gz", "dose_sct.nii.gz", *(f"{name}.png" for name in PICTURES))
+FILES = (FILE, "dose_ct.nii.gz", "dose_sct.nii.gz", *(f"{name}.png" for name in PICTURES))
 """What a comparison consists of."""
 
 
@@ -60,7 +57,7 @@ def write_comparison(result: DoseComparison, folder: Path, *, overwrite: bool = 
     check_output(folder, overwrite=overwrite)
     pictures = dose_figures(result)
     with atomic_folder(folder) as building:
-        write_json(building / "dose.json", result.document.model_dump(mode="json"))
+        write_json(building / FILE, result.document.model_dump(mode="json"))
         write_volume(result.ct_dose, building / "dose_ct.nii.gz")
         write_volume(result.sct_dose, building / "dose_sct.nii.gz")
         for name, picture in pictures.items():

@@ -1,4 +1,4 @@
-"""The training curves of a run in one figure."""
+"""The training curves of a run: which columns belong in one chart, and all of them in one figure."""
 
 from __future__ import annotations
 
@@ -8,24 +8,35 @@ from pathlib import Path
 
 from creps.figures.picture import Picture, rendered
 
-__all__ = ["averaged", "curves_figure"]
+__all__ = ["LOSSES", "TIME", "VALIDATION", "averaged", "curves_figure"]
 
-PANELS: dict[str, tuple[str, ...]] = {
+LOSSES: dict[str, tuple[str, ...]] = {
+    "pairs": ("supervised", "simulated"),
     "discriminators": ("d_real", "d_fake", "r1", "d_real_mr", "d_fake_mr", "r1_mr"),
-    "generator: adversarial": ("adversarial", "adversarial_mr"),
-    "generator: style × weight": ("style",),
-    "generator: cycle and identity": ("cycle_mr", "cycle_ct", "identity_mr", "identity_ct"),
-    "generator: contrastive": ("nce", "nce_identity"),
-    "generator: pairs": ("supervised", "simulated"),
-    "generator: other terms": ("content",),
-    "validation (HU)": (
-        *("validation_score", "simulated_error_hu", "place_distance_hu", "disagreement_hu"),
-        "train_eval_difference_hu",
-    ),
-    "validation: sCT to CT": ("bone_ratio", "spread_ratio"),
-    "seconds per step": ("seconds_per_step",),
+    "generator, adversarial": ("adversarial", "adversarial_mr"),
+    "generator, style": ("style",),
+    "generator, content": ("content",),
+    "generator, cycle and identity": ("cycle_mr", "cycle_ct", "identity_mr", "identity_ct"),
+    "generator, contrastive": ("nce", "nce_identity"),
 }
-"""Title of a panel → columns of ``curves.csv``."""
+"""Title of a chart → columns of ``curves.csv``: unweighted loss terms."""
+
+VALIDATION: dict[str, tuple[tuple[str, ...], str]] = {
+    "validation without pairs": (
+        (
+            *("validation_score", "simulated_error_hu", "place_distance_hu", "disagreement_hu"),
+            "train_eval_difference_hu",
+        ),
+        "HU",
+    ),
+    "ratios of sCT to CT": (("bone_ratio", "spread_ratio"), "ratio"),
+}
+"""Title of a chart → columns of ``curves.csv`` and what they measure."""
+
+TIME = "seconds_per_step"
+
+WEIGHTED = ("style",)
+"""Columns that the figure shows times their weight, which is measured in the run's first steps."""
 
 SMOOTH = 200
 """Points drawn per curve, approximately; more are averaged in groups."""
@@ -45,14 +56,18 @@ def curves_figure(curves: Path, title: str = "") -> Picture:
 
     with curves.open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
-    shown = {name: [c for c in columns if any(row.get(c) for row in rows)] for name, columns in PANELS.items()}
-    shown = {name: columns for name, columns in shown.items() if columns}
+    panels = (
+        LOSSES | {f"{title} ({unit})": columns for title, (columns, unit) in VALIDATION.items()} | {"time": (TIME,)}
+    )
+    shown = {title: [c for c in columns if any(row.get(c) for row in rows)] for title, columns in panels.items()}
+    shown = {title: columns for title, columns in shown.items() if columns}
     figure = Figure(figsize=(11, 2.6 * -(-max(1, len(shown)) // 2)), layout="constrained")
     axes = figure.subplots(-(-max(1, len(shown)) // 2), 2, squeeze=False).flat
     for (name, columns), axis in zip(shown.items(), axes, strict=False):
         for column in columns:
-            steps, values = _points(rows, column, weighted=name.endswith("weight"))
-            axis.plot(steps, values, label=column, linewidth=1.2, marker="." if len(steps) < 30 else None)
+            steps, values = _points(rows, column)
+            label = f"{column} × weight" if column in WEIGHTED else column
+            axis.plot(steps, values, label=label, linewidth=1.2, marker="." if len(steps) < 30 else None)
         axis.set_title(name, fontsize=9)
         axis.set_xlabel("step", fontsize=8)
         axis.tick_params(labelsize=8)
@@ -64,12 +79,12 @@ def curves_figure(curves: Path, title: str = "") -> Picture:
     return rendered(figure, dpi=90)
 
 
-def _points(rows: list[dict[str, str]], column: str, *, weighted: bool) -> tuple[list[float], list[float]]:
+def _points(rows: list[dict[str, str]], column: str) -> tuple[list[float], list[float]]:
     """Steps and values of a column, averaged in groups if there are more than `SMOOTH`."""
     points = []
     for row in rows:
         if row.get(column):
-            weight = float(row.get(f"{column}_weight") or 1) if weighted else 1.0
+            weight = float(row.get(f"{column}_weight") or 1) if column in WEIGHTED else 1.0
             points.append((float(row["step"]), weight * float(row[column])))
     return averaged(points, SMOOTH)
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from creps.errors import SettingsError
 from creps.io.documents import read_json
 
-__all__ = ["Column", "check_columns", "curve_file", "read_curve", "stated_in"]
+__all__ = ["Column", "check_columns", "curve_of", "stated_in"]
 
 Curve = TypeVar("Curve", bound=BaseModel)
 
@@ -79,17 +79,27 @@ def stated_in(folder: Path) -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in folder.glob("*.json")))
 
 
-def curve_file(given: Path | str, stated: Path, what: str) -> Path:
-    """The file of a curve: one of a folder by its name, or a site's own by its path.
+def curve_of(given: Curve | Path | str, kind: type[Curve], stated: Path, what: str, remedy: str) -> Curve:
+    """The curve that a user means: itself, one that comes with creps by its name, or a site's own JSON file.
 
     Args:
-        given: The name, or the path.
+        given: The curve, its name, or its file.
+        kind: What a file holds.
         stated: The folder of the curves that have names.
         what: What messages call it: ``acoustic curves``.
+        remedy: What to do if a file cannot be used, one sentence.
 
     Raises:
-        SettingsError: there are none of that name.
+        SettingsError: there is none of that name, the file cannot be read, or the curve cannot be used.
     """
+    if isinstance(given, kind):
+        return given
+    if not isinstance(given, (Path, str)):
+        raise SettingsError(f"The {what} cannot be of the type {type(given).__name__}.", "Give a name, or a JSON file.")
+    return _read(_file(given, stated, what), kind, f"The {what}", remedy)
+
+
+def _file(given: Path | str, stated: Path, what: str) -> Path:
     known = stated_in(stated)
     if str(given) in known:
         return stated / f"{given}.json"
@@ -99,18 +109,7 @@ def curve_file(given: Path | str, stated: Path, what: str) -> Path:
     return path
 
 
-def read_curve(path: Path, kind: type[Curve], what: str, remedy: str) -> Curve:
-    """Read a curve from a JSON file.
-
-    Args:
-        path: The file.
-        kind: What it holds.
-        what: What messages call it: ``The acoustic curves``.
-        remedy: What to do if it cannot be used, one sentence.
-
-    Raises:
-        SettingsError: the file cannot be read, or the curve cannot be used.
-    """
+def _read(path: Path, kind: type[Curve], what: str, remedy: str) -> Curve:
     try:
         content = read_json(path)
     except OSError as error:

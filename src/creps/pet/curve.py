@@ -9,8 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from creps.errors import SettingsError
-from creps.io.hu_curve import Column, check_columns, curve_file, read_curve
+from creps.io.hu_curve import Column, check_columns, curve_of
 
 __all__ = ["DEFAULT_CURVE", "MuCurve", "mu_curve"]
 
@@ -80,10 +79,4 @@ def mu_curve(given: MuCurve | Path | str = DEFAULT_CURVE) -> MuCurve:
         >>> mu_curve().kvp
         120.0
     """
-    if isinstance(given, MuCurve):
-        return given
-    if not isinstance(given, (Path, str)):
-        raise SettingsError(
-            f"The attenuation curve is of the type {type(given).__name__}.", "Give a name, or a JSON file."
-        )
-    return read_curve(curve_file(given, STATED, "attenuation curve"), MuCurve, "The attenuation curve", FORMAT)
+    return curve_of(given, MuCurve, STATED, "attenuation curve", FORMAT)

@@ -29,8 +29,8 @@ LEAST_SHARE = 0.5
 CUT_CM2 = 5.0
 """The patient is cut off at a side of the MR that he meets on more than this area."""
 
-NOTED_MM = 5.0
-"""The PET reaches beyond the MR by at least this much before it is said."""
+REPORTED_MM = 5.0
+"""Smallest part of the PET beyond the MR that is reported."""
 
 
 def attenuation_map(sct: Volume, patient: Mask, pet: Volume, curve: MuCurve, fwhm_mm: float = PET_FWHM_MM) -> Volume:
@@ -115,4 +115,4 @@ def missing_mm(sct: Volume, patient: Mask, pet: Volume) -> float:
         first, last = (np.count_nonzero(patient.take(end, axis=axis)) * area > CUT_CM2 for end in (0, n - 1))
         found = max(found, first * (-0.5 - index[:, axis].min()) * spacing)
         found = max(found, last * (index[:, axis].max() - n + 0.5) * spacing)
-    return round(float(found), 1) if found >= NOTED_MM else 0.0
+    return round(float(found), 1) if found >= REPORTED_MM else 0.0

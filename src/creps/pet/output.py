@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass, field, replace
 from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from creps.errors import InputError, SettingsError
 from creps.io.atomic import write_json
@@ -56,9 +56,8 @@ class MuMap:
     fwhm_mm: float = PET_FWHM_MM
     name: str = "in memory"
     sha256: str | None = None
-    folder: str = FOLDER
-    document: str = DOCUMENT
-    on_mr: bool = False
+    folder: ClassVar[str] = FOLDER
+    on_mr: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         value: object = self.fwhm_mm

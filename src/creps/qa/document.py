@@ -44,9 +44,9 @@ class QaCheck(BaseModel):
     do: str = ""
     """What to do first; empty if the check passes."""
     slice: int | None = None
-    """Slice of the sCT to look at: index along its first axis, from 0. Null: no one slice."""
+    """Slice of the sCT to inspect: index along its first axis, from 0. Null: no one slice."""
     position_mm: tuple[float, float, float] | None = None
-    """Patient (x, y, z) to look at, in DICOM coordinates."""
+    """Patient (x, y, z) to inspect, in DICOM coordinates."""
 
 
 class QaReport(BaseModel):
@@ -91,8 +91,8 @@ class QaReport(BaseModel):
         if self.result == "pass":
             return None
         parts = {level: [check.name for check in self.of(level)] for level in ("fail", "warn")}
-        told = "; ".join(f"{level}: {', '.join(names)}" for level, names in parts.items() if names)
-        return f"QA {self.result} ({told}). {self.checks[0].message} {self.checks[0].do}"
+        listed = "; ".join(f"{level}: {', '.join(names)}" for level, names in parts.items() if names)
+        return f"QA {self.result} ({listed}). {self.checks[0].message} {self.checks[0].do}"
 
     def write(self, path: Path) -> None:
         """Write it as JSON, atomically."""

@@ -1,8 +1,8 @@
 """Limits of the checks: from known-good syntheses, kept as data beside this file.
 
-A limit is so many times the distance from the median to the 5th or 95th percentile of known-good syntheses. How many
-times is the same for all checks, as few as let pass enough of them when each is left out in turn, times the
-`tightness` of the check.
+A limit is a multiple of the distance from the median to the 5th or 95th percentile of known-good syntheses. The
+multiple is the same for all checks, times the `tightness` of the check: the smallest with which enough of the
+syntheses pass when each is left out in turn.
 """
 
 from __future__ import annotations
@@ -83,9 +83,9 @@ class Limits(BaseModel):
 
     schema_version: Literal[1] = 1
     times_warn: float
-    """A warning begins so many times the usual spread from the median."""
+    """Multiple of the usual spread, from the median, at which a warning begins."""
     times_fail: float
-    """A failure begins there."""
+    """The same for a failure."""
     regions: Annotated[dict[str, RegionLimits], Field(min_length=1)]
     """Region of the model → limits."""
     provenance: dict[str, Any]
@@ -135,9 +135,9 @@ def distances_of(by_place: Vector, usual: Vector, spread: Vector) -> dict[str, f
 
 def _range(values: Vector, kind: CheckKind, warn: float, fail: float) -> Range:
     low, median, high = np.percentile(values, PERCENTILES)
-    found: dict[str, float] = {"median": median}
     if kind.turning_point is not None:
         return Range(median=round(float(median), 4), **{f"fail_{kind.sides[0]}": kind.turning_point})
+    found: dict[str, float] = {"median": median}
     for side, spread, sign in (("below", median - low, -1), ("above", high - median, 1)):
         if side in kind.sides:
             for level, times in (("warn", warn), ("fail", fail))[: 2 if kind.fails else 1]:

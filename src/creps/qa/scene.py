@@ -23,7 +23,7 @@ GRID_MM = 4.0
 """Spacing of the grid: limits hold for any spacing of MR, sCT and model."""
 
 MARGIN_MM = 20.0
-"""Air around the body that is looked at."""
+"""Margin of air around the body."""
 
 Index = tuple[int, int, int]
 
@@ -83,7 +83,7 @@ class Scene:
 
     @cached_property
     def depth_mm(self) -> Array:
-        """(D, H, W) depth below the skin of the MR; beyond the edge of the images the body goes on."""
+        """(D, H, W) depth below the skin of the MR; beyond the edge of the images the body is taken to continue."""
         return depth_mm(self.body | ~self.imaged, self.spacing_mm) * self.body
 
     @cached_property

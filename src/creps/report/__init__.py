@@ -1,5 +1,1 @@
 """Reports as one HTML file each, with a JSON beside it: a case, a cohort, a training run. They open offline."""
-
-from __future__ import annotations
-
-__all__: list[str] = []

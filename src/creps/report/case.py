@@ -11,7 +11,8 @@ from creps import hu
 from creps.evaluation.definitions import metric
 from creps.evaluation.results import Evaluation
 from creps.provenance import provenance
-from creps.report.document import Finding, KeyFigure, Report, Verdict
+from creps.qa.document import Level
+from creps.report.document import Finding, KeyFigure, Report, counted
 from creps.report.parts import CaseParts
 from creps.report.reading import without_names
 
@@ -39,7 +40,7 @@ def case_report(parts: CaseParts, title: str = "", *, names: bool = False) -> Re
         title: Its heading; default: the model's region.
         names: Show the names of files, and of the patient as DICOM gives them.
     """
-    result = _verdict(parts)
+    result = _result(parts)
     region = ((parts.record or {}).get("model") or {}).get("region")
     return Report(
         kind="case",
@@ -55,7 +56,7 @@ def case_report(parts: CaseParts, title: str = "", *, names: bool = False) -> Re
     )
 
 
-def _verdict(parts: CaseParts) -> Verdict:
+def _result(parts: CaseParts) -> Level:
     """The worst of the QA, the intake checks and the flags of the dose."""
     found = [str(one.level) for one in _findings(parts) if one.level in ("fail", "warn")]
     if parts.qa is not None:
@@ -66,16 +67,15 @@ def _verdict(parts: CaseParts) -> Verdict:
     return "not checked"
 
 
-def _headline(parts: CaseParts, result: Verdict) -> str:
+def _headline(parts: CaseParts, result: Level) -> str:
     if parts.qa is None:
         return "The sCT was not checked against its MR."
     done = [check for check in parts.qa.checks if check.result != "not checked"]
-    counts = {level: sum(check.result == level for check in done) for level in ("fail", "warn")}
-    told = [f"{n} {level}{'s' if n == 1 else ''}" for level, n in counts.items() if n]
-    if not told:
+    found = counted(check.result for check in done)
+    if not found:
         others = "" if result == "pass" else " See the findings of the intake or the dose."
         return f"None of {len(done)} checks of the sCT found anything.{others}"
-    return f"Of {len(done)} checks of the sCT, {' and '.join(told)}. Look at these positions first."
+    return f"Of {len(done)} checks of the sCT, {found}. Look at these positions first."
 
 
 def _findings(parts: CaseParts) -> Iterator[Finding]:
@@ -121,13 +121,13 @@ def _confidence(record: Mapping[str, Any]) -> float:
 
 
 def _measured(evaluation: Evaluation) -> Iterator[KeyFigure]:
-    told = {
+    shown = {
         "mae_hu": ("mean absolute error", "against the CT, in the mask"),
         "bias_hu": ("bias", "sCT minus CT, mean"),
         "bone_dice": ("bone Dice", f"above {hu.BONE_ABOVE:g} HU; 1 is perfect"),
         "body_hd95_mm": ("outline, 95th percentile", "distance of the body's surface to the CT's"),
     }
-    for name, (label, note) in told.items():
+    for name, (label, note) in shown.items():
         found = evaluation.values.get(name)
         if found is not None:
             yield KeyFigure(label=label, value=_number(name, found), note=note)
@@ -145,13 +145,13 @@ def quantity(number: float, unit: str, *, signed: bool = False) -> str:
 
 def _checked(parts: CaseParts) -> Iterator[KeyFigure]:
     by_name = {check.name: check for check in (() if parts.qa is None else parts.qa.checks)}
-    told = {
+    shown = {
         "contour_p95": ("outline against the MR", "95 % of the skin lies closer"),
         "shift": ("displacement against the MR", "of the edges"),
         "bone_share": ("bone", "of the body"),
         "soft_tissue": ("deep soft tissue", "median"),
     }
-    for name, (label, note) in told.items():
+    for name, (label, note) in shown.items():
         check = by_name.get(name)
         if check is None or check.value is None:
             continue
@@ -164,11 +164,10 @@ def _dosed(parts: CaseParts) -> Iterator[KeyFigure]:
     dose = parts.dose
     if dose is None:
         return
-    against = "bulk-density CT" if dose.reference == "bulk" else "CT"
     yield KeyFigure(
         label="target dose error",
         value=f"{dose.target.error_percent:.2f} %",
-        note=f"of the prescription, against the {against}",
+        note=f"of the prescription, against the {dose.reference_name}",
     )
     for name, share in dose.gamma.items():
         if share is not None:
@@ -177,12 +176,12 @@ def _dosed(parts: CaseParts) -> Iterator[KeyFigure]:
 
 
 def _missing(parts: CaseParts) -> Iterator[str]:
-    told = {note.part for note in parts.notes}
-    if parts.mr is None and "mr" not in told:
+    explained = {note.part for note in parts.notes}
+    if parts.mr is None and "mr" not in explained:
         yield "There is no MR in this report: name it with --mr."
-    if parts.ct is None and "ct" not in told:
+    if parts.ct is None and "ct" not in explained:
         yield "There is no CT in this report, so the true error is unknown."
-    if parts.uncertainty is None and "uncertainty" not in told:
+    if parts.uncertainty is None and "uncertainty" not in explained:
         yield UNCALIBRATED
 
 

@@ -20,7 +20,7 @@ INK = "#010203"
 """Stands for the page's text colour while matplotlib draws."""
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-"""Of lines: Okabe and Ito's, told apart by colour-blind readers."""
+"""Of lines: Okabe and Ito's, which colour-blind readers can distinguish."""
 
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (1, 3)))
 """Of lines: the second way to tell them apart."""

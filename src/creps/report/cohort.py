@@ -11,8 +11,9 @@ from typing import Any
 from creps.evaluation.definitions import metric
 from creps.evaluation.results import Comparison, Evaluation
 from creps.provenance import provenance
+from creps.qa.document import Level
 from creps.report import charts
-from creps.report.document import Finding, KeyFigure, Report, Verdict
+from creps.report.document import Finding, KeyFigure, Report, counted
 from creps.report.page import check_page, figure, render, write_page
 
 __all__ = ["CohortCase", "CohortParts", "evaluated_cases", "worst_first", "write_cohort"]
@@ -47,7 +48,7 @@ class CohortCase:
 
     name: str
     values: Mapping[str, float | None] = field(default_factory=dict)
-    result: Verdict = "not checked"
+    result: Level = "not checked"
     notes: tuple[str, ...] = ()
     page: str = ""
 
@@ -137,15 +138,13 @@ def write_cohort(
 
 
 def _report(parts: CohortParts, cases: Sequence[CohortCase], columns: Sequence[str], title: str) -> Report:
-    worst: Verdict = min(cases, key=lambda one: RANK[one.result]).result if cases else "not checked"
+    worst: Level = min(cases, key=lambda one: RANK[one.result]).result if cases else "not checked"
     if parts.unscored and worst != "fail":
         worst = "warn"
-    counts = {level: sum(one.result == level for one in cases) for level in ("fail", "warn")}
-    told = [f"{n} {level}{'s' if n == 1 else ''}" for level, n in counts.items() if n]
     checked = [one for one in cases if one.result != "not checked"]
     headline = f"{len(cases)} {'case' if len(cases) == 1 else 'cases'}."
     if checked:
-        headline += f" Of {len(checked)} with QA, {' and '.join(told) or 'none fails or warns'}."
+        headline += f" Of {len(checked)} with QA, {counted(one.result for one in cases) or 'none fails or warns'}."
     return Report(
         kind="cohort",
         title=title or f"Cohort of {len(cases)} synthetic CTs",
@@ -208,6 +207,6 @@ def _compared(comparison: Comparison) -> Iterator[list[Any]]:
     for name, row in comparison.metrics.items():
         interval = row.get("ci95") or {}
         ends = [interval.get(key) for key in ("low", "high")] if isinstance(interval, dict) else [None, None]
-        told = "–" if None in ends else f"{figure(ends[0])} to {figure(ends[1])}"
+        shown = "–" if None in ends else f"{figure(ends[0])} to {figure(ends[1])}"
         values = [row.get(key) for key in ("mean_first", "mean_second", "mean_difference")]
-        yield [_label(name), *values, told, row.get("patients"), row.get("p_value")]
+        yield [_label(name), *values, shown, row.get("patients"), row.get("p_value")]

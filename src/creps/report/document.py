@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from creps.provenance import NOTICE
+from creps.qa.document import Level
 
-__all__ = ["Finding", "KeyFigure", "Report", "Verdict"]
-
-Verdict = Literal["pass", "warn", "fail", "not checked"]
+__all__ = ["Finding", "KeyFigure", "Report", "counted"]
 
 
 class KeyFigure(BaseModel):
@@ -52,7 +52,7 @@ class Report(BaseModel):
     """Its heading."""
     notice: str = NOTICE
     """Research only, not for diagnosis."""
-    result: Verdict
+    result: Level
     """The worst of what was checked."""
     headline: str
     """The result as a sentence."""
@@ -68,3 +68,15 @@ class Report(BaseModel):
     """The documents that the figures come from: QA, evaluation, dose, record, curves."""
     provenance: dict[str, Any]
     """Notice, time, versions and machine of the report."""
+
+
+def counted(results: Iterable[str]) -> str:
+    """How many of some results fail and warn, in words; empty if none does.
+
+    Examples:
+        >>> counted(["pass", "fail", "warn", "warn"])
+        '1 fails and 2 warn'
+    """
+    levels = list(results)
+    counts = {level: levels.count(level) for level in ("fail", "warn")}
+    return " and ".join(f"{n} {level}{'s' if n == 1 else ''}" for level, n in counts.items() if n)

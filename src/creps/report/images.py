@@ -1,33 +1,25 @@
-"""Pictures and volumes of a case: planes for the first screen, thumbnails, and what the viewer scrolls through."""
+"""The images of a case on one grid, and pictures of them: planes for the first screen, thumbnails."""
 
 from __future__ import annotations
 
-import base64
 import io
 import math
-import tempfile
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from creps import hu
 from creps.figures import mr_window
-from creps.io.itk import write_volume
 from creps.preprocessing.target_grid import bring_onto, obliquity_degrees
 from creps.report.page import png_data
 from creps.report.parts import CaseParts
 from creps.volume import Array, Mask, Volume
 
-__all__ = ["CaseImages", "Plane", "Shown", "ViewerData", "png_uri"]
+__all__ = ["CaseImages", "Plane", "Shown", "nearest_voxel", "png_uri"]
 
 PLANES = ("axial", "coronal", "sagittal")
-
-LARGEST_VOXELS = 1_400_000
-"""Of each volume in the viewer; finer ones are averaged."""
 
 MARGIN_MM = 8.0
 """Around the body."""
@@ -39,9 +31,6 @@ HEIGHT = 300
 
 THUMBNAIL = 150
 """Pixels of a thumbnail's longer side."""
-
-GREY_LEVELS = 250
-"""Of an MR's window in the viewer."""
 
 CT_WINDOW_HU = (-1000.0, 1000.0)
 
@@ -88,42 +77,6 @@ class Plane:
     name: str
     uri: str
     alt: str
-
-
-@dataclass(frozen=True)
-class ViewerData:
-    """What the viewer loads.
-
-    Attributes:
-        volumes: For each: key, name, unit, window, multiplier and a NIfTI file in base64.
-        grid: Of all of them, with its true position; the NIfTI files have none, since a view follows the axes.
-        factors: How many voxels of the sCT along D, H, W are averaged in one.
-        first: Index of the box in the sCT along D, H, W; None if the sCT's own axes are others.
-    """
-
-    volumes: list[dict[str, Any]]
-    grid: Volume
-    factors: tuple[int, int, int]
-    first: tuple[int, int, int] | None
-
-    @property
-    def content(self) -> dict[str, Any]:
-        """As plain JSON values; axes are columns in mm along x, y, z of DICOM's patient."""
-        axes = self.grid.direction * np.asarray(self.grid.spacing_mm)
-        return {
-            "volumes": self.volumes,
-            "shape": list(self.grid.shape),
-            "origin": list(self.grid.origin_mm),
-            "axes": axes.T.tolist(),
-            "factors": list(self.factors),
-            "first": None if self.first is None else list(self.first),
-        }
-
-    def voxel_at(self, position_mm: tuple[float, float, float]) -> str:
-        """The voxel nearest to a patient position as the viewer counts: from the left, the back and the feet."""
-        d, h, w = _nearest(self.grid, position_mm)
-        _, height, width = self.grid.shape
-        return f"{width - 1 - w},{height - 1 - h},{d}"
 
 
 class CaseImages:
@@ -201,7 +154,7 @@ class CaseImages:
 
     def voxel_at(self, position_mm: tuple[float, float, float]) -> tuple[int, int, int]:
         """The voxel of the shown box nearest to a patient position."""
-        return _nearest(self.sct, position_mm)
+        return nearest_voxel(self.sct, position_mm)
 
     def thumbnail(self, position_mm: tuple[float, float, float], key: str = "sct") -> str | None:
         """An axial slice through a position, with a ring around it; None if there is no such image."""
@@ -216,14 +169,6 @@ class CaseImages:
         x, y = (w + 0.5) * self.sct.spacing_mm[2] * scale, (h + 0.5) * self.sct.spacing_mm[1] * scale
         ImageDraw.Draw(image).ellipse((x - 9, y - 9, x + 9, y + 9), outline="#ffb000", width=2)
         return png_uri(np.asarray(image))
-
-    def viewer(self) -> ViewerData:
-        """All images but the difference, which the page computes, averaged to a size that a page can carry."""
-        factors = _factors(self.sct)
-        volumes = [_for_viewer(one, factors) for one in self.shown if one.key != "difference"]
-        turned = not np.allclose(self.parts.sct.direction, self.sct.direction)
-        d, h, w = (one.start or 0 for one in self.box)
-        return ViewerData(volumes, _averaged(self.sct, factors), factors, None if turned else (d, h, w))
 
     @property
     def oblique_degrees(self) -> float:
@@ -258,7 +203,8 @@ def _picture(one: Shown, axis: int, index: int, scale: float) -> npt.NDArray[np.
     return np.asarray(image.resize(size, Image.Resampling.BILINEAR))
 
 
-def _nearest(volume: Volume, position_mm: tuple[float, float, float]) -> tuple[int, int, int]:
+def nearest_voxel(volume: Volume, position_mm: tuple[float, float, float]) -> tuple[int, int, int]:
+    """The voxel of a volume nearest to a patient position."""
     offset = (np.asarray(position_mm) - np.asarray(volume.origin_mm)) @ volume.direction
     index = np.rint(offset / np.asarray(volume.spacing_mm)).astype(int)
     d, h, w = np.clip(index, 0, np.asarray(volume.shape) - 1).tolist()
@@ -293,43 +239,3 @@ def _cut(volume: Volume, box: tuple[slice, slice, slice]) -> Volume:
     start = [one.start or 0 for one in box]
     x, y, z = volume.to_patient_mm(start).tolist()
     return Volume(volume.array[box], volume.spacing_mm, (x, y, z), volume.direction)
-
-
-def _factors(volume: Volume) -> tuple[int, int, int]:
-    """How many voxels to average along D, H, W until there are few enough; rows and columns are treated alike."""
-    depth, plane = 1, 1
-    shape, spacing = volume.shape, volume.spacing_mm
-    while math.prod(max(1, n // f) for n, f in zip(shape, (depth, plane, plane), strict=True)) > LARGEST_VOXELS:
-        deeper = 2 * (depth + 1) <= shape[0] and spacing[0] * depth <= 1.01 * spacing[1] * plane
-        depth, plane = (depth + 1, plane) if deeper else (depth, plane + 1)
-    d, h, w = (min(f, n) for f, n in zip((depth, plane, plane), shape, strict=True))
-    return d, h, w
-
-
-def _averaged(volume: Volume, factors: tuple[int, int, int]) -> Volume:
-    """Blocks of voxels averaged; what does not fill a block at the end is cut off."""
-    counts = [max(1, n // f) for n, f in zip(volume.shape, factors, strict=True)]
-    whole = volume.array[tuple(slice(0, n * f) for n, f in zip(counts, factors, strict=True))]
-    blocks = whole.reshape(*(part for n, f in zip(counts, factors, strict=True) for part in (n, f)))
-    x, y, z = volume.to_patient_mm([(f - 1) / 2 for f in factors]).tolist()
-    d, h, w = (s * f for s, f in zip(volume.spacing_mm, factors, strict=True))
-    return Volume(blocks.mean(axis=(1, 3, 5)), (d, h, w), (x, y, z), volume.direction)
-
-
-def _for_viewer(one: Shown, factors: tuple[int, int, int]) -> dict[str, Any]:
-    """An image as the page loads it: whole numbers, times `multiplier`; an MR in as many levels as a screen has."""
-    averaged = _averaged(one.volume, factors)
-    small = Volume(averaged.array, averaged.spacing_mm)
-    multiplier = 1.0 if one.unit == "HU" else GREY_LEVELS / max(one.window[1], 1e-6)
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "volume.nii.gz"
-        write_volume(small.with_array(np.rint(small.array * multiplier)), file, integer=True)
-        encoded = base64.b64encode(file.read_bytes()).decode()
-    return {
-        "key": one.key,
-        "name": one.name,
-        "unit": one.unit,
-        "window": [one.window[0] * multiplier, one.window[1] * multiplier],
-        "multiplier": multiplier,
-        "nifti": encoded,
-    }

@@ -163,7 +163,7 @@ def _environment() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"said": said, "figure": figure}
+    environment.filters |= {"printable": printable, "figure": figure}
     return environment
 
 
@@ -172,7 +172,7 @@ def png_data(data: bytes) -> str:
     return f"data:image/png;base64,{base64.b64encode(data).decode()}"
 
 
-def said(text: object) -> str:
+def printable(text: object) -> str:
     """A text from a file as it may be shown: without control characters, and not too long; the template escapes it."""
     plain = "".join(c if unicodedata.category(c) not in CONTROLS else " " for c in str(text))
     plain = re.sub(r"\s+", " ", plain).strip()
@@ -184,7 +184,7 @@ def figure(number: object, digits: int = 3) -> str:
     if number is None:
         return "–"
     if isinstance(number, bool) or not isinstance(number, int | float):
-        return said(number)
+        return printable(number)
     if abs(number) > LARGEST:
-        return said(f"more than {LARGEST:g}")
+        return printable(f"more than {LARGEST:g}")
     return f"{number:.{digits}g}".replace("-", "−") if abs(number) < 10**digits else f"{number:.0f}".replace("-", "−")

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from creps.dose.document import DoseDocument, read_dose_document
-from creps.dose.writing import PICTURES
+from creps.dose.document import FILE, PICTURES, DoseDocument, read_dose_document
 from creps.errors import CrepsError, InputError
 from creps.evaluation.document import read_document
 from creps.evaluation.results import Evaluation
@@ -18,16 +17,15 @@ from creps.io.dicom.read.elements import value
 from creps.io.dicom.read.series import find_series
 from creps.io.dicom.read.volume import read_series
 from creps.io.image import ImageSource
-from creps.io.itk import suffix
 from creps.qa.document import QaReport, read_report
 from creps.report.reading import SYNTHESIS, read_object, sound, without_paths
-from creps.synthesis.outputs import QA, RECORD, UNCERTAINTY, beside, uncertainty_file
+from creps.synthesis.outputs import qa_file, record_file, uncertainty_file
 from creps.volume import Volume
 
 if TYPE_CHECKING:
     from creps.synthesis.result import Synthesis
 
-__all__ = ["CaseParts", "Note", "OtherFiles", "gather_case", "parts_of", "qa_beside"]
+__all__ = ["CaseParts", "Note", "OtherFiles", "gather_case", "gather_checks", "parts_of", "qa_beside"]
 
 ROUNDING_HU = 1.5
 """By which HU in a record and in the file may differ: values are rounded when they are written."""
@@ -148,18 +146,27 @@ def gather_case(sct: Path, others: OtherFiles | None = None) -> CaseParts:
     for path in (others.mr, others.ct, others.dose, others.evaluation):
         if path is not None and not path.exists():
             raise InputError(f"{path} does not exist.", "Check the path.")
-    source = ImageSource.find(sct, modality="ct" if sct.is_dir() else None)
-    parts = CaseParts(sct=_voxels(sct, source, others), names={"sCT": sct.name} | _identity(source))
-    parts = _with_beside(parts, sct)
+    source = _source_of_sct(sct)
+    parts = _checked(sct, source, others)
+    parts = _with_uncertainty(parts, uncertainty_file(sct))
     parts = _with_image(parts, "mr", others.mr, others)
     parts = _with_image(parts, "ct", others.ct, others)
     parts = _with_dose(parts, others.dose, source)
     return _with_evaluation(parts, others.evaluation, source)
 
 
+def gather_checks(sct: Path) -> CaseParts:
+    """Collect the sCT with its record and its QA alone, for a table of many cases: no other volume is read.
+
+    Raises:
+        InputError: the sCT cannot be read.
+    """
+    return _checked(sct, _source_of_sct(sct), OtherFiles())
+
+
 def qa_beside(sct: Path) -> QaReport | None:
     """The checks that lie beside an sCT; None without any that can be read."""
-    _, file, _ = _files_beside(sct)
+    file = qa_file(sct)
     try:
         return read_report(file) if file.exists() else None
     except CrepsError:
@@ -175,20 +182,15 @@ def _voxels(path: Path, source: ImageSource, others: OtherFiles) -> Volume:
     return read_ct(path, "image", fill_gaps=True).volume
 
 
-def _with_beside(parts: CaseParts, sct: Path) -> CaseParts:
-    """Add record, QA and uncertainty that synthesis wrote with the sCT."""
-    record, qa, uncertainty = _files_beside(sct)
-    parts = _with_record(parts, record)
-    parts = _with_qa(parts, qa)
-    return _with_uncertainty(parts, uncertainty)
+def _source_of_sct(sct: Path) -> ImageSource:
+    return ImageSource.find(sct, modality="ct" if sct.is_dir() else None)
 
 
-def _files_beside(sct: Path) -> tuple[Path, Path, Path]:
-    """Where synthesis wrote record, QA and uncertainty of an sCT."""
-    if not suffix(sct):
-        return sct / RECORD, sct / QA, sct / UNCERTAINTY
-    _, record, _, qa, *_ = beside(sct)
-    return record, qa, uncertainty_file(sct)
+def _checked(sct: Path, source: ImageSource, others: OtherFiles) -> CaseParts:
+    """The sCT with the record and the QA that synthesis wrote with it, if they are its own."""
+    parts = CaseParts(sct=_voxels(sct, source, others), names={"sCT": sct.name} | _identity(source))
+    parts = _with_record(parts, record_file(sct))
+    return _with_qa(parts, qa_file(sct))
 
 
 def _with_record(parts: CaseParts, path: Path) -> CaseParts:
@@ -252,8 +254,8 @@ def _with_image(parts: CaseParts, which: str, path: Path | None, others: OtherFi
         return parts
     called = which.upper()
     try:
-        selector = others.series if which == "mr" else None
-        source = ImageSource.find(path, modality=which if path.is_dir() else None, selector=selector)
+        series = others.series if which == "mr" else None
+        source = ImageSource.find(path, modality=which if path.is_dir() else None, selector=series)
         made_from = ((parts.record or {}).get("input") or {}).get("sha256")
         if which == "mr" and made_from is not None and source.sha256() != made_from:
             return parts.with_note(which, "The MR is left out: the sCT was made from another one.", path.name)
@@ -269,7 +271,7 @@ def _with_image(parts: CaseParts, which: str, path: Path | None, others: OtherFi
 def _with_dose(parts: CaseParts, folder: Path | None, source: ImageSource) -> CaseParts:
     if folder is None:
         return parts
-    path = folder / "dose.json"
+    path = folder / FILE
     try:
         document = read_dose_document(path)
     except CrepsError as error:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
+from creps.dose.document import FILE as DOSE_FILE
 from creps.errors import CrepsError, InputError, OutputExistsError
 from creps.evaluation.batch import TRUTH
 from creps.evaluation.comparison import compare
@@ -21,7 +22,7 @@ from creps.io.atomic import atomic_folder
 from creps.io.itk import is_volume_file, stem, suffix
 from creps.report.cohort import EXPECTED, CohortCase, CohortParts, evaluated_cases, worst_first, write_cohort
 from creps.report.page import check_page, is_report
-from creps.report.parts import CaseParts, OtherFiles, gather_case, qa_beside
+from creps.report.parts import CaseParts, OtherFiles, gather_case, gather_checks, qa_beside
 from creps.report.training import is_run, write_training
 from creps.report.views import write_case
 from creps.synthesis.outputs import RECORD, REPORT, report_file
@@ -230,7 +231,7 @@ def _of_case(sct: Path, page: Path | None, others: OtherFiles, options: ReportOp
 
 def _of_folder(folder: Path, page: Path | None, options: ReportOptions, progress: Progress | None) -> Path:
     """Of many sCTs without CTs: their checks and expected errors."""
-    if (folder / "dose.json").is_file():
+    if (folder / DOSE_FILE).is_file():
         raise InputError(f"{folder} holds doses, and no sCT.", f"Use: creps report SCT --dose {folder}")
     files: dict[str, Path] = {one.name: one for one in sorted(folder.iterdir()) if one.is_dir() and _is_series(one)}
     try:
@@ -246,7 +247,7 @@ def _of_folder(folder: Path, page: Path | None, options: ReportOptions, progress
     cases, unread = [], []
     for name, file in files.items():
         try:
-            cases.append(_synthesized(name, gather_case(file)))
+            cases.append(_synthesized(name, gather_checks(file)))
         except CrepsError as error:
             unread.append(f"{name} cannot be read. {error}" if options.names else "The sCT of a case cannot be read.")
     parts = CohortParts(tuple(cases), unscored=tuple(unread))

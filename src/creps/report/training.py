@@ -1,4 +1,4 @@
-"""The report of a training run: progress, curves, health, pictures over time; rewritten while the run goes on."""
+"""The report of a training run: progress, curves, health, pictures over time; rewritten while the run continues."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from statistics import median
 from typing import Any
 
 from creps.errors import InputError
-from creps.figures.curves import averaged
+from creps.figures.curves import LOSSES, TIME, VALIDATION, averaged
 from creps.provenance import provenance
+from creps.qa.document import Level
 from creps.report import charts
-from creps.report.document import Finding, KeyFigure, Report, Verdict
+from creps.report.document import Finding, KeyFigure, Report
 from creps.report.page import check_page, png_data, render, write_page
 from creps.report.reading import RUN, read_object, sound, without_names, without_paths
+from creps.training.files import CURVES, PICTURES, RECORD, REPORT
 from creps.training.health import HEALTHY
 
 __all__ = ["is_run", "write_training"]
-
-RECORD, CURVES, PICTURES = "record.json", "curves.csv", "pictures"
 
 MOST_PICTURES = 10
 """Of the grid over time."""
@@ -29,36 +29,17 @@ MOST_POINTS = 300
 """Of a curve."""
 
 RELOAD_SECONDS = 60
-"""After which the page of a run that goes on reloads itself."""
-
-LOSSES: dict[str, tuple[str, ...]] = {
-    "pairs": ("supervised", "simulated"),
-    "discriminators": ("d_real", "d_fake", "r1", "d_real_mr", "d_fake_mr", "r1_mr"),
-    "generator, adversarial": ("adversarial", "adversarial_mr"),
-    "generator, style and content": ("style", "content"),
-    "generator, there and back": ("cycle_mr", "cycle_ct", "identity_mr", "identity_ct"),
-    "generator, contrastive": ("nce", "nce_identity"),
-}
-"""Title of a chart → columns of the curves: unweighted losses."""
-
-SCORES: dict[str, tuple[tuple[str, ...], str]] = {
-    "Validation without pairs": (
-        ("validation_score", "simulated_error_hu", "place_distance_hu", "disagreement_hu"),
-        "HU",
-    ),
-    "Ratios of sCT to CT": (("bone_ratio", "spread_ratio"), "ratio"),
-    "Time": (("seconds_per_step",), "seconds per step"),
-}
-"""Title of a chart → columns and the label of its axis."""
+"""Interval at which the page of a running training reloads itself."""
 
 LABELS = {
     "simulated_error_hu": "error on simulated MRs",
     "place_distance_hu": "distance to CTs at the same position",
     "disagreement_hu": "disagreement of overlapping patches",
+    "train_eval_difference_hu": "difference of training and evaluation mode",
     "validation_score": "label-free score",
     "bone_ratio": "bone",
     "spread_ratio": "standard deviation of HU",
-    "seconds_per_step": "a step",
+    TIME: "a step",
 }
 """Column → label of its line."""
 
@@ -91,7 +72,7 @@ def write_training(run: Path, page: Path | None = None, *, title: str = "", over
     """
     if not is_run(run):
         raise InputError(f"{run} is not the folder of a training run.", "Name the folder that creps train wrote.")
-    page = run / "report.html" if page is None else page
+    page = run / REPORT if page is None else page
     check_page(page, overwrite=overwrite)
     record, damaged = sound(read_object(run / RECORD), RUN)
     rows = list(_rows(run / CURVES))
@@ -118,14 +99,14 @@ def _report(
     health = [str(one) for one in record.get("health") or ()]
     findings = [_finding(one) for one in health]
     done = max([int(record.get("steps") or 0), *(int(row["step"]) for row in rows[-1:])])
-    result: Verdict = "not checked"
+    result: Level = "not checked"
     if status == "failed" or any(one.level == "warn" for one in findings):
         result = "fail" if status == "failed" else "warn"
     elif status == "finished":
         result = "pass"
     sessions = record.get("sessions") or [{}]
     reason = without_paths(str(sessions[-1].get("reason")))
-    told = {
+    headline = {
         "running": "The run is in progress.",
         "finished": "The run is finished.",
         "interrupted": f"The run was interrupted ({reason}) and can be resumed.",
@@ -136,7 +117,7 @@ def _report(
         kind="training",
         title=title or f"Training{f', {recipe}' if recipe else ''}{f', {region}' if region else ''}",
         result=result,
-        headline=told,
+        headline=headline,
         findings=tuple(findings),
         figures=tuple(_figures(record, rows, done, total)),
         missing=tuple(_missing(rows, damaged)),
@@ -170,7 +151,7 @@ def _figures(
         if "bone_ratio" in scored[-1]:
             note = "of the CTs' share, at the last validation; 1 is right"
             yield KeyFigure(label="bone", value=f"{scored[-1]['bone_ratio']:.2f}", note=note)
-    timed = [row["seconds_per_step"] for row in rows if "seconds_per_step" in row][-20:]
+    timed = [row[TIME] for row in rows if TIME in row][-20:]
     if timed:
         yield KeyFigure(label="a step", value=f"{median(timed):.2f} s", note="median of the last rows")
     cohort = record.get("cohort") or {}
@@ -203,9 +184,9 @@ def _charts(rows: Sequence[Mapping[str, float]]) -> Iterator[dict[str, str]]:
     for title, columns in LOSSES.items():
         if lines := _lines(rows, columns):
             yield {"title": f"Loss: {title}", "svg": charts.curves(lines, "step", "loss, not weighted")}
-    for title, (columns, label) in SCORES.items():
+    for title, (columns, label) in (VALIDATION | {"time": ((TIME,), "seconds per step")}).items():
         if lines := _lines(rows, columns):
-            yield {"title": title, "svg": charts.curves(lines, "step", label)}
+            yield {"title": title[0].upper() + title[1:], "svg": charts.curves(lines, "step", label)}
 
 
 def _lines(

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from creps.dose.document import PICTURES
 from creps.evaluation.definitions import METRICS, metric
 from creps.evaluation.results import Evaluation
 from creps.qa.document import QaCheck
@@ -15,25 +16,19 @@ from creps.qa.limits import Range
 from creps.report import charts
 from creps.report.case import case_report
 from creps.report.document import Report
-from creps.report.images import CaseImages, Shown, ViewerData
+from creps.report.images import CaseImages, Shown
 from creps.report.page import check_page, figure, png_data, render, write_page
-from creps.report.parts import CaseParts
+from creps.report.parts import CaseParts, OtherFiles, gather_case
+from creps.report.viewer import ViewerData, viewer_data
+from creps.synthesis.outputs import report_file
 
-__all__ = ["case_page", "write_case"]
+__all__ = ["case_page", "write_beside", "write_case"]
 
 OBLIQUE_DEGREES = 1.0
 """From which on the page says that its planes are oblique."""
 
 NAMED = re.compile("|".join(rf"\b{one.name}\b" for one in METRICS))
 """Names of metrics within a definition."""
-
-DOSE_ALTS = {
-    "wash_ct": "dose on the CT in three planes",
-    "wash_sct": "dose on the sCT in three planes",
-    "difference": "difference of the doses in three planes",
-    "dvh": "dose-volume histograms on CT and sCT",
-    "gamma": "gamma map in three planes",
-}
 
 
 def write_case(
@@ -61,6 +56,22 @@ def write_case(
     return report
 
 
+def write_beside(sct: Path, mr: Path, series: str | None = None, *, overwrite: bool = False) -> Report:
+    """Write the report of an sCT that was just written, without names, where `report_file` says.
+
+    Args:
+        sct: A volume file, or the folder of a DICOM series that creps wrote.
+        mr: The MR it was made from: a volume file or a DICOM folder.
+        series: Which DICOM series of that folder.
+        overwrite: Replace an earlier report.
+
+    Raises:
+        CrepsError: the sCT or the MR cannot be read, or the page cannot be written.
+    """
+    parts = gather_case(sct, OtherFiles(mr=mr, series=series))
+    return write_case(parts, report_file(sct), overwrite=overwrite)
+
+
 def case_page(parts: CaseParts, report: Report) -> str:
     """The page of a case.
 
@@ -69,7 +80,7 @@ def case_page(parts: CaseParts, report: Report) -> str:
         report: What it says.
     """
     images = CaseImages(parts)
-    data = images.viewer()
+    data = viewer_data(images)
     return render(
         report,
         "case",
@@ -96,22 +107,22 @@ def _embedded(content: object) -> str:
 
 
 def _scales(shown: list[Shown]) -> str:
-    said = {
+    captions = {
         "difference": "Differences from −300 (purple) over 0 (white) to 300 HU (orange).",
         "uncertainty": "Uncertainty from 0 (blue) to 300 HU (yellow).",
     }
-    return " ".join(said[one.key] for one in shown if one.key in said)
+    return " ".join(captions[one.key] for one in shown if one.key in captions)
 
 
 def _voxels(data: ViewerData) -> str:
     """Size of the viewer's voxels, and what they are the mean of, as a sentence."""
     depth, height, width = (f"{one:.3g}" for one in data.grid.spacing_mm)
-    told = f"Slices of {depth} mm, in the slice {height} × {width} mm"
+    sizes = f"Slices of {depth} mm, in the slice {height} × {width} mm"
     d, h, w = data.factors
     if data.factors == (1, 1, 1):
-        return f"{told}, as in the sCT."
+        return f"{sizes}, as in the sCT."
     means = f"the means of {d} × {h} × {w} voxels of the sCT (slices, rows, columns)"
-    return f"{told}: {means}, so values are smoother than in the files."
+    return f"{sizes}: {means}, so values are smoother than in the files."
 
 
 def _histogram(images: CaseImages) -> str:
@@ -180,10 +191,9 @@ def _thumbnails(parts: CaseParts, images: CaseImages, data: ViewerData) -> Itera
 
 def _dose(parts: CaseParts) -> dict[str, Any]:
     dose = parts.dose
-    keys = [] if dose is None else sorted({key for one in dose.structures.values() for key in one.ct})
     if dose is None:
         return {}
-    against = "bulk-density CT" if dose.reference == "bulk" else "CT"
+    keys, against = sorted({key for one in dose.structures.values() for key in one.ct}), dose.reference_name
     pairs = [
         ("plan", f"{dose.plan.radiation}, {dose.plan.prescription_gy:g} Gy per fraction to {dose.target.name}"),
         ("target dose error", f"{dose.target.error_percent:.2f} % of the prescription, against the {against}"),
@@ -207,7 +217,7 @@ def _dose(parts: CaseParts) -> dict[str, Any]:
         ]
         for name, one in dose.structures.items()
     ]
-    pictures = [{"uri": png_data(data), "alt": DOSE_ALTS.get(name, name)} for name, data in parts.dose_pictures.items()]
+    pictures = [{"uri": png_data(data), "alt": PICTURES[name]} for name, data in parts.dose_pictures.items()]
     head = ["structure", "volume, ml", *(f"{key.removesuffix('_gy')}, Gy (sCT − {against})" for key in keys)]
     return {"scope": dose.scope, "pairs": pairs, "head": head, "rows": rows, "pictures": pictures}
 

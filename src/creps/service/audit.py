@@ -24,7 +24,7 @@ AUDIT = "audit.jsonl"
 """Name of the file in the folder of a service."""
 
 BYTES, FILES = 20_000_000, 50
-"""A file of that size is put aside as audit.jsonl.1 and so on; the oldest of so many is deleted."""
+"""Size at which a file is renamed to audit.jsonl.1 and so on; number of such files that are kept."""
 
 
 class _File(logging.handlers.RotatingFileHandler):
@@ -46,7 +46,7 @@ class Audit:
         self._handler.setFormatter(logging.Formatter("%(message)s"))
         make_private(self.path)
 
-    def note(self, event: str, **details: str | int | float | None) -> None:
+    def record(self, event: str, **details: str | int | float | None) -> None:
         """Append an entry; what cannot be written is logged, never raised: callers decide who may connect.
 
         Args:
@@ -55,11 +55,11 @@ class Audit:
         """
         entry = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **details}
         line = json.dumps({key: value for key, value in entry.items() if value is not None}, ensure_ascii=False)
-        record = logging.LogRecord("creps.audit", logging.INFO, "", 0, line, None, None)
+        message = logging.LogRecord("creps.audit", logging.INFO, "", 0, line, None, None)
         with self._lock, suppress(OSError):
             if not self.path.exists():  # somebody moved it away
                 self._handler.close()
-            self._handler.emit(record)
+            self._handler.emit(message)
             if self.path.stat().st_size <= len(line.encode()) + 1:  # a new file
                 make_private(self.path)
 

@@ -10,16 +10,16 @@ from pathlib import Path
 
 from creps.errors import CrepsError
 from creps.service.audit import Audit
+from creps.service.database import FAILING_DISK
+from creps.service.disk import DAY_SECONDS
 from creps.service.sending import ResultGoneError, UnreachableError, deliver, endpoint_of
 from creps.service.settings import Destination, ServiceSettings
-from creps.service.state import FAILING_DISK, Delivery, Job, State
+from creps.service.state import Delivery, Job, State
 from creps.service.waits import Waits
 
 __all__ = ["Deliveries"]
 
 log = logging.getLogger(__name__)
-
-DAY = 86_400.0
 
 FEWEST_TRIES = 10
 """Before a destination is given up, whatever the clock of this machine says."""
@@ -36,7 +36,7 @@ class Deliveries:
         results: Folder of the sCTs.
         audit: The audit log.
         waits: When a destination may be tried again.
-        park: Called with a job that a person must look at, and the reason.
+        park: Called with a job that needs a person's decision, and the reason.
     """
 
     def __init__(
@@ -67,7 +67,9 @@ class Deliveries:
         """What can be sent now."""
         may_try = self._waits.may_try
         return [
-            one for one in self.state.deliveries("waiting") if may_try(_whole(one.destination)) and may_try(_one(one))
+            one
+            for one in self.state.deliveries("waiting")
+            if may_try(_wait_of_destination(one.destination)) and may_try(_wait_of_delivery(one))
         ]
 
     def end(self) -> None:
@@ -89,7 +91,7 @@ class Deliveries:
                 unreachable.add(destination.name)
 
     def _answered(self, delivery: Delivery, destination: Destination) -> bool:
-        """Send one result; whether the destination answers, so that the others need not wait."""
+        """Send one result; return False if the destination does not answer, so that the others wait for it too."""
         try:
             count = deliver(self.state, delivery.job, destination, self.results / self.state.job(delivery.job).target)
             self._sent(delivery, destination, count)
@@ -97,21 +99,21 @@ class Deliveries:
             self.state.forget_result(delivery.job)
             self._park(self.state.job(delivery.job), str(error))
         except FAILING_DISK as error:
-            seconds = self._waits.later(_whole(destination.name))
+            seconds = self._waits.later(_wait_of_destination(destination.name))
             log.warning("What was sent cannot be recorded (%s). Tried again in %.0f s.", type(error).__name__, seconds)
             return False
-        except Exception as error:  # noqa: BLE001 - whatever a stranger answers, the results stay and are sent later
+        except Exception as error:  # noqa: BLE001 - whatever the other side answers, the results stay and are sent later
             self._failed(delivery, error)
             return not isinstance(error, UnreachableError)
         return True
 
     def _sent(self, delivery: Delivery, destination: Destination, count: int) -> None:
-        self._waits.over(_whole(destination.name))
-        self._waits.over(_one(delivery))
-        self.state.reached(endpoint_of(destination))
+        self._waits.over(_wait_of_destination(destination.name))
+        self._waits.over(_wait_of_delivery(delivery))
+        self.state.record_reached(endpoint_of(destination))
         self.state.set_delivery(delivery.job, destination.name, "sent")
         series = self.state.job(delivery.job).series
-        self.audit.note("sent", job=delivery.job, series=series, destination=destination.name, images=count)
+        self.audit.record("sent", job=delivery.job, series=series, destination=destination.name, images=count)
         log.info("Job %d: sent to '%s'.", delivery.job, destination.name)
         if not self.state.deliveries("waiting", "parked", job=delivery.job):
             self.state.set_job(delivery.job, "done")
@@ -119,12 +121,14 @@ class Deliveries:
     def _failed(self, delivery: Delivery, error: Exception) -> None:
         """Try again later, or give up after days."""
         reason = str(error) if isinstance(error, CrepsError) else f"Not sent: {type(error).__name__}."
-        late = time.time() - delivery.created > self.settings.keep.send_days * DAY
+        late = time.time() - delivery.created > self.settings.keep.send_days * DAY_SECONDS
         if late and delivery.attempts >= FEWEST_TRIES:
             self._give_up(delivery, reason)
             return
         alone = not isinstance(error, UnreachableError)
-        seconds = self._waits.later(_one(delivery) if alone else _whole(delivery.destination))
+        seconds = self._waits.later(
+            _wait_of_delivery(delivery) if alone else _wait_of_destination(delivery.destination)
+        )
         self.state.set_delivery(delivery.job, delivery.destination, "waiting", reason=reason)
         log.warning("%s Tried again in %.0f s.", reason, seconds)
 
@@ -133,9 +137,9 @@ class Deliveries:
         self._park(self.state.job(delivery.job), f"Its sCT was made, but not sent. {reason}")
 
 
-def _whole(destination: str) -> str:
+def _wait_of_destination(destination: str) -> str:
     return f"destination {destination}"
 
 
-def _one(delivery: Delivery) -> str:
+def _wait_of_delivery(delivery: Delivery) -> str:
     return f"delivery {delivery.job} {delivery.destination}"

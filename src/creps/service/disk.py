@@ -11,9 +11,20 @@ from pathlib import Path
 from creps.errors import InputError
 from creps.io.unfinished import PREFIX, tidy_folder
 
-__all__ = ["GB", "make_private", "move_synced", "private_folder", "space_left", "tidy_writing", "write_synced"]
+__all__ = [
+    "DAY_SECONDS",
+    "GB",
+    "MB",
+    "make_private",
+    "move_synced",
+    "private_folder",
+    "space_left",
+    "tidy_writing",
+    "write_synced",
+]
 
-GB = 1e9
+MB, GB = 1e6, 1e9
+DAY_SECONDS = 86_400.0
 
 FOLDER_MODE, FILE_MODE = 0o700, 0o600
 

@@ -16,12 +16,14 @@ from creps.io.atomic import write_json
 from creps.io.unfinished import tidy_folder
 from creps.provenance import provenance
 from creps.service.audit import Audit
+from creps.service.database import FAILING_DISK
 from creps.service.deliveries import Deliveries
 from creps.service.disk import space_left
-from creps.service.making import Answer, Task, make, remove_result, result_is_whole
+from creps.service.results import can_be_sent, qa_if_whole, remove_result, target_of
 from creps.service.retention import delete_old
 from creps.service.settings import Rule, ServiceSettings
-from creps.service.state import FAILING_DISK, Job, JobState, State
+from creps.service.state import Job, JobState, State
+from creps.service.task import Answer, Task, perform
 from creps.service.waits import Waits
 from creps.service.watching import LOOSE
 from creps.service.worker import Worker, WorkerEndedError
@@ -31,7 +33,7 @@ __all__ = ["PARKED", "Arrivals", "Service"]
 log = logging.getLogger(__name__)
 
 PARKED = "parked"
-"""Folder, in that of the results, of one JSON file for each MR that a person must look at."""
+"""Folder, in that of the results, of one JSON file for each MR that needs a person's decision."""
 
 TICK_SECONDS = 0.5
 
@@ -45,16 +47,16 @@ class Arrivals(Protocol):
     """Where MRs come from: a watched folder or a node."""
 
     def collect(self) -> None:
-        """Note a job for every MR that is complete."""
+        """Add a job for every MR that is complete."""
 
     def is_waiting(self) -> bool:
         """Whether something has arrived that is not complete yet."""
 
-    def look_again(self, job: Job) -> None:
-        """A job was forgotten: look at its MR as if it had just arrived."""
+    def revisit(self, job: Job) -> None:
+        """Treat the MR of a job that was deleted as if it had just arrived."""
 
-    def place(self, job: Job) -> tuple[Path, str | None]:
-        """Source of a job, and the hash of its series; None for a volume file."""
+    def source_of(self, job: Job) -> tuple[Path, str | None]:
+        """The file or folder of a job's MR, and the hash of its series; None for a volume file."""
 
 
 @dataclass
@@ -108,13 +110,13 @@ class Service:
                 except FAILING_DISK as error:
                     if once:
                         raise
-                    self._survive(error, stop)
+                    self._wait_for_disk(error, stop)
                 stop.wait(TICK_SECONDS)
         finally:
             self.end()
 
-    def _survive(self, error: Exception, stop: threading.Event) -> None:
-        """Wait while the disk is full or gone; then take up what was not noted."""
+    def _wait_for_disk(self, error: Exception, stop: threading.Event) -> None:
+        """Wait while the disk is full or gone; then redo what could not be recorded."""
         reason = error.strerror if isinstance(error, OSError) else type(error).__name__
         log.warning("The state or a result cannot be written (%s). Check the disk; it is tried again.", reason)
         while not stop.wait(self._waits.later("state")):
@@ -127,12 +129,12 @@ class Service:
             return
 
     def recover(self) -> None:
-        """Take up what a process that ended in the middle left: finished work is kept, the rest is done again."""
+        """Take over the jobs of a process that was killed: finished results are kept, the others are made again."""
         for job in self.state.jobs("working"):
             target, rule = self._target(job), self._rule(job)
-            found = result_is_whole(target, report=self.settings.report)
-            if found is not None and rule is not None:
-                self._made(job, rule, target, found)
+            qa = qa_if_whole(target, report=self.settings.report)
+            if qa is not None and rule is not None:
+                self._made(job, rule, target, Answer.made(qa))
                 continue
             remove_result(target)
             stops = job.stops + 1
@@ -145,7 +147,7 @@ class Service:
     def step(self) -> None:
         """Do what can be done now; never waits for a synthesis or a destination."""
         if self._running is not None:
-            self._look_after()
+            self._check_running()
         self.arrivals.collect()
         for job in self.state.jobs("released"):
             self.release(job, job.target)
@@ -156,7 +158,7 @@ class Service:
             self._tidied = self.clock()
             received, results = delete_old(self.state, self.folder, self.results, self.settings.keep)
             if received or results:
-                self.audit.note("deleted", received=received, results=results)
+                self.audit.record("deleted", received=received, results=results)
 
     def is_idle(self) -> bool:
         """Whether nothing is left that can be done now; what failed and waits for another try is left."""
@@ -189,31 +191,31 @@ class Service:
                 continue
             rule = self._rule(job)
             if rule is None:
-                log.info("%s: its rule '%s' is none of the settings; it is looked at again.", _called(job), job.rule)
+                log.info("%s: its rule '%s' is none of the settings; its MR is matched again.", _label(job), job.rule)
                 self.state.forget_job(job.id)
-                self.arrivals.look_again(job)
+                self.arrivals.revisit(job)
             else:
                 self.state.set_job(job.id, "working", attempts=job.attempts + 1)
                 task = self._task(job, rule)
-                self._running = Running(job, task, self.worker.submit(make, task), self.clock())
+                self._running = Running(job, task, self.worker.submit(perform, task), self.clock())
                 return
 
     def _task(self, job: Job, rule: Rule) -> Task:
-        source, series = self.arrivals.place(job)
+        source, series = self.arrivals.source_of(job)
         target, settings = self._target(job), self.settings
         given = (source, series, job.fingerprint, target, rule, self.state.hasher)
         return Task(*given, settings.report, settings.private, loose=job.source == LOOSE)
 
     def _target(self, job: Job) -> Path:
-        source, series = self.arrivals.place(job)
+        source, series = self.arrivals.source_of(job)
         first = self.state.jobs_of(job.series)[0].id == job.id
-        return self.results / _target(job, source, series, first=first)
+        return self.results / target_of(job, source, series, first=first)
 
     def _rule(self, job: Job) -> Rule | None:
         """The rule of a job; None if the settings have it no more. Never another one: its model may be wrong."""
         return next((rule for rule in self.settings.rules if rule.name == job.rule), None)
 
-    def _look_after(self) -> None:
+    def _check_running(self) -> None:
         """Take the answer of the running synthesis, or end it if it takes too long."""
         running = self._running
         if running is None:
@@ -252,7 +254,7 @@ class Service:
         if answer.kind == "made":
             self._made(job, running.task.rule, running.task.target, answer)
         elif answer.kind == "changed":
-            log.info("%s: more of it arrived; it is looked at again.", _called(job))
+            log.info("%s: more of its MR arrived; it starts again.", _label(job))
             self.state.forget_job(job.id)
         elif answer.kind == "later":
             self._later(job, answer.reason, attempts=job.attempts)
@@ -263,30 +265,30 @@ class Service:
         target = str(made.relative_to(self.results))
         self._waits.over(f"job {job.id}")
         self._parked_file(job).unlink(missing_ok=True)
-        self.audit.note("synthesized", job=job.id, series=job.series, rule=rule.name, qa=answer.qa)
+        self.audit.record("synthesized", job=job.id, series=job.series, rule=rule.name, qa=answer.qa)
         if answer.qa == "fail" and rule.on_qa_fail == "hold":
             reason = f"{answer.reason} Look at it, then: creps service FOLDER --release {job.id}"
             self.state.set_job(job.id, "held", reason=reason, target=target)
-            log.warning("%s: held, because a check of its sCT failed. See creps service FOLDER.", _called(job))
+            log.warning("%s: held, because a check of its sCT failed. See creps service FOLDER.", _label(job))
             return
         self.release(job, target)
-        log.info("%s: made.%s", _called(job), " A check warned." if answer.qa == "warn" else "")
+        log.info("%s: made.%s", _label(job), " A check warned." if answer.qa == "warn" else "")
 
     def release(self, job: Job, target: str) -> None:
         """Let the results of a job go to their destinations."""
-        destinations = self.settings.destinations if task_is_dicom(target) else ()
+        destinations = self.settings.destinations if can_be_sent(target) else ()
         state: JobState = "made" if destinations else "done"
         self.state.set_job(job.id, state, target=target, destinations=[one.name for one in destinations])
 
     def _later(self, job: Job, reason: str, *, attempts: int) -> None:
         seconds = self._waits.later(f"job {job.id}")
         self.state.set_job(job.id, "ready", reason=reason, attempts=attempts)
-        log.warning("%s: tried again in %.0f s. See creps service FOLDER.", _called(job), seconds)
+        log.warning("%s: tried again in %.0f s. See creps service FOLDER.", _label(job), seconds)
 
     def _park(self, job: Job, reason: str) -> None:
         self.state.set_job(job.id, "parked", reason=reason)
-        self.audit.note("parked", job=job.id, series=job.series)
-        log.warning("%s: parked. See creps service FOLDER.", _called(job))  # the reason may name a file, and a patient
+        self.audit.record("parked", job=job.id, series=job.series)
+        log.warning("%s: parked. See creps service FOLDER.", _label(job))  # the reason may name a file, and a patient
         again = f"Then: creps service FOLDER --retry {job.id}"
         write_json(
             self._parked_file(job), {"job": job.id, "reason": reason, "again": again, "provenance": provenance()}
@@ -296,26 +298,5 @@ class Service:
         return self.results / PARKED / f"{job.id}.json"
 
 
-def task_is_dicom(target: str) -> bool:
-    """Whether the results of a job are DICOM, which can be sent."""
-    from creps.io.itk import suffix
-
-    return not suffix(Path(target))
-
-
-def _called(job: Job) -> str:
+def _label(job: Job) -> str:
     return f"Job {job.id}"
-
-
-SHOWN = 8
-
-
-def _target(job: Job, source: Path, series: str | None, *, first: bool) -> Path:
-    """Where the sCT of a job goes; of an MR that was changed later, the other sCTs are marked."""
-    from creps.io.itk import stem, suffix
-
-    mark = job.fingerprint[:SHOWN]
-    if series is None:
-        name = stem(source) if first else f"{stem(source)}-{mark}"
-        return Path(job.source).parent / f"{name}_sct{suffix(source)}"
-    return Path(f"mr-{series[:SHOWN]}-{mark}_sct")

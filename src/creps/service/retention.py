@@ -6,14 +6,14 @@ import shutil
 import time
 from pathlib import Path
 
-from creps.service.making import remove_result
+from creps.service.disk import DAY_SECONDS
 from creps.service.node.filing import RECEIVED
+from creps.service.results import remove_result
 from creps.service.settings import Keep
 from creps.service.state import Job, State
 
 __all__ = ["delete_old", "delete_unknown"]
 
-DAY = 86_400.0
 ENDED = ("done", "parked", "held")
 
 
@@ -49,14 +49,14 @@ def _old_series(state: State, folder: Path, days: float, now: float) -> list[str
     found = []
     for place in _folders(folder / RECEIVED):
         jobs = state.jobs_of(place.name)
-        late = now - state.last_received(place.name) < days * DAY  # images of an old series that arrive now
+        late = now - state.last_received(place.name) < days * DAY_SECONDS  # images of an old series that arrive now
         if jobs and not late and all(job.state in ENDED and _is_old(job, days, now) for job in jobs):
             found.append(place.name)
     return found
 
 
 def _is_old(job: Job, days: float, now: float) -> bool:
-    return now - job.changed >= days * DAY
+    return now - job.changed >= days * DAY_SECONDS
 
 
 def delete_unknown(state: State, folder: Path) -> int:

@@ -27,7 +27,7 @@ class Facts:
 
     Attributes:
         regions: What its body part may mean.
-        sequences: Weightings that its header tells.
+        sequences: Weightings that its header names.
         description: SeriesDescription, without the words that name the patient.
         manufacturer: Manufacturer.
         calling_ae: Who sent it; empty for a folder.
@@ -60,7 +60,7 @@ def facts_of_series(series: Series, calling_ae: str = "") -> Facts:
 
 
 def first_rule(rules: Sequence[Rule], facts: Facts) -> Rule | None:
-    """The first rule that fits; None if the MR is not wanted."""
+    """The first rule that matches; None if there is none."""
     return next((rule for rule in rules if _fits(rule.when, facts)), None)
 
 

@@ -13,7 +13,6 @@ from creps.io.lock import FolderLock
 from creps.service.audit import Audit
 from creps.service.disk import private_folder, tidy_writing
 from creps.service.loop import Service
-from creps.service.making import regions_of_models
 from creps.service.node.arrivals import ReceivedSeries
 from creps.service.node.filing import Filing
 from creps.service.node.receiver import Receiver
@@ -22,6 +21,7 @@ from creps.service.rules import check_for_node, check_regions, check_rules
 from creps.service.sending import endpoint_of, greet
 from creps.service.settings import Rule, ServiceSettings, read_service_settings
 from creps.service.state import STATE, State
+from creps.service.task import regions_of_models
 from creps.service.tls import check_certificates, client_context
 from creps.service.watching import WatchedFolder, Watcher
 from creps.service.worker import Worker
@@ -61,7 +61,7 @@ def watch(
     once: bool = False,
     stop: threading.Event | None = None,
 ) -> None:
-    """Synthesize every MR that is put into a folder, until stopped; started again, it goes on where it was.
+    """Synthesize every MR that is put into a folder, until stopped; when started again, it continues where it was.
 
     Args:
         source: The folder; nothing in it is changed.
@@ -154,8 +154,8 @@ def _opened(folder: Path, settings: ServiceSettings) -> Iterator[tuple[State, Au
         regions = worker.answer(worker.submit(regions_of_models, names))
         check_regions(settings.rules, regions)
         _check_destinations(settings, state)
-        audit.note("started", rules=len(settings.rules), destinations=len(settings.destinations))
-        stack.callback(audit.note, "stopped")
+        audit.record("started", rules=len(settings.rules), destinations=len(settings.destinations))
+        stack.callback(audit.record, "stopped")
         yield state, audit, worker
 
 
@@ -176,8 +176,8 @@ def _check_certificates(settings: ServiceSettings) -> None:
     for tls in sides:
         if tls is not None:
             _need("cryptography", "TLS")
-            if told := check_certificates(tls):
-                log.warning("%s Renew it in time.", told)
+            if warning := check_certificates(tls):
+                log.warning("%s Renew it in time.", warning)
             client_context(tls)
 
 
@@ -193,7 +193,7 @@ def _check_destinations(settings: ServiceSettings, state: State) -> None:
                 raise
             log.warning("%s It answered before: results are kept and sent later.", error)
         else:
-            state.reached(endpoint_of(destination))
+            state.record_reached(endpoint_of(destination))
 
 
 def _need(package: str, what: str) -> None:

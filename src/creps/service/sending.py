@@ -88,7 +88,7 @@ def deliver(state: State, job: int, destination: Destination, target: Path) -> i
     """Send what was not sent yet.
 
     Args:
-        state: Notes each file before and after.
+        state: Records each file before and after it is sent.
         job: Number of the job.
         destination: Who gets it.
         target: Folder of the sCT.
@@ -97,7 +97,7 @@ def deliver(state: State, job: int, destination: Destination, target: Path) -> i
         How many images were sent now.
 
     Raises:
-        UnreachableError: it does not answer; what was taken is noted.
+        UnreachableError: it does not answer; what it accepted is recorded.
         RefusedError: it refused an image.
         ResultGoneError: the results are gone.
     """
@@ -111,12 +111,12 @@ def deliver(state: State, job: int, destination: Destination, target: Path) -> i
     with _association(destination) as link:
         doubtful = {name: path for name, path in waiting.items() if name in known}
         taken = [name for name in doubtful if _is_there(link, doubtful[name])]
-        state.note_files(job, destination.name, taken, "sent")
+        state.record_files(job, destination.name, taken, "sent")
         rest = [name for name in waiting if name not in taken]
-        state.note_files(job, destination.name, rest, "sending")
+        state.record_files(job, destination.name, rest, "sending")
         for name in rest:
             _send(link, destination, waiting[name])
-            state.note_files(job, destination.name, [name], "sent")
+            state.record_files(job, destination.name, [name], "sent")
     return len(rest)
 
 
@@ -146,11 +146,11 @@ def _is_there(link: Association, path: Path) -> bool:
     if not any(context.abstract_syntax == FIND for context in link.accepted_contexts):
         return False
     header = dcmread(path, stop_before_pixels=True, specific_tags=list(IDENTIFIERS))
-    wanted = Dataset()
-    wanted.QueryRetrieveLevel = "IMAGE"
+    query = Dataset()
+    query.QueryRetrieveLevel = "IMAGE"
     for name in IDENTIFIERS:
-        setattr(wanted, name, header.get(name))
-    return any(_matches(found, header) for _, found in link.send_c_find(wanted, FIND) if found is not None)
+        setattr(query, name, header.get(name))
+    return any(_matches(found, header) for _, found in link.send_c_find(query, FIND) if found is not None)
 
 
 IDENTIFIERS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")

@@ -20,7 +20,7 @@ from creps.io.dicom.read.series import Series, find_series
 from creps.io.itk import is_volume_file, stem
 from creps.preprocessing.label_maps import named_as_labels
 from creps.service.audit import Audit
-from creps.service.making import fingerprint_of_file, fingerprint_of_series, loose_files, with_data
+from creps.service.mr_files import fingerprint_of_file, fingerprint_of_series, loose_files, with_data
 from creps.service.rules import Facts, facts_of_series, first_rule
 from creps.service.settings import ServiceSettings
 from creps.service.state import Job, JobState, State
@@ -44,7 +44,7 @@ class Found:
         source: The file or folder, relative to the watched folder.
         series: Hash of the SeriesInstanceUID, or of the place of a volume file.
         fingerprint: What it consists of.
-        rule: Name of the rule that wants it; empty if none does.
+        rule: Name of the rule that matches it; empty if none does.
         problem: Why it cannot be used; empty if it can.
     """
 
@@ -57,7 +57,7 @@ class Found:
 
 @dataclass
 class Watched:
-    """How an entry looked when it was last listed."""
+    """The signature of an entry when it was last listed, and since when."""
 
     signature: str
     since: float
@@ -69,7 +69,7 @@ class Watcher:
     Args:
         folder: The folder; nothing in it is changed.
         settings: Rules, and how long an entry must have been still.
-        state: Remembers which entries were dealt with.
+        state: Remembers which entries were handled.
         clock: Seconds that never run backwards.
     """
 
@@ -88,7 +88,7 @@ class Watcher:
         self._entries()
 
     def finished(self) -> Iterator[tuple[str, str]]:
-        """Entries that are new or changed, and have been still long enough: name, and how it looks.
+        """Entries that are new or changed, and have been unchanged long enough: name and signature.
 
         Raises:
             InputError: the folder cannot be listed.
@@ -100,19 +100,19 @@ class Watcher:
             if before is None or before.signature != signature:
                 self._watched[name] = Watched(signature, now)
             still = now - self._watched[name].since >= self.settings.settle_seconds
-            if still and not unfinished and self._dealt_with(name) != signature:
+            if still and not unfinished and self._handled(name) != signature:
                 yield name, signature
         self._watched = {name: one for name, one in self._watched.items() if name in there}
 
     def is_waiting(self) -> bool:
-        """Whether an entry is not still yet, or was not dealt with."""
-        return any(self._dealt_with(name) != one.signature for name, one in self._watched.items())
+        """Whether an entry may still change, or was not handled."""
+        return any(self._handled(name) != one.signature for name, one in self._watched.items())
 
-    def dealt_with(self, name: str, signature: str) -> None:
-        """An entry was dealt with as it looked then."""
-        self.state.dealt_with(self.state.hasher.of(name), signature)
+    def handled(self, name: str, signature: str) -> None:
+        """Record that an entry with this signature was handled."""
+        self.state.handled(self.state.hasher.of(name), signature)
 
-    def _dealt_with(self, name: str) -> str:
+    def _handled(self, name: str) -> str:
         return self.state.signature(self.state.hasher.of(name))
 
     def _entries(self) -> list[os.DirEntry[str]]:
@@ -126,7 +126,7 @@ class Watcher:
             ) from error
 
     def _listed(self) -> Iterator[tuple[str, str, bool]]:
-        """Name of each entry, how it looks, whether it is unfinished; loose DICOM files are one entry."""
+        """Name of each entry, its signature, and whether it is unfinished; loose DICOM files are one entry."""
         names = [entry.name for entry in self._entries() if not entry.name.startswith(".")]
         try:
             loose = {path.name for path in loose_files(self.folder)}
@@ -137,8 +137,8 @@ class Watcher:
                 entry = self.folder / name
                 if name != LOOSE and not (entry.is_dir() or entry.is_file()):  # opening a pipe can wait for ever
                     continue
-                told, unfinished = _signature(self._files(name))
-                yield name, self.state.hasher.of(told), unfinished
+                listing, unfinished = _listing(self._files(name))
+                yield name, self.state.hasher.of(listing), unfinished
             except OSError:  # it vanished, or is not ours to read yet: it is looked at again
                 continue
 
@@ -203,7 +203,7 @@ class Watcher:
 
 
 def _is_text(name: str) -> bool:
-    """Whether a name is UTF-8 throughout; others cannot be noted in the state."""
+    """Whether a name is UTF-8 throughout; others cannot be recorded in the state."""
     return "".join(one for one in name if not "\ud800" <= one <= "\udfff") == name
 
 
@@ -220,12 +220,12 @@ def _volumes(entry: Path) -> list[Path]:
     return [path for path in found if not named_as_labels(stem(path)) and not path.name.startswith(".")]
 
 
-def _signature(files: Sequence[Path]) -> tuple[str, bool]:
-    """How files look: names, sizes and times; and whether one of them is unfinished by its name."""
+def _listing(files: Sequence[Path]) -> tuple[str, bool]:
+    """Names, sizes and times of files as text; and whether one of them is unfinished by its name."""
     shown = [path for path in files if not path.name.startswith(".")]
     stats = [path.stat() for path in shown]
-    told = [f"{path} {one.st_size} {one.st_mtime_ns}" for path, one in zip(shown, stats, strict=True)]
-    return "\n".join(told), any(path.name.lower().endswith(UNFINISHED) for path in files)
+    lines = [f"{path} {one.st_size} {one.st_mtime_ns}" for path, one in zip(shown, stats, strict=True)]
+    return "\n".join(lines), any(path.name.lower().endswith(UNFINISHED) for path in files)
 
 
 SHARE = 10.0
@@ -233,7 +233,7 @@ SHARE = 10.0
 
 
 class WatchedFolder:
-    """Makes a job of each MR in the watched folder that is finished and wanted.
+    """Adds a job for each MR in the watched folder that is finished and that a rule matches.
 
     Args:
         watcher: Looks at the folder.
@@ -246,7 +246,7 @@ class WatchedFolder:
         self._next = float("-inf")
 
     def collect(self) -> None:
-        """Note a job for every MR in an entry that is finished; an entry is noted as dealt with after its jobs.
+        """Add a job for every MR in an entry that is finished; the entry is recorded as handled after its jobs.
 
         A folder that takes long to list is listed more rarely: a tenth of the time at most.
         """
@@ -265,33 +265,33 @@ class WatchedFolder:
         self._listed = True
         for name, signature in finished:
             for found in self.watcher.look_into(name):
-                self._note(found)
-            self.watcher.dealt_with(name, signature)
+                self._add_job(found)
+            self.watcher.handled(name, signature)
 
     def is_waiting(self) -> bool:
         """Whether an entry is not finished yet."""
         return self._listed and self.watcher.is_waiting()
 
-    def look_again(self, job: Job) -> None:
-        """A job was forgotten: its entry is looked at as if it had just arrived."""
+    def revisit(self, job: Job) -> None:
+        """Treat the entry of a job that was deleted as if it had just arrived."""
         state = self.watcher.state
         state.forget_seen(state.hasher.of((*Path(job.source).parts, LOOSE)[0]))
 
-    def place(self, job: Job) -> tuple[Path, str | None]:
+    def source_of(self, job: Job) -> tuple[Path, str | None]:
         """The volume file of a job, or its folder and the hash of its series."""
         path = self.watcher.folder / job.source
         return path, None if is_volume_file(path) else job.series
 
-    def _note(self, found: Found) -> None:
+    def _add_job(self, found: Found) -> None:
         state = self.watcher.state
         if not found.rule and not found.problem:
-            self.audit.note("not wanted", series=found.series)
+            self.audit.record("not wanted", series=found.series)
             return
         kind: JobState = "parked" if found.problem else "ready"
         job = state.add_job(found.series, found.fingerprint, found.source, found.rule, state=kind, reason=found.problem)
         if job is None:
             return
-        self.audit.note("found", job=job.id, series=found.series, rule=found.rule or None)
+        self.audit.record("found", job=job.id, series=found.series, rule=found.rule or None)
         if found.problem:
             log.warning("Job %d: parked. %s", job.id, found.problem)
         else:

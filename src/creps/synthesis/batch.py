@@ -20,7 +20,7 @@ from creps.qa.document import QaReport
 from creps.settings import InferenceSettings
 from creps.synthesis.inputs import find_mr, find_mrs
 from creps.synthesis.options import OutputOptions, SynthesisOptions
-from creps.synthesis.outputs import check_free, target_paths
+from creps.synthesis.outputs import FurtherOutputs, check_free, target_paths
 from creps.synthesis.work import Outcome, Progress, SynthesisCase, SynthesisWork, synthesize_and_write
 
 __all__ = [
@@ -59,7 +59,6 @@ def synthesize_batch(
     options: SynthesisOptions | None = None,
     writing: OutputOptions | None = None,
     *,
-    series: str | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
     runner: Runner | None = None,
@@ -70,7 +69,6 @@ def synthesize_batch(
     qa: dict[Path, QaReport] = {}
     for outcome in run_batch(
         *(model, mrs, output, settings, options, writing),
-        series=series,
         overwrite=overwrite,
         progress=progress,
         runner=runner,
@@ -171,16 +169,7 @@ def plan_cases(
         SettingsError: no such grid.
     """
     cases = []
-    targets = target_paths(
-        sources,
-        output,
-        overwrite,
-        given=given,
-        uncertainty=options.uncertainty,
-        bulk=writing.bulk is not None,
-        report=writing.report,
-        derived=[one.folder for one in options.derived],
-    )
+    targets = target_paths(sources, output, overwrite, FurtherOutputs.requested(options, writing), given=given)
     for source, target in zip(sources, targets, strict=True):
         dicom = not suffix(target)
         writing.check_target(target, dicom_source=source.series is not None, dicom_target=dicom)
@@ -188,13 +177,8 @@ def plan_cases(
     return cases
 
 
-def synthesize_case(
-    model: Model,
-    case: SynthesisCase,
-    settings: InferenceSettings | None = None,
-    progress: Progress | None = None,
-) -> Path:
-    """Read, synthesize and write one case; every argument but `progress` can be pickled.
+def synthesize_case(model: Model, case: SynthesisCase) -> Path:
+    """Read, synthesize and write one case with the model's inference settings; both arguments can be pickled.
 
     Returns:
         Where the sCT was written.
@@ -202,17 +186,15 @@ def synthesize_case(
     Raises:
         CrepsError: the MR or a setting cannot be used, or the network fails.
     """
-    synthesize_and_write(model, case, settings, progress)
+    synthesize_and_write(model, case, None, None)
     return case.target
 
 
 def _check_new(cases: Sequence[SynthesisCase], sources: Sequence[ImageSource]) -> None:
     """Refuse targets that exist, apart from those that an interrupted run of the same wrote."""
     for case in cases:
-        output = case.output
-        further = {"uncertainty": case.options.uncertainty, "bulk": output.bulk is not None, "report": output.report}
-        derived = [one.folder for one in case.options.derived]
-        check_free([case.target], sources, overwrite=False, derived=derived, **further)
+        further = FurtherOutputs.requested(case.options, case.output)
+        check_free([case.target], sources, overwrite=False, further=further)
 
 
 def _elsewhere(

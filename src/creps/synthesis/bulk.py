@@ -41,7 +41,7 @@ class BulkDensities:
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
-            check_hu(value, f"the bulk density of {name}")
+            check_hu(value, f"bulk density of {name}")
 
     @classmethod
     def of(cls, given: bool | Mapping[str, float]) -> BulkDensities | None:
@@ -74,9 +74,7 @@ def check_hu(value: object, what: str) -> None:
     low, high = hu.STORED_RANGE
     number = math.nan if isinstance(value, bool) or not isinstance(value, Real) else float(value)
     if not low <= number <= high:
-        raise SettingsError(
-            f"The HU of {what.removeprefix('the ')} is {value}.", f"Give a number from {low} to {high}."
-        )
+        raise SettingsError(f"The HU of {what} is {value}.", f"Give a number from {low} to {high}.")
 
 
 def bulk_density(sct_hu: Array, body: Mask, densities: BulkDensities) -> Array:

@@ -17,33 +17,33 @@ __all__ = ["find_mr", "find_mrs"]
 log = logging.getLogger(__name__)
 
 
-def find_mr(path: Path, selector: str | None = None) -> ImageSource:
+def find_mr(path: Path, series: str | None = None) -> ImageSource:
     """The MR that an argument names.
 
     Args:
         path: A volume file, a folder with a DICOM series somewhere below it, or a multi-frame DICOM file.
-        selector: Which series, if there are several: its number in the list, its UID or a part of its description.
+        series: Which series, if there are several: its number in the list, its UID or a part of its description.
 
     Raises:
-        InputError: there is none, or there are several series and `selector` chooses none.
+        InputError: there is none, or there are several series and `series` chooses none.
     """
-    if selector is not None and not isinstance(selector, str):
-        raise InputError(f"'series' is of the type {type(selector).__name__}.", "Give it as text.")
+    if series is not None and not isinstance(series, str):
+        raise InputError(f"'series' is of the type {type(series).__name__}.", "Give it as text.")
     if path.is_dir():
         if any(is_volume_file(one) for one in path.iterdir()):
             raise InputError(f"{path} is a folder of volume files.", "Give the files, or a folder of DICOM alone.")
-        return ImageSource(path, _series(path, selector))
+        return ImageSource(path, _series(path, series))
     if not path.is_file():
         raise InputError(f"{path} does not exist.", "Give MR volume files, or folders of DICOM series.")
     if suffix(path):
-        if selector is not None:
+        if series is not None:
             raise InputError(f"{path} is not a DICOM series, but a series is chosen.", "Leave the series out.")
         return ImageSource(path)
     if not is_dicom(path):
         raise InputError(
             f"{path} has an unknown file extension.", f"creps reads {', '.join(SUFFIXES)}, and folders of DICOM."
         )
-    return ImageSource(path, _series(path, selector))
+    return ImageSource(path, _series(path, series))
 
 
 def find_mrs(folder: Path | str) -> list[Path]:
@@ -66,10 +66,10 @@ def find_mrs(folder: Path | str) -> list[Path]:
     return found or ([folder] if entries else [])
 
 
-def _series(path: Path, selector: str | None) -> Series:
+def _series(path: Path, series: str | None) -> Series:
     """The MR series; a damaged file is not called by folders that were not given: they may carry the patient's name."""
     try:
-        return one_series(path, "mr", selector=selector, selectable=True)
+        return one_series(path, "mr", selector=series, selectable=True)
     except DamagedFileError as error:
         if error.path == path:
             raise

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from creps.errors import InputError, OutputExistsError
@@ -11,11 +12,13 @@ from creps.io.dicom.read.headers import ENDINGS
 from creps.io.image import ImageSource
 from creps.io.itk import SUFFIXES, stem, suffix
 from creps.io.outputs import check_new
-from creps.synthesis.derived import is_derived, other_files
-from creps.synthesis.options import OutputOptions
+from creps.synthesis.derived import DOCUMENTS, is_derived, other_files, remove_derived
+from creps.synthesis.options import OutputOptions, SynthesisOptions
+from creps.synthesis.result import Synthesis
 
 __all__ = [
     "BULK",
+    "EVERYTHING",
     "PICTURE",
     "QA",
     "RECORD",
@@ -25,13 +28,16 @@ __all__ = [
     "STRUCTURES",
     "UNCERTAINTY",
     "WITHIN",
+    "FurtherOutputs",
     "beside",
     "bulk_file",
     "check_free",
     "derived_folder",
     "output_path",
+    "picture_file",
     "qa_file",
     "record_file",
+    "remove_beside",
     "report_file",
     "target_paths",
     "uncertainty_file",
@@ -62,24 +68,47 @@ OWN_FILES = (RECORD, PICTURE, STRUCTURES, QA, REPORT, REPORT_DICOM, Path(REPORT)
 """What may lie in the folder of a written series, besides its slices and further series."""
 
 
-def output_path(
-    source: ImageSource | None,
-    target: Path | str,
-    options: OutputOptions,
-    *,
-    overwrite: bool,
-    uncertainty: bool = False,
-    derived: Sequence[str] = (),
-) -> Path:
+@dataclass(frozen=True)
+class FurtherOutputs:
+    """What is written with an sCT besides its record, picture and QA.
+
+    Attributes:
+        uncertainty: Whether the uncertainty is.
+        bulk: Whether a CT of bulk densities is.
+        report: Whether a report is.
+        derived: Folders of what else is made of the sCT.
+    """
+
+    uncertainty: bool = False
+    bulk: bool = False
+    report: bool = False
+    derived: tuple[str, ...] = ()
+
+    @classmethod
+    def requested(cls, options: SynthesisOptions, output: OutputOptions) -> FurtherOutputs:
+        """What the options of a synthesis ask for."""
+        derived = tuple(one.folder for one in options.derived)
+        return cls(options.uncertainty, output.bulk is not None, output.report, derived)
+
+    @classmethod
+    def available(cls, result: Synthesis, output: OutputOptions) -> FurtherOutputs:
+        """What can be written of a finished synthesis."""
+        derived = tuple(one.folder for one in result.derived)
+        return cls(result.uncertainty is not None, output.bulk is not None, output.report, derived)
+
+
+SCT_ALONE = FurtherOutputs()
+EVERYTHING = FurtherOutputs(uncertainty=True, bulk=True, report=True, derived=tuple(DOCUMENTS))
+
+
+def output_path(result: Synthesis, target: Path | str, options: OutputOptions, *, overwrite: bool) -> Path:
     """Where the sCT is written, if that is possible.
 
     Args:
-        source: Of the MR; None for a volume in memory.
+        result: The synthesis that is to be written.
         target: A volume file or a folder.
-        options: Structures, UIDs, pseudonym.
+        options: How it is written.
         overwrite: Whether what creps wrote may be replaced.
-        uncertainty: Whether the uncertainty is written too.
-        derived: Folders of what else is made of the sCT.
 
     Raises:
         InputError: the target cannot be written, or an option does not belong to it.
@@ -87,17 +116,14 @@ def output_path(
     """
     if not isinstance(target, (Path, str)):
         raise InputError(f"The target is of the type {type(target).__name__}.", "Give the path of a file or a folder.")
-    path = Path(target)
-    bulk = options.bulk is not None
+    path, source = Path(target), result.source
+    further = FurtherOutputs.available(result, options)
     if source is not None:
-        (path,) = target_paths(
-            [source], path, overwrite, uncertainty=uncertainty, bulk=bulk, report=options.report, derived=derived
-        )
+        (path,) = target_paths([source], path, overwrite, further)
     elif not suffix(path):
         raise InputError(f"{path} has an unknown file extension.", f"Use {', '.join(SUFFIXES)}.")
     else:
-        for one in beside(path, uncertainty=uncertainty, bulk=bulk, report=options.report, derived=derived):
-            _check_free(one, [], overwrite)
+        check_free([path], [], overwrite, further)
     is_dicom = source is not None and source.series is not None
     options.check_target(path, dicom_source=is_dicom, dicom_target=not suffix(path))
     return path
@@ -107,12 +133,9 @@ def target_paths(
     inputs: Sequence[ImageSource],
     output: Path,
     overwrite: bool,
+    further: FurtherOutputs = SCT_ALONE,
     *,
     given: int | None = None,
-    uncertainty: bool = False,
-    bulk: bool = False,
-    report: bool = False,
-    derived: Sequence[str] = (),
 ) -> list[Path]:
     """Where the sCT of each input goes: files for files, a folder of DICOM for a DICOM series.
 
@@ -121,11 +144,8 @@ def target_paths(
         output: A file if its ending says so (one input only), otherwise a folder: of one DICOM series the one that
             receives its slices.
         overwrite: Whether what creps wrote may be replaced.
+        further: What is written with each sCT.
         given: How many MRs were given, if some of them cannot be used; default: those in `inputs`.
-        uncertainty: Whether the uncertainty is written too.
-        bulk: Whether a CT of bulk densities is written too.
-        report: Whether a report is written too.
-        derived: Folders of what else is made of the sCT.
 
     Raises:
         InputError: several inputs for one file, two inputs with one name.
@@ -143,26 +163,15 @@ def target_paths(
         if output.is_file() or (volumes and output.suffix and not output.is_dir() and given == 1):
             raise InputError(f"{output} has an unknown file extension.", f"Use {', '.join(SUFFIXES)}, or a folder.")
         targets = _in_folder(inputs, output, alone=given == 1)
-    check_free(targets, inputs, overwrite, uncertainty=uncertainty, bulk=bulk, report=report, derived=derived)
+    check_free(targets, inputs, overwrite, further)
     return targets
 
 
 def check_free(
-    targets: Sequence[Path],
-    inputs: Sequence[ImageSource],
-    overwrite: bool,
-    *,
-    uncertainty: bool = False,
-    bulk: bool = False,
-    report: bool = False,
-    derived: Sequence[str] = (),
+    targets: Sequence[Path], inputs: Sequence[ImageSource], overwrite: bool, further: FurtherOutputs
 ) -> None:
     """Refuse targets that cannot be written: arguments and errors as for `target_paths`."""
-    written = [
-        path
-        for target in targets
-        for path in beside(target, uncertainty=uncertainty, bulk=bulk, report=report, derived=derived)
-    ]
+    written = [path for target in targets for path in beside(target, further)]
     twice = next((path for path in written if written.count(path) > 1), None)
     if twice is not None:
         raise InputError(f"Two inputs have the same output {twice}.", "Synthesize them into different folders.")
@@ -170,33 +179,39 @@ def check_free(
         _check_free(path, inputs, overwrite)
 
 
-def beside(
-    target: Path,
-    *,
-    uncertainty: bool = False,
-    bulk: bool = False,
-    report: bool = False,
-    derived: Iterable[str] = (),
-) -> list[Path]:
-    """A volume file's sCT, its record, its picture and its QA, for a header also its data file; a folder is alone.
+def beside(target: Path, further: FurtherOutputs) -> list[Path]:
+    """List what is written for an sCT: a volume file with everything beside it, or a folder, which holds the rest.
 
     Args:
         target: A volume file or a folder.
-        uncertainty: Whether the file of the uncertainty belongs to them.
-        bulk: Whether the CT of bulk densities belongs to them.
-        report: Whether the report belongs to them.
-        derived: Folders of what else is made of the sCT.
+        further: What is written besides record, picture and QA.
     """
     if not suffix(target):
         return [target]
-    data = {".mhd": [".zraw"], ".nhdr": [".raw.gz"]}.get(suffix(target), [])
-    others = [target.with_name(f"{stem(target)}{ending}") for ending in (".json", ".png", "_qa.json", *data)]
-    maps = [uncertainty_file(target)] * uncertainty + [bulk_file(target)] * bulk
-    for one in maps:
-        others += [one, *(one.with_name(f"{stem(one)}{ending}") for ending in data)]
-    if report:
-        others += [report_file(target), report_file(target).with_suffix(".json")]
-    return [target, *others, *(derived_folder(target, one) for one in derived)]
+    volumes = [target, *[uncertainty_file(target)] * further.uncertainty, *[bulk_file(target)] * further.bulk]
+    data = {".mhd": ".zraw", ".nhdr": ".raw.gz"}.get(suffix(target))  # a header's voxels
+    voxels = [] if data is None else [one.with_name(f"{stem(one)}{data}") for one in volumes]
+    documents = [record_file(target), picture_file(target), qa_file(target)]
+    page = report_file(target)
+    reports = [page, page.with_suffix(".json")] if further.report else []
+    folders = [derived_folder(target, one) for one in further.derived]
+    return [*volumes, *voxels, *documents, *reports, *folders]
+
+
+def remove_beside(target: Path, keep: Collection[str] = ()) -> None:
+    """Delete a volume file's sCT and everything that creps may have written beside it.
+
+    Args:
+        target: A volume file.
+        keep: Names of files and folders that stay.
+    """
+    for one in beside(target, EVERYTHING):
+        if one.name in keep:
+            continue
+        if one.is_dir():
+            remove_derived(one)
+        else:
+            one.unlink(missing_ok=True)
 
 
 def derived_folder(target: Path, name: str) -> Path:
@@ -205,13 +220,17 @@ def derived_folder(target: Path, name: str) -> Path:
 
 
 def uncertainty_file(target: Path) -> Path:
-    """The file of an sCT's uncertainty, in the sCT's format: ``sct_uncertainty.nii.gz`` for ``sct.nii.gz``."""
-    return target.with_name(f"{stem(target)}_{UNCERTAINTY}{suffix(target)}")
+    """The uncertainty of an sCT: ``sct_uncertainty.nii.gz`` for ``sct.nii.gz``, ``uncertainty`` in a folder."""
+    return _further_volume(target, UNCERTAINTY)
 
 
 def bulk_file(target: Path) -> Path:
-    """The file of the CT of bulk densities beside an sCT: ``sct_bulk.nii.gz`` for ``sct.nii.gz``."""
-    return target.with_name(f"{stem(target)}_{BULK}{suffix(target)}")
+    """The CT of bulk densities of an sCT: ``sct_bulk.nii.gz`` for ``sct.nii.gz``, ``bulk`` in a folder."""
+    return _further_volume(target, BULK)
+
+
+def _further_volume(target: Path, name: str) -> Path:
+    return target.with_name(f"{stem(target)}_{name}{suffix(target)}") if suffix(target) else target / name
 
 
 def report_file(target: Path) -> Path:
@@ -222,6 +241,11 @@ def report_file(target: Path) -> Path:
 def record_file(target: Path) -> Path:
     """The record of an sCT: ``sct.json`` for ``sct.nii.gz``, ``record.json`` in a folder."""
     return target.with_name(f"{stem(target)}.json") if suffix(target) else target / RECORD
+
+
+def picture_file(target: Path) -> Path:
+    """The picture of an sCT: ``sct.png`` for ``sct.nii.gz``, ``picture.png`` in a folder."""
+    return target.with_name(f"{stem(target)}.png") if suffix(target) else target / PICTURE
 
 
 def qa_file(target: Path) -> Path:

@@ -13,7 +13,7 @@ from creps.synthesis.derived import Derived
 from creps.synthesis.result import Synthesis
 from creps.volume import Mask
 
-__all__ = ["IN_MEMORY", "check_made_of", "made_of", "name_of", "origin_of", "patient_of", "write_derived"]
+__all__ = ["IN_MEMORY", "check_suitable", "name_of", "patient_of", "write_derived"]
 
 IN_MEMORY = "the MR"
 """What messages call an MR that is no file."""
@@ -30,25 +30,21 @@ def write_derived(result: Synthesis, place: Callable[[str], Path], *, unlinked: 
     Raises:
         InputError: something cannot be made of this sCT.
     """
-    return {one.folder: made_of(result, one, place(one.folder), unlinked=unlinked) for one in result.derived}
+    return {one.folder: _write_one(result, one, place(one.folder), unlinked=unlinked) for one in result.derived}
 
 
-def made_of(result: Synthesis, one: Derived, folder: Path, *, unlinked: bool = False) -> dict[str, Any]:
-    """Make one thing of an sCT and write it into a new folder; return what the record says of it.
-
-    Raises:
-        InputError: it cannot be made of this sCT.
-    """
-    origin = origin_of(result)
+def _write_one(result: Synthesis, one: Derived, folder: Path, *, unlinked: bool = False) -> dict[str, Any]:
+    """Make one thing of an sCT and write it into a new folder; return what the record says of it."""
+    provenance = _provenance(result)
     if unlinked:
-        origin.pop("created")
+        provenance.pop("created")
         one = one.unlinked()
     folder.mkdir()
-    return one.write(folder, result.sct, patient_of(result), name_of(result), origin)
+    return one.write(folder, result.sct, patient_of(result), name_of(result), provenance)
 
 
-def check_made_of(result: Synthesis, one: Derived) -> None:
-    """Refuse an sCT that something cannot be made of.
+def check_suitable(result: Synthesis, one: Derived) -> None:
+    """Refuse an sCT of which something cannot be made.
 
     Raises:
         InputError: its MR or its grid does not suit it.
@@ -66,7 +62,7 @@ def patient_of(result: Synthesis) -> Mask:
     return np.asarray(~background(result.sct.array, result.body_mask(), result.sct.spacing_mm))
 
 
-def origin_of(result: Synthesis) -> dict[str, Any]:
+def _provenance(result: Synthesis) -> dict[str, Any]:
     """What documents say of where the sCT comes from: nothing about the patient, no file name."""
     record = result.record
     kept = {key: record[key] for key in ("notice", "created", "versions", "machine")}

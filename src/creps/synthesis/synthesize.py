@@ -38,8 +38,8 @@ __all__ = ["synthesize", "synthesize_source"]
 
 log = logging.getLogger(__name__)
 
-TOLD_ML = 1.0
-"""From this volume on the log tells what was cleared; the record always does."""
+LOGGED_ML = 1.0
+"""Smallest cleared volume that is logged; the record always has it."""
 
 
 def synthesize_source(
@@ -220,7 +220,7 @@ def _clear_background(name: str, prepared: Prepared, predicted: Array, spread: A
     spacing_mm, sct_hu = prepared.grid.spacing_mm, network_to_hu(predicted)
     air = background(sct_hu, prepared.body, spacing_mm)
     cleared_ml = dense_ml(sct_hu, air, spacing_mm)
-    if cleared_ml >= TOLD_ML:
+    if cleared_ml >= LOGGED_ML:
         log.info("%s: what the network made of signal beside the body (%.3g ml) became air", name, cleared_ml)
     for values in (predicted,) if spread is None else (predicted, spread):
         values[air] = np.nan

@@ -117,7 +117,7 @@ class SynthesisWork(Work[SynthesisCase, Outcome]):
             qa = read_report(qa_file(task.target)) if task.output.qa else None
         except (OSError, ValueError, KeyError, TypeError, CrepsError):
             return None
-        _tell(task.target, qa)
+        _log_checks(task.target, qa)
         return Outcome(task.source.path, task.target, qa=qa)
 
 
@@ -133,11 +133,11 @@ def synthesize_and_write(
     log.info("%s: %.1f s", case.target, result.record["seconds"])
     if not case.output.qa:
         return None
-    _tell(case.target, result.qa)
+    _log_checks(case.target, result.qa)
     return result.qa
 
 
-def _tell(target: Path, qa: QaReport | None) -> None:
+def _log_checks(target: Path, qa: QaReport | None) -> None:
     """Log the checks that failed or warned."""
-    if qa is not None and (told := qa.summary()) is not None:
-        log.warning("%s: %s", target, told)
+    if qa is not None and (summary := qa.summary()) is not None:
+        log.warning("%s: %s", target, summary)

@@ -25,7 +25,6 @@ from creps.io.itk import suffix, write_volume
 from creps.io.picture import write_picture
 from creps.preprocessing.target_grid import bring_onto
 from creps.synthesis.bulk import BulkDensities, bulk_density
-from creps.synthesis.derived import DOCUMENTS, remove_derived
 from creps.synthesis.options import OutputOptions
 from creps.synthesis.outputs import (
     BULK,
@@ -34,9 +33,12 @@ from creps.synthesis.outputs import (
     RECORD,
     STRUCTURES,
     UNCERTAINTY,
-    beside,
     bulk_file,
     derived_folder,
+    picture_file,
+    qa_file,
+    record_file,
+    remove_beside,
     uncertainty_file,
 )
 from creps.synthesis.purpose import write_derived
@@ -79,29 +81,21 @@ def write_synthesis(
 def _write_volume(target: Path, result: Synthesis, options: OutputOptions) -> None:
     replaces = target.exists()
     with atomic_file(target) as temporary:
-        sct, json_file, picture, qa_file, *_ = beside(temporary)
-        write_volume(result.sct, sct, integer=True)
-        record = (
-            result.record if options.bulk is None else {**result.record, "bulk_density": {"hu": options.bulk.record()}}
-        )
-        write_json(json_file, record | write_derived(result, partial(derived_folder, temporary)))
-        if options.qa:
-            result.qa.write(qa_file)
+        write_volume(result.sct, temporary, integer=True)
+        record = result.record
         if options.bulk is not None:
             write_volume(_bulk(result, options.bulk), bulk_file(temporary), integer=True)
+            record = {**record, "bulk_density": {"hu": options.bulk.record()}}
+        write_json(record_file(temporary), record | write_derived(result, partial(derived_folder, temporary)))
+        if options.qa:
+            result.qa.write(qa_file(temporary))
         if result.uncertainty is not None:
             write_volume(result.uncertainty, uncertainty_file(temporary), integer=True)
-        write_picture(
-            synthesis_figure(result.mr, result.sct, f"{target.name}, {result.record['model']['region']}"), picture
-        )
+        figure = synthesis_figure(result.mr, result.sct, f"{target.name}, {result.record['model']['region']}")
+        write_picture(figure, picture_file(temporary))
         written = {file.name for file in temporary.parent.iterdir()}
-    for file in beside(target, uncertainty=True, bulk=True, report=True, derived=DOCUMENTS) if replaces else ():
-        if file.name in written:
-            continue
-        if file.is_dir():
-            remove_derived(file)  # of the sCT that was replaced
-        else:
-            file.unlink(missing_ok=True)
+    if replaces:
+        remove_beside(target, keep=written)  # what only the replaced sCT had
 
 
 def _write_series(target: Path, result: Synthesis, identity: SourceSeries, options: OutputOptions) -> None:

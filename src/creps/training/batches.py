@@ -19,7 +19,7 @@ __all__ = ["batches", "on_device"]
 
 
 def batches(patches: PatchPairs, settings: TrainingSettings, processes: Processes, start: int) -> DataLoader[Any]:
-    """This process's share of every step's batch, from the step after `start` on; or the error of a reading process.
+    """This process's share of every step's batch, from the step after `start` on; or the error of a worker process.
 
     Args:
         patches: The samples of the whole run.
@@ -57,6 +57,6 @@ def _real(batch: dict[str, torch.Tensor], name: str) -> torch.Tensor:
 
 
 def _collated(samples: list[Any]) -> Any:
-    """A batch, or the error that a reading process met: torch would turn it into one of its own."""
+    """A batch, or the error of a worker process, which torch would replace by its own."""
     error = next((sample for sample in samples if isinstance(sample, CrepsError)), None)
     return default_collate(samples) if error is None else error

@@ -61,13 +61,12 @@ def average_gradients(processes: Processes, network: nn.Module) -> None:
         gradient.copy_(mean.view_as(gradient))
 
 
-def synchronise_batch_norm(processes: Processes, network: nn.Module) -> nn.Module:
-    """Let batch norm see the batches of all processes; weights and state keep their names."""
+def synchronise_batch_norm(processes: Processes, network: nn.Module) -> None:
+    """Let batch norm see the batches of all processes, in place; weights and state keep their names."""
     if processes.count > 1:
         for module in network.modules():
             if type(module) is nn.BatchNorm3d:
                 module.__class__ = SharedBatchNorm
-    return network
 
 
 class _SumOverProcesses(torch.autograd.Function):

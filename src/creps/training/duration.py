@@ -15,18 +15,18 @@ from creps.networks.discriminator import smallest_input
 from creps.settings import Settings
 from creps.training.networks import Networks
 from creps.training.passes import Passes
-from creps.training.terms import active_terms
+from creps.training.terms import active_terms, own_passes
 
 __all__ = ["LONG_HOURS", "StepTime", "advice", "estimate_time", "in_words"]
 
 LONG_HOURS = 24.0
-"""A run that takes longer is warned of, with the setting that shortens it."""
+"""A longer run causes a warning, with the setting that shortens it."""
 
 PROBE = 32
 """Side in voxels of the cube that goes through the networks."""
 
 BACKWARD = 2.0
-"""A backward pass takes so many times a forward pass."""
+"""Time of a backward pass, relative to a forward pass."""
 
 SLICE_STEPS = (2, 4, 8)
 IMAGE_SIZES = (160, 128, 96, 64)
@@ -53,7 +53,7 @@ class StepTime:
 
     @property
     def largest(self) -> str:
-        """What takes most of it, in words."""
+        """Name of the part that takes most of the time."""
         parts = {
             "the perceptual network": self.style,
             "the generators": self.generator,
@@ -76,8 +76,7 @@ def estimate_time(settings: Settings, networks: Networks, style: CrepsLoss | Non
     passes = Passes(device, networks, settings, style)
     cube = _ramp(PROBE, PROBE, PROBE, device).contiguous(memory_format=torch.channels_last_3d)
     generator = copy.deepcopy(networks.generator).eval()  # in training, batch norm waits for the other processes
-    own = (1 + (settings.cycle.weight > 0)) if any(term.uses_sct for term in terms) else 0
-    own *= 1 + (training.accumulate > 1)
+    own = own_passes(settings) * (1 + (training.accumulate > 1))  # parts are synthesized twice
     further = sum(term.generator_passes + term.encoder_passes for term in terms)
     with torch.no_grad():
         forward = _seconds(lambda: passes.generate(generator, cube, track=False), device) / cube.numel()
@@ -113,12 +112,12 @@ def _style_seconds(settings: Settings, passes: Passes, style: CrepsLoss, device:
 
 
 def _ramp(depth: int, height: int, width: int, device: torch.device) -> torch.Tensor:
-    """An image (1, 1, D, H, W) without a random draw, which would change those of the run."""
+    """An image (1, 1, D, H, W), without random numbers: drawing some would change those of the run."""
     return torch.linspace(0, 1, depth * height * width, device=device).reshape(1, 1, depth, height, width)
 
 
 def _seconds(run: Callable[[], object], device: torch.device) -> float:
-    """Of a call, once it has been done before; of the first one if that took long."""
+    """Time a call: the second one, or the first if that takes more than 2 s."""
     for _ in range(2):
         started = time.perf_counter()
         run()
@@ -131,7 +130,7 @@ def _seconds(run: Callable[[], object], device: torch.device) -> float:
 
 
 def advice(settings: Settings, step: StepTime, steps: int) -> str:
-    """The smallest change of the settings after which so many steps take less than `LONG_HOURS`, as a sentence."""
+    """The smallest change of the settings with which `steps` steps take less than `LONG_HOURS`, as a sentence."""
     creps, limit = settings.creps, LONG_HOURS * 3600 / max(1, steps)
     changes: list[tuple[str, float]] = []
     if step.style > 0.5 * step.total:

@@ -17,6 +17,7 @@ from creps.errors import CrepsError, TrainingError
 from creps.io.atomic import atomic_folder
 from creps.model import Plan, save_model
 from creps.training.batches import batches, on_device
+from creps.training.files import BEST, CHECKPOINTS
 from creps.training.health import HEALTHY, diagnose
 from creps.training.interruption import Interruption, StepInterruptedError
 from creps.training.networks import Networks, average_into
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-__all__ = ["BEST", "SLOW_SECONDS", "TrainingLoop", "Validation"]
+__all__ = ["SLOW_SECONDS", "TrainingLoop", "Validation"]
 
 log = logging.getLogger(__name__)
 
@@ -51,13 +52,6 @@ The value named `SCORE` decides which weights are the best."""
 
 SLOW_SECONDS = 3.0
 """A signal interrupts a step or a validation if the one before it took longer; a shorter one is finished."""
-
-BEST = "best"
-"""Folder of the best model inside a run's folder."""
-
-
-def _unsaid(_: str) -> None:
-    return None
 
 
 class TrainingLoop:
@@ -94,18 +88,18 @@ class TrainingLoop:
         self._seconds = {"step": math.inf, "validation": math.inf}  # of the last one; nothing is known of the first
 
     def run(
-        self, monitor: Monitor | None, interruption: Interruption, doing: Callable[[str], None] = _unsaid
+        self, monitor: Monitor | None, interruption: Interruption, doing: Callable[[str], None] = lambda _: None
     ) -> Outcome:
         """Train.
 
         A signal drops a step that takes long (see `SLOW_SECONDS`): networks and optimizers are set back to where they
         were before it, so that a resumed run does the same as one that was never interrupted. With several processes
-        the step is finished, as the others could not be told.
+        the step is finished, since the others do not know of the signal.
 
         Args:
             monitor: Reports the run; None in all processes but the first.
             interruption: Says when to stop early.
-            doing: Is told what begins.
+            doing: Called with the name of each part of the work when it begins.
 
         Raises:
             TrainingError: a loss or a weight is no longer finite; earlier checkpoints stay.
@@ -243,7 +237,7 @@ class TrainingLoop:
             if broken is not None:
                 error = TrainingError(
                     f"At step {step} the loss term '{broken}' is {values[broken]}.",
-                    f"Resume from the last checkpoint in {self.folder / 'checkpoints'} with --resume auto "
+                    f"Resume from the last checkpoint in {self.folder / CHECKPOINTS} with --resume auto "
                     "(resume=True) and a lower training.learning_rate.",
                 )
                 raise self.processes.error_of_all(error)
@@ -254,10 +248,10 @@ class TrainingLoop:
     def _validated(
         self, done: int, interruption: Interruption, *, may_drop: bool
     ) -> tuple[dict[str, float], npt.NDArray[np.uint8]]:
-        """Values and picture of a validation; notes how long it took."""
+        """Values and picture of a validation; also measures how long it took."""
 
         def validate() -> tuple[dict[str, float], npt.NDArray[np.uint8]]:
-            refuse_broken(inference_weights(self.networks), done, self.folder / "checkpoints")
+            refuse_broken(inference_weights(self.networks), done, self.folder / CHECKPOINTS)
             final = self.networks.averaged if self.networks.averaged is not None else self.networks.generator
             return self.validate(self.networks.generator, final)
 
@@ -307,5 +301,5 @@ class TrainingLoop:
         self.progress.best = Best(done, score)
 
     def _save(self, done: int) -> None:
-        checkpoints, keep = self.folder / "checkpoints", self.settings.keep_checkpoints
+        checkpoints, keep = self.folder / CHECKPOINTS, self.settings.keep_checkpoints
         save_checkpoint(checkpoints, self.networks, done, self.plan(done), keep, self.progress.best)

@@ -19,13 +19,12 @@ import torch
 from creps.losses.contrastive import patch_nce
 from creps.losses.creps import CrepsLoss
 from creps.machine import resolve_device, resolve_precision
-from creps.networks.build import build_generator
 from creps.networks.discriminator import PatchDiscriminator, smallest_input
 from creps.networks.generator import Generator
 from creps.networks.projector import Projector
 from creps.settings import Settings
 from creps.training.build import build_modules
-from creps.training.terms import active_terms
+from creps.training.terms import active_terms, own_passes
 
 __all__ = ["MemoryEstimate", "estimate_memory", "settings_that_fit"]
 
@@ -93,13 +92,13 @@ def estimate_memory(settings: Settings, style: CrepsLoss | None, processes: int 
         discriminated = batch * voxels * _per_voxel(settings, discriminators["discriminator"], _exact)
     generated = batch * voxels * _generator_per_voxel(settings, generator, autocast, saving=saving)
     terms = active_terms(settings)
-    own = 1 + (settings.cycle.weight > 0) if any(term.uses_sct for term in terms) else 0
     further = sum(term.generator_passes for term in terms) * generated
     encoded = sum(term.encoder_passes for term in terms)
     if encoded:
         encoder = partial(generator.features, names=settings.nce.features)
         further += encoded * (generated if saving else batch * voxels * _per_voxel(settings, encoder, autocast))
-        further += encoded * batch * _patch_nce(settings, cast(Projector, generators["projector"]), autocast)
+        projector, channels = generators["projector"], generator.feature_channels(settings.nce.features)
+        further += encoded * batch * _patch_nce(settings, cast(Projector, projector), channels, autocast)
     styled = 0.0
     if style is not None:
         depth, height, width = settings.sampling.patch_size
@@ -109,7 +108,7 @@ def estimate_memory(settings: Settings, style: CrepsLoss | None, processes: int 
     parameters = sum(p.numel() for group in (generators, discriminators) for p in group.parameters())
     frozen = sum(p.numel() for p in style.backbone.parameters()) if style is not None else 0
     return MemoryEstimate(
-        generator=own * generated,
+        generator=own_passes(settings) * generated,
         discriminator=2 * discriminated,
         style=styled,
         weights=FLOAT_BYTES * (5 * parameters + frozen),
@@ -119,20 +118,22 @@ def estimate_memory(settings: Settings, style: CrepsLoss | None, processes: int 
 
 
 def _patch_nce(
-    settings: Settings, projector: Projector, autocast: Callable[[], AbstractContextManager[object]]
+    settings: Settings,
+    projector: Projector,
+    channels: dict[str, int],
+    autocast: Callable[[], AbstractContextManager[object]],
 ) -> float:
-    """Bytes of PatchNCE for one patch: heads grow with the number of places, similarities with its square.
+    """Bytes of PatchNCE for one patch: heads grow with the number of positions, similarities with its square.
 
-    It does not grow with the patch, so the probes of the passes do not contain it.
+    They do not grow with the patch, so the probes of the passes do not contain them.
     """
-    channels = build_generator(settings.generator).feature_channels(settings.nce.features)
 
-    def kept(places: int) -> int:
-        samples = {stage: torch.rand(1, places, count) for stage, count in channels.items()}
+    def kept(positions: int) -> int:
+        samples = {stage: torch.rand(1, positions, count) for stage, count in channels.items()}
         with autocast():
             return _kept(lambda: [patch_nce(query, query.detach()) for query in projector(samples).values()])
 
-    few, more, most = (kept(places) for places in (32, 64, 96))  # weights, which do not grow, drop out
+    few, more, most = (kept(positions) for positions in (32, 64, 96))  # weights, which do not grow, drop out
     square = (most - 2 * more + few) / (2 * 32**2)
     return square * settings.nce.patches**2 + ((more - few) / 32 - 96 * square) * settings.nce.patches
 
@@ -146,9 +147,9 @@ def settings_that_fit(settings: Settings, style: CrepsLoss | None, free: float, 
             training = settings.training.model_copy(update=changes)
             changed = settings.model_copy(update={"training": training})
             if estimate_memory(changed, style, processes).total <= free:
-                wanted = {k: v for k, v in changes.items() if v != getattr(settings.training, k)}
-                if wanted:
-                    listed = " and ".join(f"training.{k}: {str(v).lower()}" for k, v in wanted.items())
+                needed = {k: v for k, v in changes.items() if v != getattr(settings.training, k)}
+                if needed:
+                    listed = " and ".join(f"training.{k}: {str(v).lower()}" for k, v in needed.items())
                     return f"Set {listed}."
     fewer = "nce.patches, " if settings.nce.weight > 0 else ""
     return f"Use a smaller {fewer}sampling.patch_size or generator.width, or a device with more memory."

@@ -23,7 +23,7 @@ from creps.training.simulation import SimulatedPairs
 
 __all__ = ["Draw", "PatchPairs", "PatchSampler"]
 
-MR_STREAM, CT_STREAM, ORDER_STREAM, SIMULATION_STREAM = 0, 1, 2, 4  # 3: places of PatchNCE
+MR_STREAM, CT_STREAM, ORDER_STREAM, SIMULATION_STREAM = 0, 1, 2, 4  # 3: positions for PatchNCE
 
 
 @dataclass(frozen=True)
@@ -41,14 +41,13 @@ class PatchSampler:
 
     Args:
         mr_cases: Cases to draw MR from.
-        ct_cases: Cases to draw CT from.
+        ct_cases: Cases to draw CT from; none if the run learns from phantoms alone.
         settings: Patch size and how positions are drawn.
         seed: Seed of every draw.
         batch_size: Samples per step.
-        ct_needed: Refuse to draw without CT cases.
 
     Raises:
-        CohortError: no MR or no CT, or co-located sampling of a cohort that is not paired.
+        CohortError: no MR, or co-located sampling of a cohort that is not paired.
     """
 
     def __init__(
@@ -58,12 +57,9 @@ class PatchSampler:
         settings: SamplingSettings,
         seed: int,
         batch_size: int,
-        *,
-        ct_needed: bool = True,
     ) -> None:
-        for name, cases in (("MR", mr_cases), ("CT", ct_cases)):
-            if not cases and (ct_needed or name == "MR"):
-                raise CohortError(f"The cohort has no {name} case to train on.", "Prepare it with more patients.")
+        if not mr_cases:
+            raise CohortError("The cohort has no MR case to train on.", "Prepare it with more patients.")
         self.mr_cases, self.ct_cases = tuple(mr_cases), tuple(ct_cases)
         self.settings, self.seed, self.batch_size = settings, seed, batch_size
         if settings.ct_positions == "matched" and ct_cases:
@@ -194,7 +190,7 @@ def _inside_body(case: Case, size: Triple, rng: np.random.Generator) -> PatchLoc
 
 
 def _matched(mr: Case, where: PatchLocation, ct: Case, size: Triple) -> PatchLocation:
-    """The place in a CT's body box that corresponds to a patch's place in the MR's body box."""
+    """The position in a CT's body box that corresponds to a patch's position in the MR's body box."""
     centre = []
     for i, p, (a, b), (c, d) in zip(where.index, size, mr.body, ct.body, strict=True):
         relative = (i + p / 2 - a) / max(1, b - a)

@@ -10,7 +10,7 @@ from creps.training.networks import Networks
 __all__ = ["decay_rates", "weigh_bone"]
 
 WARM_UP_STEPS, WARM_UP_SHARE = 100, 20
-"""The cosine schedule rises over so many steps, or over one in so many of a short run."""
+"""Steps over which the cosine schedule rises; in a short run, one step in this many."""
 
 BONE_SHARE = 0.7
 """Share of a run over which `training.bone_weight` falls to 1."""

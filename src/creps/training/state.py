@@ -27,18 +27,19 @@ from creps.training.networks import Networks
 
 __all__ = [
     "SCORE",
+    "TENSORS",
     "Best",
     "Outcome",
     "Progress",
-    "check_room",
+    "checkpoint_bytes",
     "inference_weights",
     "load_checkpoint",
     "load_companions",
+    "model_bytes",
     "refuse_broken",
     "restore",
     "save_checkpoint",
     "snapshot",
-    "try_checkpoint",
 ]
 
 TENSORS = "training.safetensors"
@@ -91,10 +92,6 @@ class Progress:
     best: Best | None = None
 
 
-MODELS = 4
-"""Models beside the checkpoints of a run: ``last``, ``ema``, ``best`` and ``model``."""
-
-
 def save_checkpoint(
     folder: Path, networks: Networks, step: int, plan: Plan, keep: int, best: Best | None = None
 ) -> Path:
@@ -127,57 +124,16 @@ def save_checkpoint(
     return path
 
 
-def try_checkpoint(folder: Path) -> None:
-    """Write a small checkpoint into a run's checkpoints folder, write it again over the first, and read it.
-
-    Raises:
-        TrainingError: the disk does not allow what a checkpoint needs. Nothing of the trial is left.
-    """
-    path, content = folder / "trial", {"trial": torch.arange(4.0)}
-    try:
-        for _ in range(2):
-            with atomic_folder(path) as temporary:
-                save_tensors(temporary / TENSORS, content)
-                write_json(temporary / TRAINING_STATE, {"sha256": sha256_file(temporary / TENSORS)})
-        state = read_json(path / TRAINING_STATE)
-        if sha256_file(path / TENSORS) != state["sha256"]:
-            raise OSError(0, "what was written reads otherwise")
-    except (OSError, ValueError, ModelError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise TrainingError(
-            f"A checkpoint cannot be written to {folder} ({reason}).",
-            "Check the rights and the free space of this disk, or give a folder on another one with -o.",
-        ) from error
-    finally:
-        shutil.rmtree(path, ignore_errors=True)
+def model_bytes(networks: Networks) -> int:
+    """Size of the model alone."""
+    return sum(tensor.nbytes for tensor in networks.generator.state_dict().values())
 
 
-def check_room(folder: Path, networks: Networks, keep: int) -> None:
-    """Refuse a run whose checkpoints and models do not fit on the disk, as far as the disk says how full it is.
-
-    Args:
-        folder: Of the run; what its checkpoints take already counts as free.
-        networks: What is trained.
-        keep: How many checkpoints stay; another one is written before the oldest goes.
-
-    Raises:
-        TrainingError: too little is free.
-    """
-    model = sum(tensor.nbytes for tensor in networks.generator.state_dict().values())
+def checkpoint_bytes(networks: Networks) -> int:
+    """Size of a checkpoint: the model, all networks, and two moments of every weight."""
     modules = sum(tensor.nbytes for module in _modules(networks).values() for tensor in module.state_dict().values())
     moments = 2 * sum(p.nbytes for module, _ in _optimizers(networks).values() for p in module.parameters())
-    needed = (keep + 1) * (model + modules + moments) + MODELS * model
-    place = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
-    try:
-        free = shutil.disk_usage(place).free
-    except OSError:
-        return
-    free += sum(path.stat().st_size for path in (folder / "checkpoints").glob("step_*/*"))
-    if needed > free:
-        raise TrainingError(
-            f"The run needs {needed / 1e6:.0f} MB in {folder}, whose disk has {free / 1e6:.0f} MB free.",
-            "Free some, give a folder on another disk with -o, or lower training.keep_checkpoints.",
-        )
+    return model_bytes(networks) + modules + moments
 
 
 def inference_weights(networks: Networks) -> dict[str, torch.Tensor]:
@@ -196,10 +152,7 @@ def load_checkpoint(path: Path, networks: Networks) -> Progress:
     """
     state, tensors = _read(path)
     try:
-        for name, module in _modules(networks).items():
-            module.load_state_dict(_below(tensors, name))
-        for name, (module, optimizer) in _optimizers(networks).items():
-            _load_optimizer(optimizer, module, _below(tensors, name))
+        _load_all(networks, tensors)
     except (RuntimeError, KeyError) as error:
         raise ModelError(
             f"{path} belongs to a different network architecture.", "Resume with the run's original settings."
@@ -215,10 +168,8 @@ def snapshot(networks: Networks) -> dict[str, torch.Tensor]:
 def restore(networks: Networks, tensors: dict[str, torch.Tensor]) -> None:
     """Set networks and optimizers back to a snapshot."""
     networks.discriminators.requires_grad_(True)
-    for name, module in _modules(networks).items():
-        module.load_state_dict(_below(tensors, name))
-    for name, (module, optimizer) in _optimizers(networks).items():
-        _load_optimizer(optimizer, module, _below(tensors, name))
+    _load_all(networks, tensors)
+    for _, optimizer in _optimizers(networks).values():
         optimizer.zero_grad(set_to_none=True)
 
 
@@ -297,6 +248,14 @@ def _all_tensors(networks: Networks) -> dict[str, torch.Tensor]:
             for key, value in optimizer.state[parameter].items():
                 tensors[f"{name}.{parameter_name}:{key}"] = torch.as_tensor(value)
     return tensors
+
+
+def _load_all(networks: Networks, tensors: dict[str, torch.Tensor]) -> None:
+    """Load what `_all_tensors` collected."""
+    for name, module in _modules(networks).items():
+        module.load_state_dict(_below(tensors, name))
+    for name, (module, optimizer) in _optimizers(networks).items():
+        _load_optimizer(optimizer, module, _below(tensors, name))
 
 
 def _load_optimizer(

@@ -20,7 +20,7 @@ from creps.settings import Settings
 from creps.training.discriminators import adversarial_loss, comparisons
 from creps.training.passes import Part, Passes, Synthetic
 
-__all__ = ["TERMS", "Term", "active_terms", "contrast", "draw_places", "images_used"]
+__all__ = ["TERMS", "Term", "active_terms", "contrast", "draw_places", "images_used", "own_passes"]
 
 Added = Iterator[tuple[str, torch.Tensor, float]]
 """What a term adds to the loss: name, unweighted value (a scalar), weight."""
@@ -59,6 +59,13 @@ def active_terms(settings: Settings) -> list[Term]:
             for term in active
         ]
     return active
+
+
+def own_passes(settings: Settings) -> int:
+    """Passes of generators on their own inputs whose graphs a step needs: MR → sCT, and CT → MR in a cycle."""
+    if not any(term.uses_sct for term in active_terms(settings)):
+        return 0
+    return 1 + (settings.cycle.weight > 0)
 
 
 def images_used(settings: Settings, *, statistics: bool) -> frozenset[str]:

@@ -9,8 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from creps.errors import SettingsError
-from creps.io.hu_curve import Column, check_columns, curve_file, read_curve, stated_in
+from creps.io.hu_curve import Column, check_columns, curve_of, stated_in
 
 __all__ = ["DEFAULT_CURVES", "AcousticCurves", "Medium", "acoustic_curves", "stated_curves"]
 
@@ -18,7 +17,7 @@ STATED = Path(__file__).with_name("stated")
 """Folder of the curves that come with creps."""
 
 DEFAULT_CURVES = "k-plan"
-"""Two of the three programs that creps writes for use these unless they are told otherwise."""
+"""The default of two of the three programs that creps writes for."""
 
 FORMAT = (
     "Write hu, density_kg_m3 and speed_m_s as lists of one length, HU rising, the others never falling; see"
@@ -27,7 +26,7 @@ FORMAT = (
 
 
 class Medium(BaseModel):
-    """What has one density and one speed of sound."""
+    """A material with one density and one speed of sound."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -38,7 +37,7 @@ class Medium(BaseModel):
 
 
 class AcousticCurves(BaseModel):
-    """Density and speed of sound of the skull by HU, and of what is no skull.
+    """Density and speed of sound of the skull by HU, and of what is not skull.
 
     Linear between the points; beyond them the outermost values hold. In the skull no value is below that of water.
     """
@@ -114,10 +113,4 @@ def acoustic_curves(given: AcousticCurves | Path | str = DEFAULT_CURVES) -> Acou
         >>> acoustic_curves().name
         'k-plan'
     """
-    if isinstance(given, AcousticCurves):
-        return given
-    if not isinstance(given, (Path, str)):
-        raise SettingsError(
-            f"The acoustic curves are of the type {type(given).__name__}.", "Give a name, or a JSON file."
-        )
-    return read_curve(curve_file(given, STATED, "acoustic curves"), AcousticCurves, "The acoustic curves", FORMAT)
+    return curve_of(given, AcousticCurves, STATED, "acoustic curves", FORMAT)

@@ -12,16 +12,13 @@ from creps import hu
 from creps.errors import InputError
 from creps.preprocessing.morphology import grow, voxel_ml
 from creps.ultrasound.curves import AcousticCurves
-from creps.ultrasound.skull import intracranial, skull_mask
+from creps.ultrasound.skull import AIR_IN_HEAD_HU, intracranial, skull_mask
 from creps.volume import Array, Mask, Volume
 
-__all__ = ["AIR_IN_HEAD_HU", "LABELS", "AcousticMaps", "acoustic_maps"]
+__all__ = ["LABELS", "AcousticMaps", "acoustic_maps"]
 
 RIGHT_ANTERIOR_SUPERIOR: npt.NDArray[np.float64] = np.array([[0.0, 0.0, -1.0], [0.0, -1.0, 0.0], [1.0, 0.0, 0.0]])
 """Direction of voxels that run to the right, to anterior and to superior in the file (W, H, D here)."""
-
-AIR_IN_HEAD_HU = -400.0
-"""A voxel below this is air, as in BabelBrain 0.8.1; outside the head there is water instead."""
 
 SKIN_MM = 2.0
 """Beyond this from the head air is exactly -1000 HU; nearer, voxels are partly skin."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from creps.io.atomic import write_json
 from creps.io.itk import write_volume
@@ -43,9 +43,8 @@ class Ultrasound:
     """
 
     curves: AcousticCurves = field(default_factory=acoustic_curves)
-    folder: str = FOLDER
-    document: str = DOCUMENT
-    on_mr: bool = True
+    folder: ClassVar[str] = FOLDER
+    on_mr: ClassVar[bool] = True
 
     def check(self, mr: Volume, body: Volume, target: Volume, region: str, name: str) -> None:
         """Refuse an MR that gives no maps, see `check_suitable`."""

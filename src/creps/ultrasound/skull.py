@@ -1,4 +1,4 @@
-"""Which voxels of an sCT are skull, and what it encloses."""
+"""Which voxels of an sCT are skull, and which the skull encloses."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from scipy import ndimage
 from creps.preprocessing.morphology import grow, shrink, sizes_within, voxel_ml
 from creps.volume import Array, Mask
 
-__all__ = ["intracranial", "skull_mask"]
+__all__ = ["AIR_IN_HEAD_HU", "intracranial", "skull_mask"]
 
 CLOSED_MM = 4.0
 """Gaps in the bone up to twice this wide are closed: marrow between the tables of the vault is up to 8 mm thick."""
 
-AIR_HU = -400.0
-"""Air in a gap, such as a frontal sinus, stays air."""
+AIR_IN_HEAD_HU = -400.0
+"""A voxel below this is air, as in BabelBrain 0.8.1: in a gap of the bone, such as a frontal sinus, as well."""
 
 SPECK_ML = 1.0
 """Smaller pieces of bone are calcifications, teeth or noise."""
@@ -43,7 +43,7 @@ def skull_mask(hu: Array, patient: Mask, spacing_mm: Sequence[float], above_hu: 
     (100, True)
     """
     bone = (hu > above_hu) & patient
-    closed = shrink(grow(bone, spacing_mm, CLOSED_MM), spacing_mm, CLOSED_MM) & patient & (hu >= AIR_HU)
+    closed = shrink(grow(bone, spacing_mm, CLOSED_MM), spacing_mm, CLOSED_MM) & patient & (hu >= AIR_IN_HEAD_HU)
     labels, count = ndimage.label(closed | bone)
     keep = sizes_within(labels, count, labels > 0) * voxel_ml(spacing_mm) >= SPECK_ML
     keep[0] = False

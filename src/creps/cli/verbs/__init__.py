@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 import creps as package
-from creps.cli.options import set_up_logging
+from creps.cli.console import set_up_logging
 from creps.cli.verbs.calibrate import calibrate
 from creps.cli.verbs.demo import demo
 from creps.cli.verbs.doctor import doctor
@@ -44,8 +44,8 @@ creps models; creps doctor                          which models ship with creps
 """
 
 
-def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
-    if wanted:
+def _version(ctx: click.Context, _: click.Parameter, given: bool) -> None:
+    if given:
         click.echo(f"creps, version {package.__version__}")
         ctx.exit()
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
-from creps.cli.options import MODEL, PATH, progress_bar
+from creps.cli.console import progress_bar
+from creps.cli.options import MODEL, PATH
 
 __all__ = ["calibrate"]
 

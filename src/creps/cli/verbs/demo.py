@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from creps.cli.options import PATH, progress_bar
+from creps.cli.console import progress_bar
+from creps.cli.options import PATH
 
 __all__ = ["demo"]
 
@@ -20,7 +21,7 @@ SCANNERS = ("north", "east", "south")
     type=click.Choice(["head", "pelvis", "both"]),
     default="both",
     show_default=True,
-    help="Region of the models to look at, or to train with --full.",
+    help="Region of the models to try, or to train with --full.",
 )
 @click.option("--full", is_flag=True, help="Train from scratch instead, recipes anatomy and paper: takes an hour.")
 @click.option(

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from creps.cli.options import PATH, progress_bar
+from creps.cli.console import progress_bar
+from creps.cli.options import PATH
 
 if TYPE_CHECKING:
     from creps.dose.document import DoseDocument

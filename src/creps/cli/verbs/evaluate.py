@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from creps.cli.options import PARTLY, PATH, on_cluster, progress_bar, slurm
+from creps.cli.console import PARTLY, progress_bar
+from creps.cli.options import PATH, slurm
+from creps.cli.signals import on_cluster
 from creps.errors import SettingsError
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from creps.cli.options import PATH, stop_on_signals
+from creps.cli.options import PATH
+from creps.cli.signals import stop_on_signals
 
 __all__ = ["node"]
 

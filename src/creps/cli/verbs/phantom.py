@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from creps.cli.options import PATH, progress_bar
+from creps.cli.console import progress_bar
+from creps.cli.options import PATH
 
 __all__ = ["phantom"]
 

@@ -8,19 +8,9 @@ from typing import Any
 
 import click
 
-from creps.cli.options import (
-    MODEL,
-    PARTLY,
-    PATH,
-    SettingsCommand,
-    chosen_overrides,
-    on_cluster,
-    preset,
-    progress_bar,
-    recipe,
-    settings_file,
-    slurm,
-)
+from creps.cli.console import PARTLY, progress_bar
+from creps.cli.options import MODEL, PATH, SettingsCommand, chosen_overrides, preset, recipe, settings_file, slurm
+from creps.cli.signals import on_cluster
 
 __all__ = ["prepare"]
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from creps.cli.options import PATH, progress_bar
+from creps.cli.console import progress_bar
+from creps.cli.options import PATH
 
 __all__ = ["report"]
 

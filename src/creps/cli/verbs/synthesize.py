@@ -9,22 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from creps.cli.options import (
-    MODEL,
-    PARTLY,
-    PATH,
-    QA_FAILED,
-    SettingsCommand,
-    chosen_overrides,
-    message,
-    on_cluster,
-    progress_bar,
-    slurm,
-    terminated_as_interrupted,
-)
+from creps.cli.console import PARTLY, QA_FAILED, message, progress_bar
+from creps.cli.options import MODEL, PATH, SettingsCommand, chosen_overrides, slurm
+from creps.cli.signals import on_cluster, terminated_as_interrupted
 
 if TYPE_CHECKING:
-    from creps.synthesis.batch import Outcome
     from creps.synthesis.derived import Derived
 
 __all__ = ["synthesize"]
@@ -219,14 +208,15 @@ def synthesize(
             progress=progress_bar(ctx.obj["quiet"], "synthesizing"),
             runner=runner,
         ):
-            if outcome.error is None:
+            if outcome.target is not None:
                 click.echo(outcome.target)
                 again = overwrite or runner is not None  # an interrupted run may have written the report
-                failed += not _reported(outcome, series, wanted=options["report"], overwrite=again)
+                if options["report"]:
+                    failed += not _reported(outcome.target, outcome.mr, series, overwrite=again)
                 doubtful += outcome.qa is not None and outcome.qa.result == "fail"
-            elif len(inputs) == 1:
-                raise outcome.error
-            else:
+            elif outcome.error is not None:
+                if len(inputs) == 1:
+                    raise outcome.error
                 click.echo(message(outcome.error), err=True)
                 failed += 1
     if failed:
@@ -235,21 +225,17 @@ def synthesize(
         sys.exit(QA_FAILED)
 
 
-def _reported(outcome: Outcome, series: str | None, *, wanted: bool, overwrite: bool) -> bool:
-    """Write the report of an sCT if it is wanted; whether that worked: the other MRs must not suffer."""
+def _reported(target: Path, mr: Path, series: str | None, *, overwrite: bool) -> bool:
+    """Write the report of an sCT; return False if that failed, which must not stop the other MRs."""
     from creps.errors import CrepsError, file_error
-    from creps.report.parts import OtherFiles, gather_case
-    from creps.report.views import write_case
+    from creps.report.views import write_beside
     from creps.synthesis.outputs import report_file
 
-    if not wanted or outcome.target is None:
-        return True
-    page = report_file(outcome.target)
     try:
-        write_case(gather_case(outcome.target, OtherFiles(mr=outcome.mr, series=series)), page, overwrite=overwrite)
+        write_beside(target, mr, series, overwrite=overwrite)
     except (CrepsError, OSError) as error:
         known = error if isinstance(error, CrepsError) else file_error(error)
         click.echo(f"The sCT was written, but not its report. {message(known)}", err=True)
         return False
-    click.echo(page)
+    click.echo(report_file(target))
     return True

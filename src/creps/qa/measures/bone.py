@@ -11,7 +11,7 @@ from creps.qa.measures.measure import Measure, densest
 from creps.qa.scene import Scene
 from creps.volume import Array
 
-__all__ = ["expected_bone", "shape", "unlike_the_mr", "unsupported"]
+__all__ = ["certain_bone", "expected_bone", "shape", "unlike_the_mr", "unsupported"]
 
 SKIN_MM = 4.1
 """Bone this near to the skin is rare."""
@@ -57,7 +57,7 @@ def shape(scene: Scene) -> dict[str, Measure]:
 def unlike_the_mr(scene: Scene) -> dict[str, Measure]:
     """Bone that is missing where the MR looks like bone, and bone where it does not, in ml of the largest clump.
 
-    What looks like bone is told by the rest of the same patient, see `expected_bone`. Both are blind where all bone of
+    The rest of the same patient tells what looks like bone, see `expected_bone`. Both are blind where all bone of
     the patient is wrong in the same way.
     """
     rest = expected_bone(scene) - scene.bone
@@ -76,7 +76,7 @@ def unsupported(scene: Scene) -> dict[str, Measure]:
         return dict.fromkeys(("bone_unlikely", "bone_without_edges"), Measure(None))
     inner = bone & (scene.depth_mm > INNER_MM)
     expected, contrast = expected_bone(scene), _contrast(scene)
-    certain = max(float(np.quantile(expected[bone], TYPICAL)), 1e-3)
+    certain = certain_bone(scene)
     usual = max(float(np.median(contrast[bone])), 1e-3)
     return {
         "bone_unlikely": densest(np.where(inner, np.clip(1 - expected / certain, 0, 1), np.float32(0)), scene),
@@ -88,6 +88,11 @@ def _contrast(scene: Scene) -> Array:
     """(D, H, W) difference of the largest and smallest signal within a voxel of each, over their mean."""
     mean = np.maximum(ndimage.uniform_filter(scene.mr, 3), LEAST_SIGNAL)
     return np.asarray((ndimage.maximum_filter(scene.mr, 3) - ndimage.minimum_filter(scene.mr, 3)) / mean)
+
+
+def certain_bone(scene: Scene) -> float:
+    """What is expected where the MR certainly looks like bone: the `TYPICAL` quantile within the bone of the sCT."""
+    return max(float(np.quantile(expected_bone(scene)[scene.bone], TYPICAL)), 1e-3)
 
 
 @lru_cache(maxsize=1)

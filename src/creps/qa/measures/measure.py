@@ -14,7 +14,7 @@ from creps.volume import Array, Mask
 __all__ = ["CLUMP_VOXELS", "Measure", "densest", "total_ml"]
 
 CLUMP_VOXELS = 5
-"""Clumps are counted in a cube of so many voxels: 20 mm, 8 ml."""
+"""Clumps are counted in a cube of this many voxels a side: 20 mm, 8 ml."""
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,7 @@ def bias_field(scene: Scene) -> Measure:
     """Standard deviation in % of a smooth bias field of the MR in deep soft tissue of the sCT.
 
     A polynomial of second order is fitted to the logarithm of the signal where the sCT has 10 to 70 HU, without the
-    fifth of the voxels that fit worst. One tissue is looked at, so contrast between tissues hardly counts.
+    fifth of the voxels that fit worst. Only one tissue is used, so contrast between tissues hardly counts.
     """
     low, high = FIELD_HU
     tissue = (scene.sct_hu > low) & (scene.sct_hu < high) & (scene.depth_mm > FIELD_DEPTH_MM)
@@ -92,7 +92,7 @@ def noise(mr: Volume) -> Measure:
     Source: Immerkær 1996, Comput Vis Image Underst 64:300.
 
     Args:
-        mr: As it was given; a few slices are looked at.
+        mr: As it was given; a few slices are used.
     """
     upright = mr.reoriented().array
     chosen = upright[:: max(1, len(upright) // NOISE_SLICES)]

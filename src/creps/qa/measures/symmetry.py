@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from creps.preprocessing.morphology import grow
-from creps.qa.measures.bone import expected_bone
+from creps.qa.measures.bone import certain_bone, expected_bone
 from creps.qa.measures.measure import Measure, argmax, densest
 from creps.qa.scene import Scene
 from creps.volume import Array, Mask
@@ -20,13 +20,13 @@ VOID = 0.06
 """Times the body's median signal above what is beside the body: a voxel without signal has less."""
 
 BESIDE_MM, MOST_BESIDE = 8.0, 0.1
-"""Beside the body means further from it than this; signal there counts up to so much."""
+"""Beside the body means further from it than this; signal there counts up to this much."""
 
 DENT_MM = 40.0
 """Dents of the body into which no ball of this radius fits belong to the body: a void at the skin is a dent."""
 
 VOID_CLUMP_VOXELS = 7
-"""Voids are counted in a cube of so many voxels: 28 mm, 22 ml."""
+"""Voids are counted in a cube of this many voxels a side: 28 mm, 22 ml."""
 
 ALIKE, FINE_SD, SIDES_SD = 0.25, (1.0, 1.5), 3.0
 """Difference in root of the signal beyond which sides are unlike; smoothing of MR, sCT and result in voxels."""
@@ -38,9 +38,6 @@ TOLERANCE_MM = 8.0
 
 WIDE_MM = 60.0
 """Rows of the body from this width tell where the middle is."""
-
-TYPICAL = 0.75
-"""Quantile of what is expected within bone that counts as certain."""
 
 FEW_ROWS = 50
 ROUNDS, TRIMMED = 4, 0.8
@@ -116,8 +113,7 @@ def _alone(mask: Mask, matched: Mask, scene: Scene, plane: tuple[Vector, float])
 def _unexplained(scene: Scene, mirror: Voxels) -> Array:
     """(n,) of each bone voxel: 0 where the MR looks like bone on this side only, 1 where both sides look alike."""
     expected = expected_bone(scene)
-    certain = max(float(np.quantile(expected[scene.bone], TYPICAL)), 1e-3)
-    near = ndimage.maximum_filter(np.clip(expected / certain, 0, 1), 3)
+    near = ndimage.maximum_filter(np.clip(expected / certain_bone(scene), 0, 1), 3)
     return np.clip(1 - near[scene.bone] + _at(near, mirror, outside=0.0), 0, 1)
 
 

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from creps import hu
+from creps.metrics.tissues import TISSUE_WINDOWS_HU
 from creps.qa.measures.measure import Measure, argmax
 from creps.qa.scene import Scene
 from creps.volume import Array, Mask
@@ -29,7 +30,7 @@ STEP_HU = (-200.0, 300.0)
 """Tissue in which steps between neighbouring planes are looked for."""
 
 SMALLEST_PLANE = 150
-"""Pairs of voxels (24 cm² and more); of fewer nothing is said."""
+"""Fewest pairs of voxels (24 cm²) for which a step is measured."""
 
 SMALLEST = 50
 HEIGHTS, FRONT_TO_BACK = 4, 3
@@ -58,7 +59,8 @@ def _median(values: Array) -> Measure:
 def shares(scene: Scene) -> dict[str, Measure]:
     """Share in % of the body that is bone, air and fat in the sCT."""
     total = max(1, int(scene.body.sum()))
-    fat = (scene.sct_hu > -200) & (scene.sct_hu < -20) & scene.body
+    low, high = TISSUE_WINDOWS_HU["fat"]
+    fat = (scene.sct_hu > low) & (scene.sct_hu < high) & scene.body
     air = (scene.sct_hu < hu.AIR_BELOW) & scene.body
     return {
         f"{name}_share": Measure(100 * float(mask.sum()) / total)
@@ -114,10 +116,10 @@ def by_place(scene: Scene) -> npt.NDArray[np.float64]:
 
     Bone and air are shares of the body in that part; the body's is the share of the part.
     """
-    levels_ = np.flatnonzero(scene.body.any(axis=(1, 2)))
+    slices = np.flatnonzero(scene.body.any(axis=(1, 2)))
     rows = np.flatnonzero(scene.body.any(axis=(0, 2)))
     columns = np.flatnonzero(scene.body.any(axis=(0, 1)))
-    heights = np.linspace(levels_[0], levels_[-1] + 1, HEIGHTS + 1).round().astype(int)
+    heights = np.linspace(slices[0], slices[-1] + 1, HEIGHTS + 1).round().astype(int)
     depths = np.linspace(rows[0], rows[-1] + 1, FRONT_TO_BACK + 1).round().astype(int)
     wide = slice(int(columns[0]), int(columns[-1]) + 1)
     air = (scene.sct_hu < hu.AIR_BELOW) & scene.body

@@ -82,12 +82,11 @@ def sample_of(sct_hu: Array, spread_hu: Array, ct_hu: Array, body: Mask, seed: S
     return Sample(numbers[places], spread_hu[counted][places], error)
 
 
-def fit_classes(samples: Sequence[Sample], confidence: float = CONFIDENCE) -> dict[str, ClassCalibration]:
-    """Fit every tissue.
+def fit_classes(samples: Sequence[Sample]) -> dict[str, ClassCalibration]:
+    """Fit every tissue, for intervals that hold `CONFIDENCE` of the true values.
 
     Args:
         samples: One for each case.
-        confidence: Share of true values that intervals are to hold.
 
     Returns:
         Tissue → its calibration; of a tissue with fewer than `FEWEST_VOXELS`, that of all together.
@@ -95,12 +94,12 @@ def fit_classes(samples: Sequence[Sample], confidence: float = CONFIDENCE) -> di
     classes, spread, error = (
         np.concatenate([getattr(sample, name) for sample in samples]) for name in ("classes", "spread_hu", "error_hu")
     )
-    together = fit_class(spread, error, confidence).model_copy(update={"voxels": 0})
+    together = fit_class(spread, error).model_copy(update={"voxels": 0})
     fitted = {}
     for number, name in tissue_classes(np.zeros(1))[1].items():
         own = classes == number
         enough = np.count_nonzero(own) >= FEWEST_VOXELS
-        fitted[name] = fit_class(spread[own], error[own], confidence) if enough else together
+        fitted[name] = fit_class(spread[own], error[own]) if enough else together
     return fitted
 
 
@@ -144,7 +143,7 @@ def fit_class(spread_hu: Values, error_hu: Values, confidence: float = CONFIDENC
 
 
 def _narrowest(errors: Sequence[Values], confidence: float) -> Values:
-    """Half width of each level: least mean width for the share wanted over all levels, a least share in each.
+    """Half width of each level: least mean width for the required share over all levels, a least share in each.
 
     Minimises mean width - price * share; the price is found by bisection.
     """

@@ -1,4 +1,4 @@
-"""Series that a node received: which are complete, and which rule wants them."""
+"""Series that a node received: which are complete, and which rule matches them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ReceivedSeries:
     Args:
         folder: Of the service.
         settings: Rules, and how long a series must have been still.
-        state: Where jobs are noted.
+        state: Where jobs are added.
         is_receiving: Whether an association is open that sent images of a series.
         clock: Seconds that never run backwards.
     """
@@ -58,7 +58,7 @@ class ReceivedSeries:
             return bool(self._arrived)
 
     def collect(self) -> None:
-        """Note a job for every series that is complete; the same images are noted once."""
+        """Add a job for every series that is complete; the same images get one job."""
         now = self._clock()
         with self._lock:
             still = [one for one, at in self._arrived.items() if now - at >= self.settings.settle_seconds]
@@ -70,20 +70,20 @@ class ReceivedSeries:
                     continue
                 del self._arrived[series]
             try:
-                self._note(series)
+                self._add_job(series)
             except Exception:
                 self.arrived(series)  # the disk is full, say: it is not forgotten
                 raise
 
-    def look_again(self, job: Job) -> None:
-        """A job was forgotten: its series is looked at as if it had just arrived."""
+    def revisit(self, job: Job) -> None:
+        """Treat the series of a job that was deleted as if it had just arrived."""
         self.arrived(job.series)
 
-    def place(self, job: Job) -> tuple[Path, str | None]:
+    def source_of(self, job: Job) -> tuple[Path, str | None]:
         """Folder of a job's series, and the hash of its UID."""
         return self.folder / job.source, job.series
 
-    def _note(self, series: str) -> None:
+    def _add_job(self, series: str) -> None:
         images = [path.stem for path in (self.folder / series).glob("*.dcm")]
         if not images:
             return

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from creps.errors import CrepsError
 from creps.io.dicom.identifiers import IMAGES
 from creps.io.dicom.read.elements import MalformedDicomError, text, whole
-from creps.service.disk import move_synced, private_folder, space_left, write_synced
+from creps.service.disk import MB, move_synced, private_folder, space_left, write_synced
 from creps.service.rules import Facts, facts_of_series, first_rule
 from creps.service.settings import ServiceSettings
 from creps.service.state import State
@@ -32,7 +32,6 @@ log = logging.getLogger(__name__)
 RECEIVED = "received"
 """Folder of received images within that of the service; one folder for each series, named by a hash."""
 
-MB = 1e6
 DECISIONS = 1000
 """Series whose rule is remembered."""
 
@@ -75,12 +74,12 @@ class Filing:
     Args:
         folder: Of the service.
         settings: Rules and limits.
-        state: Where images are noted.
+        state: Where images are recorded.
     """
 
     def __init__(self, folder: Path, settings: ServiceSettings, state: State) -> None:
         self.folder, self.settings, self.state = private_folder(folder / RECEIVED), settings, state
-        self._wanted: OrderedDict[tuple[str, str], bool] = OrderedDict()
+        self._decisions: OrderedDict[tuple[str, str], bool] = OrderedDict()
         self._lock = threading.Lock()
 
     def file(self, content: bytes, caller: str) -> Filed:
@@ -114,7 +113,7 @@ class Filing:
             return replace(filed, status=Status.NO_SPACE, reason="It could not be written.")
 
     def _refused(self, header: Dataset) -> tuple[int, str] | None:
-        """Answer and reason for an image that is not looked at further."""
+        """Answer and reason for an image that is refused by its header; None if it is not."""
         if IMAGES.get(text(header, "SOPClassUID")) != "mr":
             return Status.NOT_WANTED, "Not an MR image."
         if not text(header, "SeriesInstanceUID") or not text(header, "SOPInstanceUID"):
@@ -126,24 +125,24 @@ class Filing:
         return None
 
     def _filed(self, temporary: Path, path: Path, caller: str, filed: Filed, size: int) -> Filed:
-        if not self._is_wanted(temporary, caller, filed.series):
+        if not self._matches_a_rule(temporary, caller, filed.series):
             return replace(filed, status=Status.NOT_WANTED, reason="No rule wants this series.")
         private_folder(path.parent)
         move_synced(temporary, path)
         self.state.add_image(filed.image, filed.series, caller, size)
         return replace(filed, new=True)
 
-    def _is_wanted(self, path: Path, caller: str, series: str) -> bool:
+    def _matches_a_rule(self, path: Path, caller: str, series: str) -> bool:
         """Whether a rule is for the series, by its first image."""
         with self._lock:
-            known = self._wanted.get((series, caller))
+            known = self._decisions.get((series, caller))
         if known is None:
             facts = _facts(path, caller)
             known = facts is not None and first_rule(self.settings.rules, facts) is not None
             with self._lock:
-                self._wanted[series, caller] = known
-                while len(self._wanted) > DECISIONS:
-                    self._wanted.popitem(last=False)
+                self._decisions[series, caller] = known
+                while len(self._decisions) > DECISIONS:
+                    self._decisions.popitem(last=False)
         return known
 
 
@@ -168,7 +167,7 @@ def _header(content: bytes) -> Dataset | None:
             if str(meta.file_meta.get("TransferSyntaxUID", "")) == DEFLATED:
                 return None
             return dcmread(io.BytesIO(content), stop_before_pixels=True, specific_tags=list(READ))
-    except Exception:  # noqa: BLE001 - whatever a stranger sent: pydicom raises many kinds
+    except Exception:  # noqa: BLE001 - whatever was sent: pydicom raises many kinds
         return None
 
 

@@ -12,12 +12,10 @@ from contextlib import suppress
 from socket import SHUT_RDWR
 from typing import Protocol
 
-from creps.service.disk import GB
+from creps.service.disk import GB, MB
 from creps.service.settings import Limits
 
 __all__ = ["CountingSocket", "OverLimitError"]
-
-MB = 1e6
 
 LARGEST_PDU = 1_000_000
 """Bytes; the node announces a quarter of that as its maximum. Longer ones are garbage."""
@@ -56,19 +54,11 @@ class CountingSocket:
         limits: The limits.
         ended: Called with the reason before the connection is ended.
         patience: Seconds in which a PDU must arrive, until `associated`.
-        clock: Seconds that never run backwards.
     """
 
-    def __init__(
-        self,
-        socket: Receiving,
-        limits: Limits,
-        ended: Callable[[str], None],
-        patience: float,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._socket, self._limits, self._ended, self._clock = socket, limits, ended, clock
-        self._began, self._patience = clock(), min(patience, limits.idle_seconds)
+    def __init__(self, socket: Receiving, limits: Limits, ended: Callable[[str], None], patience: float) -> None:
+        self._socket, self._limits, self._ended = socket, limits, ended
+        self._began, self._patience = time.monotonic(), min(patience, limits.idle_seconds)
         self.total = self.image = 0
         socket.settimeout(self._patience)  # for what is sent
 
@@ -84,9 +74,9 @@ class CountingSocket:
         """
         if reason := self._reason(count):
             raise self._over(reason)
-        until, found = self._clock() + self._patience, bytearray()
+        until, found = time.monotonic() + self._patience, bytearray()
         while len(found) < count:
-            left = until - self._clock()
+            left = until - time.monotonic()
             try:
                 self._socket.settimeout(max(left, 0.001))
                 part = self._socket.recv(min(count - len(found), CHUNK))
@@ -120,7 +110,7 @@ class CountingSocket:
             return f"an image of more than {limits.image_mb:g} MB"
         if self.total + count > limits.association_gb * GB:
             return f"an association of more than {limits.association_gb:g} GB"
-        if self._clock() - self._began > limits.association_minutes * 60:
+        if time.monotonic() - self._began > limits.association_minutes * 60:
             return f"an association of more than {limits.association_minutes:g} minutes"
         return ""
 

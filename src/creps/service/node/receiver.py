@@ -121,7 +121,7 @@ class Receiver:
         if why:
             wrapped.close()
             raw.close()
-            self.audit.note("refused", address=address, why=why)
+            self.audit.record("refused", address=address, why=why)
 
     def _why_not(self, link: Any, address: str, wrapped: Any) -> str:
         """Why a connection is refused; empty if it is not: then its bytes are counted from now on."""
@@ -129,7 +129,7 @@ class Receiver:
 
         def ended(reason: str) -> None:
             log.warning("A connection from %s was ended: %s.", address, reason)
-            self.audit.note("ended", address=address, why=reason)
+            self.audit.record("ended", address=address, why=reason)
 
         if self.settings.node.peers and not any(one.includes(address) for one in self.settings.node.peers):
             return "unknown address"
@@ -165,7 +165,7 @@ class Receiver:
         address, caller = link.requestor.address, link.requestor.ae_title
         if not is_peer(self.settings.node, address, caller):
             link.abort()
-            self.audit.note("refused", address=address, caller=caller, why="this address has another AE title")
+            self.audit.record("refused", address=address, caller=caller, why="this address has another AE title")
             return
         with self._lock:
             self._open = {one: series for one, series in self._open.items() if _is_open(one)}
@@ -175,17 +175,17 @@ class Receiver:
                 self._open[link] = set()
         if many:
             link.abort()
-            self.audit.note("refused", address=address, caller=caller, why="too many associations")
+            self.audit.record("refused", address=address, caller=caller, why="too many associations")
             return
-        self.audit.note("association", address=address, caller=caller)
+        self.audit.record("association", address=address, caller=caller)
 
     def _rejected(self, event: Any) -> None:
-        self.audit.note(
+        self.audit.record(
             "refused", address=event.assoc.requestor.address, caller=event.assoc.requestor.ae_title, why="AE title"
         )
 
     def _echo(self, event: Any) -> int:
-        self.audit.note("echo", caller=event.assoc.requestor.ae_title)
+        self.audit.record("echo", caller=event.assoc.requestor.ae_title)
         return 0
 
     def _store(self, event: Any) -> Any:
@@ -210,12 +210,12 @@ class Receiver:
             self._arrived(filed.series)
         what = "received" if filed.new else "again" if filed.status == Status.STORED else "not accepted"
         why, seconds = filed.reason or None, round(time.monotonic() - began, 3)
-        self.audit.note(what, caller=caller, series=filed.series, image=filed.image, why=why, seconds=seconds)
+        self.audit.record(what, caller=caller, series=filed.series, image=filed.image, why=why, seconds=seconds)
         return _answer(filed)
 
 
 def is_peer(node: Listening, address: str, caller: str) -> bool:
-    """Whether a sender is one of those listed; everybody is if there is no list."""
+    """Whether a sender is one of those listed; all are accepted if there is no list."""
     return not node.peers or any(one.ae_title == caller.strip() and one.includes(address) for one in node.peers)
 
 
@@ -231,7 +231,7 @@ def _guard(link: Any, ended: Callable[[str], None]) -> None:
     def guarded(event: str) -> None:
         try:
             act(event)
-        except Exception as error:  # noqa: BLE001 - whatever a stranger sent
+        except Exception as error:  # noqa: BLE001 - whatever was sent
             ended(f"a message that cannot be read ({type(error).__name__})")
             link.dul.socket.close()
 

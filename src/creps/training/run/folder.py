@@ -1,15 +1,6 @@
-"""The folder of a run: what it contains, whether a run may continue there, and what is written at its end.
+"""The folder of a run: whether a run may continue there, and what is written at its start and end.
 
-::
-
-    settings.yaml                    every setting
-    record.json                      versions, hashes, cohort, sessions (from step, to step, how each ended)
-    log.txt  curves.csv  curves.png  pictures/  tensorboard/
-    report.html  report.json         the run on one page, rewritten while it goes on
-    checkpoints/step_00000500/       to continue from
-    phantoms/                        people to learn from; until the run is finished
-    last/  ema/  best/               models: last weights, their moving average, lowest validation score
-    model/                           the one to use: a copy of one of these
+What the folder contains is listed in `creps.training.files`.
 """
 
 from __future__ import annotations
@@ -38,18 +29,15 @@ from creps.losses.creps import CrepsLoss
 from creps.model import PLAN, Model, Plan, latest_checkpoint, load_plan, save_model
 from creps.provenance import NOTICE, provenance
 from creps.settings import Settings, load_settings, to_yaml
-from creps.training.loop import BEST
+from creps.training.disk import try_checkpoint
+from creps.training.files import BEST, CHECKPOINTS, LOG, MODEL, PHANTOMS, RECORD, SETTINGS
 from creps.training.networks import Networks
 from creps.training.run.record import RunRecord, log_to, read_record
-from creps.training.state import Best, Outcome, Progress, inference_weights, try_checkpoint
+from creps.training.state import Best, Outcome, Progress, inference_weights
 
-__all__ = ["SETTINGS_FILE", "RunFolder", "cases_sha256"]
+__all__ = ["RunFolder", "cases_sha256"]
 
 log = logging.getLogger(__name__)
-
-SETTINGS_FILE = "settings.yaml"
-RECORD_FILE = "record.json"
-LOG_FILE = "log.txt"
 
 FREE_TO_CHANGE = (
     *("epochs", "steps", "learning_rate", "discriminator_learning_rate", "device", "devices", "nodes", "accumulate"),
@@ -67,7 +55,7 @@ class RunFolder:
         cohort: The cohort to train on.
         settings: All settings.
         style: The CREPs loss, or None.
-        origin: Record of the model that the run starts from, or None for random weights.
+        started_from: Record of the model that the run starts from, or None for random weights.
         report: Writes a report of the folder, or None.
     """
 
@@ -77,13 +65,19 @@ class RunFolder:
         cohort: Cohort,
         settings: Settings,
         style: CrepsLoss | None,
-        origin: dict[str, Any] | None,
+        started_from: dict[str, Any] | None,
         report: Callable[[Path], object] | None = None,
     ) -> None:
-        self.path, self.cohort, self.settings, self.style, self.origin = path, cohort, settings, style, origin
+        self.path, self.cohort, self.settings, self.style, self.started_from = (
+            path,
+            cohort,
+            settings,
+            style,
+            started_from,
+        )
         busy = OutputExistsError(f"Another process is training in {path}.", "Wait for it, or name another folder.")
-        self.lock, self.record = FolderLock(path, busy), RunRecord(path / RECORD_FILE)
-        self.phantoms, self.report = path / "phantoms", report
+        self.lock, self.record = FolderLock(path, busy), RunRecord(path / RECORD)
+        self.phantoms, self.report = path / PHANTOMS, report
 
     def checkpoint_to_resume(self, resume: bool) -> Path | None:
         """The checkpoint to continue from, if there is one.
@@ -92,13 +86,13 @@ class RunFolder:
             OutputExistsError: the folder contains something else, or a run and `resume` is not set.
             SettingsError, CohortError, ModelError: it contains a different run.
         """
-        path, settings = self.path, self.path / SETTINGS_FILE
+        path, settings = self.path, self.path / SETTINGS
         if path.exists() and not path.is_dir():
             raise OutputExistsError(f"{path} is a file, not the folder of a run.", "Name another folder.")
         held = [item for item in path.iterdir() if not item.name.startswith(".writing-")] if path.exists() else []
         if not held:
             return None
-        if "run_id" not in read_record(path / RECORD_FILE) and not (path / "checkpoints").is_dir():
+        if "run_id" not in read_record(path / RECORD) and not (path / CHECKPOINTS).is_dir():
             raise OutputExistsError(f"{path} already exists and contains no run.", "Name another folder.")
         checkpoint = latest_checkpoint(path)
         if not resume and (checkpoint is not None or (path / BEST).exists()):
@@ -106,9 +100,9 @@ class RunFolder:
                 f"{path} already exists.", "Go on with --resume auto (resume=True), or name another folder."
             )
         if checkpoint is None:
-            return None  # the run never reached a checkpoint, so it starts anew
+            return None  # the run never reached a checkpoint, so it starts from the beginning
         _refuse_other_settings(load_settings(file=settings), self.settings, settings)
-        self._refuse_other_origin(checkpoint / PLAN)
+        self._refuse_other_run(checkpoint / PLAN)
         return checkpoint
 
     def kept_best(self, best: Best | None) -> Best | None:
@@ -131,8 +125,8 @@ class RunFolder:
         Raises:
             TrainingError: a checkpoint cannot be written here, which is tried out.
         """
-        try_checkpoint(self.path / "checkpoints")
-        with atomic_file(self.path / SETTINGS_FILE) as path:
+        try_checkpoint(self.path / CHECKPOINTS)
+        with atomic_file(self.path / SETTINGS) as path:
             path.write_text(to_yaml(self.settings, f"{NOTICE}\nThe settings of this run."), encoding="utf-8")
         self.record.open(start, self.training_record(start))
 
@@ -143,16 +137,16 @@ class RunFolder:
         Args:
             progress: Says how many steps are done.
         """
-        with log_to(self.path / LOG_FILE) as note:
+        with log_to(self.path / LOG) as log_line:
             try:
                 yield
             except RunInterruptedError as error:
-                note(str(error))
+                log_line(str(error))
                 self.record.close("interrupted", error.reason, progress.steps, self.training_record(progress.steps))
                 raise
             except BaseException as error:
                 reason = str(error) if isinstance(error, CrepsError) else type(error).__name__
-                note(f"stopped: {reason}")
+                log_line(f"stopped: {reason}")
                 self.record.close("failed", reason, progress.steps, self.training_record(progress.steps))
                 raise
 
@@ -167,16 +161,16 @@ class RunFolder:
             self._save_model(name, dict(state), last)
         if self.settings.training.model == "best" and outcome.best is not None:
             best = Model.load(self.path / BEST)
-            self._save_model("model", dict(best.generator.state_dict()), best.plan)
+            self._save_model(MODEL, dict(best.generator.state_dict()), best.plan)
             log.info("model: the weights of step %d, with the lowest validation score", outcome.best.step)
         else:
-            self._save_model("model", inference_weights(networks), last)
+            self._save_model(MODEL, inference_weights(networks), last)
             log.info("model: the last weights%s", ", averaged" if networks.averaged is not None else "")
         self.record.keep_best(outcome.best)
         self.record.close("finished", None, outcome.step, {**record, "health": list(outcome.health)})
 
     def write_report(self) -> None:
-        """Write the report of the run, if one is wanted; whatever goes wrong with it, the training goes on."""
+        """Write the report of the run, if one is requested; its failure is logged and never ends the training."""
         if self.report is None:
             return
         try:
@@ -185,7 +179,7 @@ class RunFolder:
             log.warning("the report of the run could not be written: %s", error)
 
     def drop_phantoms(self) -> None:
-        """Remove the people of a finished run, once nobody grows or reads them."""
+        """Remove the phantoms of a finished run, once no process grows or reads them."""
         shutil.rmtree(self.phantoms, ignore_errors=True)
 
     def interruption(self, outcome: Outcome, steps: int) -> RunInterruptedError:
@@ -232,7 +226,7 @@ class RunFolder:
         style = self.style
         return {
             "steps": steps,
-            "started_from": self.origin,
+            "started_from": self.started_from,
             "cohort": {
                 "cases_sha256": cases_sha256(self.cohort),
                 "mr_cases": len(self.cohort.cases("mr", "train")),
@@ -243,7 +237,7 @@ class RunFolder:
             "settings": chosen,
         }
 
-    def _refuse_other_origin(self, plan: Path) -> None:
+    def _refuse_other_run(self, plan: Path) -> None:
         """Refuse to resume with another cohort, other perceptual weights or another starting model."""
         try:
             before = read_json(plan)["training"]
@@ -258,11 +252,11 @@ class RunFolder:
         if (weights or {}).get("sha256") != (self.style.backbone.weights.sha256 if self.style else None):
             raise ModelError("The perceptual weights are not those of this run.", "Resume with the same file.")
         started_from = before.get("started_from")
-        if self.origin is not None and self.origin != started_from:
+        if self.started_from is not None and self.started_from != started_from:
             raise ModelError(
                 "This run was not started from that model.", "Resume without --from (model=None), or start a new run."
             )
-        self.origin = started_from
+        self.started_from = started_from
 
 
 def _refuse_other_settings(before: Settings, now: Settings, path: Path) -> None:

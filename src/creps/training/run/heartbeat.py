@@ -1,4 +1,4 @@
-"""A line on the console at least every half minute, whatever a run is busy with."""
+"""A log line at least every half minute, whatever a run is busy with."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from types import TracebackType
 __all__ = ["SILENCE_SECONDS", "Heartbeat"]
 
 SILENCE_SECONDS = 25.0
-"""After so long without a line one is written; a little less than 30, since a busy process may be late."""
+"""Longest time without a log line; a little less than 30, since a busy process may be late."""
 
 log = logging.getLogger(__name__)
 
 
 class Heartbeat:
-    """While it is open, says what goes on whenever nothing else has been logged for a while.
+    """While it is open, logs what the run is busy with whenever nothing else has been logged for a while.
 
     Args:
-        doing: What begins.
-        silence_seconds: How long nothing may be said.
+        doing: What the run begins with.
+        silence_seconds: Longest time without a log line.
     """
 
     def __init__(self, doing: str, silence_seconds: float = SILENCE_SECONDS) -> None:
         self._doing, self._silence = doing, silence_seconds
-        self._since = self._said = time.monotonic()
+        self._since = self._last_line = time.monotonic()
         self._ended = threading.Event()
         self._beating = threading.Thread(target=self._beat, daemon=True)
-        self._ear = _Ear(self)
+        self._listener = _Listener(self)
 
     def __enter__(self) -> Heartbeat:
-        logging.getLogger("creps").addHandler(self._ear)
+        logging.getLogger("creps").addHandler(self._listener)
         self._beating.start()
         return self
 
@@ -40,29 +40,29 @@ class Heartbeat:
     ) -> None:
         self._ended.set()
         self._beating.join()
-        logging.getLogger("creps").removeHandler(self._ear)
+        logging.getLogger("creps").removeHandler(self._listener)
 
     def doing(self, what: str) -> None:
-        """Take note of what begins now."""
+        """Set what the run is busy with from now on."""
         self._doing, self._since = what, time.monotonic()
 
-    def hear(self) -> None:
-        """Take note that something was logged."""
-        self._said = time.monotonic()
+    def line_logged(self) -> None:
+        """Start the time without a log line again."""
+        self._last_line = time.monotonic()
 
     def _beat(self) -> None:
-        while not self._ended.wait(max(0.05, self._said + self._silence - time.monotonic())):
+        while not self._ended.wait(max(0.05, self._last_line + self._silence - time.monotonic())):
             now = time.monotonic()
-            if now - self._said >= self._silence:
+            if now - self._last_line >= self._silence:
                 seconds = now - self._since
                 log.info("busy with %s%s", self._doing, f" for {seconds:.0f} s" if seconds >= 1 else "")
-                self.hear()
+                self.line_logged()
 
 
-class _Ear(logging.Handler):
+class _Listener(logging.Handler):
     def __init__(self, heartbeat: Heartbeat) -> None:
         super().__init__(logging.INFO)
         self._heartbeat = heartbeat
 
     def emit(self, _: logging.LogRecord) -> None:
-        self._heartbeat.hear()
+        self._heartbeat.line_logged()

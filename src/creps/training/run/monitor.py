@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from creps.io.atomic import atomic_file
 from creps.io.picture import write_picture
+from creps.training.files import CURVES, CURVES_PICTURE, PICTURES
 from creps.training.report import TERM_NAMES
 from creps.training.run.tensorboard import TensorBoard
 
@@ -20,11 +21,9 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-__all__ = ["CURVES", "Monitor"]
+__all__ = ["Monitor"]
 
 log = logging.getLogger(__name__)
-
-CURVES = "curves.csv"
 
 REPORT_SECONDS = 60
 """After which a report is written again even if there was no validation."""
@@ -103,14 +102,14 @@ class Monitor:
         writer.writerow({"step": step} | {name: f"{value:.8g}" for name, value in row.items()})
         self.curves.flush()
         if self.draw_curves is not None and (validation or step == self.steps):
-            write_picture(self.draw_curves(self.folder / CURVES), self.folder / "curves.png")
+            write_picture(self.draw_curves(self.folder / CURVES), self.folder / CURVES_PICTURE)
         if self.report is not None and (validation or time.perf_counter() - self.reported > REPORT_SECONDS):
             self.report()
             self.reported = time.perf_counter()
 
     def picture(self, step: int, image: npt.NDArray[np.uint8]) -> None:
         """Write an (H, W, 3) picture as PNG, and pass it to the loggers."""
-        write_picture(image, self.folder / "pictures" / f"step_{step:08d}.png")
+        write_picture(image, self.folder / PICTURES / f"step_{step:08d}.png")
         for logger in self.loggers:
             logger.picture(image, step)
 

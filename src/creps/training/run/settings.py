@@ -10,7 +10,7 @@ from typing import Any
 from creps.cohort.cohort import Cohort
 from creps.errors import SettingsError
 from creps.settings import Settings, load_settings, preparation_mismatch, refuse_without_effect
-from creps.training.run.folder import SETTINGS_FILE
+from creps.training.files import SETTINGS
 from creps.training.run.starting_point import settings_of
 
 __all__ = ["run_settings", "warn_of_other_preparation"]
@@ -48,7 +48,7 @@ def run_settings(
                 "Pass prepared=cohort.settings() to load_settings.",
             )
         return settings
-    own = folder / SETTINGS_FILE
+    own = folder / SETTINGS
     if resume and settings is None and preset is None and own.is_file():
         settings = own
     started_from = settings_of(model) if model is not None and settings != own else None

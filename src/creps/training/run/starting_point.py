@@ -72,8 +72,8 @@ def settings_of(folder: Path | str) -> dict[str, Any]:
 
     Settings of the machine and the user (devices, trackers, length of the run, path of perceptual weights) and
     settings that this version does not know are left out. So are `simulation.phantom_share` 1 and
-    `training.bone_weight`: a model that phantoms alone have taught goes on with the cohort's MRs and CTs too, and one
-    that knows bone needs no weight on it.
+    `training.bone_weight`: a model that has learned from phantoms alone now learns from the cohort's
+    MRs and CTs too, and one that knows bone needs no weight on it.
 
     Args:
         folder: A shipped model by name, a model, a run or a checkpoint.

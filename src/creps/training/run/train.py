@@ -7,46 +7,43 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from creps.cohort.cohort import Cohort, load_cohort
 from creps.cohort.screening import check_scales
 from creps.errors import InputError, TrainingError, is_out_of_memory
 from creps.figures import curves_figure
 from creps.label_free.validation import PatchValidation
-from creps.losses.creps import CrepsLoss
-from creps.machine import bf16_warning, free_bytes, resolve_precision
-from creps.provenance import NOTICE
 from creps.settings import Settings
 from creps.shipped.names import find_model
 from creps.training.build import build_networks, build_style, total_steps
-from creps.training.duration import LONG_HOURS, advice, estimate_time, in_words
+from creps.training.disk import check_room
+from creps.training.files import MODEL
 from creps.training.interruption import Interruption
 from creps.training.loop import TrainingLoop
-from creps.training.memory import MemoryEstimate, estimate_memory, settings_that_fit
 from creps.training.networks import Networks
 from creps.training.processes import Processes, start_processes
-from creps.training.run.cohort_fit import refuse_missing_cts, warn_of_other_mrs
-from creps.training.run.folder import SETTINGS_FILE, RunFolder
+from creps.training.run.cohort_fit import refuse_missing_cts
+from creps.training.run.folder import RunFolder
+from creps.training.run.forecast import Memory, log_duration, log_run, warn_of_cohort
 from creps.training.run.heartbeat import Heartbeat
 from creps.training.run.monitor import Monitor
-from creps.training.run.settings import run_settings, warn_of_other_preparation
+from creps.training.run.settings import run_settings
 from creps.training.run.starting_point import StartingPoint, load_starting_point
 from creps.training.run.tensorboard import check_loggers, open_loggers
 from creps.training.sampling import PatchPairs, PatchSampler
 from creps.training.simulation import (
     BackgroundGrowth,
     check_phantoms,
-    describe_pairs,
     grow_phantoms,
     has_phantoms,
     held_out_pairs,
     simulated_pairs,
 )
-from creps.training.state import Progress, check_room, load_checkpoint
+from creps.training.state import Progress, load_checkpoint
 from creps.training.step import TrainingStep
 
-__all__ = ["SETTINGS_FILE", "train"]
+__all__ = ["train"]
 
 log = logging.getLogger(__name__)
 
@@ -97,17 +94,17 @@ def train(
     )
     check_scales(cohort)
     check_loggers(settings.training.loggers)
-    source = load_starting_point(model, settings) if model is not None else None
+    starting_point = load_starting_point(model, settings) if model is not None else None
     with Heartbeat("building the networks and estimating memory and time") as heartbeat:
-        _train(cohort, folder, settings, source, heartbeat, resume=resume, report=report)
-    return folder / "model"
+        _train(cohort, folder, settings, starting_point, heartbeat, resume=resume, report=report)
+    return folder / MODEL
 
 
 def _train(
     cohort: Cohort,
     folder: Path,
     settings: Settings,
-    source: StartingPoint | None,
+    starting_point: StartingPoint | None,
     heartbeat: Heartbeat,
     *,
     resume: bool,
@@ -116,9 +113,9 @@ def _train(
     style = build_style(settings)
     processes = start_processes(settings.training)
     memory = Memory.of(settings, style, processes)  # while the perceptual network is on the CPU, as its probe is
-    run = RunFolder(folder, cohort, settings, style, source.record() if source else None, report)
+    run = RunFolder(folder, cohort, settings, style, starting_point.record() if starting_point else None, report)
     with Interruption() as interruption, processes.watched(), _locked(processes, run):
-        networks, progress = _networks(processes, run, source, resume=resume)
+        networks, progress = _networks(processes, run, starting_point, resume=resume)
         processes.first_only(partial(check_room, folder, networks, settings.training.keep_checkpoints))
         sampler = _sampler(cohort, settings)
         steps = total_steps(settings, sampler.samples_per_epoch)
@@ -126,9 +123,9 @@ def _train(
         with _recorded(processes, run, progress):
             heartbeat.doing("building the networks and estimating the time of a step")
             step = TrainingStep(processes, networks, style.to(processes.device) if style else None, settings)
-            processes.first_only(partial(_warn_of_cohort, cohort, settings, source))
-            _log_what_runs(processes, run, memory, progress.steps, steps)
-            processes.first_only(partial(_log_time, processes, run, networks, steps - progress.steps))
+            processes.first_only(partial(warn_of_cohort, cohort, settings, starting_point))
+            log_run(processes, run, memory, progress.steps, steps)
+            processes.first_only(partial(log_duration, processes, run, networks, steps - progress.steps))
             heartbeat.doing("reading the first patches")
             with _growing(processes, run, memory, progress.steps, steps, interruption):
                 loop = _loop(processes, run, networks, step, progress, sampler, steps)
@@ -165,37 +162,6 @@ def _loop(
     )
 
 
-def _warn_of_cohort(cohort: Cohort, settings: Settings, source: StartingPoint | None) -> None:
-    """Say if the cohort was prepared for another recipe, or is unlike that of the model to start from."""
-    if source is None:
-        warn_of_other_preparation(cohort, settings)
-    else:
-        warn_of_other_mrs(cohort, source.plan.intake)
-
-
-class Memory(NamedTuple):
-    """The estimated memory of a step, in bytes, and what to change if that is too much.
-
-    Attributes:
-        estimate: What a step takes.
-        free: What this process can have.
-        remedy: A sentence.
-    """
-
-    estimate: MemoryEstimate
-    free: float
-    remedy: str
-
-    @classmethod
-    def of(cls, settings: Settings, style: CrepsLoss | None, processes: Processes) -> Memory:
-        """Estimate it for one process, with its share of the free memory."""
-        estimate = estimate_memory(settings, style, processes.count)
-        sharing = processes.count // settings.training.nodes if processes.device.type == "cpu" else 1
-        free = free_bytes(processes.device) / max(1, sharing)
-        target = min(0.75 * estimate.total, free)
-        return cls(estimate, free, settings_that_fit(settings, style, target, processes.count))
-
-
 @contextmanager
 def _locked(processes: Processes, run: RunFolder) -> Iterator[None]:
     """Keep other runs out of the folder."""
@@ -207,16 +173,16 @@ def _locked(processes: Processes, run: RunFolder) -> Iterator[None]:
 
 
 def _networks(
-    processes: Processes, run: RunFolder, source: StartingPoint | None, *, resume: bool
+    processes: Processes, run: RunFolder, starting_point: StartingPoint | None, *, resume: bool
 ) -> tuple[Networks, Progress]:
     """The networks as they were at the checkpoint to resume, as in the model to start from, or with random weights."""
     checkpoint = processes.on_first(partial(run.checkpoint_to_resume, resume))
-    networks = build_networks(processes, run.settings, run.style, source.weights if source else None)
+    networks = build_networks(processes, run.settings, run.style, starting_point.weights if starting_point else None)
     progress = Progress()
     if checkpoint is not None:
         progress = load_checkpoint(checkpoint, networks)
-    elif source is not None:
-        source.warm_start(networks)
+    elif starting_point is not None:
+        starting_point.warm_start(networks)
     progress.best = processes.on_first(partial(run.kept_best, progress.best))
     return networks, progress
 
@@ -230,7 +196,6 @@ def _sampler(cohort: Cohort, settings: Settings) -> PatchSampler:
         settings.sampling,
         settings.training.seed,
         settings.training.batch_size,
-        ct_needed=False,
     )
 
 
@@ -238,7 +203,7 @@ def _sampler(cohort: Cohort, settings: Settings) -> PatchSampler:
 def _growing(
     processes: Processes, run: RunFolder, memory: Memory, start: int, steps: int, interruption: Interruption
 ) -> Iterator[None]:
-    """Have the phantoms grow in the first process while the run goes on; several processes wait for all of them."""
+    """Grow the phantoms in the first process while the run continues; with several processes, before it starts."""
     if start >= steps or not has_phantoms(run.settings):
         yield
         return
@@ -302,52 +267,3 @@ def _failures_explained(processes: Processes, progress: Progress, memory: Memory
                 "See its own message; resume with --resume auto (resume=True).",
             ) from error
         raise
-
-
-def _log_what_runs(processes: Processes, run: RunFolder, memory: Memory, start: int, steps: int) -> None:
-    cohort, settings, style, training = run.cohort, run.settings, run.style, run.settings.training
-    log.info(NOTICE)
-    log.info(
-        "training on %d MR and %d CT cases, %s; preset %s, recipe %s; %s%s, %s",
-        len(cohort.cases("mr", "train")),
-        len(cohort.cases("ct", "train")),
-        "paired" if settings.sampling.ct_positions == "colocated" else "no pairs",
-        settings.preset,
-        settings.recipe,
-        processes.device,
-        f" x {processes.count} processes" if processes.count > 1 else "",
-        resolve_precision(training.precision, processes.device),
-    )
-    if style is not None:
-        log.info("perceptual network: %s", style.backbone.weights.describe())
-    if settings.simulation.weight > 0:
-        log.info("simulated pairs: %s", describe_pairs(settings))
-    free = f"{processes.device} has {memory.free / 1e9:.0f} GB free"
-    log.info("memory per step: %s; %s", memory.estimate.describe(), free)
-    if memory.estimate.total > memory.free:
-        log.warning("this may not fit into memory: %s", memory.remedy)
-    if slow := bf16_warning(training.precision, processes.device):
-        log.warning("%s (--training.precision)", slow)
-    if not all(cohort.cases(m, "validation") for m in ("mr", "ct") if cohort.cases(m, "train")):
-        log.warning("the cohort has no validation cases: scores and pictures use training cases")
-    if settings.simulation.weight > 0 and processes.device.type == "cuda" and training.workers == 0:
-        log.warning("simulating MRs in this process slows the GPU down: set training.workers to about 4")
-    if start >= steps:
-        log.info("all %d steps are done: raise training.steps or training.epochs to train further", steps)
-    else:
-        log.info("steps %d to %d, %d patches each", start + 1, steps, training.batch_size)
-
-
-def _log_time(processes: Processes, run: RunFolder, networks: Networks, steps: int) -> None:
-    """Say how long the run will take, before its first step; warn with a remedy if that is long."""
-    if steps <= 0:
-        return
-    step = estimate_time(run.settings, networks, run.style, processes.device)
-    seconds = step.total / processes.count
-    log.info(
-        "time per step: about %s, mostly %s; %d steps: about %s",
-        *(in_words(seconds), step.largest, steps, in_words(seconds * steps)),
-    )
-    if seconds * steps > LONG_HOURS * 3600:
-        remedy = advice(run.settings, step, -(-steps // processes.count))
-        log.warning("this run will take about %s. %s", in_words(seconds * steps), remedy)

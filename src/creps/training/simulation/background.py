@@ -31,9 +31,9 @@ class BackgroundGrowth:
     """Grows people in a thread while it is open; leaving it ends the growth.
 
     Args:
-        grow: Writes the people; is given a function that says whether to leave off.
+        grow: Writes the people; called with a function that returns True when it is to stop.
         folder: Where they go.
-        stops: A further reason to leave off.
+        stops: A further reason to stop.
 
     Raises:
         TrainingError: on leaving, why the growth failed, if the run ended for lack of a person.
@@ -60,7 +60,7 @@ class BackgroundGrowth:
             raise self._error from None
 
     def wait(self) -> None:
-        """Return when everybody is grown, or the growth has failed or left off."""
+        """Return when all people are grown, or the growth has failed or stopped."""
         self._thread.join()
 
     def _run(self) -> None:

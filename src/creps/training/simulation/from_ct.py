@@ -22,7 +22,7 @@ from creps.training.simulation.postures import draw_places
 from creps.training.simulation.scanner import scanned
 from creps.volume import Array, Mask
 
-__all__ = ["Contrast", "painted", "simulate_mr", "simulate_pair"]
+__all__ = ["Contrast", "signal_of_ct", "simulate_mr", "simulate_pair"]
 
 COMPARTMENTS_MM = (6.0, 12.0, 24.0, 36.0)
 """Sizes of compartments and distances between sheets in soft tissue."""
@@ -108,17 +108,17 @@ def simulate_mr(
         ct: (D, H, W) CT in network units.
         body: (D, H, W) body mask; everything else, such as a couch, gives no signal.
         spacing_mm: Voxel spacing (D, H, W).
-        rng: Source of contrast, compartments, and the traces of the scanner.
+        rng: Source of contrast, compartments and scanner effects.
         outside: Whether to add noise outside the body, as in MRs whose background is not removed.
 
     Returns:
         (D, H, W) float32 in network units of MR, [0, 2].
     """
-    return scanned(painted(ct, body, spacing_mm, rng), body, spacing_mm, rng, outside=outside)
+    return scanned(signal_of_ct(ct, body, spacing_mm, rng), body, spacing_mm, rng, outside=outside)
 
 
-def painted(ct: Array, body: Mask, spacing_mm: tuple[float, float, float], rng: np.random.Generator) -> Array:
-    """The signal of a CT patch without the traces of a scanner, (D, H, W) in network units of MR; for `simulate_mr`."""
+def signal_of_ct(ct: Array, body: Mask, spacing_mm: tuple[float, float, float], rng: np.random.Generator) -> Array:
+    """The signal of a CT patch without scanner effects, (D, H, W) in network units of MR; for `simulate_mr`."""
     contrast = Contrast.draw(rng)
     smooth = ndimage.gaussian_filter(ct, rng.uniform(0.3, 0.7))  # hides the CT's noise
     soft = np.clip((0.09 - np.abs(smooth - 0.03)) / 0.03, 0, 1)

@@ -42,10 +42,10 @@ SERIAL_VOXELS = 5e6
 """Starting further processes takes longer than growing people with fewer voxels, all of them together."""
 
 SILENCE_SECONDS = 15.0
-"""After so long a line says how far the growth is."""
+"""Longest time without a log line on the progress."""
 
 NICENESS = 5
-"""Of the processes that grow people: the run that waits for nobody goes first."""
+"""Of the processes that grow people: the training has priority."""
 
 
 @dataclass(frozen=True)
@@ -113,13 +113,13 @@ def grow_crowd(
     stops: Callable[[], bool] = lambda: False,
     reserved_bytes: float = 0.0,
 ) -> None:
-    """Have people in a folder: those that are there stay (see `drop_damaged`), the others are grown, on all cores.
+    """Grow the people that a folder does not have yet (see `drop_damaged` for damaged ones), on all cores.
 
     Args:
-        crowd: Whose people.
-        numbers: Which.
+        crowd: The people of the run.
+        numbers: Which of them.
         folder: Where they are kept, for this run alone.
-        stops: Whether to leave off, asked every second; what is grown by then is kept.
+        stops: Whether to stop, asked every second; what is grown by then is kept.
         reserved_bytes: Memory that the run is going to take meanwhile.
 
     Raises:
@@ -133,17 +133,17 @@ def grow_crowd(
         return
     jobs = _jobs(crowd, len(missing), reserved_bytes)
     log.info("growing %d %s in %d process%s", len(missing), named, jobs, "es" if jobs > 1 else "")
-    started = said = time.monotonic()
+    started = last_line = time.monotonic()
     try:
         with closing(_grown([_Growth(crowd, number, folder) for number in missing], jobs, stops)) as growth:
             for done, _ in enumerate(growth, 1):
                 now = time.monotonic()
                 if stops():
                     return
-                if done < len(missing) and now - said > SILENCE_SECONDS:
+                if done < len(missing) and now - last_line > SILENCE_SECONDS:
                     left = (now - started) / done * (len(missing) - done)
                     log.info("%d of %d %s grown; about %.0f s left", done, len(missing), named, left)
-                    said = now
+                    last_line = now
     except OSError as error:
         raise TrainingError(
             f"The phantoms cannot be written to {folder} ({error.strerror or error}).",

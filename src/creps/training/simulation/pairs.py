@@ -19,7 +19,7 @@ from creps.settings import Settings
 from creps.training.simulation.from_ct import simulate_pair
 from creps.training.simulation.growth import Crowd, drop_damaged, grow_crowd
 from creps.training.simulation.people import Person
-from creps.training.simulation.phantoms import PhantomTeacher, people_at
+from creps.training.simulation.phantoms import PhantomPairs, people_at
 from creps.training.simulation.postures import REACH
 from creps.volume import Array, Mask
 
@@ -39,7 +39,7 @@ HELD_OUT_PAIRS, HELD_OUT_PEOPLE = 8, 3
 """Pairs that a validation uses, and the phantoms that they come from."""
 
 FIRST_STEPS_WITH_CTS = 8
-"""So many steps of a run that also has CTs learn from those alone: they need not wait for the first phantoms."""
+"""Number of first steps that learn from CTs alone, in a run that has some: they need not wait for phantoms."""
 
 HELD_OUT_STREAM = 5
 """Random stream of these pairs, beside those of `creps.training.sampling`."""
@@ -54,14 +54,14 @@ class SimulatedPairs:
         spacing_mm: Voxel spacing (D, H, W).
         outside: Whether MRs have noise outside the body.
         phantom_share: Share of the pairs that come from phantoms.
-        teacher: The phantoms; None without any.
+        phantoms: The phantoms; None without any.
     """
 
     size: Triple
     spacing_mm: tuple[float, float, float]
     outside: bool
     phantom_share: float = 0.0
-    teacher: PhantomTeacher | None = None
+    phantoms: PhantomPairs | None = None
 
     def draw_at(
         self,
@@ -114,8 +114,8 @@ class SimulatedPairs:
             MR and CT, each (D, H, W) in network units.
         """
         early = step is not None and step < FIRST_STEPS_WITH_CTS and self.phantom_share < 1
-        if self.teacher is not None and not early and rng.random() < self.phantom_share:
-            return self.teacher.draw(rng, step)
+        if self.phantoms is not None and not early and rng.random() < self.phantom_share:
+            return self.phantoms.draw(rng, step)
         ct, body = read()
         return simulate_pair(ct, body, self.size, self.spacing_mm, rng, outside=self.outside)
 
@@ -129,10 +129,10 @@ def describe_pairs(settings: Settings) -> str:
     share = settings.simulation.phantom_share if has_phantoms(settings) else 0.0
     kind = REGION_PHANTOMS.get(settings.preparation.region, "")
     people = f"{100 * share:.0f} % from {settings.simulation.phantoms} digital phantoms ({kind})"
-    painted = "MRs painted over the cohort's CTs"
+    simulated = "MRs simulated from the cohort's CTs"
     if share in (0, 1):
-        return f"all {people.removeprefix('100 % ')}" if share else f"all are {painted}"
-    return f"{people}, the others are {painted}"
+        return f"all {people.removeprefix('100 % ')}" if share else f"all are {simulated}"
+    return f"{people}, the others are {simulated}"
 
 
 def grow_phantoms(
@@ -142,12 +142,12 @@ def grow_phantoms(
     steps: int | None = None,
     reserved_bytes: float = 0.0,
 ) -> None:
-    """Have the phantoms of a run in a folder, those for its validation last; nothing to do if it has none.
+    """Grow the phantoms of a run into a folder, those for its validation last; do nothing if it has none.
 
     Args:
         settings: The whole tree.
         folder: Where they are kept for `simulated_pairs` and `held_out_pairs`.
-        stops: Whether to leave off.
+        stops: Whether to stop.
         steps: Of the whole run, which decide how many it needs (`people_at`); None: all of them.
         reserved_bytes: Memory that the run is going to take meanwhile.
 
@@ -195,8 +195,8 @@ def simulated_pairs(settings: Settings, folder: Path | None = None, *, held_out:
         return SimulatedPairs(size, preparation.spacing_mm, outside)
     numbers = _held_out(settings) if held_out else range(simulation.phantoms)
     people = _people(_crowd(settings), numbers, folder, awaited=not held_out)
-    teacher = PhantomTeacher(people, size, outside=outside, spacing_mm=preparation.spacing_mm)
-    return SimulatedPairs(size, preparation.spacing_mm, outside, simulation.phantom_share, teacher)
+    phantoms = PhantomPairs(people, size, outside=outside, spacing_mm=preparation.spacing_mm)
+    return SimulatedPairs(size, preparation.spacing_mm, outside, simulation.phantom_share, phantoms)
 
 
 def has_phantoms(settings: Settings) -> bool:

@@ -90,7 +90,7 @@ def save_person(person: Person, path: Path, key: Key) -> None:
     """Write a person as ``path`` (JSON) and the file of the same name that ends in ``.npy``; both or none.
 
     Args:
-        person: Whom.
+        person: The person.
         path: The JSON file.
         key: What decides the person.
     """

@@ -1,4 +1,4 @@
-"""Pairs from digital phantoms: exact anatomy, imaged anew for every patch (not in the paper).
+"""Pairs from digital phantoms: exact anatomy, imaged again for every patch (not in the paper).
 
 A phantom knows what every voxel is made of. So each visit gets another sequence, other tissue levels, another posture
 and size, and another scanner, and its CT is the exact truth. (Learning from label maps imaged at random: Billot
@@ -27,7 +27,7 @@ from creps.training.simulation.scanner import scanned
 from creps.training.simulation.sequences import draw_levels, relative_levels
 from creps.volume import Array, Mask
 
-__all__ = ["PhantomTeacher", "imaged", "people_at"]
+__all__ = ["PhantomPairs", "imaged", "people_at"]
 
 BONE_CENTRED = 0.4
 """Share of patches that are centred on bone."""
@@ -43,11 +43,11 @@ CUT_SHARE = 0.25
 """Share of patches in which the field of view ends."""
 
 AT_SKIN_SHARE, AT_SKIN_VOXELS = 0.5, 5
-"""Share of these in which it ends at the skin, or at most so many voxels within."""
+"""Share of these in which it ends at the skin, or at most this many voxels within."""
 
 
 FIRST_PEOPLE, STEPS_PER_PERSON = 2, 8
-"""The first step knows so many people, and one more comes after so many steps: they grow while the run goes on.
+"""People that the first step uses, and steps after which one more is used: they grow while the run continues.
 
 On one core a person takes 5 to 16 s, and a step half a second or more.
 """
@@ -63,11 +63,11 @@ def people_at(step: int | None, count: int) -> int:
     return count if step is None else min(count, FIRST_PEOPLE + step // STEPS_PER_PERSON)
 
 
-class PhantomTeacher:
+class PhantomPairs:
     """Draws pairs of MR and CT patches from phantoms.
 
     Args:
-        people: Whom to image; opened when a patch shows them.
+        people: The phantoms to image; each is opened when a patch first shows it.
         size: Patch size (D, H, W).
         outside: Whether MRs have noise outside the body.
         spacing_mm: Voxel spacing (D, H, W) of the patches; default: that of the first person.
@@ -117,10 +117,10 @@ class PhantomTeacher:
 
 
 def imaged(person: Person, places: Array, rng: np.random.Generator) -> tuple[Array, Array, Mask]:
-    """Image a person, without a scanner's traces.
+    """Image a person, without scanner effects.
 
     Args:
-        person: Whom.
+        person: The person.
         places: (3, D, H, W) voxel indices of the person, from `draw_places`.
         rng: Source of sequence, levels and texture.
 

@@ -1,4 +1,4 @@
-"""What a scanner adds to the signal: slices, texture, receive field, contrast curve, ghosts, noise, scale."""
+"""What a scanner adds to the signal: slices, texture, bias field, contrast curve, ghosts, noise, scale."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TEXTURE, TEXTURE_VOXELS = 0.1, 1.5
 """Largest standard deviation of the log of the fine texture, and its length."""
 
 FIELD, FIELD_MM = 0.4, (60.0, 140.0)
-"""Largest standard deviation of the log of the receive field, and its length."""
+"""Largest standard deviation of the log of the bias field, and its length."""
 
 GAMMA_SD, GAMMA_SHARE = 0.25, 0.4
 """Standard deviation of the log of the contrast curve's exponent, in this share of the patches."""
@@ -41,7 +41,7 @@ GHOST, GHOST_SHARE = (0.01, 0.08), 0.2
 def scanned(
     signal: Array, body: Mask, spacing_mm: tuple[float, float, float], rng: np.random.Generator, *, outside: bool
 ) -> Array:
-    """An MR with the traces of a scanner.
+    """Add the effects of a scanner to a signal.
 
     Args:
         signal: (D, H, W) signal in network units of MR, [0, 2].

@@ -33,34 +33,37 @@ Draw = Callable[[np.random.Generator], tuple[str, float, float, float, float]]
 """Random numbers → sequence, TR, TE, TI (ms) and flip angle (degrees)."""
 
 
-def _log(rng: np.random.Generator, low: float, high: float) -> float:
+def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
 SEQUENCES: dict[str, Draw] = {
-    "T1 spin echo": lambda rng: ("spin echo", _log(rng, 350, 900), rng.uniform(8, 20), 0.0, 90.0),
-    "T2 turbo spin echo": lambda rng: ("turbo spin echo", _log(rng, 2500, 8000), rng.uniform(65, 130), 0.0, 90.0),
-    "proton density": lambda rng: ("turbo spin echo", _log(rng, 1800, 5000), rng.uniform(10, 45), 0.0, 90.0),
+    "T1 spin echo": lambda rng: ("spin echo", _log_uniform(rng, 350, 900), rng.uniform(8, 20), 0.0, 90.0),
+    "T2 turbo spin echo": lambda rng: (
+        "turbo spin echo", _log_uniform(rng, 2500, 8000), rng.uniform(65, 130), 0.0, 90.0,
+    ),
+    "proton density": lambda rng: ("turbo spin echo", _log_uniform(rng, 1800, 5000), rng.uniform(10, 45), 0.0, 90.0),
     "MPRAGE": lambda rng: ("mprage", rng.uniform(1500, 2600), rng.uniform(2, 5), rng.uniform(700, 1250), 9.0),
     "T1 gradient echo": lambda rng: (
-        "spoiled gradient echo", _log(rng, 4, 40), rng.uniform(1.5, 6), 0.0, rng.uniform(10, 40),
+        "spoiled gradient echo", _log_uniform(rng, 4, 40), rng.uniform(1.5, 6), 0.0, rng.uniform(10, 40),
     ),
     "FLAIR": lambda rng: ("mprage", rng.uniform(7000, 10500), rng.uniform(90, 140), rng.uniform(2100, 2600), 90.0),
 }  # fmt: skip
 """What clinics use for planning; fat suppression, UTE and ZTE are left out, as `docs/concepts/simulation.md` says."""
 
 
+SEQUENCE_SHARES = (0.2, 0.2, 0.1, 0.2, 0.2, 0.1)
+"""Share of the images with each of `SEQUENCES`, in their order."""
+
+
 def draw_sequence(rng: np.random.Generator) -> MrCentre:
-    """A random sequence at 1.5 or 3 T; receive field, noise and scale of the scanner are drawn elsewhere."""
-    name = list(SEQUENCES)[int(rng.choice(len(SEQUENCES), p=_OFTEN))]
+    """A random sequence at 1.5 or 3 T; bias field, noise and scale of the scanner are drawn elsewhere."""
+    name = list(SEQUENCES)[int(rng.choice(len(SEQUENCES), p=SEQUENCE_SHARES))]
     sequence, tr, te, ti, flip = SEQUENCES[name](rng)
     tesla = 1.5 if rng.random() < 0.5 else 3.0
     return MrCentre(
         name, tesla, sequence, tr, te, ti, flip, 1.0, (1.0, 1.0, 1.0), 0.0, 1.0, flow_void=rng.random() < 0.5
     )
-
-
-_OFTEN = (0.2, 0.2, 0.1, 0.2, 0.2, 0.1)
 
 
 def draw_levels(rng: np.random.Generator) -> Levels:

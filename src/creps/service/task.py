@@ -1,12 +1,10 @@
-"""Make one sCT with its report, in the worker's process: what becomes of it is an answer, never an exception."""
+"""One MR to synthesize, check and report in the worker's process: the outcome is an answer, never an exception."""
 
 from __future__ import annotations
 
 import errno
-import glob
 import logging
 import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,6 +14,8 @@ from typing import TYPE_CHECKING, Literal
 from creps.errors import CrepsError, InputError
 from creps.service.disk import make_private
 from creps.service.hashing import Hasher
+from creps.service.mr_files import fingerprint_of_file, fingerprint_of_series, loose_files
+from creps.service.results import read_qa
 from creps.service.settings import Rule
 
 if TYPE_CHECKING:
@@ -24,18 +24,7 @@ if TYPE_CHECKING:
     from creps.qa.document import QaReport
     from creps.synthesis.options import OutputOptions, SynthesisOptions
 
-__all__ = [
-    "Answer",
-    "Task",
-    "fingerprint_of_file",
-    "fingerprint_of_series",
-    "loose_files",
-    "make",
-    "regions_of_models",
-    "remove_result",
-    "result_is_whole",
-    "with_data",
-]
+__all__ = ["Answer", "Task", "perform", "regions_of_models"]
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +33,7 @@ MODELS_KEPT = 2
 
 @dataclass(frozen=True)
 class Task:
-    """One MR to synthesize; it travels to the worker by pickle.
+    """One MR to synthesize; pickled on its way to the worker.
 
     Attributes:
         source: The volume file, or the folder of the DICOM series.
@@ -55,7 +44,7 @@ class Task:
         hasher: Of the service.
         report: Whether to write a report.
         private: Whether to take the results from other users.
-        loose: Whether the series lies among other files in `source` itself, not in a folder of its own.
+        loose: Whether the files of the series are in `source` itself, among others, and not in a folder of their own.
     """
 
     source: Path
@@ -74,9 +63,9 @@ class Answer:
     """What became of a task.
 
     Attributes:
-        kind: "made"; "changed": other images than the job's are there; "refused": a person must look; "later": the
-            machine could not, for lack of space or memory.
-        reason: One sentence or two; of a made sCT what its checks found.
+        kind: "made"; "changed": the MR has other images than when the job was added; "refused": a person must decide;
+            "later": the machine has too little space or memory now.
+        reason: One sentence or two; for an sCT that was made, what its checks found.
         qa: Result of the checks.
     """
 
@@ -84,12 +73,17 @@ class Answer:
     reason: str = ""
     qa: str = ""
 
+    @classmethod
+    def made(cls, qa: QaReport) -> Answer:
+        """The answer for an sCT that was made, with the result of its checks."""
+        return cls("made", qa.summary() or "", qa.result)
 
-def make(task: Task) -> Answer:
+
+def perform(task: Task) -> Answer:
     """Synthesize, check, report."""
     before = os.umask(0o077) if task.private else None
     try:
-        return _made(task)
+        return _performed(task)
     except CrepsError as error:
         return Answer("later" if _no_space(error) else "refused", str(error))
     except MemoryError:
@@ -114,9 +108,9 @@ def _no_space(error: BaseException | None) -> bool:
     return False
 
 
-def _made(task: Task) -> Answer:
+def _performed(task: Task) -> Answer:
     from creps.synthesis.batch import plan_cases, synthesize_case
-    from creps.synthesis.outputs import beside
+    from creps.synthesis.outputs import EVERYTHING, beside
 
     source, found = _source(task)
     if found != task.fingerprint:
@@ -128,10 +122,9 @@ def _made(task: Task) -> Answer:
     if task.report:
         _write_reports(task, source)
     if task.private:
-        for one in beside(task.target, uncertainty=True, bulk=True, report=True):
+        for one in beside(task.target, EVERYTHING):
             make_private(one)
-    qa = _qa(task.target)
-    return Answer("made", qa.summary() or "", qa.result)
+    return Answer.made(read_qa(task.target))
 
 
 def _source(task: Task) -> tuple[ImageSource, str]:
@@ -146,46 +139,6 @@ def _source(task: Task) -> tuple[ImageSource, str]:
     if not found:
         raise InputError("The series is gone from its folder.", "Send or copy it again.")
     return ImageSource(task.source, found[0], name="the series"), fingerprint_of_series(found[0].files, task.hasher)
-
-
-def loose_files(folder: Path) -> list[Path]:
-    """The files in a folder itself that are neither hidden nor volumes nor the data of one: single DICOM files."""
-    from creps.io.itk import is_volume_file
-
-    files = [one for one in sorted(folder.iterdir()) if one.is_file() and not one.name.startswith(".")]
-    volumes = {data for one in files if is_volume_file(one) for data in with_data(one)}
-    return [one for one in files if one not in volumes]
-
-
-HEADERS = (".mhd", ".nhdr")
-"""Volume files whose voxels lie in another file."""
-
-
-def with_data(path: Path) -> list[Path]:
-    """A volume file; of a header also the files of its name beside it, of which one has the voxels."""
-    if path.suffix.lower() not in HEADERS:
-        return [path]
-    others = path.parent.glob(f"{glob.escape(path.stem)}.*")
-    return [path, *sorted(one for one in others if one.is_file() and one.suffix.lower() not in (*HEADERS, ".json"))]
-
-
-def fingerprint_of_file(path: Path, hasher: Hasher) -> str:
-    """What stands for the content of a volume file; of a header also for its data file."""
-    from creps.provenance import sha256_file
-
-    return hasher.fingerprint(sha256_file(one) for one in with_data(path))
-
-
-def fingerprint_of_series(files: Sequence[Path], hasher: Hasher) -> str:
-    """What stands for the images of a series: their SOPInstanceUIDs, however their files are named.
-
-    Raises:
-        InputError: a file cannot be read.
-    """
-    from creps.io.dicom.read.headers import read_header
-
-    headers = [header for path in files if (header := read_header(path)) is not None]
-    return hasher.fingerprint(hasher.of(str(header.dataset.get("SOPInstanceUID", ""))) for header in headers)
 
 
 @lru_cache(MODELS_KEPT)
@@ -219,51 +172,14 @@ def _options(task: Task, *, dicom: bool) -> tuple[SynthesisOptions, OutputOption
 
 
 def _write_reports(task: Task, source: ImageSource) -> None:
-    """The page, and for DICOM the report as an encapsulated PDF."""
+    """Write the page, and for DICOM the report as an encapsulated PDF."""
     from creps.io.dicom.write.document import write_document
-    from creps.report.parts import OtherFiles, gather_case
     from creps.report.pdf import case_pdf
-    from creps.report.views import write_case
-    from creps.synthesis.outputs import PICTURE, REPORT_DICOM, report_file
+    from creps.report.views import write_beside
+    from creps.synthesis.outputs import REPORT_DICOM, picture_file
 
     series = None if source.series is None else source.series.uid
-    parts = gather_case(task.target, OtherFiles(mr=task.source, series=series))
-    report = write_case(parts, report_file(task.target), overwrite=True)
+    report = write_beside(task.target, task.source, series, overwrite=True)
     if source.series is not None:
-        pdf = case_pdf(report, task.target / PICTURE)
+        pdf = case_pdf(report, picture_file(task.target))
         write_document(task.target / REPORT_DICOM, pdf, like=min(task.target.glob("CT.*.dcm")))
-
-
-def _qa(target: Path) -> QaReport:
-    from creps.io.itk import suffix
-    from creps.qa.document import read_report
-    from creps.synthesis.outputs import QA, beside
-
-    return read_report(beside(target)[3] if suffix(target) else target / QA)
-
-
-def result_is_whole(target: Path, *, report: bool) -> Answer | None:
-    """What a process that was killed had made, if it is whole; None otherwise."""
-    from creps.io.itk import suffix
-    from creps.synthesis.outputs import REPORT_DICOM, report_file
-
-    last = report_file(target) if suffix(target) else target / REPORT_DICOM
-    if not target.exists() or (report and not last.exists()):
-        return None
-    try:
-        qa = _qa(target)
-    except CrepsError:
-        return None
-    return Answer("made", qa.summary() or "", qa.result)
-
-
-def remove_result(target: Path) -> None:
-    """Delete an sCT and what lies beside it."""
-    from creps.io.itk import suffix
-    from creps.synthesis.outputs import beside
-
-    if not suffix(target):
-        shutil.rmtree(target, ignore_errors=True)
-        return
-    for one in beside(target, uncertainty=True, bulk=True, report=True):
-        one.unlink(missing_ok=True)
