@@ -21,6 +21,7 @@ HOW_TO_GET = {
     "systemd-analyze": "Install systemd.",
     "chromium": "Install chromium (Debian: chromium).",
     "medcon": "Install XMedCon (Debian: medcon).",
+    "strace": "Install strace.",
     "pyRadPlan": "Install creps[dose].",
     "mkdocs": "Install creps[docs].",
     "slurmctld": "Install munge, slurmctld, slurmd and slurm-client, and run the tests as root.",

@@ -12,6 +12,7 @@ import click
 from creps.cli.options import message
 from creps.cli.verbs import creps
 from creps.errors import CrepsError, RunInterruptedError, file_error
+from creps.telemetry import COMMAND_LINE, switch_off
 
 __all__ = ["main"]
 
@@ -25,6 +26,7 @@ HUGE_PAGES = ("THP_MEM_ALLOC_ENABLE", "1")
 def main() -> None:
     """Run the command line; user errors become one line and exit code 1."""
     os.environ.setdefault(*HUGE_PAGES)
+    switch_off(COMMAND_LINE)
     try:
         creps.main(standalone_mode=False, prog_name="creps")
     except click.exceptions.Exit as done:
