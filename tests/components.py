@@ -26,13 +26,15 @@ HOW_TO_GET = {
     "mkdocs": "Install creps[docs].",
     "slurmctld": "Install munge, slurmctld, slurmd and slurm-client, and run the tests as root.",
     "submitit": "Install creps[cluster].",
+    "hatchling": "Install creps[release].",
+    "cyclonedx": "Install creps[release].",
 }
 """Component → how to come by it."""
 
 
 SLURM = ("munged", "slurmctld", "slurmd", "sbatch")
 
-PACKAGES = ("pyRadPlan", "submitit", "mkdocs")
+PACKAGES = ("pyRadPlan", "submitit", "mkdocs", "hatchling", "cyclonedx")
 
 
 def is_there(name: str) -> bool:

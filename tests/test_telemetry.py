@@ -7,6 +7,7 @@ import sys
 from importlib.metadata import packages_distributions, requires
 
 import pytest
+
 from creps.telemetry import COMMAND_LINE, switch_off
 
 USERS_EXTRAS = ("cluster", "dose", "export", "paper", "service", "tensorboard")
@@ -53,7 +54,12 @@ def test_a_broken_pyproject_in_the_working_folder_does_not_stop_a_verb(clean, tm
     """Logfire, which pyRadPlan installs, reads it with the first pydantic model."""
     (tmp_path / "pyproject.toml").write_text("this is = = no TOML")
     done = subprocess.run(
-        [sys.executable, "-m", "creps", "settings"], cwd=tmp_path, env=clean, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "creps", "settings"],
+        cwd=tmp_path,
+        env=clean,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert "training" in done.stdout

@@ -22,7 +22,7 @@ ONNX_RUNTIME = {"ORT_DISABLE_TELEMETRY": "1"}
 """To be set before ONNX Runtime is imported (its Privacy.md, "Disabling Telemetry")."""
 
 COMMAND_LINE = {**ONNX_RUNTIME, "HF_HUB_DISABLE_TELEMETRY": "1", "PYDANTIC_DISABLE_PLUGINS": "__all__"}
-"""For a process that is ours from its start. A library leaves the plugins of pydantic to the program that imports it."""
+"""For a process that is ours from its start. A library leaves pydantic's plugins to the program that imports it."""
 
 
 def switch_off(variables: dict[str, str]) -> None:
