@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 __all__ = ["DEMO", "FIRST_HOUR", "first_hour", "run_all"]
 
@@ -38,7 +39,9 @@ FIRST_HOUR: tuple[tuple[list[str], list[str]], ...] = (
 DEMO = (["demo", "-o", "demo", "--region", "head", "--scanner", "none"], ["demo"])
 
 
-def first_hour(command: list[str], folder: Path, environment: dict[str, str], *, demo: bool = False) -> list[dict]:
+def first_hour(
+    command: list[str], folder: Path, environment: dict[str, str], *, demo: bool = False
+) -> list[dict[str, Any]]:
     """Run the commands of a first hour; stop at the first that fails.
 
     Args:
@@ -50,7 +53,7 @@ def first_hour(command: list[str], folder: Path, environment: dict[str, str], *,
     Returns:
         A row per command: ``command``, ``seconds``, ``failed`` (None, or the reason).
     """
-    rows: list[dict] = []
+    rows: list[dict[str, Any]] = []
     for arguments, files in (*FIRST_HOUR, *([DEMO] if demo else [])):
         start = time.monotonic()
         done = subprocess.run(
@@ -67,7 +70,7 @@ def first_hour(command: list[str], folder: Path, environment: dict[str, str], *,
     return rows
 
 
-def run_all(wheel: Path, python: str, *, demo: bool) -> list[dict]:
+def run_all(wheel: Path, python: str, *, demo: bool) -> list[dict[str, Any]]:
     """Make an environment with the wheel alone, and run the first hour in it.
 
     Args:
@@ -84,7 +87,9 @@ def run_all(wheel: Path, python: str, *, demo: bool) -> list[dict]:
         subprocess.run([python, "-m", "venv", str(venv)], check=True)
         install = [str(bin_folder / "python"), "-m", "pip", "install", "-q", str(wheel.resolve())]
         subprocess.run(install, check=True, cwd=folder)
-        rows: list[dict] = [{"command": "pip install", "seconds": round(time.monotonic() - start, 1), "failed": None}]
+        rows: list[dict[str, Any]] = [
+            {"command": "pip install", "seconds": round(time.monotonic() - start, 1), "failed": None}
+        ]
         return rows + first_hour([str(bin_folder / "creps")], folder, environment, demo=demo)
 
 

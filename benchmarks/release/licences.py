@@ -41,13 +41,13 @@ def licence_of(name: str, each: Distribution) -> str:
     """The licence of a distribution as its metadata state it, an SPDX expression where that can be told."""
     if name in CORRECTED:
         return CORRECTED[name]
-    metadata = each.metadata
-    if expression := metadata.get("License-Expression"):
+    metadata = each.metadata.json
+    if expression := metadata.get("license_expression"):
         return str(expression)
-    text = (metadata.get("License") or "").strip()
+    text = str(metadata.get("license") or "").strip()
     if re.fullmatch(r"[\w.+-]+(?: (?:AND|OR|WITH) [\w.+-]+)*", text) and text.upper() != "UNKNOWN":
         return NAMES.get(text, text)
-    stated = [line.split(" :: ")[-1] for line in metadata.get_all("Classifier", []) if line.startswith("License ::")]
+    stated = [line.split(" :: ")[-1] for line in metadata.get("classifier", []) if line.startswith("License ::")]
     if stated:
         return " OR ".join(NAMES.get(one, one) for one in stated)
     first = text.splitlines()[0][:60] if text else "unknown"
