@@ -3,7 +3,8 @@
     python -m benchmarks.compatibility.versions 3.12=python3.12 3.13=python3.13 lowest=python3.11
 
 One environment at a time is made, used and deleted. ``lowest`` takes every dependency of the package and of its users'
-extras at the lowest version that pyproject.toml allows; the tools of ``dev`` stay free. What an environment could not be made of is kept as the result too.
+extras at the lowest version that pyproject.toml allows; the tools of ``dev`` stay free. What an environment could not
+be made of is kept as the result too.
 """
 
 from __future__ import annotations
