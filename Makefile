@@ -7,6 +7,12 @@
 #   make fast      tests without those that take long
 #   make coverage  all tests, with the share of lines and branches that they reach, and its floor
 #   make spawn     all tests with processes started as on Windows and macOS
+#   make lock      resolve the dependencies of CI anew: .ci/lock.txt
+#   make dist      wheel and sdist, built twice and compared byte by byte: dist/
+#   make release-check  the wheel in an environment of its own, used without the repository
+#   make sbom      CycloneDX list of all that comes with creps: build/creps.cdx.json
+#   make licences  licences of all that comes with creps, refusing GPL: docs/reference/licences.md
+#   make audit     known vulnerabilities of what the lock pins (asks the vulnerability service of PyPI)
 # What they run, for machines without make, is in README.md.
 
 PYTHON ?= python3
@@ -17,7 +23,7 @@ DEMO   ?= demo
 # A process for each core: most tests use one core, and torch's own threads would only get into each other's way.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
-.PHONY: demo test docs lint fast coverage spawn clean
+.PHONY: demo test docs lint fast coverage spawn lock dist release-check sbom licences audit clean
 
 demo: $(VENV)/installed
 	$(BIN)/creps demo -o $(DEMO)
@@ -44,14 +50,35 @@ coverage: $(VENV)/installed-dev
 spawn: $(VENV)/installed-dev
 	CREPS_START_METHOD=spawn $(PYTEST)
 
+lock: $(VENV)/installed-dev
+	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --upgrade \
+	  --custom-compile-command 'make lock' --extra dev pyproject.toml --output-file .ci/lock.txt
+
+dist: $(VENV)/installed-dev
+	$(BIN)/python -m benchmarks.release.build --output dist
+
+release-check: dist
+	$(BIN)/python -m benchmarks.release.install dist/*.whl
+
+sbom: $(VENV)/installed-dev
+	$(BIN)/python -m benchmarks.release.sbom --output build/creps.cdx.json
+
+licences: $(VENV)/installed-dev
+	$(BIN)/python -m benchmarks.release.licences --output docs/reference/licences.md
+
+audit: $(VENV)/installed-dev
+	$(BIN)/pip-audit --require-hashes --disable-pip --requirement .ci/lock.txt
+
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --editable .
 	touch $@
 
-$(VENV)/installed-dev: pyproject.toml
+# Every file that is installed here has a hash in the lock; only what creps' users install is resolved anew each time.
+$(VENV)/installed-dev: pyproject.toml .ci/lock.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement .ci/lock.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@ $(VENV)/installed
 
 clean:

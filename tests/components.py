@@ -21,17 +21,20 @@ HOW_TO_GET = {
     "systemd-analyze": "Install systemd.",
     "chromium": "Install chromium (Debian: chromium).",
     "medcon": "Install XMedCon (Debian: medcon).",
+    "strace": "Install strace.",
     "pyRadPlan": "Install creps[dose].",
     "mkdocs": "Install creps[docs].",
     "slurmctld": "Install munge, slurmctld, slurmd and slurm-client, and run the tests as root.",
     "submitit": "Install creps[cluster].",
+    "hatchling": "Install creps[release].",
+    "cyclonedx": "Install creps[release].",
 }
 """Component → how to come by it."""
 
 
 SLURM = ("munged", "slurmctld", "slurmd", "sbatch")
 
-PACKAGES = ("pyRadPlan", "submitit", "mkdocs")
+PACKAGES = ("pyRadPlan", "submitit", "mkdocs", "hatchling", "cyclonedx")
 
 
 def is_there(name: str) -> bool:

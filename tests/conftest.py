@@ -20,9 +20,11 @@ from creps.cohort.cohort import Cohort, load_cohort
 from creps.cohort.prepare import prepare
 from creps.io.itk import write_volume
 from creps.settings import Settings, load_settings
+from creps.telemetry import ONNX_RUNTIME
 from creps.volume import Volume
 from tests import components, once
 
+os.environ.update(ONNX_RUNTIME)  # tests import it before creps does
 hypothesis.settings.register_profile("creps", deadline=None)  # a loaded machine is no failure
 hypothesis.settings.load_profile("creps")
 

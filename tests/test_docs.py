@@ -25,7 +25,8 @@ RUNNABLE = {
 }
 
 NOT_RUN = {
-    "installs packages": 12,
+    "installs packages": 13,
+    "asks a service in the internet": 1,
     "needs a DICOM destination": 1,
     "changes the firewall": 1,
     "makes certificates": 1,
@@ -35,7 +36,7 @@ NOT_RUN = {
     "needs the ImageNet weights": 2,
     "prints a path and a URL": 1,
     "needs MRs": 1,
-    "takes minutes": 15,
+    "takes minutes": 16,
 }
 """Blocks that do not run, by reason: another one must be counted here."""
 

@@ -2,8 +2,9 @@
 
     python -m benchmarks.compatibility.versions 3.12=python3.12 3.13=python3.13 lowest=python3.11
 
-One environment at a time is made, used and deleted. ``lowest`` pins every dependency of the package and of its extras
-to its lower bound; the tools of ``dev`` stay free. What an environment could not be made of is kept as the result too.
+One environment at a time is made, used and deleted. ``lowest`` takes every dependency of the package and of its users'
+extras at the lowest version that pyproject.toml allows; the tools of ``dev`` stay free. What an environment could not
+be made of is kept as the result too.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -21,6 +21,9 @@ import tomllib
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
 PROJECT = Path(__file__).resolve().parents[2]
 NOTED = ("torch", "numpy", "scipy", "pydantic", "pydicom", "SimpleITK", "scikit-image", "matplotlib", "click")
 
@@ -29,13 +32,24 @@ OF_THE_TIME = ["pyparsing<3.3"]
 """What matplotlib's lowest version was made for: today's warns of it, and warnings are errors in tests."""
 
 
-def lowest_bounds(pyproject: Path) -> list[str]:
-    """Every requirement of the package and its extras but ``dev``, pinned to its lower bound."""
-    project = tomllib.loads(pyproject.read_text())["project"]
-    extras = project.get("optional-dependencies", {})
-    listed = [*project["dependencies"], *(item for name, items in extras.items() if name != "dev" for item in items)]
-    found = (re.match(r"([A-Za-z0-9_.-]+)(?:\[[^]]*\])?\s*>=\s*([0-9][^,;\s]*)", item) for item in listed)
-    return [f"{match[1]}=={match[2]}" for match in found if match]
+USERS_EXTRAS = ("cluster", "dose", "export", "paper", "service", "tensorboard")
+"""Those of users; the tools of ``dev``, ``docs`` and ``release`` stay free."""
+
+
+def lowest_versions(pyproject: Path, extras: tuple[str, ...] = USERS_EXTRAS) -> list[str]:
+    """Direct requirements of the package and these extras, each at the lowest version that goes with the others.
+
+    A lower bound of ours can be out of reach with an extra: pyRadPlan 0.5 asks for matplotlib 3.9.2. uv resolves that.
+    """
+    named = tomllib.loads(pyproject.read_text())["project"]
+    listed = [*named["dependencies"], *(item for name in extras for item in named["optional-dependencies"][name])]
+    direct = {canonicalize_name(Requirement(item).name) for item in listed}
+    chosen = [part for extra in extras for part in ("--extra", extra)]
+    command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--no-annotate", "--no-header",
+               "--resolution", "lowest-direct", *chosen, str(pyproject)]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    pins = (line.split(" ")[0] for line in done.stdout.splitlines() if "==" in line)
+    return [pin for pin in pins if canonicalize_name(Requirement(pin).name) in direct]
 
 
 def tried(name: str, python: str, folder: Path, processes: int, pytest_arguments: list[str]) -> dict[str, object]:
@@ -50,7 +64,7 @@ def tried(name: str, python: str, folder: Path, processes: int, pytest_arguments
     """
     venv, start = folder / "venv", time.monotonic()
     constraints = folder / "constraints.txt"
-    pins = [*lowest_bounds(PROJECT / "pyproject.toml"), *OF_THE_TIME] if name == "lowest" else []
+    pins = [*lowest_versions(PROJECT / "pyproject.toml"), *OF_THE_TIME] if name == "lowest" else []
     constraints.write_text("".join(f"{pin}\n" for pin in pins))
     bin_folder = venv / ("Scripts" if os.name == "nt" else "bin")
     own = str(bin_folder / "python")

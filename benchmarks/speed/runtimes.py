@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import openvino
 import torch
 
@@ -35,6 +34,7 @@ from creps.inference.executor import Executor
 from creps.machine import resolve_precision
 from creps.model import Model, Plan
 from creps.networks.generator import Generator
+from creps.telemetry import ONNX_RUNTIME, switch_off
 from creps.volume import Array
 
 os.environ["TORCHINDUCTOR_FORCE_DISABLE_CACHES"] = "1"  # a compilation is timed, not the reading of an older one
@@ -61,6 +61,9 @@ def by_executor(network: Generator, precision: Any) -> Forward:
 
 
 def by_onnxruntime(file: Path, threads: int) -> Forward:
+    switch_off(ONNX_RUNTIME)
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])

@@ -21,6 +21,7 @@ from creps.io.outputs import check_new
 from creps.model import Model
 from creps.networks.generator import Generator
 from creps.provenance import provenance
+from creps.telemetry import ONNX_RUNTIME, switch_off
 
 __all__ = ["Exported", "export"]
 
@@ -126,6 +127,7 @@ def _write(generator: Generator, metadata: dict[str, str], path: Path) -> None:
 
 def _difference_hu(generator: Generator, path: Path) -> float:
     """The largest absolute difference to ONNX Runtime on random MRs of several shapes."""
+    switch_off(ONNX_RUNTIME)
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])

@@ -12,6 +12,7 @@ import click
 from creps.cli.console import INTERNAL, message
 from creps.cli.verbs import creps
 from creps.errors import CrepsError, RunInterruptedError, file_error, is_out_of_memory
+from creps.telemetry import COMMAND_LINE, switch_off
 
 __all__ = ["main"]
 
@@ -22,6 +23,7 @@ HUGE_PAGES = ("THP_MEM_ALLOC_ENABLE", "1")
 def main() -> None:
     """Run the command line; user errors become one line and exit code 1."""
     os.environ.setdefault(*HUGE_PAGES)
+    switch_off(COMMAND_LINE)
     try:
         creps.main(standalone_mode=False, prog_name="creps")
     except click.exceptions.Exit as done:
