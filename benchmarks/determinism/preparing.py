@@ -1,0 +1,82 @@
+"""The same cohort by other numbers of processes, threads and cores, and from folders listed in another order."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benchmarks.determinism.commands import AVX2, ONE_CORE, PLAIN, TWO_THREADS, Way
+from benchmarks.determinism.compare import arrays_apart
+from benchmarks.determinism.originals import PREPARATION
+from benchmarks.determinism.session import run_session
+
+__all__ = ["phantoms", "preparations"]
+
+WORDS = f"{PREPARATION} --preparation.mr_bias_correction true --preparation.crop_margin_mm 10"
+"""With everything that is computed of a volume."""
+
+MEMORY = Path("/dev/shm")
+"""A folder in memory: it lists what came last first."""
+
+
+def preparations(folder: Path) -> dict[str, Any]:
+    """Prepare the originals in every way; compare with the first cohort.
+
+    Args:
+        folder: With the originals.
+    """
+    ways = (PLAIN, TWO_THREADS, ONE_CORE, AVX2)
+    processes = tuple(Way(f"{jobs} processes", words=f"--jobs {jobs}") for jobs in (2, 3))
+    run_session(folder, [f"prepare mr ct -o prepared --jobs 1 {WORDS}"])
+    told: dict[str, Any] = {}
+    for way in (*ways, *processes):
+        output = f"prepared_{''.join(letter for letter in way.name if letter.isalnum())}"
+        jobs = way.words or "--jobs 1"
+        run_session(folder, [f"prepare mr ct -o {output} {jobs} {WORDS}"], way)
+        told[way.name] = arrays_apart(folder / "prepared", folder / output)
+        print(way.name, json.dumps(told[way.name]), flush=True)
+    told["files listed in another order"] = _reordered(folder)
+    return told
+
+
+def _reordered(folder: Path) -> dict[str, Any]:
+    """The same from copies of the files that were made in the opposite order."""
+    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as name:
+        listed = {}
+        for kind in ("mr", "ct"):
+            (Path(name) / kind).mkdir()
+            for file in sorted((folder / kind).iterdir(), reverse=True):
+                shutil.copy(file, Path(name) / kind)
+            listed[kind] = [[file.name for file in (parent / kind).iterdir()] for parent in (folder, Path(name))]
+        run_session(folder, [f"prepare {name}/mr {name}/ct -o prepared_reordered --jobs 1 {WORDS}"])
+    other_order = any(first != second for first, second in listed.values())
+    return {"listed_otherwise": other_order, **arrays_apart(folder / "prepared", folder / "prepared_reordered")}
+
+
+def phantoms(folder: Path) -> dict[str, Any]:
+    """Phantoms of either region in every way; whether all files have the same voxels.
+
+    Args:
+        folder: Where they go.
+    """
+    told: dict[str, Any] = {}
+    first: dict[str, str] = {}
+    for way in (Way("first"), PLAIN, TWO_THREADS, ONE_CORE, AVX2):
+        name = f"grown_{''.join(letter for letter in way.name if letter.isalnum())}"
+        sizes = "--mr 1 --ct 1 --test 1 --spacing 4 --seed 7"
+        run_session(folder, [f"phantom {name}_{region} --region {region} {sizes}" for region in ("head", "pelvis")], way)
+        found = {
+            f"{region}/{file.relative_to(folder / f'{name}_{region}')}": hashlib.sha256(file.read_bytes()).hexdigest()
+            for region in ("head", "pelvis")
+            for file in (folder / f"{name}_{region}").rglob("*.nii.gz")
+        }
+        first = first or found
+        if way.name != "first":
+            different = sorted(key for key in first if first[key] != found.get(key))
+            told[way.name] = {"equal": not different, "files": len(found), "different": different}
+            print(way.name, json.dumps(told[way.name]), flush=True)
+    return told
