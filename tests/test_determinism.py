@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 import torch
 from benchmarks.determinism.compare import arrays_apart, documents_apart, hu_apart, weights_apart
 
@@ -15,6 +16,7 @@ import creps
 from creps.cohort.prepare import prepare
 from creps.io.itk import write_volume
 from creps.model import load_tensors
+from creps.preprocessing.bias import correct_bias_field
 from creps.settings import load_settings
 from creps.training.batches import batches
 from creps.training.build import build_networks
@@ -113,6 +115,22 @@ def test_a_run_ignores_other_random_numbers_and_late_phantoms(cohort, tmp_path, 
     random.seed(2), np.random.seed(2), torch.manual_seed(2)  # noqa: NPY002
     train(cohort, tmp_path / "second", chosen)
     assert weights_apart(tmp_path / "first", tmp_path / "second") == {"equal": True, "weights": 0.0}
+
+
+def test_bias_correction_does_not_depend_on_the_threads_of_itk():
+    """The filters within N4 take the global number, which differs from machine to machine, and with --jobs."""
+    mr = ball_head(0)[0].array
+    before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    try:
+        corrected = []
+        for threads in (1, 3):
+            sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
+            corrected.append(correct_bias_field(mr, mr > 100, (4, 4, 4)))
+            assert sitk.ProcessObject.GetGlobalDefaultNumberOfThreads() == threads
+    finally:
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
+    assert not np.array_equal(corrected[0], mr)
+    assert np.array_equal(*corrected)
 
 
 @pytest.mark.process
