@@ -56,7 +56,10 @@ def arrays_apart(cohort: Path, other: Path) -> dict[str, Any]:
         {str(file.relative_to(one)): hashlib.sha256(file.read_bytes()).hexdigest() for file in one.rglob("*.npy")}
         for one in (cohort, other)
     ]
-    return {"equal": digests[0] == digests[1] != {}, **documents_apart(cohort / "manifest.json", other / "manifest.json")}
+    return {
+        "equal": digests[0] == digests[1] != {},
+        **documents_apart(cohort / "manifest.json", other / "manifest.json"),
+    }
 
 
 def documents_apart(file: Path, other: Path) -> dict[str, Any]:

@@ -18,9 +18,7 @@ COMMON = (
     "--training.precision fp32 --training.device cpu --training.log_every 1 --sampling.patch_size 24,24,24"
     " --training.batch_size 2 --simulation.phantoms 4 --generator.width 4 --training.ema_decay 0.9"
 )
-RESIDUAL = (
-    f"{COMMON} --generator.kind residual --generator.residual_blocks 1 --discriminator.widths 4,4,4,4"
-)
+RESIDUAL = f"{COMMON} --generator.kind residual --generator.residual_blocks 1 --discriminator.widths 4,4,4,4"
 NCE = "--nce.features input,stem,down,block1 --nce.patches 32 --nce.width 8"
 UNET = f"{COMMON} --generator.kind unet --generator.levels 2 --generator.fine 4"
 STYLE = "--creps.weights random --creps.layers features.1.0.block.5 --creps.image_size null --creps.slice_step 8"

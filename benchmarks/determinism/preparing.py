@@ -68,10 +68,12 @@ def phantoms(folder: Path) -> dict[str, Any]:
     for way in (Way("first"), PLAIN, TWO_THREADS, ONE_CORE, AVX2):
         name = f"grown_{''.join(letter for letter in way.name if letter.isalnum())}"
         sizes = "--mr 1 --ct 1 --test 1 --spacing 4 --seed 7"
-        run_session(folder, [f"phantom {name}_{region} --region {region} {sizes}" for region in ("head", "pelvis")], way)
+        run_session(
+            folder, [f"phantom {name}_{region} --region {region} {sizes}" for region in ("head", "pelvis")], way
+        )
         found = {
             f"{region}/{file.relative_to(folder / f'{name}_{region}')}": hashlib.sha256(file.read_bytes()).hexdigest()
-            for region in ("head", "pelvis")
+            for region in regions
             for file in (folder / f"{name}_{region}").rglob("*.nii.gz")
         }
         first = first or found

@@ -24,17 +24,12 @@ def scores(folder: Path) -> dict[str, Any]:
         folder: With the originals and the small model.
     """
     run_session(folder, ["synthesize patches " + " ".join(_mrs(folder)) + " -o scts --force"])
-    for number, file in enumerate(sorted((folder / "scts").glob("*_sct.nii.gz"))):
-        target = folder / "to_score" / f"{_names(folder)[number]}_sct.nii.gz"
-        target.parent.mkdir(exist_ok=True)
-        for part in (file, file.with_name(file.name.replace(".nii.gz", ".json"))):
-            (target.parent / part.name.replace(file.name[:-7], target.name[:-7])).write_bytes(part.read_bytes())
     told: dict[str, Any] = {}
     for way in (Way("first"), PLAIN, TWO_THREADS, ONE_CORE, AVX2):
         name = "".join(letter for letter in way.name if letter.isalnum())
-        sct, patient = f"to_score/{_names(folder)[0]}_sct.nii.gz", f"paired/{_names(folder)[0]}"
+        sct, patient = f"scts/{_names(folder)[0]}_sct.nii.gz", f"paired/{_names(folder)[0]}"
         commands = [
-            f"evaluate to_score paired --json scores_{name}.json",
+            f"evaluate scts paired --json scores_{name}.json",
             f"evaluate {sct} {patient}/ct.nii.gz --register rigid --json registered_{name}.json",
             f"report {sct} --mr {patient}/mr.nii.gz --ct {patient}/ct.nii.gz -o page_{name}.html",
         ]
@@ -52,14 +47,14 @@ def scores(folder: Path) -> dict[str, Any]:
 
 
 def calibrations(folder: Path) -> dict[str, Any]:
-    """Calibrate a shipped model on two phantoms, again and with two threads.
+    """Calibrate the small model on a phantom, again and with two threads.
 
     Args:
         folder: Where.
     """
     for way in (Way("first"), PLAIN, TWO_THREADS):
         name = "".join(letter for letter in way.name if letter.isalnum())
-        run_session(folder, [f"calibrate head -o calibrated_{name} --phantoms 1"], way)
+        run_session(folder, [f"calibrate patches -o calibrated_{name} --phantoms 1"], way)
     return {
         way.name: documents_apart(
             folder / "calibrated_first" / "calibration.json",
@@ -103,6 +98,6 @@ def _in_processes(folder: Path) -> dict[str, bool]:
     from creps.evaluation.batch import evaluate_folder
 
     here, there = (
-        evaluate_folder(folder / "to_score", folder / "paired", runner=runner) for runner in (None, InProcesses())
+        evaluate_folder(folder / "scts", folder / "paired", runner=runner) for runner in (None, InProcesses())
     )
     return {"equal": [one.values for one in here.cases] == [one.values for one in there.cases]}

@@ -1,7 +1,7 @@
-"""Several commands of creps in one process, one after the other: ``python -m benchmarks.determinism.session FILE``.
+"""Several commands of creps in one process, one after the other: ``python -m benchmarks.determinism.session JSON``.
 
-FILE is JSON: a list of commands, each as its words and, for one that is to be interrupted, the path that must exist
-before it gets SIGTERM.
+JSON is a list of commands, each as its words and, for one that is to be interrupted, the path that must exist before
+it gets SIGTERM.
 """
 
 from __future__ import annotations
@@ -35,9 +35,7 @@ def run_session(folder: Path, commands: Sequence[str | tuple[str, str]], way: Wa
     Raises:
         RuntimeError: a command failed.
     """
-    file = folder / "session.json"
-    file.write_text(json.dumps(commands))
-    process = process_of(folder, ["-m", "benchmarks.determinism.session", file.name], way)
+    process = process_of(folder, ["-m", "benchmarks.determinism.session", json.dumps(commands)], way)
     if process.wait(3600):
         raise RuntimeError(f"{way.name}: {(folder / 'log.txt').read_text()[-3000:]}")
 
@@ -59,4 +57,4 @@ def _interrupt(until: Path) -> None:
 
 
 if __name__ == "__main__":
-    _all(json.loads(Path(sys.argv[1]).read_text()))
+    _all(json.loads(sys.argv[1]))

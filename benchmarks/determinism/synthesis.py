@@ -136,7 +136,9 @@ def _many(folder: Path) -> dict[str, Any]:
     for one in mrs:
         model.synthesize(one, force=True).save(folder / "many_alone" / f"{one.name.removesuffix('.nii.gz')}_sct.nii.gz")
     return {
-        name: [hu_apart(file, folder / f"many_{name}" / file.name) for file in (folder / "many_here").glob("*_sct.nii.gz")]
+        name: [
+            hu_apart(file, folder / f"many_{name}" / file.name) for file in (folder / "many_here").glob("*_sct.nii.gz")
+        ]
         for name in ("reversed", "there", "alone")
     }
 
