@@ -67,7 +67,7 @@ def phantoms(folder: Path) -> dict[str, Any]:
     first: dict[str, str] = {}
     for way in (Way("first"), PLAIN, TWO_THREADS, ONE_CORE, AVX2):
         name = f"grown_{''.join(letter for letter in way.name if letter.isalnum())}"
-        sizes = "--mr 1 --ct 1 --test 1 --spacing 4 --seed 7"
+        sizes, regions = "--mr 1 --ct 1 --test 1 --spacing 4 --seed 7", ("head", "pelvis")
         run_session(
             folder, [f"phantom {name}_{region} --region {region} {sizes}" for region in ("head", "pelvis")], way
         )
