@@ -59,9 +59,9 @@ def creps_run(folder: Path, words: str, way: Way = PLAIN) -> None:
     Raises:
         RuntimeError: it failed.
     """
-    process = started(folder, f"{words} {way.words}", way)
+    process = started(folder, words, way)
     if process.wait(3600):
-        raise RuntimeError(f"creps {words} {way.words} ({way.name}): {(folder / 'log.txt').read_text()[-3000:]}")
+        raise RuntimeError(f"creps {words} ({way.name}): {(folder / 'log.txt').read_text()[-3000:]}")
 
 
 def started(folder: Path, words: str, way: Way = PLAIN) -> subprocess.Popen[bytes]:
@@ -73,6 +73,7 @@ def process_of(folder: Path, words: list[str], way: Way) -> subprocess.Popen[byt
     """Start Python with some words, in a folder and a way."""
     environment = {name: value for name, value in os.environ.items() if name not in THREADS}
     sources = (Path(creps.__file__).parents[1], Path(__file__).parents[2])
+    environment["OMP_WAIT_POLICY"] = "PASSIVE"  # on a busy machine, threads that spin wait for each other
     environment["PYTHONPATH"] = os.pathsep.join(map(str, sources))
     if way.threads is not None:
         environment |= dict.fromkeys(THREADS, str(way.threads))

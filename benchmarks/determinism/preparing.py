@@ -13,6 +13,7 @@ from benchmarks.determinism.commands import AVX2, ONE_CORE, PLAIN, TWO_THREADS, 
 from benchmarks.determinism.compare import arrays_apart
 from benchmarks.determinism.originals import PREPARATION
 from benchmarks.determinism.session import run_session
+from creps.io.itk import write_volume
 
 __all__ = ["phantoms", "preparations"]
 
@@ -31,16 +32,26 @@ def preparations(folder: Path) -> dict[str, Any]:
     """
     ways = (PLAIN, TWO_THREADS, ONE_CORE, AVX2)
     processes = tuple(Way(f"{jobs} processes", words=f"--jobs {jobs}") for jobs in (2, 3))
-    run_session(folder, [f"prepare mr ct -o prepared --jobs 1 {WORDS}"])
+    _write_heads(folder)
+    run_session(folder, [f"prepare heads/mr heads/ct -o prepared --jobs 1 {WORDS}"])
     told: dict[str, Any] = {}
     for way in (*ways, *processes):
         output = f"prepared_{''.join(letter for letter in way.name if letter.isalnum())}"
         jobs = way.words or "--jobs 1"
-        run_session(folder, [f"prepare mr ct -o {output} {jobs} {WORDS}"], way)
+        run_session(folder, [f"prepare heads/mr heads/ct -o {output} {jobs} {WORDS}"], way)
         told[way.name] = arrays_apart(folder / "prepared", folder / output)
         print(way.name, json.dumps(told[way.name]), flush=True)
     told["files listed in another order"] = _reordered(folder)
     return told
+
+
+def _write_heads(folder: Path) -> None:
+    """Small heads, for which N4 takes a second."""
+    from tests.conftest import ball_head
+
+    for i in range(3):
+        write_volume(ball_head(i)[0], folder / "heads" / "mr" / f"m{i}.nii.gz")
+        write_volume(ball_head(10 + i)[1], folder / "heads" / "ct" / f"c{i}.nii.gz", integer=True)
 
 
 def _reordered(folder: Path) -> dict[str, Any]:
@@ -49,9 +60,11 @@ def _reordered(folder: Path) -> dict[str, Any]:
         listed = {}
         for kind in ("mr", "ct"):
             (Path(name) / kind).mkdir()
-            for file in sorted((folder / kind).iterdir(), reverse=True):
+            for file in sorted((folder / "heads" / kind).iterdir(), reverse=True):
                 shutil.copy(file, Path(name) / kind)
-            listed[kind] = [[file.name for file in (parent / kind).iterdir()] for parent in (folder, Path(name))]
+            listed[kind] = [
+                [file.name for file in (parent / kind).iterdir()] for parent in (folder / "heads", Path(name))
+            ]
         run_session(folder, [f"prepare {name}/mr {name}/ct -o prepared_reordered --jobs 1 {WORDS}"])
     other_order = any(first != second for first, second in listed.values())
     return {"listed_otherwise": other_order, **arrays_apart(folder / "prepared", folder / "prepared_reordered")}

@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks.determinism.commands import AVX2, ONE_CORE, PLAIN, TWO_THREADS, Way
 from benchmarks.determinism.compare import documents_apart
 from benchmarks.determinism.session import run_session
-from benchmarks.determinism.synthesis import InProcesses
+from benchmarks.determinism.synthesis import InProcesses, small_model
 
 __all__ = ["calibrations", "scores"]
 
@@ -23,6 +23,7 @@ def scores(folder: Path) -> dict[str, Any]:
     Args:
         folder: With the originals and the small model.
     """
+    small_model(folder)
     run_session(folder, ["synthesize patches " + " ".join(_mrs(folder)) + " -o scts --force"])
     told: dict[str, Any] = {}
     for way in (Way("first"), PLAIN, TWO_THREADS, ONE_CORE, AVX2):
@@ -52,6 +53,7 @@ def calibrations(folder: Path) -> dict[str, Any]:
     Args:
         folder: Where.
     """
+    small_model(folder)
     for way in (Way("first"), PLAIN, TWO_THREADS):
         name = "".join(letter for letter in way.name if letter.isalnum())
         run_session(folder, [f"calibrate patches -o calibrated_{name} --phantoms 1"], way)

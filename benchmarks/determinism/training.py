@@ -7,8 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+
 from benchmarks.determinism.commands import AVX2, ONE_CORE, OTHER_SEED, PLAIN, TWO_THREADS, Way
-from benchmarks.determinism.compare import hu_apart, weights_apart
+from benchmarks.determinism.compare import weights_apart
 from benchmarks.determinism.originals import RECIPES, train_words
 from benchmarks.determinism.session import run_session
 
@@ -19,11 +22,14 @@ STEPS = 6
 WORKERS = Way("2 reading workers", words="--training.workers 2")
 PROCESSES = Way("2 processes", words="--training.devices 2")
 INTERRUPTED = Way("interrupted, resumed")
-FOR_ALL = (PLAIN, INTERRUPTED, TWO_THREADS)
 SAMPLE = ("anatomy",)
 """Recipes that run in the other ways too."""
 
 BF16 = Way("again, bf16", words="--training.precision bf16")
+
+FOR_ALL = (PLAIN, INTERRUPTED)
+BY_WORDS = (WORKERS, PROCESSES, OTHER_SEED, BF16)
+"""Ways that differ by their words alone: they can share a process."""
 
 
 def trainings(folder: Path, recipes: Sequence[str] = RECIPES, steps: int = STEPS) -> dict[str, Any]:
@@ -35,16 +41,16 @@ def trainings(folder: Path, recipes: Sequence[str] = RECIPES, steps: int = STEPS
         steps: Length of a run.
 
     Returns:
-        Way → recipe → what `weights_apart` and `hu_apart` (of an sCT with each model) say.
+        Way → recipe → what `weights_apart` says, and how far sCTs with both models are apart.
     """
-    _train(folder, "first", PLAIN, recipes, steps)
+    _train(folder, [("first", PLAIN, recipes), *((_name("first", way), way, SAMPLE) for way in BY_WORDS)], steps)
     told: dict[str, Any] = {}
-    for way in (PLAIN, INTERRUPTED, TWO_THREADS, WORKERS, ONE_CORE, AVX2, PROCESSES, OTHER_SEED):
-        some = [one for one in recipes if way in FOR_ALL or one in SAMPLE]
-        told[way.name] = _compared(folder, way, some, steps)
+    for way in (PLAIN, INTERRUPTED, *BY_WORDS, TWO_THREADS, ONE_CORE, AVX2):
+        some = recipes if way in FOR_ALL else SAMPLE
+        first = _name("first", BF16) if way is BF16 else "first"
+        _train(folder, [(_name(first, way), way, some)], steps)
+        told[way.name] = _compared(folder, first, way, some)
         print(way.name, json.dumps(told[way.name]), flush=True)
-    _train(folder, "first_bf16", BF16, SAMPLE, steps)
-    told[BF16.name] = _compared(folder, BF16, SAMPLE, steps, "first_bf16")
     return told
 
 
@@ -55,49 +61,49 @@ def far(folder: Path, steps: int) -> dict[str, Any]:
         folder: With the originals.
         steps: Its length.
     """
-    _train(folder, "far", PLAIN, ["anatomy"], steps)
-    return {
-        "steps": steps,
-        **{
-            way.name: _compared(folder, way, ["anatomy"], steps, "far")["anatomy"]
-            for way in (PLAIN, TWO_THREADS, OTHER_SEED)
-        },
-    }
+    _train(folder, [("far", PLAIN, SAMPLE), (_name("far", OTHER_SEED), OTHER_SEED, SAMPLE)], steps)
+    _train(folder, [(_name("far", TWO_THREADS), TWO_THREADS, SAMPLE)], steps)
+    apart = {way.name: _compared(folder, "far", way, SAMPLE)["anatomy"] for way in (TWO_THREADS, OTHER_SEED)}
+    return {"steps": steps, **apart}
 
 
-def _compared(folder: Path, way: Way, recipes: Sequence[str], steps: int, first: str = "first") -> dict[str, Any]:
-    name = f"{first}_{''.join(letter for letter in way.name if letter.isalnum())}"
-    _train(folder, name, way, recipes, steps)
-    pairs = {one: (folder / f"{first}_{one}", folder / f"{name}_{one}") for one in recipes}
-    return {
-        one: {
-            **weights_apart(*runs),
-            "most_hu": hu_apart(*(run.with_name(f"{run.name}.nii.gz") for run in runs))["most"],
-        }
-        for one, runs in pairs.items()
-    }
+def _name(first: str, way: Way) -> str:
+    return f"{first}_{''.join(letter for letter in way.name if letter.isalnum())}"
 
 
-def _train(folder: Path, name: str, way: Way, recipes: Sequence[str], steps: int) -> None:
-    """Train, and synthesize one MR with each model, in one plain process; what is there stays."""
+def _compared(folder: Path, first: str, way: Way, recipes: Sequence[str]) -> dict[str, Any]:
+    pairs = {one: (folder / f"{first}_{one}", folder / f"{_name(first, way)}_{one}") for one in recipes}
+    mr = sorted((folder / "mr").iterdir())[0]
+    return {one: {**weights_apart(*runs), "hu": _hu_apart(mr, *runs)} for one, runs in pairs.items()}
+
+
+def _hu_apart(mr: Path, *runs: Path) -> dict[str, float]:
+    """Largest and mean absolute difference of the sCTs of two models, in float32 and with one thread."""
+    import creps
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        one, other = (creps.load(run / "model").synthesize(mr, force=True, precision="fp32").sct.array for run in runs)
+    finally:
+        torch.set_num_threads(before)
+    difference = np.abs(one.astype(np.float64) - other)
+    return {"most": float(f"{difference.max():.3g}"), "mean": float(f"{difference.mean():.3g}")}
+
+
+def _train(folder: Path, runs: Sequence[tuple[str, Way, Sequence[str]]], steps: int) -> None:
+    """Train in one process, which runs as the first way says; what is there stays."""
     every = 2 if steps < 20 else steps // 2
     commands: list[str | tuple[str, str]] = []
-    for recipe in (one for one in recipes if not _ended(folder / f"{name}_{one}", steps)):
-        words = f"{train_words(recipe, f'{name}_{recipe}', steps, every=every)} {way.words}"
-        if way is INTERRUPTED:
-            commands.append((words, f"{name}_{recipe}/checkpoints/step_{every:08d}"))
-            words += " --resume auto"
-        commands.append(words)
+    for name, way, recipes in runs:
+        for recipe in (one for one in recipes if not _ended(folder / f"{name}_{one}", steps)):
+            words = f"{train_words(recipe, f'{name}_{recipe}', steps, every=every)} {way.words}"
+            if way is INTERRUPTED:
+                commands.append((words, f"{name}_{recipe}/checkpoints/step_{every:08d}"))
+                words += " --resume auto"
+            commands.append(words)
     if commands:
-        run_session(folder, commands, way)
-    mr = sorted((folder / "mr").iterdir())[0].name
-    shown = [
-        f"synthesize {name}_{one}/model mr/{mr} -o {name}_{one}.nii.gz --inference.precision fp32 --qa off --force"
-        for one in recipes
-        if not (folder / f"{name}_{one}.nii.gz").is_file()
-    ]
-    if shown:
-        run_session(folder, shown)
+        run_session(folder, commands, runs[0][1])
 
 
 def _ended(run: Path, steps: int) -> bool:
