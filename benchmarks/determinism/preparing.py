@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks.determinism.commands import AVX2, ONE_CORE, PLAIN, TWO_THREADS, Way
+from benchmarks.determinism.commands import AVX2, ONE_CORE, TWO_THREADS, Way
 from benchmarks.determinism.compare import arrays_apart
 from benchmarks.determinism.originals import PREPARATION
 from benchmarks.determinism.session import run_session
@@ -19,6 +18,9 @@ __all__ = ["phantoms", "preparations"]
 
 WORDS = f"{PREPARATION} --preparation.mr_bias_correction true --preparation.crop_margin_mm 10"
 """With everything that is computed of a volume."""
+
+BY_WORDS = tuple(Way(name, words=f"--jobs {jobs}") for name, jobs in (("again", 1), ("2 jobs", 2), ("3 jobs", 3)))
+OTHERS = (TWO_THREADS, ONE_CORE, AVX2)
 
 MEMORY = Path("/dev/shm")
 """A folder in memory: it lists what came last first."""
@@ -30,19 +32,22 @@ def preparations(folder: Path) -> dict[str, Any]:
     Args:
         folder: With the originals.
     """
-    ways = (PLAIN, TWO_THREADS, ONE_CORE, AVX2)
-    processes = tuple(Way(f"{jobs} processes", words=f"--jobs {jobs}") for jobs in (2, 3))
     _write_heads(folder)
-    run_session(folder, [f"prepare heads/mr heads/ct -o prepared --jobs 1 {WORDS}"])
-    told: dict[str, Any] = {}
-    for way in (*ways, *processes):
-        output = f"prepared_{''.join(letter for letter in way.name if letter.isalnum())}"
-        jobs = way.words or "--jobs 1"
-        run_session(folder, [f"prepare heads/mr heads/ct -o {output} {jobs} {WORDS}"], way)
-        told[way.name] = arrays_apart(folder / "prepared", folder / output)
-        print(way.name, json.dumps(told[way.name]), flush=True)
+    words = f"prepare heads/mr heads/ct -o OUT {WORDS}"
+    shared = [words.replace("OUT", "prepared") + " --jobs 1"]
+    shared += [words.replace("OUT", _output(way)) + f" {way.words}" for way in BY_WORDS]
+    run_session(folder, shared)
+    for way in OTHERS:
+        run_session(folder, [words.replace("OUT", _output(way)) + " --jobs 1"], way)
+    told: dict[str, Any] = {
+        way.name: arrays_apart(folder / "prepared", folder / _output(way)) for way in (*BY_WORDS, *OTHERS)
+    }
     told["files listed in another order"] = _reordered(folder)
     return told
+
+
+def _output(way: Way) -> str:
+    return f"prepared_{''.join(letter for letter in way.name if letter.isalnum())}"
 
 
 def _write_heads(folder: Path) -> None:
@@ -78,7 +83,7 @@ def phantoms(folder: Path) -> dict[str, Any]:
     """
     told: dict[str, Any] = {}
     first: dict[str, str] = {}
-    for way in (Way("first"), PLAIN, TWO_THREADS, ONE_CORE, AVX2):
+    for way in (Way("first"), TWO_THREADS, AVX2):
         name = f"grown_{''.join(letter for letter in way.name if letter.isalnum())}"
         sizes, regions = "--mr 1 --ct 1 --test 1 --spacing 4 --seed 7", ("head", "pelvis")
         run_session(
@@ -93,5 +98,4 @@ def phantoms(folder: Path) -> dict[str, Any]:
         if way.name != "first":
             different = sorted(key for key in first if first[key] != found.get(key))
             told[way.name] = {"equal": not different, "files": len(found), "different": different}
-            print(way.name, json.dumps(told[way.name]), flush=True)
     return told

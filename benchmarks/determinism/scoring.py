@@ -1,4 +1,4 @@
-"""Metrics and pages of the same sCTs: again, and by other threads, cores and processes."""
+"""Metrics and pages of the same sCTs: again, with two threads and in two processes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from benchmarks.determinism.commands import AVX2, ONE_CORE, PLAIN, TWO_THREADS, Way
+from benchmarks.determinism.commands import TWO_THREADS, Way
 from benchmarks.determinism.compare import documents_apart
 from benchmarks.determinism.session import run_session
 from benchmarks.determinism.synthesis import InProcesses, small_model
@@ -26,7 +26,7 @@ def scores(folder: Path) -> dict[str, Any]:
     small_model(folder)
     run_session(folder, ["synthesize patches " + " ".join(_mrs(folder)) + " -o scts --force"])
     told: dict[str, Any] = {}
-    for way in (Way("first"), PLAIN, TWO_THREADS, ONE_CORE, AVX2):
+    for way in (Way("first"), TWO_THREADS):
         name = "".join(letter for letter in way.name if letter.isalnum())
         sct, patient = f"scts/{_names(folder)[0]}_sct.nii.gz", f"paired/{_names(folder)[0]}"
         commands = [
@@ -48,13 +48,13 @@ def scores(folder: Path) -> dict[str, Any]:
 
 
 def calibrations(folder: Path) -> dict[str, Any]:
-    """Calibrate the small model on a phantom, again and with two threads.
+    """Calibrate the small model on a phantom, again with two threads.
 
     Args:
         folder: Where.
     """
     small_model(folder)
-    for way in (Way("first"), PLAIN, TWO_THREADS):
+    for way in (Way("first"), TWO_THREADS):
         name = "".join(letter for letter in way.name if letter.isalnum())
         run_session(folder, [f"calibrate patches -o calibrated_{name} --phantoms 1"], way)
     return {
@@ -62,7 +62,7 @@ def calibrations(folder: Path) -> dict[str, Any]:
             folder / "calibrated_first" / "calibration.json",
             folder / f"calibrated_{''.join(c for c in way.name if c.isalnum())}" / "calibration.json",
         )
-        for way in (PLAIN, TWO_THREADS)
+        for way in (TWO_THREADS,)
     }
 
 

@@ -22,7 +22,7 @@ Order = tuple[str, str, dict[str, Any]]
 
 
 def made(folder: Path, name: str, orders: dict[str, Order], way: Way = PLAIN) -> dict[str, Path]:
-    """Synthesize in a process of its own.
+    """Synthesize in a process of its own; what is there stays.
 
     Args:
         folder: Models and MRs are named from here.
@@ -33,10 +33,12 @@ def made(folder: Path, name: str, orders: dict[str, Order], way: Way = PLAIN) ->
     Returns:
         Name → file of an sCT (see `values_apart`).
     """
+    files = {one: folder / name / f"{number}.npz" for number, one in enumerate(orders)}
     words = ["-m", "benchmarks.determinism.scts", name, json.dumps(list(orders.values()))]
-    if process_of(folder, words, way).wait(3600):
+    there = all(file.with_suffix(".json").is_file() for file in files.values())
+    if not there and process_of(folder, words, way).wait(3600):
         raise RuntimeError(f"{way.name}: {(folder / 'log.txt').read_text()[-3000:]}")
-    return {one: folder / name / f"{number}.npz" for number, one in enumerate(orders)}
+    return files
 
 
 def values_apart(file: Path, other: Path) -> dict[str, Any]:
@@ -60,7 +62,7 @@ def _short(value: Any) -> float:
 def _synthesize(output: Path, orders: Sequence[Order]) -> None:
     import creps
 
-    output.mkdir()
+    output.mkdir(exist_ok=True)
     for number, (model, mr, settings) in enumerate(orders):
         synthesis = creps.load(model).synthesize(mr, force=True, **settings)
         arrays = {"hu": synthesis.sct.array}

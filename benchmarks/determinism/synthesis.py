@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.determinism.commands import AVX2, ONE_CORE, PLAIN, TWO_THREADS
+from benchmarks.determinism.commands import AVX2, PLAIN, TWO_THREADS
 from benchmarks.determinism.compare import hu_apart
 from benchmarks.determinism.scts import Order, made, values_apart
 from creps.parallel import Work, run_all
@@ -73,7 +73,7 @@ def syntheses(folder: Path) -> dict[str, Any]:
         "other settings": {name: values_apart(first[OTHERS[name][0]], first[name]) for name in others}
     }
     print(json.dumps(told), flush=True)
-    for way in (PLAIN, TWO_THREADS, ONE_CORE, AVX2):
+    for way in (PLAIN, TWO_THREADS, AVX2):
         orders = {name: one for name, one in usual.items() if way is not AVX2 or "bf16" not in name}  # it is emulated
         found = made(folder, f"scts_{''.join(letter for letter in way.name if letter.isalnum())}", orders, way)
         told[way.name] = {name: values_apart(first[name], file) for name, file in found.items()}
