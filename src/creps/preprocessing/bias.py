@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 from skimage.filters import threshold_otsu
@@ -49,16 +50,32 @@ def correct_bias_field(mr: Array, body: Mask, spacing_mm: Sequence[float]) -> Ar
     if min(coarse.GetSize()) < 4 or int(sitk.GetArrayViewFromImage(coarse_mask).sum()) < 64:
         return whole
     n4 = sitk.N4BiasFieldCorrectionImageFilter()
-    n4.SetNumberOfThreads(1)
     n4.SetMaximumNumberOfIterations(list(ITERATIONS))
     n4.SetConvergenceThreshold(CONVERGENCE)
-    n4.Execute(coarse, coarse_mask)
-    log_field = np.asarray(sitk.GetArrayFromImage(n4.GetLogBiasFieldAsImage(image)), dtype=np.float32)
+    with _one_itk_thread():
+        n4.Execute(coarse, coarse_mask)
+        log_field = np.asarray(sitk.GetArrayFromImage(n4.GetLogBiasFieldAsImage(image)), dtype=np.float32)
     inside = log_field[tissue]
     low, high = float(inside.min()), float(inside.max())
     centred = np.clip(log_field, low, high) - np.float32(inside.mean())
     around = [(part.start, n - part.stop) for part, n in zip(box, whole.shape, strict=True)]
     return np.asarray(whole / np.exp(np.pad(centred, around, mode="edge")), dtype=np.float32)
+
+
+@contextmanager
+def _one_itk_thread() -> Iterator[None]:
+    """Let ITK use one thread in all filters that begin inside.
+
+    N4's own number of threads is not enough: the filters within it, which sum over the image, take the global one.
+    """
+    import SimpleITK as sitk
+
+    before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    try:
+        yield
+    finally:
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
 
 
 def _tissue(mr: Array, body: Mask) -> Mask:
