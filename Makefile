@@ -74,11 +74,12 @@ $(VENV)/installed: pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable .
 	touch $@
 
-# Every file that is installed here has a hash in the lock; only what creps' users install is resolved anew each time.
+# The lock is complete and has a hash of every file, so pip resolves nothing: --no-deps. What users install is not locked.
 $(VENV)/installed-dev: pyproject.toml .ci/lock.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --require-hashes --requirement .ci/lock.txt
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement .ci/lock.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m pip check
 	touch $@ $(VENV)/installed
 
 clean:
