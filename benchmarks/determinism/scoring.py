@@ -102,4 +102,7 @@ def _in_processes(folder: Path) -> dict[str, bool]:
     here, there = (
         evaluate_folder(folder / "scts", folder / "paired", runner=runner) for runner in (None, InProcesses())
     )
-    return {"equal": [one.values for one in here.cases] == [one.values for one in there.cases]}
+    return {
+        "equal": {name: one.values for name, one in here.cases.items()}
+        == {name: one.values for name, one in there.cases.items()}
+    }

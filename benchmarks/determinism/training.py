@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.determinism.commands import AVX2, ONE_CORE, OTHER_SEED, PLAIN, TWO_THREADS, Way
+from benchmarks.determinism.commands import AVX2, ONE_CORE, OTHER_SEED, PLAIN, TWO_THREADS, Way, creps_run
 from benchmarks.determinism.compare import weights_apart
 from benchmarks.determinism.originals import RECIPES, train_words
 from benchmarks.determinism.session import run_session
@@ -28,8 +28,9 @@ SAMPLE = ("anatomy",)
 BF16 = Way("again, bf16", words="--training.precision bf16")
 
 FOR_ALL = (PLAIN, INTERRUPTED)
-BY_WORDS = (WORKERS, PROCESSES, OTHER_SEED, BF16)
-"""Ways that differ by their words alone: they can share a process."""
+BY_WORDS = (WORKERS, OTHER_SEED, BF16)
+"""Ways that differ by their words alone: they can share a process. A run of several processes starts its own command
+again, so it needs a process for itself."""
 
 
 def trainings(folder: Path, recipes: Sequence[str] = RECIPES, steps: int = STEPS) -> dict[str, Any]:
@@ -45,7 +46,7 @@ def trainings(folder: Path, recipes: Sequence[str] = RECIPES, steps: int = STEPS
     """
     _train(folder, [("first", PLAIN, recipes), *((_name("first", way), way, SAMPLE) for way in BY_WORDS)], steps)
     told: dict[str, Any] = {}
-    for way in (PLAIN, INTERRUPTED, *BY_WORDS, TWO_THREADS, ONE_CORE, AVX2):
+    for way in (PLAIN, INTERRUPTED, *BY_WORDS, TWO_THREADS, PROCESSES, ONE_CORE, AVX2):
         some = recipes if way in FOR_ALL else SAMPLE
         first = _name("first", BF16) if way is BF16 else "first"
         _train(folder, [(_name(first, way), way, some)], steps)
@@ -102,7 +103,10 @@ def _train(folder: Path, runs: Sequence[tuple[str, Way, Sequence[str]]], steps: 
                 commands.append((words, f"{name}_{recipe}/checkpoints/step_{every:08d}"))
                 words += " --resume auto"
             commands.append(words)
-    if commands:
+    if runs[0][1] is PROCESSES:
+        for words in map(str, commands):
+            creps_run(folder, words)
+    elif commands:
         run_session(folder, commands, runs[0][1])
 
 
