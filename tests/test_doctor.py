@@ -52,7 +52,7 @@ def test_missing_extras_come_with_the_command_that_installs_them(monkeypatch):
 def test_every_extra_for_users_is_known():
     project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))
     extras = project["project"]["optional-dependencies"]
-    assert doctor.EXTRAS.keys() == extras.keys() - {"dev", "docs"}
+    assert doctor.EXTRAS.keys() == extras.keys() - {"dev", "docs", "release"}
     for name, (packages, _) in doctor.EXTRAS.items():
         assert all(any(line.startswith(package) for line in extras[name]) for package in packages)
 
