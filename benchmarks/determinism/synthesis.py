@@ -99,9 +99,9 @@ def _many(folder: Path) -> dict[str, Any]:
 
     mrs = sorted((folder / "mr").iterdir())
     model, options = load(folder / PATCHES), SynthesisOptions(force=True)
-    synthesize_batch(model, mrs, folder / "many_here", options=options)
-    synthesize_batch(model, mrs[::-1], folder / "many_reversed", options=options)
-    synthesize_batch(model, mrs, folder / "many_there", options=options, runner=InProcesses())
+    synthesize_batch(model, mrs, folder / "many_here", options=options, overwrite=True)
+    synthesize_batch(model, mrs[::-1], folder / "many_reversed", options=options, overwrite=True)
+    synthesize_batch(model, mrs, folder / "many_there", options=options, overwrite=True, runner=InProcesses())
     for one in mrs:
         model.synthesize(one, force=True).save(folder / "many_alone" / f"{one.name.removesuffix('.nii.gz')}_sct.nii.gz")
     files = sorted((folder / "many_here").glob("*_sct.nii.gz"))
@@ -119,7 +119,7 @@ def _tile_order(mr: Path) -> dict[str, Any]:
     from creps.preprocessing.preparation import prepare_mr
 
     model = load(SINGLE)
-    prepared = prepare_mr(read_volume(mr), model.plan.preparation)
+    prepared = prepare_mr(read_volume(mr), model.plan.preparation, mr.name)
     settings = model.plan.inference.model_copy(update={"memory_gb": 0.1})
     executor = Executor(model.generator, precision="fp32")
     array = prepared.array

@@ -13,9 +13,11 @@ from pathlib import Path
 
 import creps
 
-__all__ = ["VERBS", "Verb", "is_litter", "started", "write_originals"]
+__all__ = ["VERBS", "WATCH", "Verb", "is_litter", "started", "write_originals"]
 
 PLAN = "region: brain\nradiation: protons\ngantry_degrees: [0]\ndose_grid_mm: 5\nspot_mm: 8\niterations: 5\n"
+
+INCOMPLETE = "without its record"
 
 STEPS = 12
 TRAINING = (
@@ -35,6 +37,7 @@ class Verb:
         again: What is added to go on after a kill.
         digest: What must be equal in the end, and whole after each kill.
         seconds: How long it takes undisturbed, once that is known.
+        grows: Whether its result is made of parts, each of which is whole by itself.
     """
 
     words: str
@@ -42,6 +45,7 @@ class Verb:
     again: str
     digest: Callable[[Path], str]
     seconds: float = 5.0
+    grows: bool = False
 
     @property
     def replaces(self) -> bool:
@@ -73,8 +77,16 @@ def _volume(file: Path) -> str:
         return ""
     for ending in (".json", ".png", "_qa.json"):
         if not file.with_name(file.name.removesuffix(".nii.gz") + ending).is_file():
-            return "without its record"
+            return INCOMPLETE
     return _sha_of_voxels(file)
+
+
+def _watched(folder: Path) -> str:
+    """Hashes of the sCTs of a watched folder; each has its record and picture."""
+    found = [(file.name, _volume(file)) for file in sorted(folder.glob("*_sct.nii.gz"))]
+    if any(digest == INCOMPLETE for _, digest in found):
+        raise ValueError("an sCT is without its record")
+    return json.dumps(found) if found else ""
 
 
 def _doses(folder: Path) -> str:
@@ -102,12 +114,13 @@ def _page(file: Path) -> str:
 
 
 VERBS = {
-    "train": Verb(f"train cohort -o OUT {TRAINING}", "run", "--resume auto", _weights),
+    "train": Verb(f"train cohort -o OUT {TRAINING}", "run", "--resume auto", _weights, grows=True),
     "prepare": Verb(
         "prepare mr ct -o OUT --jobs 2 --preparation.spacing_mm 4,4,4 --preparation.mr_scale auto",
         "prepared",
         "--resume",
         _arrays,
+        grows=True,
     ),
     "synthesize": Verb("synthesize model mr/m0.nii.gz -o OUT", "sct.nii.gz", "--overwrite", _volume),
     "dose": Verb(
@@ -116,6 +129,10 @@ VERBS = {
     "evaluate": Verb("evaluate sct0.nii.gz ct0.nii.gz --json OUT", "e.json", "--overwrite", _values),
     "report": Verb("report sct0.nii.gz -o OUT --mr mr/m0.nii.gz", "r.html", "--overwrite", _page),
 }
+"""Name → command that meets every fault."""
+
+WATCH = Verb("watch mr OUT -m model --settle 0 --once", "watched", "", _watched, grows=True)
+"""It is killed too; the faults meet the commands it consists of."""
 
 
 def write_originals(folder: Path) -> None:

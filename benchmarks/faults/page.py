@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.faults.commands import VERBS
+from benchmarks.faults.kills import KILLED
 
 __all__ = ["main", "written"]
 
@@ -49,7 +50,7 @@ def _cell(result: dict[str, Any] | None) -> str:
 
 def _kills(kills: dict[str, Any]) -> str:
     lines = ["| Command | Kills | Broken after a kill | Result in the end | Left |", "|---" * 5 + "|"]
-    for verb in (verb for verb in VERBS if verb in kills):
+    for verb in (verb for verb in KILLED if verb in kills):
         row = kills[verb]
         same = "equal" if row["same_result"] else "**differs**"
         left = len(row["litter"]) or "nothing"
