@@ -45,6 +45,16 @@ def test_reorienting_there_and_back_is_the_volume_itself(shape, spacing, angle, 
     assert back.same_grid_as(volume, tolerance_mm=1e-6)
 
 
+@given(shapes, spacings, angles, st.booleans())
+def test_each_voxel_is_the_nearest_to_places_within_it_and_the_edge_to_those_outside(shape, spacing, angle, flip):
+    volume = a_volume(shape, spacing, angle, flip)
+    index = np.random.default_rng(1).integers(0, shape)
+    within = volume.to_patient_mm(index + np.array([0.4, -0.4, 0.3]))
+    assert volume.nearest_voxel(within) == tuple(index)
+    np.testing.assert_allclose(volume.to_index(within), index + np.array([0.4, -0.4, 0.3]), atol=1e-6)
+    assert volume.nearest_voxel(volume.to_patient_mm([-9, 1, 99])) == (0, 1, shape[2] - 1)
+
+
 def test_an_axial_stack_is_upright_already():
     volume = Volume(np.arange(24).reshape(2, 3, 4), (3, 2, 1))
     assert volume.reoriented().same_grid_as(volume)

@@ -180,6 +180,12 @@ class Volume:
         inverse = np.linalg.inv(self.direction * np.asarray(self.spacing_mm))
         return (np.asarray(points_mm, dtype=np.float64) - np.asarray(self.origin_mm)) @ inverse.T
 
+    def nearest_voxel(self, point_mm: npt.ArrayLike) -> tuple[int, int, int]:
+        """The voxel (d, h, w) nearest to a patient position (x, y, z); at the edge for one outside."""
+        index = np.rint(self.to_index(point_mm)).astype(int)
+        d, h, w = np.clip(index, 0, np.asarray(self.shape) - 1).tolist()
+        return d, h, w
+
     def corners_mm(self, *, edges: bool = False) -> npt.NDArray[np.float64]:
         """Patient coordinates (8, 3) of the corner voxels' centres, or of the volume's outer corners.
 

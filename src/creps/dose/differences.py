@@ -92,6 +92,5 @@ def bulk_flags(target: TargetDose, values: tuple[DvhValues, DvhValues], plan: Do
 
 def _at(dose: PlannedDose, scene: Scene) -> float:
     """Dose at the isocentre, linear between voxels."""
-    place = np.asarray(scene.isocentre_mm) - np.asarray(scene.grid.origin_mm)
-    index = place @ scene.grid.direction / np.asarray(scene.grid.spacing_mm)
+    index = scene.grid.to_index(scene.isocentre_mm)
     return float(ndimage.map_coordinates(dose.total_gy, index[:, None], order=1)[0])

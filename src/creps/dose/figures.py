@@ -10,7 +10,7 @@ import numpy.typing as npt
 from creps.dose.dvh import curve
 from creps.figures import SOFT_WINDOW_HU, Picture
 from creps.figures.picture import rendered
-from creps.volume import Array, Volume
+from creps.volume import Array
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -141,7 +141,7 @@ def _overlay(
 
     scene = result.scene
     back = scene.ct.hu if which == "ct" else scene.sct.hu
-    centre = _centre(scene.isocentre_mm, scene.grid)
+    centre = scene.grid.nearest_voxel(scene.isocentre_mm)
     planes = [_planes(array, centre) for array in (back, shown, scene.structures[scene.target])]
     widths = [plane.shape[1] for plane in planes[0]]
     figure = Figure(figsize=(12, 4.6), layout="constrained")
@@ -161,12 +161,6 @@ def _overlay(
 
 def _head(figure: Figure, title: str) -> None:
     figure.suptitle(f"{title}\nNot for diagnosis, not for clinical use.", fontsize=11)
-
-
-def _centre(isocentre_mm: tuple[float, float, float], grid: Volume) -> tuple[int, int, int]:
-    place = (np.asarray(isocentre_mm) - np.asarray(grid.origin_mm)) @ grid.direction / np.asarray(grid.spacing_mm)
-    depth, row, column = np.clip(np.rint(place), 0, np.asarray(grid.shape) - 1).astype(int).tolist()
-    return depth, row, column
 
 
 def _planes(array: npt.NDArray[Any], centre: tuple[int, int, int]) -> list[npt.NDArray[Any]]:

@@ -87,9 +87,10 @@ def ray_r80_mm(dose: npt.NDArray[np.floating], grid: Volume, ray: Ray) -> float 
     source, through = np.asarray(ray.source_mm), np.asarray(ray.through_mm)
     distance = float(np.linalg.norm(through - source))
     corners = np.linalg.norm(grid.corners_mm(edges=True) - source, axis=1)
-    depth = np.arange(max(0.0, float(corners.min()) - distance / 4), float(corners.max()), STEP_MM)
+    first, last = max(0.0, float(corners.min()) - distance / 4), float(corners.max())
+    depth = np.arange(first, last, STEP_MM, dtype=np.float64)
     points = source + (through - source) / distance * depth[:, None]
-    index = (points - np.asarray(grid.origin_mm)) @ grid.direction / np.asarray(grid.spacing_mm)
+    index = grid.to_index(points)
     inside = ((index > -0.5) & (index < np.asarray(grid.shape) - 0.5)).all(axis=1)
     if not inside.any():
         return None

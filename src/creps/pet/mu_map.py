@@ -108,7 +108,7 @@ def missing_mm(sct: Volume, patient: Mask, pet: Volume) -> float:
         patient: (D, H, W) of it: what is not background.
         pet: The grid of the PET; its array is not read.
     """
-    index = (pet.corners_mm(edges=True) - np.asarray(sct.origin_mm)) @ sct.direction / np.asarray(sct.spacing_mm)
+    index = sct.to_index(pet.corners_mm(edges=True))
     found = 0.0
     for axis, (n, spacing) in enumerate(zip(sct.shape, sct.spacing_mm, strict=True)):
         area = math.prod(s for other, s in enumerate(sct.spacing_mm) if other != axis) / 100

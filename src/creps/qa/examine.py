@@ -6,8 +6,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
-
 from creps.intake.image_checks import CUT_BOTH_REFUSAL, CUT_WARNING, LEFT_OUT_WARNING_ML, cut_slices
 from creps.provenance import provenance
 from creps.qa.document import Level, QaCheck, QaReport
@@ -157,9 +155,8 @@ def _place(found: Measured, sct: Volume, one: Measure) -> tuple[int | None, tupl
     if one.place is None:
         return None, None
     point = found.scene.patient_mm(one.place)
-    index = np.linalg.solve(sct.direction * np.asarray(sct.spacing_mm), point - np.asarray(sct.origin_mm))
     x, y, z = (round(float(part), 1) for part in point)
-    return int(np.clip(np.rint(index[0]), 0, sct.shape[0] - 1)), (x, y, z)
+    return sct.nearest_voxel(point)[0], (x, y, z)
 
 
 def _published_fat(found: Measured) -> QaCheck:

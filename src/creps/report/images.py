@@ -17,7 +17,7 @@ from creps.report.page import png_data
 from creps.report.parts import CaseParts
 from creps.volume import Array, Mask, Volume
 
-__all__ = ["CaseImages", "Plane", "Shown", "nearest_voxel", "png_uri"]
+__all__ = ["CaseImages", "Plane", "Shown", "png_uri"]
 
 PLANES = ("axial", "coronal", "sagittal")
 
@@ -154,7 +154,7 @@ class CaseImages:
 
     def voxel_at(self, position_mm: tuple[float, float, float]) -> tuple[int, int, int]:
         """The voxel of the shown box nearest to a patient position."""
-        return nearest_voxel(self.sct, position_mm)
+        return self.sct.nearest_voxel(position_mm)
 
     def thumbnail(self, position_mm: tuple[float, float, float], key: str = "sct") -> str | None:
         """An axial slice through a position, with a ring around it; None if there is no such image."""
@@ -201,14 +201,6 @@ def _picture(one: Shown, axis: int, index: int, scale: float) -> npt.NDArray[np.
     image = Image.fromarray(_coloured(plane, one.window, one.colours))
     size = max(1, round(width)), max(1, round(height))
     return np.asarray(image.resize(size, Image.Resampling.BILINEAR))
-
-
-def nearest_voxel(volume: Volume, position_mm: tuple[float, float, float]) -> tuple[int, int, int]:
-    """The voxel of a volume nearest to a patient position."""
-    offset = (np.asarray(position_mm) - np.asarray(volume.origin_mm)) @ volume.direction
-    index = np.rint(offset / np.asarray(volume.spacing_mm)).astype(int)
-    d, h, w = np.clip(index, 0, np.asarray(volume.shape) - 1).tolist()
-    return d, h, w
 
 
 def _coloured(plane: Array, window: tuple[float, float], colours: str) -> npt.NDArray[np.uint8]:

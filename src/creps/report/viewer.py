@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from creps.io.itk import write_volume
-from creps.report.images import CaseImages, Shown, nearest_voxel
+from creps.report.images import CaseImages, Shown
 from creps.volume import Volume
 
 __all__ = ["ViewerData", "viewer_data"]
@@ -55,7 +55,7 @@ class ViewerData:
 
     def voxel_at(self, position_mm: tuple[float, float, float]) -> str:
         """The voxel nearest to a patient position as the viewer counts: from the left, the back and the feet."""
-        d, h, w = nearest_voxel(self.grid, position_mm)
+        d, h, w = self.grid.nearest_voxel(position_mm)
         _, height, width = self.grid.shape
         return f"{width - 1 - w},{height - 1 - h},{d}"
 

@@ -66,10 +66,10 @@ class PatchSampler:
             _check_other_patients(self.mr_cases, self.ct_cases)
         self._facing = _facing_cases(self.mr_cases, self.ct_cases) if settings.ct_positions == "colocated" else {}
         self._grid = [
-            (case, PatchLocation(_minus(where.index, grid.pad_before), where.size))
+            (case, where)
             for case in self.mr_cases
             for grid in [covering_grid(case.shape, settings.patch_size, min_coverage=1)]
-            for where in grid.locations
+            for where in grid.locations_in_volume
         ]
 
     @property
@@ -222,7 +222,3 @@ def _facing_cases(mr_cases: Sequence[Case], ct_cases: Sequence[Case]) -> dict[st
 def _same_grid(a: Case, b: Case) -> bool:
     places = np.allclose(a.origin_mm, b.origin_mm, atol=0.1) and np.allclose(a.direction, b.direction, atol=1e-3)
     return (a.shape, a.spacing_mm) == (b.shape, b.spacing_mm) and places
-
-
-def _minus(a: Triple, b: Triple) -> Triple:
-    return triple(x - y for x, y in zip(a, b, strict=True))
