@@ -6,8 +6,8 @@ from typing import Any
 
 from benchmarks.shipping.evidence import lines_of
 from creps.model import Plan
-from creps.phantom import REGION_PHANTOMS
 from creps.provenance import NOTICE
+from creps.regions import part_of_body
 
 __all__ = ["LICENCE", "model_card"]
 
@@ -105,7 +105,7 @@ def model_card(
         rows="\n".join(rows),
         worst=f"{scores['worst_mae_hu']:.0f}",
         before=_steps_before(origin),
-        errors=ERRORS.get(REGION_PHANTOMS.get(plan.preparation.region, ""), UNSEEN),
+        errors=ERRORS.get(part_of_body(plan.preparation.region), UNSEEN),
         evidence="".join(f"\n{line}" for line in lines) + ("\n" if lines else ""),
     )
 

@@ -14,9 +14,10 @@ import numpy as np
 from creps.intake.features import Features, features_of
 from creps.intake.image_checks import CUT_BOTH_REFUSAL, cut_slices
 from creps.intake.profile import IntakeProfile, profile_from
-from creps.phantom import REGION_PHANTOMS, REGIONS
+from creps.phantom import REGIONS
 from creps.phantom.tissue_map import grow_tissue_map
 from creps.preprocessing.preparation import prepare_mr
+from creps.regions import part_of_body
 from creps.settings import PreparationSettings
 from creps.training.simulation.people import Person
 from creps.training.simulation.phantoms import imaged
@@ -59,7 +60,7 @@ def phantom_profile(preparation: PreparationSettings, *, people: int = PEOPLE, j
         people: How many.
         jobs: Processes.
     """
-    region = REGION_PHANTOMS[preparation.region]
+    region = part_of_body(preparation.region)
     work = [_Job(number, region, preparation) for number in range(people)]
     with ProcessPoolExecutor(jobs) as pool:
         rows = [row for rows in pool.map(_measured, work) for row in rows]

@@ -13,9 +13,10 @@ from benchmarks.gpu.origin import site_sha256
 from creps.cohort.cohort import Cohort, load_cohort
 from creps.io.itk import read_volume
 from creps.model import Plan
-from creps.phantom import PHANTOM_SCHEMA, REGION_PHANTOMS, REGIONS
+from creps.phantom import PHANTOM_SCHEMA, REGIONS
 from creps.phantom.patient import grow_patient
 from creps.provenance import sha256_file
+from creps.regions import part_of_body
 from creps.shipped.catalogue import SHIPPED
 from creps.training.run.folder import cases_sha256
 
@@ -89,7 +90,7 @@ def _without_cohort(plan: Plan) -> str:
 
 def _from_job(plan: Plan, job: Path) -> str:
     simulation = plan.training["settings"]["simulation"]
-    region = REGION_PHANTOMS[plan.preparation.region]
+    region = part_of_body(plan.preparation.region)
     if site_sha256(job, region) != plan.training["cohort"]["cases_sha256"]:
         raise SystemExit(f"The phantoms of {job} are not the cohort that the model was trained on.")
     if simulation["phantom_share"] != 1:

@@ -20,8 +20,9 @@ from creps.cohort.table import read_table
 from creps.errors import CohortError, CrepsError, InputError, OutputExistsError, SettingsError
 from creps.machine import affordable_processes
 from creps.parallel import Runner, Work, WorkerDied, run_all
-from creps.phantom import REGION_PHANTOMS
+from creps.phantom import REGIONS
 from creps.provenance import provenance
+from creps.regions import part_of_body
 from creps.settings import PreparationSettings, Settings, load_settings
 
 __all__ = ["find_all_sources", "prepare", "sensible_jobs"]
@@ -45,7 +46,7 @@ WITHOUT_MR = "Every recipe needs MRs like those to synthesize from: add at least
 
 WITHOUT_CT = (
     "A cohort needs MR and CT, of different patients. Only recipe anatomy can do without CT, for the regions"
-    f" {', '.join(sorted(REGION_PHANTOMS))}."
+    f" brain, {', '.join(REGIONS)}."
 )
 
 PHANTOMS_ONLY = "train on phantoms alone with --simulation.phantom_share 1, or add CTs of any patients."
@@ -171,7 +172,7 @@ def find_all_sources(
 
 def _can_do_without_ct(settings: Settings) -> bool:
     """Whether a recipe can learn from phantoms alone."""
-    return settings.simulates_only and settings.preparation.region in REGION_PHANTOMS
+    return settings.simulates_only and part_of_body(settings.preparation.region) in REGIONS
 
 
 def sensible_jobs(screened: Screened, preparation: PreparationSettings) -> int:

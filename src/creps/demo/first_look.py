@@ -27,7 +27,7 @@ from creps.demo.scanners import UnseenScanner
 from creps.errors import SettingsError
 from creps.figures import Panel
 from creps.io.outputs import check_new
-from creps.phantom import REGION_PHANTOMS
+from creps.regions import part_of_body
 from creps.shipped.catalogue import ShippedModel, models
 
 __all__ = ["FirstLook", "first_look", "models_of"]
@@ -72,7 +72,7 @@ def models_of(region: str) -> list[ShippedModel]:
     Raises:
         SettingsError: there is none.
     """
-    found = [model for model in models() if region in ("both", REGION_PHANTOMS.get(model.region))]
+    found = [model for model in models() if region in ("both", part_of_body(model.region))]
     if not found:
         raise SettingsError(f"No model of the {region} ships with creps.", "Train one with creps demo --full.")
     return found
@@ -129,7 +129,7 @@ def first_look(
     seconds = {"first look": time.perf_counter() - started}
     log.info("first look: %.0f s", seconds["first look"])
     adapted = None
-    heads = [model for model in shipped if REGION_PHANTOMS.get(model.region) == ADAPTED]
+    heads = [model for model in shipped if part_of_body(model.region) == ADAPTED]
     if heads and scanner is not None:
         started = time.perf_counter()
         adapted = adapt(heads[0].name, scanner, folder / "adaptation", options, jobs=jobs)

@@ -15,10 +15,11 @@ from creps.machine import cores
 from creps.metrics.image import mean_absolute_error_hu, mean_error_hu
 from creps.metrics.segmentation import bone_dice
 from creps.parallel import WorkerDied, run_all
-from creps.phantom import REGION_PHANTOMS, REGIONS
+from creps.phantom import REGIONS
 from creps.phantom.patient import grow_patient
 from creps.phantom.scanners.mr import MrCentre
 from creps.provenance import NOTICE, provenance
+from creps.regions import part_of_body
 from creps.volume import Array, Mask, Volume
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def grow_all(orders: Sequence[tuple[Path, Order]], *, jobs: int | None = None) -
 
 def _grow(task: tuple[Path, Order]) -> None:
     folder, order = task
-    region = REGIONS[REGION_PHANTOMS[order.region]]
+    region = REGIONS[part_of_body(order.region)]
     if order.scanner is not None:
         region = replace(region, mr_centres=(order.scanner,))
     grown = grow_patient(region, list(order.seed), order.spacing_mm, mr=order.mr, ct=order.ct, centre=order.centre)

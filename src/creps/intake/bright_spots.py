@@ -6,6 +6,7 @@ import numpy as np
 
 from creps.intake.features import Coarse
 from creps.intake.findings import Finding
+from creps.regions import part_of_body
 
 __all__ = ["SPOTS_WARNING", "bright_spots", "check_bright_spots"]
 
@@ -15,8 +16,6 @@ of the unseen family 1.09 to 1.23, phantoms 1.04 to 1.14, a T1 with gadolinium 1
 
 TOP_MM, DEPTH_MM = 80.0, 20.0
 """Above orbits and skull base, below the scalp and the skull."""
-
-REGIONS = ("head", "brain")
 
 SMALLEST = 2000
 """Voxels of about 4 mm; with fewer, there is no check."""
@@ -44,7 +43,7 @@ def check_bright_spots(coarse: Coarse, region: str) -> list[Finding]:
         coarse: The prepared MR, upright.
         region: Of the model; other regions than heads have bright fat and bowel at any depth.
     """
-    ratio = bright_spots(coarse) if region in REGIONS else None
+    ratio = bright_spots(coarse) if part_of_body(region) == "head" else None
     if ratio is None or ratio < SPOTS_WARNING:
         return []
     message = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from creps.phantom.cohort import PHANTOM_SCHEMA, REGION_PHANTOMS, REGIONS, TRAINING_MANIFEST, write_cohort
+from creps.phantom.cohort import PHANTOM_SCHEMA, REGIONS, TRAINING_MANIFEST, write_cohort
 from creps.phantom.painting.tissues import TISSUE_ID, TISSUES, Tissue
 from creps.phantom.patient import Phantom, head_patient, pelvis_patient
 from creps.phantom.scanners.mr import MR_CENTRES, PELVIS_MR_CENTRES
@@ -12,7 +12,6 @@ __all__ = [
     "PELVIS_MR_CENTRES",
     "PHANTOM_SCHEMA",
     "REGIONS",
-    "REGION_PHANTOMS",
     "TISSUES",
     "TISSUE_ID",
     "TRAINING_MANIFEST",

@@ -17,7 +17,7 @@ from creps.phantom.patient import Phantom, check_spacing, grow_patient
 from creps.phantom.pelvis.anatomy import PELVIS
 from creps.phantom.region import Region
 
-__all__ = ["PHANTOM_SCHEMA", "REGIONS", "REGION_PHANTOMS", "TRAINING_MANIFEST", "write_cohort"]
+__all__ = ["PHANTOM_SCHEMA", "REGIONS", "TRAINING_MANIFEST", "write_cohort"]
 
 PHANTOM_SCHEMA = 1
 """Version of ``phantom.json`` and of the anatomy: raised when the same seed gives other images."""
@@ -27,9 +27,6 @@ TRAINING_MANIFEST = "train.csv"
 
 REGIONS: dict[str, Region] = {region.name: region for region in (HEAD, PELVIS)}
 """Regions that have a phantom, by name."""
-
-REGION_PHANTOMS = {"head": "head", "brain": "head", "pelvis": "pelvis"}
-"""`preparation.region` → the phantom that stands for it."""
 
 _MANIFEST_COLUMNS = ("case", "modality", "path", "mask", "centre", "split", "patient")
 

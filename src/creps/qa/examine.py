@@ -13,12 +13,10 @@ from creps.qa.kinds import KINDS, CheckKind
 from creps.qa.limits import Limits, Range, RegionLimits, read_limits
 from creps.qa.measures.measure import Measure
 from creps.qa.measures.together import Measured, measure
+from creps.regions import part_of_body
 from creps.volume import Volume
 
 __all__ = ["PUBLISHED_FAT", "IntakeSummary", "check_sct", "field_of_view"]
-
-LIKE = {"brain": "head"}
-"""Region of a model → the region whose limits hold for it, if that has another name."""
 
 ORDER = ("fail", "warn", "pass", "not checked")
 
@@ -78,7 +76,7 @@ def check_sct(
     """
     started = time.perf_counter()
     limits = limits or read_limits()
-    known = limits.regions.get(LIKE.get(region, region))
+    known = limits.regions.get(part_of_body(region))
     found = measure(mr, sct, body)
     allowed = intake is not None and intake.cuts_allowed
     times = (limits.times_warn, limits.times_fail)

@@ -11,14 +11,12 @@ from creps.intake.body_parts import regions_of
 from creps.io.dicom.read.acquisition import Acquisition
 from creps.io.dicom.read.sequence_words import topics_of_series
 from creps.io.dicom.read.series import Series
+from creps.regions import part_of_body
 from creps.service.settings import Rule, When
 
 __all__ = ["Facts", "check_for_node", "check_regions", "check_rules", "facts_of_series", "first_rule"]
 
 WEIGHTINGS = ("T1", "T2", "PD", "FLAIR")
-
-REGION_OF_MODEL = {"brain": "head", "pelvis": "pelvis"}
-"""Region of a model → the word for it in rules."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +151,7 @@ def check_regions(rules: Sequence[Rule], regions: Mapping[str, str]) -> None:
         SettingsError: names the rule, its regions and the model's.
     """
     for rule in rules:
-        own = REGION_OF_MODEL.get(regions[rule.model], regions[rule.model])
+        own = part_of_body(regions[rule.model])
         if rule.when.region and own not in rule.when.region:
             raise SettingsError(
                 f"Rule '{rule.name}' is for {' or '.join(rule.when.region)}, but its model {rule.model} is for {own}.",

@@ -16,12 +16,13 @@ from creps.inference.calibration import CALIBRATION, Calibration
 from creps.io.atomic import atomic_file, write_json
 from creps.io.itk import is_volume_file, read_volume, stem
 from creps.model import Model, model_folder
-from creps.phantom import REGION_PHANTOMS, REGIONS
+from creps.phantom import REGIONS
 from creps.phantom.patient import MAX_SPACING_MM, grow_patient
 from creps.preprocessing.plausibility.ct import check_ct
 from creps.preprocessing.target_grid import bring_onto
 from creps.provenance import provenance
 from creps.qa.uncertainty.fit import CONFIDENCE, Sample, fit_classes, sample_of
+from creps.regions import part_of_body
 from creps.settings import PreparationSettings
 from creps.shipped.catalogue import SHIPPED
 from creps.shipped.names import find_model
@@ -137,17 +138,17 @@ def _cases(
     preparation: PreparationSettings, pairs: Path | None, phantoms: int, seed: int
 ) -> tuple[Iterator[Known], int, dict[str, Any]]:
     """The cases, how many, and what the document says of them."""
-    region = preparation.region
+    named = preparation.region
+    region = part_of_body(named)
     if pairs is not None:
         folders = _pair_folders(pairs)
-        return _read(folders), len(folders), {"pairs": len(folders), "region": region}
+        return _read(folders), len(folders), {"pairs": len(folders), "region": named}
     if phantoms < 1 or seed < 0:
         raise SettingsError("A calibration needs at least one phantom, and a seed of 0 or more.", "Choose others.")
-    if region not in REGION_PHANTOMS:
-        raise SettingsError(f"There is no phantom of the region '{region}'.", "Calibrate on pairs: --pairs FOLDER.")
-    kind = REGION_PHANTOMS[region]
+    if region not in REGIONS:
+        raise SettingsError(f"There is no phantom of the region '{named}'.", "Calibrate on pairs: --pairs FOLDER.")
     spacing_mm = min(MAX_SPACING_MM, *preparation.spacing_mm)
-    return _grown(kind, phantoms, seed, spacing_mm), phantoms, {"phantoms": phantoms, "region": kind, "seed": seed}
+    return _grown(region, phantoms, seed, spacing_mm), phantoms, {"phantoms": phantoms, "region": region, "seed": seed}
 
 
 def _grown(region: str, count: int, seed: int, spacing_mm: float) -> Iterator[Known]:

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from creps.errors import InputError
+from creps.regions import part_of_body
 from creps.volume import Volume
 
 __all__ = ["COARSEST_MM", "check_suitable", "top_area"]
@@ -29,9 +30,6 @@ VERTEX_MM = 80.0
 STUB_MM = 30.0
 """A cut is looked for this far below the topmost voxel: noise or an artefact may stand on it."""
 
-WITH_SKULL = ("head", "brain")
-"""Regions of models that have a skull."""
-
 
 def check_suitable(mr: Volume, body: Volume, target: Volume, region: str, name: str) -> None:
     """Refuse what gives no maps of a skull.
@@ -46,7 +44,7 @@ def check_suitable(mr: Volume, body: Volume, target: Volume, region: str, name: 
     Raises:
         InputError: the region has no skull, the voxels are too long, or the field of view cuts the vertex.
     """
-    if region not in WITH_SKULL:
+    if part_of_body(region) != "head":
         raise InputError(
             f"The model is of the region '{region}', which has no skull; {name} cannot give maps for ultrasound.",
             "Use a model of the head, such as the shipped model head.",

@@ -11,7 +11,8 @@ from creps.errors import CohortError
 from creps.intake.features import features_of
 from creps.intake.profile import IntakeProfile
 from creps.intake.score_checks import REFUSE_AT, REFUSE_BOTH_AT
-from creps.phantom import REGION_PHANTOMS
+from creps.phantom import REGIONS
+from creps.regions import part_of_body
 from creps.settings import Settings
 
 __all__ = ["refuse_missing_cts", "warn_of_other_mrs"]
@@ -31,7 +32,7 @@ def refuse_missing_cts(cohort: Cohort, settings: Settings) -> None:
     if cohort.cases("ct", "train"):
         return
     simulation, recipe = settings.simulation, settings.recipe
-    phantoms = settings.preparation.region in REGION_PHANTOMS
+    phantoms = part_of_body(settings.preparation.region) in REGIONS
     if not settings.simulates_only:
         raise CohortError(
             f"The cohort has no CT case to train on, and recipe {recipe} learns from CTs.",

@@ -11,7 +11,7 @@ import torch
 
 from creps.errors import SettingsError
 from creps.model import TRAINING_STATE, Model, Plan, latest_checkpoint, load_plan, verified_plan
-from creps.phantom import REGION_PHANTOMS
+from creps.regions import part_of_body
 from creps.settings import Settings, leaf_fields, load_settings
 from creps.shipped.names import find_model
 from creps.training.networks import Networks
@@ -127,7 +127,7 @@ def load_starting_point(folder: Path | str, settings: Settings) -> StartingPoint
     model = Model.load(folder)
     plan = model.plan
     regions = [settings.preparation.region, plan.preparation.region]
-    if len({REGION_PHANTOMS.get(region, region) for region in regions}) > 1:
+    if len(set(map(part_of_body, regions))) > 1:
         raise SettingsError(
             f"{folder} is a model of the {regions[1]}, the cohort shows the {regions[0]}.",
             "Start from a model of that region, or train without --from (model=None).",

@@ -17,9 +17,10 @@ import numpy as np
 from creps.errors import CohortError, TrainingError
 from creps.machine import affordable_processes
 from creps.parallel import WorkerDied, run_all
-from creps.phantom import REGION_PHANTOMS, REGIONS
+from creps.phantom import REGIONS
 from creps.phantom.patient import MAX_SPACING_MM
 from creps.phantom.tissue_map import TissueMap, grow_tissue_map
+from creps.regions import part_of_body
 from creps.training.simulation.background import AwaitedPeople
 from creps.training.simulation.people import Key, Person, open_person, save_person
 
@@ -67,12 +68,12 @@ class Crowd:
         """The people for a run.
 
         Args:
-            region: Key of `creps.phantom.REGION_PHANTOMS`.
+            region: `preparation.region`, of a part of the body in `creps.phantom.REGIONS`.
             spacing_mm: Voxel spacing (D, H, W) of the run.
             seed: The run's seed.
         """
         depth, height, width = (float(np.clip(step, FINEST_MM, MAX_SPACING_MM)) for step in spacing_mm)
-        return cls(REGION_PHANTOMS[region], (depth, height, width), seed)
+        return cls(part_of_body(region), (depth, height, width), seed)
 
     def grow(self, number: int) -> TissueMap:
         """Grow one of them."""

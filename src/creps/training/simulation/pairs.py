@@ -13,8 +13,9 @@ from creps.cohort.cohort import Case, Cohort
 from creps.cohort.reader import PatchReader
 from creps.errors import CohortError
 from creps.patches import PatchLocation, Triple, centred_location, triple
-from creps.phantom import REGION_PHANTOMS
+from creps.phantom import REGIONS
 from creps.preprocessing.intensity import AIR_NETWORK
+from creps.regions import part_of_body
 from creps.settings import Settings
 from creps.training.simulation.from_ct import simulate_pair
 from creps.training.simulation.growth import Crowd, drop_damaged, grow_crowd
@@ -127,7 +128,7 @@ def describe_pairs(settings: Settings) -> str:
         settings: The whole tree.
     """
     share = settings.simulation.phantom_share if has_phantoms(settings) else 0.0
-    kind = REGION_PHANTOMS.get(settings.preparation.region, "")
+    kind = part_of_body(settings.preparation.region)
     people = f"{100 * share:.0f} % from {settings.simulation.phantoms} digital phantoms ({kind})"
     simulated = "MRs simulated from the cohort's CTs"
     if share in (0, 1):
@@ -202,7 +203,7 @@ def simulated_pairs(settings: Settings, folder: Path | None = None, *, held_out:
 def has_phantoms(settings: Settings) -> bool:
     """Whether a run with these settings learns from phantoms."""
     simulation = settings.simulation
-    return simulation.weight * simulation.phantom_share > 0 and settings.preparation.region in REGION_PHANTOMS
+    return simulation.weight * simulation.phantom_share > 0 and part_of_body(settings.preparation.region) in REGIONS
 
 
 def _held_out(settings: Settings) -> range:
