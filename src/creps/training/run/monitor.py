@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gc
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -103,8 +104,10 @@ class Monitor:
         self.curves.flush()
         if self.draw_curves is not None and (validation or step == self.steps):
             write_picture(self.draw_curves(self.folder / CURVES), self.folder / CURVES_PICTURE)
+            gc.collect()  # figures refer to themselves: they stay in memory until such a collection
         if self.report is not None and (validation or time.perf_counter() - self.reported > REPORT_SECONDS):
             self.report()
+            gc.collect()
             self.reported = time.perf_counter()
 
     def picture(self, step: int, image: npt.NDArray[np.uint8]) -> None:
