@@ -99,7 +99,7 @@ class Service:
         self.deliveries = Deliveries(self.settings, self.state, self.results, self.audit, self._waits, self._park)
 
     def run(self, stop: threading.Event, *, once: bool = False) -> None:
-        """Work until `stop` is set, or with `once` until there is nothing left to do."""
+        """Work until `stop` is set, or with `once` until nothing can be done now."""
         self.recover()
         try:
             while not stop.is_set():
