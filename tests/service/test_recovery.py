@@ -77,6 +77,31 @@ def test_a_job_whose_rule_is_gone_is_never_given_to_another_rules_model(service)
     assert not one.state.jobs()
 
 
+def test_a_kill_between_forgetting_a_job_and_looking_again_does_not_lose_its_mr(service):
+    class KilledError(Exception):
+        pass
+
+    def killed(_):
+        raise KilledError
+
+    one = service()
+    job = one.state.add_job("s", "f", "somewhere", "a rule of yesterday")
+    one.state.forget_job = killed
+    with pytest.raises(KilledError):
+        one.step()
+    assert one.arrivals.again == [job.id]
+
+
+def test_an_mr_that_changed_unseen_is_looked_at_again(service):
+    one = service()
+    job = one.state.add_job("s", "f", "somewhere", "all")
+    one.worker.submit = lambda *_: WorkerHere().submit(task.Answer, "changed")
+    one.step()
+    one.step()
+    assert one.arrivals.again == [job.id]
+    assert not one.state.jobs()
+
+
 def test_one_refused_image_does_not_hold_up_the_others(service, monkeypatch):
     one = service()
     for name in ("s", "t"):
