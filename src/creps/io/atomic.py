@@ -149,7 +149,10 @@ def copy_file(old: Path, new: Path) -> None:
 
 
 def _delete(path: Path) -> None:
-    if path.is_dir():
+    """Delete a file, a link, or a folder: first what marks it as complete, since a kill can leave the rest."""
+    if path.is_dir() and not path.is_symlink():
+        for mark in path.rglob("*.json"):
+            _delete(mark)
         shutil.rmtree(path, ignore_errors=True)
     else:
         with suppress(OSError):
