@@ -13,7 +13,7 @@ import torch
 
 from creps.cohort.staging import _link
 from creps.errors import InputError, TrainingError
-from creps.io.atomic import atomic_file, atomic_folder, filled_folder, write_json
+from creps.io.atomic import atomic_file, atomic_folder, filled_folder, move, write_json
 from creps.io.lock import FolderLock
 from creps.model import load_tensors, save_tensors
 from creps.training.disk import try_checkpoint
@@ -156,3 +156,28 @@ def test_atomic_files_take_their_companions_along(tmp_path, no_rename):
         temporary.with_suffix(".raw").write_text("data")
     assert (tmp_path / "x.raw").read_text() == "data"
     assert (tmp_path / "x.mhd").read_text() == "header"
+
+
+def test_what_marks_a_folder_as_complete_is_deleted_first(tmp_path, no_rename, monkeypatch):
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.mkdir()
+    for name in ("a.nii", "record.json", "z.nii"):
+        (old / name).touch()
+
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shutil, "rmtree", killed)
+    with pytest.raises(KeyboardInterrupt):
+        move(old, new)
+    assert sorted(one.name for one in old.iterdir()) == ["a.nii", "z.nii"]
+    assert len(list(new.iterdir())) == 3
+
+
+def test_a_link_to_a_folder_is_moved_without_its_content(tmp_path, no_rename):
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "record.json").touch()
+    (tmp_path / "link").symlink_to("theirs")
+    move(tmp_path / "link", tmp_path / "new")
+    assert not (tmp_path / "link").is_symlink()
+    assert (tmp_path / "theirs" / "record.json").is_file()

@@ -1,10 +1,12 @@
 """A finished cohort that is gone on from: nothing of it vanishes."""
 
+import errno
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from creps.cohort import staging
 from creps.cohort.cohort import load_cohort
 from creps.cohort.prepare import prepare
 from creps.errors import CohortError, InputError, OutputExistsError
@@ -87,3 +89,23 @@ def test_a_cohort_that_appears_meanwhile_is_not_replaced(folders, tmp_path, monk
     monkeypatch.setattr("creps.cohort.prepare.screen", slow)
     with pytest.raises(OutputExistsError):
         prepare(folders, tmp_path / "c", settings=settings())
+
+
+def test_other_files_survive_a_cohort_that_could_not_be_replaced(folders, tmp_path, monkeypatch):
+    prepare(folders, tmp_path / "c", settings=settings())
+    (tmp_path / "c" / "notes.txt").write_text("mine")
+    with monkeypatch.context() as patched:
+        patched.setattr(staging, "replace_folder", refuse)
+        with pytest.raises((InputError, OSError), match="busy"):
+            prepare(folders, tmp_path / "c", settings=settings(), resume=True)
+    (tmp_path / "c").rename(tmp_path / "elsewhere")
+    with monkeypatch.context() as patched:  # stopped before the first case
+        patched.setattr("creps.cohort.prepare._prepare_all", refuse)
+        with pytest.raises((InputError, OSError), match="busy"):
+            prepare(folders, tmp_path / "c", settings=settings())
+    prepare(folders, tmp_path / "c", settings=settings())
+    assert (tmp_path / "c" / "notes.txt").read_text() == "mine"
+
+
+def refuse(*_):
+    raise OSError(errno.EBUSY, "Device or resource busy", "c")

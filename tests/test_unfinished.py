@@ -12,8 +12,9 @@ from pathlib import Path
 import filelock
 import pytest
 
-from creps.errors import file_error
-from creps.io.atomic import atomic_file, atomic_folder
+from creps.errors import InputError, file_error
+from creps.io.atomic import atomic_file, atomic_folder, filled_folder
+from creps.io.lock import FolderLock
 from creps.io.unfinished import tidy_folder, unfinished_folder
 
 pytestmark = pytest.mark.process
@@ -153,3 +154,81 @@ def test_a_disk_without_locks_is_written_to(tmp_path, monkeypatch):
 def test_an_array_that_found_no_space_is_said_to_have_found_none(tmp_path):
     said = str(file_error(OSError(errno.EIO, "28560 requested and 992 written", str(tmp_path / "m0.npy"))))
     assert "m0.npy: No space left on device." in said
+
+
+@pytest.mark.parametrize("lock", [True, False])
+def test_what_was_killed_before_it_wrote_is_deleted_when_it_is_old(tmp_path, lock):
+    begun = tmp_path / ".writing-x"
+    begun.mkdir()
+    if lock:
+        (begun / f"{os.uname().nodename}.lock").touch()
+    os.utime(begun, (0, 0))
+    assert tidy_folder(tmp_path) == [".writing-x"]
+    assert not begun.exists()
+
+
+def test_an_old_folder_of_somebody_with_such_a_name_stays(tmp_path):
+    notes = tmp_path / ".writing-notes" / "thesis.txt"
+    notes.parent.mkdir()
+    notes.touch()
+    (notes.parent / f"{os.uname().nodename}.lock").touch()
+    os.utime(notes.parent, (0, 0))
+    assert tidy_folder(tmp_path) == []
+    assert len(list(notes.parent.iterdir())) == 2
+
+
+def test_a_result_that_cannot_be_put_back_now_is_put_back_by_the_next_process(tmp_path, monkeypatch):
+    with atomic_folder(tmp_path / "model") as temporary:
+        (temporary / "a").write_text("before")
+    renamed, gone = Path.replace, OSError(errno.EIO, "Input/output error")
+
+    def fails_after_the_first(old, new):
+        monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(gone))
+        monkeypatch.setattr(Path, "rename", lambda *_: (_ for _ in ()).throw(gone))
+        return renamed(old, new)
+
+    with pytest.raises(OSError, match="Input/output"), atomic_folder(tmp_path / "model") as temporary:
+        monkeypatch.setattr(Path, "replace", fails_after_the_first)
+    monkeypatch.undo()
+    assert not (tmp_path / "model").exists()
+    tidy_folder(tmp_path)
+    assert (tmp_path / "model" / "a").read_text() == "before"
+    assert hidden(tmp_path) == []
+
+
+def test_a_folder_is_deleted_before_its_lock_is_released(tmp_path, monkeypatch):
+    seen, released = [], filelock.FileLock.release
+
+    def release(lock, *args, **options):
+        seen.extend(hidden(tmp_path))
+        released(lock, *args, **options)
+
+    monkeypatch.setattr(filelock.FileLock, "release", release)
+    with unfinished_folder(tmp_path):
+        pass
+    assert seen == []
+
+
+def test_the_file_of_a_folders_lock_is_deleted_before_another_process_can_hold_it(tmp_path, monkeypatch):
+    seen, released = [], filelock.FileLock.release
+
+    def release(lock, *args, **options):
+        seen.extend(tmp_path.iterdir())
+        released(lock, *args, **options)
+
+    monkeypatch.setattr(filelock.FileLock, "release", release)
+    with FolderLock(tmp_path / "run", InputError("Held.", "Wait.")):
+        assert list(tmp_path.iterdir())
+    assert seen == []
+
+
+def test_what_others_put_into_a_folder_meanwhile_stays_when_filling_it_fails(tmp_path):
+    def failing():
+        with filled_folder(tmp_path, last="b") as temporary:
+            (temporary / "a").touch()
+            (tmp_path / "theirs.txt").touch()
+            raise OSError(errno.EIO, "Input/output error")
+
+    with pytest.raises(OSError, match="Input/output"):
+        failing()
+    assert [one.name for one in tmp_path.iterdir()] == ["theirs.txt"]

@@ -26,6 +26,8 @@ from typing import Any
 
 from benchmarks.common.machine import machine
 from benchmarks.faults.commands import VERBS, WATCH, Verb, is_litter, started, write_originals
+from creps.service.overview import overview
+from creps.service.state import STATE
 
 __all__ = ["campaign", "main"]
 
@@ -64,7 +66,7 @@ def campaign(folder: Path, name: str, *, kills: int, seed: int) -> dict[str, Any
         else:
             done += 1
         problem = _problem(verb, output, expected, process.returncode)
-        broken += [f"kill {killed}: {problem}"] * bool(problem)
+        broken += [f"kill {killed}: {problem}{_jobs(output)}"] * bool(problem)
         if process.returncode == 0:
             _remove(output)
     end = started(folder, _again(verb, output)).wait(600)
@@ -94,6 +96,11 @@ def _problem(verb: Verb, output: Path, expected: str, code: int) -> str:
         return f"{type(error).__name__}: {error}"
     partial = verb.grows and code != 0
     return "" if partial or found in ("", expected) else "what lies there is not whole"
+
+
+def _jobs(output: Path) -> str:
+    """What a watch says of its jobs: why it left one."""
+    return f" {overview(output).text()}" if (output / STATE).is_file() else ""
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

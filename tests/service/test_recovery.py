@@ -7,7 +7,8 @@ import threading
 import pytest
 
 from creps.errors import CrepsError
-from creps.service import ServiceSettings, deliveries, loop, waits, watch
+from creps.io.itk import write_volume
+from creps.service import ServiceSettings, deliveries, loop, task, waits, watch
 from creps.service.audit import Audit
 from creps.service.disk import DAY_SECONDS
 from creps.service.node.arrivals import ReceivedSeries
@@ -17,8 +18,10 @@ from creps.service.retention import delete_old, delete_unknown
 from creps.service.sending import RefusedError, ResultGoneError, UnreachableError, deliver
 from creps.service.settings import Destination, Keep
 from creps.service.state import State
+from tests.conftest import ball_head
 from tests.service.conftest import WorkerHere
 from tests.service.running import jobs, settings
+from tests.test_cli import run
 
 
 class NothingArrives:
@@ -69,6 +72,31 @@ def test_a_job_whose_rule_is_gone_is_never_given_to_another_rules_model(service)
     one = service()
     job = one.state.add_job("s", "f", "somewhere", "a rule of yesterday")
     one.worker.submit = lambda *_: pytest.fail("a model of another rule was used")
+    one.step()
+    assert one.arrivals.again == [job.id]
+    assert not one.state.jobs()
+
+
+def test_a_kill_between_forgetting_a_job_and_looking_again_does_not_lose_its_mr(service):
+    class KilledError(Exception):
+        pass
+
+    def killed(_):
+        raise KilledError
+
+    one = service()
+    job = one.state.add_job("s", "f", "somewhere", "a rule of yesterday")
+    one.state.forget_job = killed
+    with pytest.raises(KilledError):
+        one.step()
+    assert one.arrivals.again == [job.id]
+
+
+def test_an_mr_that_changed_unseen_is_looked_at_again(service):
+    one = service()
+    job = one.state.add_job("s", "f", "somewhere", "all")
+    one.worker.submit = lambda *_: WorkerHere().submit(task.Answer, "changed")
+    one.step()
     one.step()
     assert one.arrivals.again == [job.id]
     assert not one.state.jobs()
@@ -230,3 +258,23 @@ def test_a_folder_that_cannot_be_listed_is_refused_at_start(tmp_path, demo_model
     monkeypatch.setattr("creps.service.run.Worker", WorkerHere)
     with pytest.raises(CrepsError, match="cannot be listed: Permission denied"):
         watch(tmp_path / "in", tmp_path / "out", ServiceSettings(**settings(demo_model)), once=True)
+
+
+@pytest.mark.usefixtures("worker_here")
+@pytest.mark.parametrize(
+    ("kind", "state"), [("later", "ready"), ("refused", "parked")], ids=["tried again later", "parked"]
+)
+def test_once_says_by_its_exit_code_that_an_mr_is_left(tmp_path, demo_model, monkeypatch, capsys, kind, state):
+    source, output = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    write_volume(ball_head(0)[0], source / "mr.nii.gz")
+    words = ("watch", source, output, "-m", demo_model, "--settle", 0, "--once")
+    with monkeypatch.context() as patched:
+        patched.setattr(task, "_performed", lambda _: task.Answer(kind, "The moon is full."))
+        assert run(*words) == 3
+        assert "MRs without an sCT, or not sent: 1." in capsys.readouterr().err
+    assert [job.state for job in jobs(output)] == [state]
+    if state == "parked":  # as long as the MR lies there
+        assert run(*words) == 3
+        (source / "mr.nii.gz").unlink()
+    assert run(*words) == 0

@@ -53,8 +53,12 @@ class Staging:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Release the folder. It is kept for the next run, unless no case is finished."""
-        if self.folder.exists() and not any((self.folder / RECORDS).iterdir()):
+        """Release the folder. It is kept for the next run, unless no case is finished.
+
+        With a manifest, publishing had begun, which may have moved the user's own files here.
+        """
+        begun = (self.folder / MANIFEST).exists()
+        if self.folder.exists() and not begun and not any((self.folder / RECORDS).iterdir()):
             shutil.rmtree(self.folder, ignore_errors=True)
         self._lock.release()
 

@@ -66,21 +66,17 @@ def filled_folder(path: Path, last: str) -> Iterator[Path]:
 
     For folders that cannot be replaced, such as a disk that is mounted there: whoever sees `last` sees all.
     """
+    begun: list[Path] = []  # others may have put something there meanwhile
     with _named(path), unfinished_folder(path) as folder:
         try:
             yield folder
             for written in sorted(folder.iterdir(), key=lambda file: file.name == last):
+                begun.append(path / written.name)
                 move(written, path / written.name)
         except BaseException:
-            _clear(path)
+            for one in begun:
+                _delete(one)
             raise
-
-
-def _clear(path: Path) -> None:
-    """Delete what is in a folder, except what is hidden for being unfinished."""
-    for started in path.iterdir():
-        if not started.name.startswith(PREFIX):
-            _delete(started)
 
 
 def replace_folder(new: Path, path: Path) -> None:
@@ -153,7 +149,10 @@ def copy_file(old: Path, new: Path) -> None:
 
 
 def _delete(path: Path) -> None:
-    if path.is_dir():
+    """Delete a file, a link, or a folder: first what marks it as complete, since a kill can leave the rest."""
+    if path.is_dir() and not path.is_symlink():
+        for mark in path.rglob("*.json"):
+            _delete(mark)
         shutil.rmtree(path, ignore_errors=True)
     else:
         with suppress(OSError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -54,8 +55,11 @@ class FolderLock:
     def release(self) -> None:
         """Let other processes in again; does nothing without `acquire`."""
         if self._lock is not None:
+            path = Path(self._lock.lock_file)
+            if not isinstance(self._lock, SoftFileLock):
+                with suppress(OSError):  # not every system deletes an open file
+                    path.unlink(missing_ok=True)  # while it is held: released, it may be another process's already
             self._lock.release()
-            Path(self._lock.lock_file).unlink(missing_ok=True)
             self._lock = None
 
     def __enter__(self) -> FolderLock:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import platform
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -32,6 +33,9 @@ PREFIX = ".writing-"
 
 NEW, OLD = "new", "old"
 
+BEGINNING_SECONDS = 3600.0
+"""A folder without `NEW` is of a process that begins or ends at this moment, or was killed while it did."""
+
 
 @contextmanager
 def unfinished_folder(parent: Path) -> Iterator[Path]:
@@ -42,6 +46,8 @@ def unfinished_folder(parent: Path) -> Iterator[Path]:
     Raises:
         OSError: `parent` cannot be written to.
     """
+    import filelock  # noqa: F401 - 60 ms, for those who write; now, so that a kill leaves no folder without a lock
+
     _tidied_once(parent)
     holder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
     lock = _locked(holder)
@@ -49,9 +55,20 @@ def unfinished_folder(parent: Path) -> Iterator[Path]:
         (holder / NEW).mkdir()  # after the lock: without it, nobody else may judge this folder
         yield holder / NEW
     finally:
+        _end(holder, parent, lock)
+
+
+def _end(holder: Path, parent: Path, lock: BaseFileLock | None) -> None:
+    """Delete a hidden folder; it stays if what was to be replaced cannot be put back, as on a disk that is gone."""
+    try:
+        _put_back(holder / OLD, parent)
+        shutil.rmtree(holder, ignore_errors=True)  # while it is locked: nobody else tidies it at the same time
+    except OSError:
+        return
+    finally:
         if lock is not None:
             lock.release()
-        shutil.rmtree(holder, ignore_errors=True)
+    shutil.rmtree(holder, ignore_errors=True)  # again, for systems that keep a file that is open
 
 
 def destination(path: Path) -> Path:
@@ -80,10 +97,14 @@ def tidy_folder(parent: Path) -> list[str]:
     tidied = []
     for holder in parent.glob(f"{PREFIX}*"):
         with suppress(OSError):  # of somebody else, or deleted by another process at this moment
-            if _is_abandoned(holder):
+            if not (holder / NEW).is_dir():
+                _delete_begun(holder)
+            elif _is_abandoned(holder):
                 _put_back(holder / OLD, parent)
                 shutil.rmtree(holder)
-                tidied.append(holder.name)
+            else:
+                continue
+            tidied.append(holder.name)
     return tidied
 
 
@@ -94,7 +115,7 @@ def _tidied_once(parent: Path) -> None:
 
 def _locked(holder: Path) -> BaseFileLock | None:
     """Lock a hidden folder; None where the disk has no locks."""
-    from filelock import FileLock  # 60 ms, for those who write
+    from filelock import FileLock
 
     lock = FileLock(_lock_file(holder), thread_local=False)
     try:
@@ -103,6 +124,19 @@ def _locked(holder: Path) -> BaseFileLock | None:
         _lock_file(holder).unlink(missing_ok=True)
         return None
     return lock
+
+
+def _delete_begun(holder: Path) -> None:
+    """Delete a hidden folder that a process was killed in before or after it wrote; never what somebody put there.
+
+    Raises:
+        OSError: it is not old enough to say so, or holds something.
+    """
+    if time.time() - holder.stat().st_mtime < BEGINNING_SECONDS:
+        raise BlockingIOError(f"{holder} may have been begun just now")
+    if [one.name for one in holder.iterdir()] == [_lock_file(holder).name]:
+        _lock_file(holder).unlink()
+    holder.rmdir()
 
 
 def _is_abandoned(holder: Path) -> bool:

@@ -53,7 +53,7 @@ class Arrivals(Protocol):
         """Whether something has arrived that is not complete yet."""
 
     def revisit(self, job: Job) -> None:
-        """Treat the MR of a job that was deleted as if it had just arrived."""
+        """Treat the MR of a job that is about to be deleted as if it had just arrived."""
 
     def source_of(self, job: Job) -> tuple[Path, str | None]:
         """The file or folder of a job's MR, and the hash of its series; None for a volume file."""
@@ -99,7 +99,7 @@ class Service:
         self.deliveries = Deliveries(self.settings, self.state, self.results, self.audit, self._waits, self._park)
 
     def run(self, stop: threading.Event, *, once: bool = False) -> None:
-        """Work until `stop` is set, or with `once` until there is nothing left to do."""
+        """Work until `stop` is set, or with `once` until nothing can be done now."""
         self.recover()
         try:
             while not stop.is_set():
@@ -192,8 +192,7 @@ class Service:
             rule = self._rule(job)
             if rule is None:
                 log.info("%s: its rule '%s' is none of the settings; its MR is matched again.", _label(job), job.rule)
-                self.state.forget_job(job.id)
-                self.arrivals.revisit(job)
+                self._anew(job)
             else:
                 self.state.set_job(job.id, "working", attempts=job.attempts + 1)
                 task = self._task(job, rule)
@@ -255,11 +254,16 @@ class Service:
             self._made(job, running.task.rule, running.task.target, answer)
         elif answer.kind == "changed":
             log.info("%s: more of its MR arrived; it starts again.", _label(job))
-            self.state.forget_job(job.id)
+            self._anew(job)
         elif answer.kind == "later":
             self._later(job, answer.reason, attempts=job.attempts)
         else:
             self._park(job, answer.reason)
+
+    def _anew(self, job: Job) -> None:
+        """Forget a job, and have its MR looked at again: that first, since a kill between the two must not lose it."""
+        self.arrivals.revisit(job)
+        self.state.forget_job(job.id)
 
     def _made(self, job: Job, rule: Rule, made: Path, answer: Answer) -> None:
         target = str(made.relative_to(self.results))

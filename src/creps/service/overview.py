@@ -13,7 +13,7 @@ from typing import Any
 from creps.errors import InputError
 from creps.service.state import STATE, Delivery, Job, JobState, State
 
-__all__ = ["Overview", "overview", "release_job", "retry_job"]
+__all__ = ["Overview", "overview", "release_job", "retry_job", "unfinished_jobs"]
 
 SHOWN = 20
 """Finished jobs that are listed."""
@@ -80,6 +80,22 @@ def overview(folder: Path, *, uid: str | None = None) -> Overview:
         return Overview(tuple(jobs), tuple(one for one in state.deliveries() if one.job in numbers))
     finally:
         state.close()
+
+
+def unfinished_jobs(folder: Path, source: Path) -> list[Job]:
+    """Jobs of MRs in a watched folder that have no sCT, or one that is still to be sent.
+
+    An MR that was replaced or taken away does not count, whatever became of it.
+
+    Args:
+        folder: The output of the watch.
+        source: The folder that is watched.
+
+    Raises:
+        InputError: there is no service in the folder.
+    """
+    newest = {job.series: job for job in overview(folder).jobs}  # the oldest come first
+    return [job for job in newest.values() if job.state not in ("done", "held") and (source / job.source).exists()]
 
 
 def retry_job(folder: Path, number: int) -> None:

@@ -68,7 +68,7 @@ def watch(
         output: Where sCTs go, with the state of the service and its audit log.
         settings: What to do: a `ServiceSettings`, or its YAML file.
         model: Instead: one model for every MR.
-        once: End when there is nothing left to do.
+        once: End when nothing can be done now; what failed and is to be tried again is left, see `unfinished_jobs`.
         stop: End when it is set.
 
     Raises:

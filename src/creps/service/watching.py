@@ -273,7 +273,7 @@ class WatchedFolder:
         return self._listed and self.watcher.is_waiting()
 
     def revisit(self, job: Job) -> None:
-        """Treat the entry of a job that was deleted as if it had just arrived."""
+        """Treat the entry of a job that is about to be deleted as if it had just arrived."""
         state = self.watcher.state
         state.forget_seen(state.hasher.of((*Path(job.source).parts, LOOSE)[0]))
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
 
+from creps.cli.console import PARTLY
 from creps.cli.options import MODEL, PATH
 from creps.cli.signals import stop_on_signals
 
@@ -23,7 +25,7 @@ __all__ = ["watch"]
     type=click.FloatRange(min=0),
     help="An MR is complete when nothing of it has changed for as many seconds; default: the settings', or 30.",
 )
-@click.option("--once", is_flag=True, help="End when there is nothing left to do.")
+@click.option("--once", is_flag=True, help="End when nothing can be done now; exit code 3 if an MR is left.")
 def watch(
     source: Path, output: Path, model: str | None, settings: Path | None, settle_seconds: float | None, once: bool
 ) -> None:
@@ -33,6 +35,7 @@ def watch(
     service and its audit log; started again, it goes on where it was. What cannot be synthesized is parked with the
     reason: creps service OUT. For research, not for diagnosis.
     """
+    from creps.service.overview import unfinished_jobs
     from creps.service.run import settings_of
     from creps.service.run import watch as run
 
@@ -41,3 +44,7 @@ def watch(
         chosen = chosen.model_copy(update={"settle_seconds": settle_seconds})
     with stop_on_signals() as stop:
         run(source, output, chosen, once=once, stop=stop)
+    left = unfinished_jobs(output, source) if once else []
+    if left:
+        click.echo(f"MRs without an sCT, or not sent: {len(left)}. See why: creps service {output}", err=True)
+        sys.exit(PARTLY)

@@ -76,7 +76,7 @@ class ReceivedSeries:
                 raise
 
     def revisit(self, job: Job) -> None:
-        """Treat the series of a job that was deleted as if it had just arrived."""
+        """Treat the series of a job that is about to be deleted as if it had just arrived."""
         self.arrived(job.series)
 
     def source_of(self, job: Job) -> tuple[Path, str | None]:
