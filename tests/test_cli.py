@@ -1,4 +1,5 @@
 import json
+import os
 import re
 import subprocess
 import sys
@@ -153,6 +154,38 @@ def test_bad_input_to_synthesize(work, head_folders, tmp_path, capsys):
     assert "already exists" in capsys.readouterr().err
     assert run("-q", "synthesize", model, mr, "-o", out, "--overwrite") == 0
     assert (out / f"{mr.name.removesuffix('.nii.gz')}_sct.nii.gz").read_bytes() == written  # the same bytes
+
+
+def _a_pipe(folder):
+    os.mkfifo(folder / "pipe.nii.gz")
+    return folder / "pipe.nii.gz"
+
+
+def _an_empty_folder(folder):
+    (folder / "empty").mkdir()
+    return folder / "empty"
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda folder: folder / "none.nii.gz", "none.nii.gz does not exist"),
+        (lambda folder: folder / "none.txt", "none.txt does not exist"),
+        (_an_empty_folder, "empty"),
+        (_a_pipe, "pipe.nii.gz is a pipe or a device"),
+    ],
+    ids=["missing", "missing, unknown ending", "empty folder", "pipe"],
+)
+def test_one_mr_that_cannot_be_used_is_named_whatever_the_output(work, tmp_path, capsys, make, message):
+    mr = make(tmp_path)
+    for output in (tmp_path / "sct.nii.gz", tmp_path / "out"):
+        assert run("-q", "synthesize", work / "run", mr, "-o", output) == 1
+        printed = capsys.readouterr().err
+        assert re.fullmatch(r"Error: [^\n]*\n", printed), printed
+        assert message in printed
+        assert not output.exists()
+    assert run("-q", "evaluate", mr, mr) == 1
+    assert message in capsys.readouterr().err
 
 
 def test_a_region_without_a_phantom_is_a_usage_error(capsys, tmp_path):

@@ -41,13 +41,22 @@ def test_a_fault_costs_no_result(originals, tmp_path, monkeypatch, fault, verb, 
     assert said in result["said"]
 
 
-def test_a_killed_synthesis_leaves_nothing_and_ends_as_undisturbed(originals, tmp_path):
+@pytest.mark.parametrize("verb", ["synthesize", "train"])
+def test_a_killed_command_leaves_nothing_and_ends_as_undisturbed(originals, tmp_path, verb):
     import shutil
 
     shutil.copytree(originals, tmp_path / "work")
-    result = kills.campaign(tmp_path / "work", "synthesize", kills=1, seed=1)
+    result = kills.campaign(tmp_path / "work", verb, kills=1, seed=1)
     assert (result["broken"], result["litter"]) == ([], [])
     assert result["same_result"]
+
+
+def test_nothing_was_broken_by_the_kills_that_are_kept():
+    kept = json.loads(kills.RESULTS.read_text(encoding="utf-8"))
+    assert set(kills.KILLED) <= set(kept)
+    assert kept["train"]["kills"] >= 50
+    assert [(kept[verb]["broken"], kept[verb]["litter"]) for verb in kills.KILLED] == [([], [])] * len(kills.KILLED)
+    assert all(kept[verb]["same_result"] for verb in kills.KILLED)
 
 
 def test_the_page_shows_the_kept_results():

@@ -225,6 +225,11 @@ def test_a_damaged_cohort_is_refused(head_folders, tmp_path):
     path.write_text("{")
     with pytest.raises(CohortError, match="damaged"):
         load_cohort(tmp_path / "c")
+    for name in ("../../secret", "..", "", "/etc/secret", "a\0b"):  # a manifest may come from others
+        first, *others = content["cases"]
+        path.write_text(json.dumps(content | {"cases": [first | {"case": name}, *others]}))
+        with pytest.raises(CohortError, match="cannot name a file"):
+            load_cohort(tmp_path / "c")
     path.write_text(json.dumps(content))
     cohort = load_cohort(tmp_path / "c")
     case = cohort.manifest.cases[0]

@@ -1,6 +1,7 @@
 """``train --from`` something that cannot be started from: one sentence each, before anything is written."""
 
 import json
+import os
 import shutil
 from collections import namedtuple
 from dataclasses import dataclass
@@ -77,6 +78,7 @@ SPOILT = {
         lambda f: f.plan("preparation", spacing_mm=[1, 1, 1]), r"trained with preparation\.spacing_mm = \(1\.0, 1\.0, ",
     ),
     "a cut file": (truncate, r"does not match its plan \(different SHA-256\)\. Copy the whole model folder again"),
+    "weights without end": (lambda f: os.truncate(f.path / WEIGHTS, 4 * 10**12), "larger than any model of creps"),
     "no weights": (lambda f: (f.path / WEIGHTS).unlink(), f"has a plan but no {WEIGHTS}"),
     "a pickle": (pickled, "cannot be read as safetensors"),
     "another network's tensors": (

@@ -57,6 +57,9 @@ PLAN = "plan.json"
 WEIGHTS = "generator.safetensors"
 TRAINING_STATE = "training.json"
 
+LARGEST_WEIGHTS = 20_000_000_000
+"""Bytes of weights beyond which nobody need compute a hash to refuse them."""
+
 _CHECKPOINT = re.compile(r"step_(\d{8})")
 
 PICKLES = (".pt", ".pth", ".ckpt", ".pkl", ".bin")
@@ -265,6 +268,8 @@ def verified_plan(folder: Path | str) -> Plan:
     plan, weights = load_plan(folder), folder / WEIGHTS
     if not weights.is_file():
         raise ModelError(f"{folder} has a plan but no {WEIGHTS}.", _again(folder))
+    if weights.stat().st_size > LARGEST_WEIGHTS:
+        raise ModelError(f"{weights} is larger than any model of creps.", _again(folder))
     if sha256_file(weights) != plan.weights_sha256:
         raise ModelError(f"{weights} does not match its plan (different SHA-256).", _again(folder))
     return plan

@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from creps.errors import CohortError
 from creps.io.atomic import write_json
@@ -61,13 +61,20 @@ def array_files(modality: Modality, case: str) -> tuple[Path, Path]:
     return Path(modality, f"{case}.npy"), Path(f"{modality}_body", f"{case}.npy")
 
 
+def _a_file_name(name: str) -> str:
+    """Refuse what leads out of the cohort's folder: a manifest may come from others."""
+    if name in ("", ".", "..") or "\0" in name or Path(name).name != name:
+        raise ValueError(f"{name!r} cannot name a file")
+    return name
+
+
 class Case(BaseModel):
     """One volume of a cohort."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    case: str
-    """Name, unique within its modality."""
+    case: Annotated[str, AfterValidator(_a_file_name)]
+    """Name, unique within its modality; its files have it."""
     patient: str
     """Patient that the volume belongs to; a patient is in one split only."""
     patient_from: Literal["table", "file name", "folder name", "DICOM"] | None = None

@@ -8,7 +8,7 @@ from typing import Any
 
 __all__ = ["read_json"]
 
-LARGEST_BYTES = 500_000_000
+LARGEST_BYTES = 100_000_000
 """No document of creps comes near; reading a larger one would only fill the memory."""
 
 

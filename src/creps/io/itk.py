@@ -180,6 +180,8 @@ def _check_path(path: Path) -> None:
         raise InputError(f"{path} does not exist.", "Check the path.")
     if path.is_dir():
         raise InputError(f"{path} is a folder, not a volume file.", "Give the file inside it.")
+    if not path.is_file():
+        raise InputError(f"{path} is a pipe or a device, not a volume file.", "Copy the volume to a file.")
     if suffix(path) == "":
         raise InputError(f"{path} has an unknown file extension{_known(path)}.", f"creps reads {', '.join(SUFFIXES)}.")
     if not os.access(path, os.R_OK):

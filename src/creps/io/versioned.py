@@ -43,7 +43,7 @@ def read_versioned(
     if found > expected:
         raise error(
             f"{path} has schema version {found}{by}; this is creps {own}, which reads schema version {expected}.",
-            f"Update creps to {writer} or later." if writer else "Update creps.",
+            f"Update creps to {writer} or later." if writer and _is_newer(writer, own) else "Update creps.",
         )
     if found != expected:
         raise error(

@@ -34,7 +34,8 @@ def find_mr(path: Path, series: str | None = None) -> ImageSource:
             raise InputError(f"{path} is a folder of volume files.", "Give the files, or a folder of DICOM alone.")
         return ImageSource(path, _series(path, series))
     if not path.is_file():
-        raise InputError(f"{path} does not exist.", "Give MR volume files, or folders of DICOM series.")
+        what = "is a pipe or a device" if path.exists() else "does not exist"
+        raise InputError(f"{path} {what}.", "Give MR volume files, or folders of DICOM series.")
     if suffix(path):
         if series is not None:
             raise InputError(f"{path} is not a DICOM series, but a series is chosen.", "Leave the series out.")

@@ -155,7 +155,7 @@ def target_paths(
     if suffix(output):
         if given != 1:
             raise InputError(f"{output} is a single file, but there are {given} inputs.", "Name a folder.")
-        targets = [output]
+        targets = [output] if inputs else []  # the one MR may be what cannot be used
     elif output.suffix.lower() in ENDINGS and not output.is_dir():
         raise InputError(f"{output} names a file, but the sCT of a DICOM series is a folder.", "Name a folder.")
     else:

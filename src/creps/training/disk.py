@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from pathlib import Path
 
@@ -67,6 +68,6 @@ def check_room(folder: Path, networks: Networks, keep: int) -> None:
     free += sum(path.stat().st_size for path in (folder / CHECKPOINTS).glob("step_*/*"))
     if needed > free:
         raise TrainingError(
-            f"The run needs {needed / 1e6:.0f} MB in {folder}, whose disk has {free / 1e6:.0f} MB free.",
+            f"The run needs {math.ceil(needed / 1e6)} MB in {folder}, whose disk has {math.floor(free / 1e6)} MB free.",
             "Free some, give a folder on another disk with -o, or lower training.keep_checkpoints.",
         )
