@@ -1,6 +1,7 @@
 """What docs/reference/versions.md promises of files that version 0.1 wrote; model folders have tests of their own."""
 
 import json
+from importlib.metadata import version
 from pathlib import Path
 from typing import get_args
 
@@ -28,6 +29,14 @@ def test_a_settings_file_of_0_1_means_what_it_meant(tmp_path, name):
 
 def _only(read, written):
     return {key: read[key] for key in written} if isinstance(written, dict) else read
+
+
+def test_the_citation_names_this_version():
+    cited = yaml.safe_load((Path(__file__).parents[1] / "CITATION.cff").read_text(encoding="utf-8"))
+    assert cited["version"] == version("creps")
+    assert f"## [{cited['version']}] - {cited['date-released']}" in (
+        Path(__file__).parents[1] / "CHANGELOG.md"
+    ).read_text(encoding="utf-8")
 
 
 def test_the_settings_of_every_recipe_are_kept():
