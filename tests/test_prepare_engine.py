@@ -17,10 +17,11 @@ from creps.cohort.cohort import load_cohort
 from creps.cohort.prepare import prepare, sensible_jobs
 from creps.cohort.screening import Screened
 from creps.cohort.staging import Staging
-from creps.errors import InputError, OutputExistsError, SettingsError
+from creps.errors import CohortError, InputError, OutputExistsError, SettingsError
 from creps.io.itk import write_volume
 from creps.machine import cores
 from creps.parallel import WorkerDied, run_all
+from creps.service.worker import Worker
 from creps.settings import PreparationSettings
 from tests.conftest import ball_head
 from tests.test_cli import PREPARE, run
@@ -87,6 +88,34 @@ def test_a_script_needs_a_main_guard_for_its_own_functions_only(tmp_path, script
     assert done.stdout.count("ran") == (code == 0)
     assert words in done.stdout + done.stderr
     assert ("call this below 'if __name__ ==" in done.stderr) == (code == 1)
+
+
+@pytest.fixture
+def no_more_threads(monkeypatch):
+    """As where no memory is left for a thread: Python's executor dies, and says nothing to those who wait for it."""
+
+    def refuse(queue):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("multiprocessing.queues.Queue._start_thread", refuse)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.usefixtures("no_more_threads")
+def test_an_executor_without_memory_for_a_thread_is_not_waited_for():
+    started = time.monotonic()
+    with pytest.raises(CohortError, match=r"could not start a thread\. Usually there is too little memory"):
+        list(run_all(abs, [-1, -2], 2))
+    worker = Worker()
+    future = worker.submit(abs, -1)
+    while not worker.is_lost():
+        assert time.monotonic() - started < 60
+        time.sleep(0.1)
+    assert not future.done()
+    worker.end()
+    assert not worker.is_lost()
+    assert time.monotonic() - started < 60
+    assert not multiprocessing.active_children()
 
 
 def test_the_caller_may_stop_while_the_workers_are_busy():

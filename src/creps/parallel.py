@@ -15,14 +15,25 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from typing import Any, Generic, Protocol, TypeVar
 
 from creps.errors import CohortError
 from creps.machine import cores
 
-__all__ = ["THREADS", "Runner", "Work", "WorkerDied", "begin_worker", "run_all", "script_hidden"]
+__all__ = [
+    "THREADS",
+    "Runner",
+    "Work",
+    "WorkerDied",
+    "begin_worker",
+    "end_executor",
+    "is_lost",
+    "run_all",
+    "script_hidden",
+]
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -133,7 +144,13 @@ def run_all(
         for worker, (index, task) in zip(workers, waiting):  # noqa: B905 - the other tasks wait
             running[worker.submit(function, task)] = worker, index
         while running and not stops():
-            for future in wait(running, POLL_SECONDS, FIRST_COMPLETED).done:
+            done = wait(running, POLL_SECONDS, FIRST_COMPLETED).done
+            if any(worker.is_lost() and not future.done() for future, (worker, _) in running.items()):
+                raise CohortError(
+                    "The work cannot go on in other processes: this one could not start a thread.",
+                    "Usually there is too little memory. Close other programs, or use fewer jobs.",
+                )
+            for future in done:
                 worker, index = running.pop(future)
                 result = worker.result(future)
                 for following, task in waiting:
@@ -184,14 +201,47 @@ class _Worker:
             self._start()
             return WorkerDied()
 
+    def is_lost(self) -> bool:
+        """Whether its tasks will never end; see `is_lost`."""
+        return is_lost(self._executor)
+
     def end(self) -> None:
         """Stop the process now."""
-        with suppress(BrokenProcessPool):  # it is gone
-            pid = self._pid.result()
-            for process in multiprocessing.active_children():
-                if process.pid == pid:
-                    process.terminate()
-        self._executor.shutdown(cancel_futures=True)
+        end_executor(self._executor, self._pid)
+
+
+def is_lost(executor: ProcessPoolExecutor) -> bool:
+    """Whether the thread that serves an executor died, as where no memory is left for another one.
+
+    Then its tasks neither end nor fail. Python sets no exception in them, and has no public name for the thread.
+    """
+    thread = getattr(executor, "_executor_manager_thread", None)
+    return thread is not None and not thread.is_alive()
+
+
+def end_executor(executor: ProcessPoolExecutor, pid: Future[int]) -> None:
+    """Stop the one process of an executor now, whatever it does.
+
+    Args:
+        executor: With one process.
+        pid: Its first task, `os.getpid`.
+    """
+    while not wait([pid], POLL_SECONDS).done:
+        if is_lost(executor):
+            break
+    for process in _processes(executor, pid):
+        process.kill()
+        process.join()
+    executor.shutdown(cancel_futures=True)
+
+
+def _processes(executor: ProcessPoolExecutor, pid: Future[int]) -> list[BaseProcess]:
+    """The process of an executor, as it said itself; if it never came to that, as the executor knows it."""
+    if pid.done():
+        own = {pid.result()} if pid.exception() is None else set()  # else it is gone
+    else:
+        own = set(getattr(executor, "_processes", None) or ())
+    return [process for process in multiprocessing.active_children() if process.pid in own]
 
 
 def begin_worker() -> None:

@@ -221,7 +221,11 @@ class Service:
             return
         minutes = self.settings.limits.synthesis_minutes
         if not running.future.done():
-            if self.clock() - running.since > minutes * 60:
+            if self.worker.is_lost() and not running.future.done():
+                self.worker.end()
+                self._running = None
+                self._failed(running, "The process that synthesizes was lost. Usually memory is too little.")
+            elif self.clock() - running.since > minutes * 60:
                 self.worker.end()
                 self._running = None
                 self._failed(running, f"It took more than {minutes:g} minutes.")

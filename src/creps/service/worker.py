@@ -8,11 +8,10 @@ import os
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
 from typing import TypeVar
 
 from creps.errors import CrepsError
-from creps.parallel import begin_worker, script_hidden
+from creps.parallel import begin_worker, end_executor, is_lost, script_hidden
 
 __all__ = ["Worker", "WorkerEndedError"]
 
@@ -74,13 +73,12 @@ class Worker:
         """Stop the process now, whatever it does."""
         if self._executor is None or self._pid is None:
             return
-        with suppress(BrokenProcessPool):  # it is gone
-            pid = self._pid.result()
-            for process in multiprocessing.active_children():
-                if process.pid == pid:
-                    process.kill()
-        self._executor.shutdown(cancel_futures=True)
+        end_executor(self._executor, self._pid)
         self._executor = None
+
+    def is_lost(self) -> bool:
+        """Whether a running task will never end; see `creps.parallel.is_lost`."""
+        return self._executor is not None and is_lost(self._executor)
 
 
 def _begin() -> None:
