@@ -45,6 +45,15 @@ def test_resuming_keeps_splits_and_other_files_and_mends_the_cohort(folders, tmp
     assert not (tmp_path / "c" / "inspection").exists()
 
 
+def test_what_a_kill_left_half_written_is_no_part_of_the_cohort(folders, tmp_path):
+    """A kill between two calls leaves a hidden folder that is not even begun: too young to be judged elsewhere."""
+    for place in (".writing-one", "mr/.writing-two", "cases/.writing-three"):
+        (tmp_path / "c.preparing" / place).mkdir(parents=True)
+    prepare(folders, tmp_path / "c", settings=settings(), resume=True)
+    assert load_cohort(tmp_path / "c").manifest.cases
+    assert not list(tmp_path.rglob(".writing-*"))
+
+
 def test_any_way_of_naming_the_cohort_keeps_it(folders, tmp_path, monkeypatch):
     prepare(folders, tmp_path / "c", settings=settings())
     (tmp_path / "link").symlink_to("c")

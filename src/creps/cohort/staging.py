@@ -23,6 +23,7 @@ from creps.cohort.cohort import (
 from creps.errors import InputError
 from creps.io.atomic import copy_file, move, replace_folder, write_json
 from creps.io.lock import FolderLock
+from creps.io.unfinished import PREFIX
 
 __all__ = ["Staging"]
 
@@ -79,6 +80,7 @@ class Staging:
 
     def publish(self, manifest: Manifest, failures: Sequence[Failure]) -> Cohort:
         """Turn the folder into the cohort; an older cohort there is replaced."""
+        self._drop_unfinished()
         Cohort(self.folder, manifest).save_manifest()
         (self.folder / FAILURES).unlink(missing_ok=True)
         if failures:
@@ -92,6 +94,12 @@ class Staging:
         self._keep_other_files()
         replace_folder(self.folder, self.target)
         return Cohort(self.target, manifest)
+
+    def _drop_unfinished(self) -> None:
+        """Delete what killed processes left half-written here; this one has the folder for itself."""
+        for folder in (self.folder, *(self.folder / name for name in (*ARRAY_FOLDERS, RECORDS))):
+            for left in folder.glob(f"{PREFIX}*"):
+                shutil.rmtree(left, ignore_errors=True)
 
     def _keep_other_files(self) -> None:
         """Move the user's own files from the older cohort; inspection pages are dropped, since they are outdated."""

@@ -33,7 +33,7 @@ PREFIX = ".writing-"
 
 NEW, OLD = "new", "old"
 
-BEGINNING_SECONDS = 3600.0
+BEGINNING_SECONDS = 60.0
 """A folder without `NEW` is of a process that begins or ends at this moment, or was killed while it did."""
 
 
