@@ -101,6 +101,16 @@ def test_a_header_that_names_two_kinds_is_damaged(tmp_path):
         read_image(tmp_path / "s")
 
 
+def test_a_transfer_syntax_that_a_flipped_bit_makes_a_list_is_refused(tmp_path):
+    path = write_series(tmp_path / "s", stored()) / "003.dcm"
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"1.2.840.10008.1.2.1\0", b"1.2.840\\10008.1.2.1\0", 1))
+    with pytest.raises(InputError, match="unknown transfer syntax"):
+        read_image(tmp_path / "s")
+    for series in find_series(tmp_path / "s", []):
+        Acquisition.of(series)
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_flipped_bits_are_read_or_refused(damaged_folder, data):

@@ -165,7 +165,8 @@ def loss_of(dataset: Dataset) -> str:
     from pydicom import uid
 
     meta = getattr(dataset, "file_meta", None)
-    syntax = None if meta is None else value(meta, "TransferSyntaxUID")
+    named = None if meta is None else value(meta, "TransferSyntaxUID")
+    syntax = named if isinstance(named, uid.UID) else None  # a spoilt one may be a list
     flag = text(dataset, "LossyImageCompression")
     lossy = {uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLSNearLossless, uid.JPEG2000}
     if flag == "01" or (syntax in lossy and (flag != "00" or syntax not in {uid.JPEGLSNearLossless, uid.JPEG2000})):
