@@ -108,12 +108,12 @@ def test_an_executor_without_memory_for_a_thread_is_not_waited_for():
         list(run_all(abs, [-1, -2], 2))
     worker = Worker()
     future = worker.submit(abs, -1)
-    while not worker.is_lost():
+    while not worker.is_lost(future):
         assert time.monotonic() - started < 60
         time.sleep(0.1)
     assert not future.done()
     worker.end()
-    assert not worker.is_lost()
+    assert not worker.is_lost(future)
     assert time.monotonic() - started < 60
     assert not multiprocessing.active_children()
 

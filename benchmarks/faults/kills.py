@@ -55,8 +55,7 @@ def campaign(folder: Path, name: str, *, kills: int, seed: int) -> dict[str, Any
     expected = verb.digest(folder / f"whole_{verb.output}")
     if code or not expected:
         raise RuntimeError(f"{name} does not work by itself")
-    output, done, broken = folder / verb.output, 0, []
-    killed = 0
+    output, killed, done, broken = folder / verb.output, 0, 0, []
     while killed < kills and done < kills:
         process = started(folder, _again(verb, output))
         time.sleep(moments.uniform(0.3, 1.0) * seconds)
@@ -66,7 +65,7 @@ def campaign(folder: Path, name: str, *, kills: int, seed: int) -> dict[str, Any
         else:
             done += 1
         problem = _problem(verb, output, expected, process.returncode)
-        broken += [f"kill {killed}: {problem}{_jobs(output)}"] * bool(problem)
+        broken += [f"attempt {killed + done}: {problem}{_jobs(output)}"] * bool(problem)
         if process.returncode == 0:
             _remove(output)
     end = started(folder, _again(verb, output)).wait(600)

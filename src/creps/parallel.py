@@ -145,7 +145,7 @@ def run_all(
             running[worker.submit(function, task)] = worker, index
         while running and not stops():
             done = wait(running, POLL_SECONDS, FIRST_COMPLETED).done
-            if any(worker.is_lost() and not future.done() for future, (worker, _) in running.items()):
+            if any(worker.is_lost(future) for future, (worker, _) in running.items()):
                 raise CohortError(
                     "The work cannot go on in other processes: this one could not start a thread.",
                     "Usually there is too little memory. Close other programs, or use fewer jobs.",
@@ -201,22 +201,23 @@ class _Worker:
             self._start()
             return WorkerDied()
 
-    def is_lost(self) -> bool:
-        """Whether its tasks will never end; see `is_lost`."""
-        return is_lost(self._executor)
+    def is_lost(self, future: Future[Any]) -> bool:
+        """Whether a task of it will never end; see `is_lost`."""
+        return is_lost(self._executor, future)
 
     def end(self) -> None:
         """Stop the process now."""
         end_executor(self._executor, self._pid)
 
 
-def is_lost(executor: ProcessPoolExecutor) -> bool:
-    """Whether the thread that serves an executor died, as where no memory is left for another one.
+def is_lost(executor: ProcessPoolExecutor, future: Future[Any]) -> bool:
+    """Whether a task will neither end nor fail: the thread that serves its executor died.
 
-    Then its tasks neither end nor fail. Python sets no exception in them, and has no public name for the thread.
+    So it does where no memory is left for another thread. Python sets no exception in the tasks, and has no public name
+    for the thread.
     """
     thread = getattr(executor, "_executor_manager_thread", None)
-    return thread is not None and not thread.is_alive()
+    return thread is not None and not thread.is_alive() and not future.done()  # in this order: its last act may end it
 
 
 def end_executor(executor: ProcessPoolExecutor, pid: Future[int]) -> None:
@@ -226,9 +227,8 @@ def end_executor(executor: ProcessPoolExecutor, pid: Future[int]) -> None:
         executor: With one process.
         pid: Its first task, `os.getpid`.
     """
-    while not wait([pid], POLL_SECONDS).done:
-        if is_lost(executor):
-            break
+    while not wait([pid], POLL_SECONDS).done and not is_lost(executor, pid):
+        pass
     for process in _processes(executor, pid):
         process.kill()
         process.join()

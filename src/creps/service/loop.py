@@ -221,14 +221,15 @@ class Service:
             return
         minutes = self.settings.limits.synthesis_minutes
         if not running.future.done():
-            if self.worker.is_lost() and not running.future.done():
-                self.worker.end()
-                self._running = None
-                self._failed(running, "The process that synthesizes was lost. Usually memory is too little.")
+            reason = ""
+            if self.worker.is_lost(running.future):
+                reason = "The process that synthesizes was lost. Usually memory is too little."
             elif self.clock() - running.since > minutes * 60:
+                reason = f"It took more than {minutes:g} minutes."
+            if reason:
                 self.worker.end()
                 self._running = None
-                self._failed(running, f"It took more than {minutes:g} minutes.")
+                self._failed(running, reason)
             return
         self._running = None
         try:

@@ -76,9 +76,9 @@ class Worker:
         end_executor(self._executor, self._pid)
         self._executor = None
 
-    def is_lost(self) -> bool:
-        """Whether a running task will never end; see `creps.parallel.is_lost`."""
-        return self._executor is not None and is_lost(self._executor)
+    def is_lost(self, future: Future[Result]) -> bool:
+        """Whether a task will never end; see `creps.parallel.is_lost`."""
+        return self._executor is not None and is_lost(self._executor, future)
 
 
 def _begin() -> None:
